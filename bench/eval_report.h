@@ -1,0 +1,57 @@
+/*
+ * From scored questions to numbers: accuracies with standard errors, load, FLOPs, time; as text, JSON and
+ * samples.
+ */
+#ifndef ADAMOE_EVAL_REPORT_H
+#define ADAMOE_EVAL_REPORT_H
+
+#include "options.h"
+#include "prompt.h"
+#include "score.h"
+
+#include <jansson.h>
+
+/* One question's outcome. */
+typedef struct adamoe_outcome {
+    double *logprob; /* [choices] */
+    size_t prediction, prediction_norm;
+} adamoe_outcome;
+
+/* A mean of 0 and 1 over n questions, with its standard error: the sample standard deviation (n - 1) over
+ * sqrt(n); NaN for fewer than two. */
+typedef struct adamoe_accuracy {
+    double mean, standard_error;
+} adamoe_accuracy;
+
+typedef struct adamoe_eval_result {
+    const char *task;      /* file name of the questions without its suffix */
+    const char *model;     /* folder */
+    const char *questions; /* path */
+    const char *kernel;
+    const char *implementation; /* what the kernel says that it runs on, or NULL */
+    adamoe_format format;
+    adamoe_bos bos;
+    const adamoe_config *config;
+    uint32_t threads;
+    size_t baseline_k, count, total;
+    bool layer_by_layer;
+    adamoe_accuracy accuracy, accuracy_norm;
+    const adamoe_route_counts *counts;
+    adamoe_work work;
+    double seconds;
+} adamoe_eval_result;
+
+/* prediction = the first largest log-probability; prediction_norm likewise, each divided by its choice's
+ * characters (a choice without characters counts as one). */
+void adamoe_predict(const adamoe_prompt *prompt, adamoe_outcome *outcome);
+
+adamoe_accuracy adamoe_accuracy_of(size_t right, size_t count);
+
+void adamoe_eval_print(const adamoe_eval_result *result);
+json_t *adamoe_eval_json(const adamoe_eval_result *result);
+
+/* A JSON line for each question; whole or not at all. */
+adamoe_status adamoe_eval_write_samples(const char *path, const adamoe_questions *questions,
+                                        const adamoe_outcome *outcomes, size_t count);
+
+#endif

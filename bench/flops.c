@@ -1,0 +1,161 @@
+/*
+ * adamoe flops: FLOPs per token by part, and both reductions, from a config and a mean load.
+ */
+#include "flops.h"
+#include "config.h"
+#include "json_output.h"
+#include "options.h"
+#include "verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    OPTION_CONFIG = 1,
+    OPTION_LOAD,
+    OPTION_BASELINE_K,
+    OPTION_NULL_EXPERTS,
+    OPTION_VISIBLE_KEYS,
+    OPTION_HEAD,
+    OPTION_JSON,
+};
+
+typedef struct flops_options {
+    const char *config, *json;
+    double load, visible_keys;
+    size_t baseline_k, null_experts;
+    bool has_load, has_null_experts, head_last;
+} flops_options;
+
+static const struct argp_option options_list[] = {
+    {"config", OPTION_CONFIG, "config.json", 0, "Sizes of the model (required)", 0},
+    {"load", OPTION_LOAD, "L", 0, "Mean number of true experts per token and layer (required)", 0},
+    {"baseline-k", OPTION_BASELINE_K, "K", 0, "Top-k of the baseline (default: 2)", 0},
+    {"null-experts", OPTION_NULL_EXPERTS, "M", 0, "Null experts (default: as the config says)", 0},
+    {"visible-keys", OPTION_VISIBLE_KEYS, "N", 0, "Mean keys that a query sees (default: 150)", 0},
+    {"head", OPTION_HEAD, "all|last", 0,
+     "Positions whose logits are computed: every one (default), or none but "
+     "the last of a long sequence, which counts as nothing per token",
+     0},
+    {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 0},
+    {0},
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    static const char *const heads[] = {"all", "last"};
+    flops_options *o = state->input;
+    switch (key) {
+    case OPTION_CONFIG:
+        o->config = value;
+        return 0;
+    case OPTION_LOAD:
+        o->load = adamoe_parse_number(state, "--load", value);
+        o->has_load = true;
+        if (o->load < 0.0) {
+            argp_error(state, "--load: `%s' is negative", value);
+        }
+        return 0;
+    case OPTION_BASELINE_K:
+        o->baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, 1u << 20);
+        return 0;
+    case OPTION_NULL_EXPERTS:
+        o->null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, 1u << 20);
+        o->has_null_experts = true;
+        return 0;
+    case OPTION_VISIBLE_KEYS:
+        o->visible_keys = adamoe_parse_number(state, "--visible-keys", value);
+        if (o->visible_keys < 0.0) {
+            argp_error(state, "--visible-keys: `%s' is negative", value);
+        }
+        return 0;
+    case OPTION_HEAD:
+        o->head_last = adamoe_parse_choice(state, "--head", value, heads, 2) == 1;
+        return 0;
+    case OPTION_JSON:
+        o->json = value;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->config == NULL || !o->has_load) {
+            argp_error(state, "--config and --load are required");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp flops_argp = {
+    .options = options_list,
+    .parser = parse_option,
+    .doc = "FLOPs per token by part, as executed (a multiply-add is 2, a null expert costs its router row), "
+           "and the "
+           "reductions against the same model with no null expert and top-k0."
+           "\vExample:\n  adamoe flops --config mixtral/config.json --load 1.67\n",
+};
+
+static json_t *token_flops_json(const adamoe_token_flops *flops)
+{
+    return json_pack("{s:f,s:f,s:f,s:f,s:f}", "experts", flops->experts, "router", flops->router, "attention",
+                     flops->attention, "head", flops->head, "total", flops->total);
+}
+
+static void print_row(const char *part, double executed, double baseline)
+{
+    printf("%-10s %12.4f %12.4f\n", part, executed * 1e-9, baseline * 1e-9);
+}
+
+static void print_table(const adamoe_token_flops *executed, const adamoe_token_flops *baseline)
+{
+    printf("GFLOP per token %6s %12s\n", "executed", "baseline");
+    print_row("experts", executed->experts, baseline->experts);
+    print_row("router", executed->router, baseline->router);
+    print_row("attention", executed->attention, baseline->attention);
+    print_row("head", executed->head, baseline->head);
+    print_row("total", executed->total, baseline->total);
+}
+
+static adamoe_status run(const flops_options *o)
+{
+    adamoe_config config;
+    bool null_experts_given = false;
+    ADAMOE_TRY(adamoe_config_read(o->config, &config, &null_experts_given));
+    const size_t null_experts = o->has_null_experts ? o->null_experts : config.null_experts;
+    if (o->load > (double)config.experts || o->baseline_k > config.experts) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: num_local_experts: %zu is less than --load or --baseline-k", o->config,
+                            config.experts);
+    }
+    const double head_share = o->head_last ? 0.0 : 1.0;
+    const adamoe_token_flops executed =
+        adamoe_flops_per_token(&config, null_experts, o->load, o->visible_keys, head_share);
+    const adamoe_token_flops baseline =
+        adamoe_flops_per_token(&config, 0, (double)o->baseline_k, o->visible_keys, head_share);
+    const double expert_reduction = adamoe_expert_flops_reduction(o->load, o->baseline_k);
+    const double model_reduction = 1.0 - executed.total / baseline.total;
+    if (adamoe_json_leaves_stdout(o->json)) {
+        print_table(&executed, &baseline);
+        printf("expert FLOPs reduction %7.2f %%   1 - load %.4g / top-%zu\n", 100.0 * expert_reduction,
+               o->load, o->baseline_k);
+        printf("model FLOPs reduction  %7.2f %%   %zu null experts, %.4g visible keys, head at %s\n",
+               100.0 * model_reduction, null_experts, o->visible_keys,
+               o->head_last ? "the last position" : "every position");
+    }
+    if (o->json == NULL) {
+        return adamoe_ok();
+    }
+    return adamoe_json_write(
+        o->json,
+        json_pack("{s:f,s:f,s:f,s:I,s:I,s:f,s:s,s:o,s:o}", "expert_flops_reduction", expert_reduction,
+                  "model_flops_reduction", model_reduction, "load", o->load, "baseline_k",
+                  (json_int_t)o->baseline_k, "null_experts", (json_int_t)null_experts, "visible_keys",
+                  o->visible_keys, "head", o->head_last ? "last" : "all", "flops_per_token",
+                  token_flops_json(&executed), "baseline_flops_per_token", token_flops_json(&baseline)));
+}
+
+int adamoe_verb_flops(int count, char **arguments)
+{
+    flops_options options = {.baseline_k = 2, .visible_keys = 150.0};
+    adamoe_parse(&flops_argp, count, arguments, &options);
+    return adamoe_finish("flops", run(&options));
+}

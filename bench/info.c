@@ -1,0 +1,181 @@
+/*
+ * adamoe info: what this machine is, which libraries the program uses, and which kernels run here.
+ */
+#include "cpu.h"
+#include "json_output.h"
+#include "numbers.h"
+#include "options.h"
+#include "team.h"
+#include "verbs.h"
+
+#include <stdio.h>
+
+enum {
+    OPTION_JSON = 1,
+    OPTION_PLUGIN,
+};
+
+typedef struct info_options {
+    const char *json, *plugin;
+} info_options;
+
+static const struct argp_option options_list[] = {
+    {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 0},
+    {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 0},
+    {0},
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    info_options *o = state->input;
+    switch (key) {
+    case OPTION_JSON:
+        o->json = value;
+        return 0;
+    case OPTION_PLUGIN:
+        o->plugin = value;
+        return 0;
+    default:
+        (void)state;
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp info_argp = {
+    .options = options_list,
+    .parser = parse_option,
+    .doc = "What this machine is, and which kernels run on it."
+           "\vExample:\n  adamoe info --json -\n",
+};
+
+typedef struct guarantee {
+    uint32_t bit;
+    const char *name;
+} guarantee;
+
+static const guarantee guarantees[] = {
+    {ADAMOE_SAME_BITS_RUNS, "runs"},
+    {ADAMOE_SAME_BITS_THREADS, "threads"},
+    {ADAMOE_SAME_BITS_BATCH, "batch"},
+    {ADAMOE_SAME_BITS_PLACEMENT, "placement"},
+};
+
+#define GUARANTEES (sizeof guarantees / sizeof *guarantees)
+
+static json_t *kernel_json(const adamoe_kernel *kernel)
+{
+    const char *why_not = NULL;
+    const bool supported = kernel->supported(&why_not);
+    json_t *promised = json_array();
+    for (size_t i = 0; i < GUARANTEES; ++i) {
+        if ((kernel->guarantees & guarantees[i].bit) != 0) {
+            json_array_append_new(promised, json_string(guarantees[i].name));
+        }
+    }
+    return json_pack("{s:s,s:s,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o}", "name", kernel->name, "summary",
+                     kernel->summary, "supported", (int)supported, "why_not",
+                     supported ? json_null() : json_string(why_not == NULL ? "" : why_not), "arithmetic", "x",
+                     adamoe_arithmetic_name(kernel->x), "h", adamoe_arithmetic_name(kernel->h), "weight",
+                     adamoe_arithmetic_name(kernel->weight), "accumulate",
+                     adamoe_arithmetic_name(kernel->accumulate), "dense_product", kernel->multiply != NULL,
+                     "same_bits", promised);
+}
+
+static json_t *caches_json(const adamoe_cpu *cpu)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < cpu->caches; ++i) {
+        json_array_append_new(list, json_pack("{s:i,s:s,s:I}", "level", cpu->cache[i].level, "type",
+                                              cpu->cache[i].type, "bytes", (json_int_t)cpu->cache[i].bytes));
+    }
+    return list;
+}
+
+static json_t *features_json(const adamoe_cpu *cpu)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < cpu->features; ++i) {
+        json_array_append_new(list, json_string(cpu->feature[i]));
+    }
+    return list;
+}
+
+static json_t *info_json(const adamoe_cpu *cpu, const adamoe_registry *registry)
+{
+    json_t *kernels = json_array();
+    for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
+        json_array_append_new(kernels, kernel_json(adamoe_registry_at(registry, i)));
+    }
+    return json_pack("{s:s,s:{s:s,s:I,s:I,s:o,s:o},s:{s:s},s:o,s:s}", "version", ADAMOE_VERSION, "cpu",
+                     "model", cpu->model, "processors", (json_int_t)adamoe_available_processors(),
+                     "numa_nodes", (json_int_t)cpu->numa_nodes, "features", features_json(cpu), "caches",
+                     caches_json(cpu), "libraries", "jansson", jansson_version_str(), "kernels", kernels,
+                     "default_kernel", adamoe_registry_default(registry)->name);
+}
+
+static void print_cpu(const adamoe_cpu *cpu)
+{
+    printf("CPU       %s, %u processors, %zu NUMA node%s\nfeatures ", cpu->model,
+           adamoe_available_processors(), cpu->numa_nodes, cpu->numa_nodes == 1 ? "" : "s");
+    for (size_t i = 0; i < cpu->features; ++i) {
+        printf(" %s", cpu->feature[i]);
+    }
+    printf("\ncaches   ");
+    for (size_t i = 0; i < cpu->caches; ++i) {
+        printf(" L%d %s %zu KiB%s", cpu->cache[i].level, cpu->cache[i].type, cpu->cache[i].bytes / 1024,
+               i + 1 < cpu->caches ? "," : "");
+    }
+    printf("\nlibraries jansson %s\n", jansson_version_str());
+}
+
+static void print_kernel(const adamoe_kernel *kernel, bool is_default)
+{
+    const char *why_not = "";
+    const bool supported = kernel->supported(&why_not);
+    printf("\nkernel    %s%s: %s\n", kernel->name, is_default ? " (default)" : "", kernel->summary);
+    printf("  %s%s\n", supported ? "runs here" : "cannot run here: ", supported ? "" : why_not);
+    printf("  x %s, h %s, weights %s, sums %s%s\n", adamoe_arithmetic_name(kernel->x),
+           adamoe_arithmetic_name(kernel->h), adamoe_arithmetic_name(kernel->weight),
+           adamoe_arithmetic_name(kernel->accumulate), kernel->multiply == NULL ? "; no dense product" : "");
+    printf("  same bits for any:");
+    for (size_t i = 0; i < GUARANTEES; ++i) {
+        if ((kernel->guarantees & guarantees[i].bit) != 0) {
+            printf(" %s", guarantees[i].name);
+        }
+    }
+    printf("%s\n", kernel->guarantees == 0 ? " nothing promised" : "");
+}
+
+static adamoe_status report(const info_options *o, const adamoe_registry *registry)
+{
+    adamoe_cpu cpu;
+    adamoe_cpu_describe(&cpu);
+    if (adamoe_json_leaves_stdout(o->json)) {
+        printf("adamoe    %s\n", ADAMOE_VERSION);
+        print_cpu(&cpu);
+        for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
+            const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
+            print_kernel(kernel, kernel == adamoe_registry_default(registry));
+        }
+    }
+    return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, info_json(&cpu, registry));
+}
+
+static adamoe_status run(const info_options *o)
+{
+    adamoe_registry *registry = NULL;
+    ADAMOE_TRY(adamoe_registry_create(&registry));
+    adamoe_status status = o->plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->plugin);
+    if (status.code == ADAMOE_OK) {
+        status = report(o, registry);
+    }
+    adamoe_registry_free(registry);
+    return status;
+}
+
+int adamoe_verb_info(int count, char **arguments)
+{
+    info_options options = {0};
+    adamoe_parse(&info_argp, count, arguments, &options);
+    return adamoe_finish("info", run(&options));
+}

@@ -1,0 +1,52 @@
+/*
+ * Writing JSON results: whole or not at all; to a file, or to standard output alone.
+ */
+#include "json_output.h"
+#include "output_file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+static adamoe_status write_stream(const char *path, const json_t *document, FILE *stream)
+{
+    if (json_dumpf(document, stream, JSON_INDENT(2)) != 0 || fputc('\n', stream) == EOF ||
+        fflush(stream) != 0) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: write: %s", path, strerror(errno));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status write_file(const char *path, const json_t *document)
+{
+    adamoe_output_file *file = NULL;
+    ADAMOE_TRY(adamoe_output_file_open(path, &file));
+    const adamoe_status status = write_stream(path, document, adamoe_output_file_stream(file));
+    if (status.code != ADAMOE_OK) {
+        adamoe_output_file_discard(file);
+        return status;
+    }
+    return adamoe_output_file_commit(file);
+}
+
+adamoe_status adamoe_json_write(const char *path, json_t *document)
+{
+    if (document == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: write: out of memory", path);
+    }
+    const bool to_stdout = strcmp(path, "-") == 0;
+    const adamoe_status status =
+        to_stdout ? write_stream("standard output", document, stdout) : write_file(path, document);
+    json_decref(document);
+    return status;
+}
+
+json_t *adamoe_json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+bool adamoe_json_leaves_stdout(const char *path)
+{
+    return path == NULL || strcmp(path, "-") != 0;
+}

@@ -1,0 +1,266 @@
+/*
+ * adamoe layer: one layer on given tensors, its results to a file, and compared with what the file expects.
+ */
+#include "layer_run.h"
+#include "checkpoint.h"
+#include "json_output.h"
+#include "options.h"
+#include "team.h"
+#include "verbs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    OPTION_TOP_K = 1,
+    OPTION_NORM,
+    OPTION_NULL_KIND,
+    OPTION_JSON,
+};
+
+typedef struct layer_options {
+    adamoe_common_options common;
+    const char *input, *output, *json;
+    size_t top_k;        /* 0: as the file says */
+    int norm, null_kind; /* -1: as the file says */
+} layer_options;
+
+static const struct argp_option options_list[] = {
+    {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null (default: as the file says)", 0},
+    {"norm", OPTION_NORM, "true|all|none", 0, "What weights are normalised over (default: as the file says)",
+     0},
+    {"null-kind", OPTION_NULL_KIND, "zero|identity", 0,
+     "What null experts return (default: as the file says)", 0},
+    {"output", 'o', "OUT.safetensors", 0, "Write the results", 0},
+    {"json", OPTION_JSON, "FILE", 0, "Write load, losses and comparisons as JSON, `-' for standard output",
+     0},
+    {0},
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    layer_options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case OPTION_TOP_K:
+        o->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, UINT32_MAX);
+        return 0;
+    case OPTION_NORM:
+        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, 3);
+        return 0;
+    case OPTION_NULL_KIND:
+        o->null_kind = (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, 2);
+        return 0;
+    case 'o':
+        o->output = value;
+        return 0;
+    case OPTION_JSON:
+        o->json = value;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->input != NULL) {
+            argp_error(state, "more than one FILE");
+        }
+        o->input = value;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->input == NULL) {
+            argp_error(state, "FILE.safetensors is required");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&adamoe_common_argp, 0, 0, 0}, {0}};
+
+static const struct argp layer_argp = {
+    .options = options_list,
+    .parser = parse_option,
+    .args_doc = "FILE.safetensors",
+    .doc = "Computes one layer from the tensors of a file (hidden_states, block_sparse_moe.*). Where the "
+           "file has "
+           "expected.* tensors, the results are compared with them, by the error bound of the arithmetic; a "
+           "difference is exit code 1."
+           "\vExample:\n  adamoe layer tests/golden/layer/small.safetensors --kernel reference -o "
+           "out.safetensors\n",
+    .children = children,
+};
+
+static adamoe_status choose_rule(const layer_options *o, const adamoe_layer_file *file, adamoe_rule *rule)
+{
+    *rule = adamoe_layer_file_rule(file);
+    rule->top_k = o->top_k != 0 ? o->top_k : rule->top_k;
+    rule->norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule->norm;
+    rule->null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule->null_kind;
+    if (rule->top_k == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_experts_per_tok: not in the file; give --top-k",
+                            o->input);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_tensor matrix_tensor(const char *name, adamoe_dtype dtype, size_t rows, size_t columns,
+                                   const void *data)
+{
+    return (adamoe_tensor){.name = name,
+                           .dtype = dtype,
+                           .rank = 2,
+                           .shape = {rows, columns},
+                           .elements = rows * columns,
+                           .data = data};
+}
+
+/* Writes the tensors; ids and counts are widened to int64 first. */
+static adamoe_status write_tensors(const char *path, const adamoe_layer_run *run, int64_t *ids,
+                                   int64_t *counts)
+{
+    const adamoe_routing *routing = run->routing;
+    const size_t tokens = run->tokens, k = routing->rule.top_k, all = run->router.rows;
+    for (size_t i = 0; i < tokens * k; ++i) {
+        ids[i] = routing->id[i];
+    }
+    for (size_t t = 0; t < tokens; ++t) {
+        counts[t] = (int64_t)adamoe_routing_true_experts(routing, t);
+    }
+    const adamoe_tensor tensors[] = {
+        matrix_tensor("output", ADAMOE_F32, tokens, run->layer->hidden_size, run->output),
+        matrix_tensor("router_logits", ADAMOE_F32, tokens, all, routing->logits),
+        matrix_tensor("selected_experts", ADAMOE_I64, tokens, k, ids),
+        matrix_tensor("routing_weights", ADAMOE_F32, tokens, k, routing->weight),
+        {.name = "true_experts_per_token",
+         .dtype = ADAMOE_I64,
+         .rank = 1,
+         .shape = {tokens},
+         .elements = tokens,
+         .data = counts},
+    };
+    char plain[32], averaged[32], released[32];
+    (void)snprintf(plain, sizeof plain, "%.17g", run->loss.switch_form);
+    (void)snprintf(averaged, sizeof averaged, "%.17g", run->loss.null_averaged);
+    (void)snprintf(released, sizeof released, "%.17g", run->loss.released);
+    const adamoe_metadata metadata[] = {
+        {"kernel", run->kernel->name},
+        {"plain_balance_loss", plain},
+        {"null_averaged_balance_loss", averaged},
+        {"released_code_balance_loss", released},
+    };
+    return adamoe_safetensors_write(path, tensors, sizeof tensors / sizeof *tensors, metadata,
+                                    sizeof metadata / sizeof *metadata);
+}
+
+static adamoe_status write_output(const char *path, const adamoe_layer_run *run)
+{
+    int64_t *ids = calloc(run->tokens * run->routing->rule.top_k + 1, sizeof *ids);
+    int64_t *counts = calloc(run->tokens + 1, sizeof *counts);
+    adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path);
+    if (ids != NULL && counts != NULL) {
+        status = write_tensors(path, run, ids, counts);
+    }
+    free(ids);
+    free(counts);
+    return status;
+}
+
+static void print_run(const adamoe_layer_run *run, const adamoe_comparison *list, size_t count)
+{
+    const adamoe_layer *layer = run->layer;
+    printf("kernel %s: %zu tokens, hidden size %zu, intermediate size %zu, %zu true and %zu null experts, "
+           "top-%zu, "
+           "norm %s, null kind %s\n",
+           run->kernel->name, run->tokens, layer->hidden_size, layer->intermediate_size, layer->experts,
+           layer->null_experts, run->routing->rule.top_k, adamoe_norm_names[run->routing->rule.norm],
+           adamoe_null_kind_names[run->routing->rule.null_kind]);
+    printf("load %.6g true experts per token\n", adamoe_routing_load(run->routing));
+    printf("balance loss (alpha 1): switch %.9g, null averaged %.9g, released %.9g\n", run->loss.switch_form,
+           run->loss.null_averaged, run->loss.released);
+    for (size_t i = 0; i < count; ++i) {
+        printf("%s %s%s%s\n", list[i].passed ? "passed" : "FAILED", list[i].name,
+               list[i].detail[0] == '\0' ? "" : ": ", list[i].detail);
+    }
+}
+
+static json_t *run_json(const adamoe_layer_run *run, const adamoe_comparison *list, size_t count)
+{
+    json_t *comparisons = json_array();
+    for (size_t i = 0; i < count; ++i) {
+        json_array_append_new(comparisons,
+                              json_pack("{s:s,s:b,s:o,s:s}", "name", list[i].name, "passed",
+                                        (int)list[i].passed, "largest_ratio",
+                                        adamoe_json_number(list[i].largest_ratio), "detail", list[i].detail));
+    }
+    return json_pack("{s:s,s:I,s:f,s:f,s:f,s:f,s:o}", "kernel", run->kernel->name, "tokens",
+                     (json_int_t)run->tokens, "load", adamoe_routing_load(run->routing), "plain_balance_loss",
+                     run->loss.switch_form, "null_averaged_balance_loss", run->loss.null_averaged,
+                     "released_code_balance_loss", run->loss.released, "comparisons", comparisons);
+}
+
+static adamoe_status report(const layer_options *o, const adamoe_layer_run *run,
+                            const adamoe_safetensors *file)
+{
+    adamoe_comparison list[ADAMOE_MAX_COMPARISONS];
+    size_t count = 0, failed = 0;
+    ADAMOE_TRY(adamoe_layer_compare(run, file, list, &count));
+    for (size_t i = 0; i < count; ++i) {
+        failed += !list[i].passed;
+    }
+    if (adamoe_json_leaves_stdout(o->json)) {
+        print_run(run, list, count);
+    }
+    if (o->output != NULL) {
+        ADAMOE_TRY(write_output(o->output, run));
+    }
+    if (o->json != NULL) {
+        ADAMOE_TRY(adamoe_json_write(o->json, run_json(run, list, count)));
+    }
+    if (failed > 0) {
+        return adamoe_error(ADAMOE_DIFFERENCE, "%s: %zu of %zu comparisons failed", o->input, failed, count);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status run_file(const layer_options *o, const adamoe_kernel *kernel,
+                              const adamoe_layer_file *file)
+{
+    adamoe_rule rule;
+    adamoe_layer_run run;
+    size_t tokens = 0;
+    const float *hidden_states = adamoe_layer_file_hidden_states(file, &tokens);
+    const uint32_t threads = o->common.threads != 0 ? o->common.threads : adamoe_available_processors();
+    ADAMOE_TRY(choose_rule(o, file, &rule));
+    ADAMOE_TRY(adamoe_safetensors_check_finite(adamoe_layer_file_tensors(file)));
+    adamoe_status status = adamoe_layer_run_create(kernel, adamoe_layer_file_layer(file), rule, hidden_states,
+                                                   tokens, threads, &run);
+    if (status.code != ADAMOE_OK) {
+        return adamoe_error(status.code, "%s: %.400s", o->input, status.message);
+    }
+    status = report(o, &run, adamoe_layer_file_tensors(file));
+    adamoe_layer_run_free(&run);
+    return status;
+}
+
+static adamoe_status run(const layer_options *o)
+{
+    adamoe_registry *registry = NULL;
+    const adamoe_kernel *kernel = NULL;
+    adamoe_layer_file *file = NULL;
+    ADAMOE_TRY(adamoe_choose_kernel(&o->common, &registry, &kernel));
+    adamoe_status status = adamoe_layer_file_open(o->input, &file);
+    if (status.code == ADAMOE_OK) {
+        status = run_file(o, kernel, file);
+        adamoe_layer_file_close(file);
+    }
+    adamoe_registry_free(registry);
+    return status;
+}
+
+int adamoe_verb_layer(int count, char **arguments)
+{
+    layer_options options = {.norm = -1, .null_kind = -1, .common = {.seed = 1}};
+    adamoe_parse(&layer_argp, count, arguments, &options);
+    return adamoe_finish("layer", run(&options));
+}

@@ -1,0 +1,48 @@
+/*
+ * One layer run through the contract, and its comparison with what a file expects.
+ */
+#ifndef ADAMOE_LAYER_RUN_H
+#define ADAMOE_LAYER_RUN_H
+
+#include "bound.h"
+#include "router.h"
+#include "safetensors.h"
+
+/* A layer with everything that was computed from it. */
+typedef struct adamoe_layer_run {
+    const adamoe_kernel *kernel;
+    const adamoe_layer *layer;
+    const float *hidden_states; /* [tokens, hidden_size] */
+    size_t tokens;
+    adamoe_matrix router; /* gate and gate2 as one matrix, float32 */
+    float *router_rows;   /* its data */
+    adamoe_routing *routing;
+    adamoe_plan *plan;
+    float *output; /* [tokens, hidden_size] */
+    adamoe_balance_loss loss;
+} adamoe_layer_run;
+
+/* Router (by the kernel's dense product where it has one), routing, plan and experts. On failure nothing is
+ * left allocated. */
+adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_layer *layer,
+                                      adamoe_rule rule, const float *hidden_states, size_t tokens,
+                                      uint32_t threads, adamoe_layer_run *out);
+void adamoe_layer_run_free(adamoe_layer_run *run);
+
+/* One comparison: what was compared, and its outcome as one line for a person. */
+typedef struct adamoe_comparison {
+    const char *name;
+    bool passed;
+    double largest_ratio; /* of error / allowed; 0 for comparisons without a bound */
+    char detail[200];
+} adamoe_comparison;
+
+#define ADAMOE_MAX_COMPARISONS 12
+
+/* The kernel's output against its yardstick, then each expected tensor and loss that the file has against the
+ * yardstick of float32 arithmetic, which is what such files are computed in. Errors: an expected tensor of
+ * the wrong shape (BAD_INPUT), memory. */
+adamoe_status adamoe_layer_compare(const adamoe_layer_run *run, const adamoe_safetensors *file,
+                                   adamoe_comparison *comparisons, size_t *count);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * adamoe VERB ...: finds the verb and runs it.
+ */
+#include "verbs.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct verb {
+    const char *name, *summary;
+    int (*run)(int count, char **arguments);
+} verb;
+
+static const verb verbs[] = {
+    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info},
+    {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer},
+    {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops},
+    {"tokenize", "text to token ids and back", adamoe_verb_tokenize},
+    {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate},
+    {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval},
+};
+
+static void print_help(FILE *stream)
+{
+    fprintf(stream,
+            "Usage: adamoe VERB [OPTION...]\n"
+            "Test-and-benchmark harness with reference kernels for token-adaptive Mixture-of-Experts.\n\n");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+        fprintf(stream, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+    }
+    fprintf(stream,
+            "\n`adamoe VERB --help` explains a verb, with an example.\n"
+            "Exit codes: 0 done; 1 a difference; 2 bad usage or input; 3 the kernel cannot run on this\n"
+            "machine; 4 the environment failed (memory, disk, permission).\n");
+}
+
+int main(int count, char **arguments)
+{
+    argp_err_exit_status = 2;
+    if (count < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    const char *name = arguments[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("adamoe %s\n", ADAMOE_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+        if (strcmp(name, verbs[i].name) == 0) {
+            return verbs[i].run(count - 1, arguments + 1);
+        }
+    }
+    fprintf(stderr, "adamoe: %s: no such verb; `adamoe --help` lists them\n", name);
+    return 2;
+}

@@ -1,0 +1,151 @@
+/*
+ * Options that mean the same for every verb, how a verb ends, and reading numbers from the command line.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const adamoe_norm_names[3] = {"true", "all", "none"};
+const char *const adamoe_null_kind_names[2] = {"zero", "identity"};
+static const char *const numa_names[4] = {"local", "interleave", "experts", "split"};
+
+int adamoe_finish(const char *verb, adamoe_status status)
+{
+    if (status.code != ADAMOE_OK) {
+        fprintf(stderr, "adamoe %s: %s\n", verb, status.message);
+    }
+    return (int)status.code;
+}
+
+void adamoe_parse(const struct argp *argp, int count, char **arguments, void *input)
+{
+    /* argp names the program after its first argument. */
+    char name[64];
+    (void)snprintf(name, sizeof name, "adamoe %s", arguments[0]);
+    char *const verb = arguments[0];
+    arguments[0] = name;
+    (void)argp_parse(argp, count, arguments, 0, NULL, input); /* ends the program on an error */
+    arguments[0] = verb;
+}
+
+uint64_t adamoe_parse_count(struct argp_state *state, const char *option, const char *text, uint64_t low,
+                            uint64_t high)
+{
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || strchr(text, '-') != NULL || value < low ||
+        value > high) {
+        argp_error(state, "%s: `%s' is not a whole number from %llu to %llu", option, text,
+                   (unsigned long long)low, (unsigned long long)high);
+    }
+    return value;
+}
+
+double adamoe_parse_number(struct argp_state *state, const char *option, const char *text)
+{
+    char *end = NULL;
+    const double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(value)) {
+        argp_error(state, "%s: `%s' is not a number", option, text);
+    }
+    return value;
+}
+
+size_t adamoe_parse_choice(struct argp_state *state, const char *option, const char *text,
+                           const char *const *names, size_t count)
+{
+    char all[256] = "";
+    for (size_t i = 0; i < count; ++i) {
+        if (strcmp(text, names[i]) == 0) {
+            return i;
+        }
+        const size_t used = strlen(all);
+        (void)snprintf(all + used, sizeof all - used, "%s%s", i == 0 ? "" : ", ", names[i]);
+    }
+    argp_error(state, "%s: `%s' is not one of: %s", option, text, all);
+    return 0;
+}
+
+enum {
+    OPTION_KERNEL = 0x100,
+    OPTION_PLUGIN,
+    OPTION_THREADS,
+    OPTION_NUMA,
+    OPTION_SEED,
+};
+
+static const struct argp_option common_options[] = {
+    {0, 0, 0, 0, "What computes:", 10},
+    {"kernel", OPTION_KERNEL, "NAME", 0, "A kernel that `adamoe info' lists", 10},
+    {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 10},
+    {"threads", OPTION_THREADS, "N", 0, "Threads (default: all processors)", 10},
+    {"numa", OPTION_NUMA, "POLICY", 0, "local, interleave, experts or split", 10},
+    {"seed", OPTION_SEED, "N", 0, "Seed of everything random (default: 1)", 10},
+    {0},
+};
+
+static error_t parse_common(int key, char *value, struct argp_state *state)
+{
+    adamoe_common_options *options = state->input;
+    switch (key) {
+    case OPTION_KERNEL:
+        options->kernel = value;
+        return 0;
+    case OPTION_PLUGIN:
+        options->plugin = value;
+        return 0;
+    case OPTION_THREADS:
+        options->threads = (uint32_t)adamoe_parse_count(state, "--threads", value, 1, 4096);
+        return 0;
+    case OPTION_NUMA:
+        options->numa = (adamoe_numa_policy)adamoe_parse_choice(state, "--numa", value, numa_names, 4);
+        return 0;
+    case OPTION_SEED:
+        options->seed = adamoe_parse_count(state, "--seed", value, 0, UINT64_MAX);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp adamoe_common_argp = {.options = common_options, .parser = parse_common};
+
+static adamoe_status find_kernel(const adamoe_common_options *options, adamoe_registry *registry,
+                                 const adamoe_kernel **kernel)
+{
+    if (options->plugin != NULL) {
+        ADAMOE_TRY(adamoe_registry_load(registry, options->plugin));
+    }
+    if (options->kernel == NULL) {
+        *kernel = adamoe_registry_default(registry);
+        return adamoe_ok();
+    }
+    *kernel = adamoe_registry_find(registry, options->kernel);
+    if (*kernel == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--kernel: %s: no such kernel; `adamoe info' lists them",
+                            options->kernel);
+    }
+    const char *why_not = "";
+    if (!(*kernel)->supported(&why_not)) {
+        return adamoe_error(ADAMOE_NOT_SUPPORTED, "--kernel: %s: cannot run here: %s", options->kernel,
+                            why_not);
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_choose_kernel(const adamoe_common_options *options, adamoe_registry **registry,
+                                   const adamoe_kernel **kernel)
+{
+    ADAMOE_TRY(adamoe_registry_create(registry));
+    const adamoe_status status = find_kernel(options, *registry, kernel);
+    if (status.code != ADAMOE_OK) {
+        adamoe_registry_free(*registry);
+        *registry = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,52 @@
+/*
+ * Options that mean the same for every verb, how a verb ends, and reading numbers from the command line.
+ */
+#ifndef ADAMOE_OPTIONS_H
+#define ADAMOE_OPTIONS_H
+
+#include "adamoe.h"
+#include "registry.h"
+
+#include <argp.h>
+
+/* Reports the status on standard error as `adamoe VERB: MESSAGE` and returns the exit code. */
+int adamoe_finish(const char *verb, adamoe_status status);
+
+/* Options that choose what runs the numbers. */
+typedef struct adamoe_common_options {
+    const char *kernel; /* NULL: the default of the verb */
+    const char *plugin; /* NULL, or a shared object */
+    uint32_t threads;   /* 0: all processors */
+    uint64_t seed;
+    adamoe_numa_policy numa;
+} adamoe_common_options;
+
+/* --kernel, --plugin, --threads, --numa, --seed as a child parser; its input is an adamoe_common_options. */
+extern const struct argp adamoe_common_argp;
+
+/* The registry with the plugin loaded, and the kernel that was asked for, or the default one. Errors: an
+ * unknown name (BAD_INPUT), a kernel that cannot run here (NOT_SUPPORTED). On success the caller frees the
+ * registry. */
+adamoe_status adamoe_choose_kernel(const adamoe_common_options *options, adamoe_registry **registry,
+                                   const adamoe_kernel **kernel);
+
+/* Runs argp for a verb whose name shall appear as `adamoe VERB`. Exits on --help and on bad usage, as argp
+ * does. */
+void adamoe_parse(const struct argp *argp, int count, char **arguments, void *input);
+
+/* A whole number between low and high, or a usage error that names the option. */
+uint64_t adamoe_parse_count(struct argp_state *state, const char *option, const char *text, uint64_t low,
+                            uint64_t high);
+
+/* A finite number, or a usage error that names the option. */
+double adamoe_parse_number(struct argp_state *state, const char *option, const char *text);
+
+/* The index of `text` in names[count], or a usage error that names the option and the choices. */
+size_t adamoe_parse_choice(struct argp_state *state, const char *option, const char *text,
+                           const char *const *names, size_t count);
+
+/* "true", "all", "none" and "zero", "identity", in the order of their enumerations. */
+extern const char *const adamoe_norm_names[3];
+extern const char *const adamoe_null_kind_names[2];
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * From a question to tokens: the prompt that its choices share, and what of each choice is scored (spec
+ * section 5).
+ */
+#ifndef ADAMOE_PROMPT_H
+#define ADAMOE_PROMPT_H
+
+#include "questions.h"
+#include "tokenizer.h"
+
+typedef enum adamoe_format {
+    ADAMOE_FORMAT_CLOZE = 0,  /* `Question: Q\nAnswer:` and ` CHOICE` */
+    ADAMOE_FORMAT_LETTER = 1, /* the choices lettered in the prompt, and ` A`, ` B`, ... */
+} adamoe_format;
+
+typedef enum adamoe_bos {
+    ADAMOE_BOS_AUTO = 0,   /* as the tokenizer's post-processor says */
+    ADAMOE_BOS_ALWAYS = 1, /* the model's begin-of-sequence token first */
+    ADAMOE_BOS_NEVER = 2,  /* no special tokens */
+} adamoe_bos;
+
+typedef struct adamoe_prompt_rule {
+    adamoe_format format;
+    adamoe_bos bos;
+    bool has_bos;    /* the model names such a token ... */
+    uint32_t bos_id; /* ... and it is this one */
+    size_t context;  /* tokens that the model can take */
+} adamoe_prompt_rule;
+
+typedef struct adamoe_choice_tokens {
+    adamoe_tokens continuation; /* at least one token: what is scored */
+    adamoe_tokens alone;        /* where the whole is too long: its own, shortened context; else empty */
+    size_t characters;          /* Unicode code points of the choice, without the blank before it */
+} adamoe_choice_tokens;
+
+typedef struct adamoe_prompt {
+    adamoe_tokens shared; /* at least one token */
+    size_t choices;
+    adamoe_choice_tokens *choice; /* [choices] */
+} adamoe_prompt;
+
+/* The continuation is the tail of the tokens of prompt and choice together, after as many tokens as the
+ * prompt alone has. Too long a whole keeps its last context + 1 tokens. Errors (BAD_INPUT): a prompt without
+ * a token, a choice that adds none or is longer than the context, more than 26 choices with letters, --bos
+ * always without such a token, invalid UTF-8. */
+adamoe_status adamoe_prompt_create(const adamoe_question *question, const adamoe_tokenizer *tokenizer,
+                                   const adamoe_prompt_rule *rule, adamoe_prompt *out);
+void adamoe_prompt_free(adamoe_prompt *prompt);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * Scoring prompts with a model: the log-probability of each choice, and what the run cost.
+ */
+#ifndef ADAMOE_SCORE_H
+#define ADAMOE_SCORE_H
+
+#include "flops.h"
+#include "forward.h"
+#include "prompt.h"
+
+/* What routing did, counted over all tokens that were processed. */
+typedef struct adamoe_route_counts {
+    size_t layers, top_k;
+    uint64_t *expert_rows; /* [layers] (token, selected true expert) */
+    uint64_t *histogram;   /* [top_k + 1] (token, layer) by number of true experts */
+    uint64_t *selections;  /* [layers, experts] */
+    size_t experts;
+} adamoe_route_counts;
+
+/* Who runs the batches: the naive model, or a prepared one. Exactly one of the two models is used. */
+typedef struct adamoe_scorer {
+    const adamoe_model *model;
+    adamoe_forward *forward; /* NULL: reference/batch.h */
+    adamoe_route_counts counts;
+    adamoe_work work; /* expert_rows included */
+} adamoe_scorer;
+
+/* `forward` may be NULL. Errors: memory. */
+adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, adamoe_scorer *out);
+void adamoe_scorer_free(adamoe_scorer *scorer);
+
+/* Runs the prompts as one batch. logprob[p][c] receives the summed log-probability of choice c of prompt p.
+ * Adds to the scorer's counts and work. */
+adamoe_status adamoe_score(adamoe_scorer *scorer, const adamoe_prompt *prompt, size_t count,
+                           double *const *logprob);
+
+/* Tokens that a prompt adds to a batch. */
+size_t adamoe_prompt_tokens(const adamoe_prompt *prompt);
+
+#endif

@@ -1,0 +1,380 @@
+/*
+ * A Hugging Face folder as a model: every weight is a view of the mapped files, checked against config.json.
+ * Conversions copy what they add and leave the files alone.
+ *
+ * Left out: the tokenizer, generation_config.json, and weights in other containers than safetensors.
+ */
+#include "checkpoint.h"
+#include "layer_weights.h"
+#include "numbers.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct adamoe_checkpoint {
+    char *config_path;
+    adamoe_safetensors *tensors;
+    adamoe_model model;
+    adamoe_block *block;   /* [layers], what model.block points to */
+    adamoe_expert *expert; /* [layers * n], what the blocks point to */
+    uint8_t *null_rows;    /* the rows of gate2 of all layers after a conversion, else NULL */
+};
+
+/* What opening needs besides: where names begin, and which tensors have been used. */
+typedef struct model_reader {
+    adamoe_checkpoint *checkpoint;
+    adamoe_tensor_reader tensors;
+    const char *prefix;      /* "model." or "" */
+    bool null_experts_given; /* by config.json */
+} model_reader;
+
+static adamoe_status no_memory(const char *path)
+{
+    return adamoe_error(ADAMOE_ENVIRONMENT, "%s: open: out of memory", path);
+}
+
+static adamoe_status read_matrix(model_reader *reader, const char *name, size_t rows, size_t columns,
+                                 adamoe_matrix *out)
+{
+    char full[160];
+    (void)snprintf(full, sizeof full, "%s%s", reader->prefix, name);
+    return adamoe_tensor_reader_matrix(&reader->tensors, full, rows, columns, out);
+}
+
+/* ------------------------------------------------------------------------------------------------- one layer
+ */
+
+static adamoe_status read_layer_matrix(model_reader *reader, size_t layer, const char *name, size_t rows,
+                                       size_t columns, adamoe_matrix *out)
+{
+    char full[128];
+    (void)snprintf(full, sizeof full, "layers.%zu.%s.weight", layer, name);
+    return read_matrix(reader, full, rows, columns, out);
+}
+
+static adamoe_status read_attention(model_reader *reader, size_t layer, adamoe_attention *out)
+{
+    const adamoe_config *config = &reader->checkpoint->model.config;
+    const size_t d = config->hidden_size;
+    const size_t q = config->heads * config->head_dim;
+    const size_t kv = config->key_value_heads * config->head_dim;
+    ADAMOE_TRY(read_layer_matrix(reader, layer, "self_attn.q_proj", q, d, &out->q));
+    ADAMOE_TRY(read_layer_matrix(reader, layer, "self_attn.k_proj", kv, d, &out->k));
+    ADAMOE_TRY(read_layer_matrix(reader, layer, "self_attn.v_proj", kv, d, &out->v));
+    return read_layer_matrix(reader, layer, "self_attn.o_proj", d, q, &out->o);
+}
+
+/* Layer 0 decides how many null experts there are, unless the config has said so. */
+static adamoe_status check_null_experts(model_reader *reader, size_t layer, const char *gate2)
+{
+    adamoe_config *config = &reader->checkpoint->model.config;
+    const size_t null_experts = reader->checkpoint->block[layer].moe.null_experts;
+    if (layer == 0 && !reader->null_experts_given) {
+        config->null_experts = null_experts;
+    }
+    if (null_experts == config->null_experts) {
+        return adamoe_ok();
+    }
+    return adamoe_tensor_error(adamoe_safetensors_path(reader->checkpoint->tensors), gate2,
+                               "%zu null experts, but %s has %zu", null_experts,
+                               reader->null_experts_given ? "config.json" : "layer 0", config->null_experts);
+}
+
+static adamoe_layer_style style_of(const model_reader *reader, const char *prefix)
+{
+    return reader->checkpoint->model.config.dense ? ADAMOE_LAYER_DENSE
+                                                  : adamoe_layer_style_of(reader->tensors.file, prefix);
+}
+
+static void layer_prefix(const model_reader *reader, size_t layer, char out[static 64])
+{
+    (void)snprintf(out, 64, "%slayers.%zu.", reader->prefix, layer);
+}
+
+/* Everything but the experts. Afterwards the file is known to hold `experts` rows of a gate for each layer.
+ */
+static adamoe_status read_block(model_reader *reader, size_t layer)
+{
+    const adamoe_config *config = &reader->checkpoint->model.config;
+    adamoe_block *block = &reader->checkpoint->block[layer];
+    const size_t d = config->hidden_size;
+    char prefix[64];
+    layer_prefix(reader, layer, prefix);
+    const adamoe_layer_style style = style_of(reader, prefix);
+    ADAMOE_TRY(read_layer_matrix(reader, layer, "input_layernorm", 1, d, &block->input_norm));
+    ADAMOE_TRY(
+        read_layer_matrix(reader, layer, "post_attention_layernorm", 1, d, &block->post_attention_norm));
+    ADAMOE_TRY(read_attention(reader, layer, &block->attention));
+    block->moe.hidden_size = d;
+    block->moe.intermediate_size = config->intermediate_size;
+    block->moe.experts = config->experts;
+    ADAMOE_TRY(adamoe_layer_read_router(&reader->tensors, prefix, style, &block->moe));
+    return check_null_experts(reader, layer, adamoe_gate2_name(prefix, style).text);
+}
+
+/* ------------------------------------------------------------------------------------------------- the model
+ */
+
+/* What is allocated is bounded by the files, not by what config.json claims: a layer has several tensors, and
+ * read_block has found a row of a gate for each expert. */
+static adamoe_status read_blocks(model_reader *reader)
+{
+    adamoe_checkpoint *checkpoint = reader->checkpoint;
+    const adamoe_config *config = &checkpoint->model.config;
+    const char *path = adamoe_safetensors_path(checkpoint->tensors);
+    const size_t tensors = adamoe_safetensors_count(checkpoint->tensors);
+    if (config->layers > tensors) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_hidden_layers: %zu, but the file has only %zu tensors",
+                            checkpoint->config_path, config->layers, tensors);
+    }
+    checkpoint->block = calloc(config->layers, sizeof *checkpoint->block);
+    if (checkpoint->block == NULL) {
+        return no_memory(path);
+    }
+    checkpoint->model.block = checkpoint->block;
+    for (size_t i = 0; i < config->layers; ++i) {
+        ADAMOE_TRY(read_block(reader, i));
+    }
+    checkpoint->expert = calloc(config->layers * config->experts, sizeof *checkpoint->expert);
+    if (checkpoint->expert == NULL) {
+        return no_memory(path);
+    }
+    for (size_t i = 0; i < config->layers; ++i) {
+        char prefix[64];
+        layer_prefix(reader, i, prefix);
+        ADAMOE_TRY(adamoe_layer_read_experts(&reader->tensors, prefix, style_of(reader, prefix),
+                                             &checkpoint->block[i].moe,
+                                             &checkpoint->expert[i * config->experts]));
+    }
+    return adamoe_ok();
+}
+
+/* A tied head may be stored a second time. Where the copy differs from the embedding, one of the two would be
+ * ignored in silence, so that is refused. */
+static adamoe_status read_head(model_reader *reader)
+{
+    static const char name[] = "lm_head.weight";
+    adamoe_model *model = &reader->checkpoint->model;
+    const adamoe_matrix *embedding = &model->embedding;
+    const adamoe_safetensors *file = reader->tensors.file;
+    if (model->config.tied_head && adamoe_safetensors_find(file, name) == NULL) {
+        model->head = *embedding;
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(adamoe_tensor_reader_matrix(&reader->tensors, name, embedding->rows, embedding->columns,
+                                           &model->head));
+    const size_t bytes = embedding->rows * embedding->columns * adamoe_dtype_bytes(embedding->dtype);
+    if (model->config.tied_head &&
+        (model->head.dtype != embedding->dtype || memcmp(model->head.data, embedding->data, bytes) != 0)) {
+        return adamoe_tensor_error(adamoe_safetensors_path(file), name,
+                                   "differs from the embedding that config.json ties it to");
+    }
+    return adamoe_ok();
+}
+
+static bool has_suffix(const char *text, const char *suffix)
+{
+    const size_t length = strlen(text), tail = strlen(suffix);
+    return length >= tail && strcmp(text + length - tail, suffix) == 0;
+}
+
+/* Old files store the inverse frequencies of the rotary embedding, which follow from rope_theta. */
+static adamoe_status check_unused(const model_reader *reader)
+{
+    const adamoe_safetensors *file = reader->tensors.file;
+    for (size_t i = 0; i < adamoe_safetensors_count(file); ++i) {
+        const char *name = adamoe_safetensors_at(file, i)->name;
+        if (!reader->tensors.taken[i] && !has_suffix(name, ".rotary_emb.inv_freq")) {
+            return adamoe_tensor_error(adamoe_safetensors_path(file), name, "not expected");
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_rule(const adamoe_checkpoint *checkpoint, adamoe_rule rule, size_t null_experts)
+{
+    const size_t choices = checkpoint->model.config.experts + null_experts;
+    if (rule.top_k == 0 || rule.top_k > choices) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_experts_per_tok: %zu is not within 1 .. %zu",
+                            checkpoint->config_path, rule.top_k, choices);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status read_model(model_reader *reader)
+{
+    adamoe_checkpoint *checkpoint = reader->checkpoint;
+    adamoe_model *model = &checkpoint->model;
+    const adamoe_config *config = &model->config;
+    const bool bare = adamoe_safetensors_find(checkpoint->tensors, "embed_tokens.weight") != NULL;
+    reader->prefix = bare ? "" : "model.";
+    ADAMOE_TRY(read_matrix(reader, "embed_tokens.weight", config->vocab_size, config->hidden_size,
+                           &model->embedding));
+    ADAMOE_TRY(read_matrix(reader, "norm.weight", 1, config->hidden_size, &model->final_norm));
+    ADAMOE_TRY(read_head(reader));
+    ADAMOE_TRY(read_blocks(reader));
+    ADAMOE_TRY(check_unused(reader));
+    return check_rule(checkpoint, config->rule, config->null_experts);
+}
+
+/* ------------------------------------------------------------------------------------------------ the folder
+ */
+
+/* A new string, or NULL where there is no memory. */
+static char *within(const char *folder, const char *name)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+/* A single file is preferred to an index, as by the library that writes both. */
+static adamoe_status open_weights(const char *folder, adamoe_safetensors **out)
+{
+    char *file = within(folder, "model.safetensors");
+    char *index = within(folder, "model.safetensors.index.json");
+    adamoe_status status;
+    if (file == NULL || index == NULL) {
+        status = no_memory(folder);
+    } else if (access(file, F_OK) == 0) {
+        status = adamoe_safetensors_open(file, out);
+    } else if (access(index, F_OK) == 0) {
+        status = adamoe_safetensors_open(index, out);
+    } else {
+        status = adamoe_error(ADAMOE_BAD_INPUT,
+                              "%s: open: neither model.safetensors nor model.safetensors.index.json", folder);
+    }
+    free(file);
+    free(index);
+    return status;
+}
+
+static adamoe_status open_checkpoint(const char *folder, adamoe_checkpoint *checkpoint)
+{
+    model_reader reader = {.checkpoint = checkpoint};
+    checkpoint->config_path = within(folder, "config.json");
+    if (checkpoint->config_path == NULL) {
+        return no_memory(folder);
+    }
+    ADAMOE_TRY(
+        adamoe_config_read(checkpoint->config_path, &checkpoint->model.config, &reader.null_experts_given));
+    ADAMOE_TRY(open_weights(folder, &checkpoint->tensors));
+    ADAMOE_TRY(adamoe_tensor_reader_create(checkpoint->tensors, &reader.tensors));
+    const adamoe_status status = read_model(&reader);
+    adamoe_tensor_reader_free(&reader.tensors);
+    return status;
+}
+
+adamoe_status adamoe_checkpoint_open(const char *folder, adamoe_checkpoint **out)
+{
+    adamoe_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
+    if (checkpoint == NULL) {
+        return no_memory(folder);
+    }
+    const adamoe_status status = open_checkpoint(folder, checkpoint);
+    if (status.code != ADAMOE_OK) {
+        adamoe_checkpoint_close(checkpoint);
+        return status;
+    }
+    *out = checkpoint;
+    return status;
+}
+
+void adamoe_checkpoint_close(adamoe_checkpoint *checkpoint)
+{
+    if (checkpoint == NULL) {
+        return;
+    }
+    free(checkpoint->null_rows);
+    free(checkpoint->expert);
+    free(checkpoint->block);
+    adamoe_safetensors_close(checkpoint->tensors);
+    free(checkpoint->config_path);
+    free(checkpoint);
+}
+
+const adamoe_model *adamoe_checkpoint_model(const adamoe_checkpoint *checkpoint)
+{
+    return &checkpoint->model;
+}
+
+adamoe_status adamoe_checkpoint_check_finite(const adamoe_checkpoint *checkpoint)
+{
+    return adamoe_safetensors_check_finite(checkpoint->tensors);
+}
+
+/* ---------------------------------------------------------------------------------------------- conversions
+ */
+
+adamoe_status adamoe_checkpoint_set_rule(adamoe_checkpoint *checkpoint, adamoe_rule rule)
+{
+    ADAMOE_TRY(check_rule(checkpoint, rule, checkpoint->model.config.null_experts));
+    checkpoint->model.config.rule = rule;
+    return adamoe_ok();
+}
+
+static adamoe_status check_conversion(const adamoe_checkpoint *checkpoint, size_t null_experts)
+{
+    const adamoe_config *config = &checkpoint->model.config;
+    const char *path = checkpoint->config_path;
+    if (config->dense) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_null_experts: a dense model has no router", path);
+    }
+    if (null_experts > 0 && config->null_experts > 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_null_experts: the checkpoint has %zu already", path,
+                            config->null_experts);
+    }
+    if (null_experts % config->experts != 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_null_experts: %zu is no multiple of the %zu experts",
+                            path, null_experts, config->experts);
+    }
+    if (null_experts > UINT32_MAX - config->experts) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_null_experts: %zu is beyond 32-bit ids", path,
+                            null_experts);
+    }
+    return check_rule(checkpoint, config->rule, null_experts);
+}
+
+/* Room for gate2 of all layers, of the widest dtype; NULL for no rows. */
+static adamoe_status allocate_null_rows(const adamoe_checkpoint *checkpoint, size_t null_experts,
+                                        uint8_t **out)
+{
+    const adamoe_config *config = &checkpoint->model.config;
+    size_t layer_elements;
+    *out = NULL;
+    if (null_experts == 0) {
+        return adamoe_ok();
+    }
+    if (!__builtin_mul_overflow(null_experts, config->hidden_size, &layer_elements) &&
+        layer_elements <= SIZE_MAX / sizeof(float)) {
+        *out = calloc(config->layers, layer_elements * sizeof(float));
+    }
+    return *out != NULL ? adamoe_ok() : no_memory(checkpoint->config_path);
+}
+
+static void set_gate2(adamoe_layer *layer, size_t null_experts, uint8_t *rows)
+{
+    const adamoe_matrix *gate = &layer->gate;
+    const size_t bytes = gate->rows * gate->columns * adamoe_dtype_bytes(gate->dtype);
+    for (size_t copy = 0; copy < null_experts / gate->rows; ++copy) {
+        memcpy(rows + copy * bytes, gate->data, bytes);
+    }
+    layer->null_experts = null_experts;
+    layer->gate2 = (adamoe_matrix){rows, gate->dtype, null_experts, gate->columns};
+}
+
+adamoe_status adamoe_checkpoint_set_null_experts(adamoe_checkpoint *checkpoint, size_t null_experts)
+{
+    adamoe_config *config = &checkpoint->model.config;
+    uint8_t *rows;
+    ADAMOE_TRY(check_conversion(checkpoint, null_experts));
+    ADAMOE_TRY(allocate_null_rows(checkpoint, null_experts, &rows));
+    const size_t layer_bytes = null_experts * config->hidden_size * sizeof(float);
+    for (size_t i = 0; i < config->layers; ++i) {
+        set_gate2(&checkpoint->block[i].moe, null_experts, rows == NULL ? NULL : rows + i * layer_bytes);
+    }
+    free(checkpoint->null_rows);
+    checkpoint->null_rows = rows;
+    config->null_experts = null_experts;
+    return adamoe_ok();
+}

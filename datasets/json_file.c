@@ -1,0 +1,47 @@
+/*
+ * Reading a JSON document with jansson. Left out: JSON lines, comments, and any other leniency.
+ */
+#include "json_file.h"
+#include "mapped_file.h"
+
+static adamoe_status parse_error(const char *path, const json_error_t *error)
+{
+    if (json_error_code(error) == json_error_out_of_memory) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: parse: out of memory", path);
+    }
+    return adamoe_error(ADAMOE_BAD_INPUT, "%s: line %d column %d: %s", path, error->line, error->column,
+                        error->text);
+}
+
+adamoe_status adamoe_json_parse(const char *path, const char *text, size_t length, json_t **out)
+{
+    json_error_t error;
+    json_t *document = json_loadb(length == 0 ? "" : text, length, JSON_REJECT_DUPLICATES, &error);
+    if (document == NULL) {
+        return parse_error(path, &error);
+    }
+    *out = document;
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_json_read(const char *path, json_t **out)
+{
+    adamoe_mapped_file file;
+    ADAMOE_TRY(adamoe_mapped_file_open(path, &file));
+    const adamoe_status status = adamoe_json_parse(path, (const char *)file.data, file.size, out);
+    adamoe_mapped_file_close(&file);
+    return status;
+}
+
+bool adamoe_json_size(const json_t *value, size_t *out)
+{
+    if (!json_is_integer(value)) {
+        return false;
+    }
+    const json_int_t integer = json_integer_value(value);
+    if (integer < 0 || (uintmax_t)integer > SIZE_MAX) {
+        return false;
+    }
+    *out = (size_t)integer;
+    return true;
+}

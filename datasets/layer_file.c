@@ -1,0 +1,269 @@
+/*
+ * One expert layer with its inputs in a safetensors file. Names are those of a checkpoint without
+ * `model.layers.{i}.`; sizes come from the shapes, and __metadata__ must agree with them.
+ *
+ * Tensors that are not part of the layer (expected outputs, say) are left to the caller. Left out: dense
+ * layers, which have no router to test.
+ */
+#include "checkpoint.h"
+#include "layer_weights.h"
+#include "numbers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct adamoe_layer_file {
+    adamoe_safetensors *tensors;
+    adamoe_layer layer;
+    adamoe_expert *expert; /* [n] */
+    adamoe_rule rule;
+    float *hidden_states; /* [tokens, hidden_size] */
+    size_t tokens;
+};
+
+static adamoe_status no_memory(const char *path)
+{
+    return adamoe_error(ADAMOE_ENVIRONMENT, "%s: open: out of memory", path);
+}
+
+static adamoe_status metadata_error(const adamoe_layer_file *file, const char *key, const char *value,
+                                    const char *reason)
+{
+    return adamoe_error(ADAMOE_BAD_INPUT, "%s: __metadata__: %s: %.80s %s",
+                        adamoe_safetensors_path(file->tensors), key, value, reason);
+}
+
+/* ------------------------------------------------------------------------------------------------- metadata
+ */
+
+/* Decimal digits only; strtoumax alone would take blanks and signs. */
+static bool parse_count(const char *text, size_t *out)
+{
+    if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0') {
+        return false;
+    }
+    errno = 0;
+    const unsigned long long value = strtoull(text, NULL, 10);
+    *out = (size_t)value;
+    return errno == 0 && value <= SIZE_MAX;
+}
+
+/* *given is set where the file has the key. */
+static adamoe_status read_count(const adamoe_layer_file *file, const char *key, size_t *out, bool *given)
+{
+    const char *text = adamoe_safetensors_metadata(file->tensors, key);
+    *given = text != NULL;
+    if (*given && !parse_count(text, out)) {
+        return metadata_error(file, key, text, "is no count");
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_count(const adamoe_layer_file *file, const char *key, size_t actual)
+{
+    bool given;
+    size_t count = 0;
+    ADAMOE_TRY(read_count(file, key, &count, &given));
+    if (given && count != actual) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: __metadata__: %s: %zu, but the tensors have %zu",
+                            adamoe_safetensors_path(file->tensors), key, count, actual);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status read_choice(const adamoe_layer_file *file, const char *key, const char *const *names,
+                                 size_t count, size_t *out)
+{
+    *out = 0;
+    const char *text = adamoe_safetensors_metadata(file->tensors, key);
+    if (text == NULL) {
+        return adamoe_ok();
+    }
+    for (size_t i = 0; i < count; ++i) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return adamoe_ok();
+        }
+    }
+    return metadata_error(file, key, text, "is not implemented");
+}
+
+static adamoe_status read_rule(adamoe_layer_file *file)
+{
+    static const char *const norms[] = {"true", "all", "none"};
+    static const char *const kinds[] = {"zero", "identity"};
+    const size_t choices = file->layer.experts + file->layer.null_experts;
+    bool given;
+    ADAMOE_TRY(read_count(file, "num_experts_per_tok", &file->rule.top_k, &given));
+    if (given && (file->rule.top_k == 0 || file->rule.top_k > choices)) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: __metadata__: num_experts_per_tok: %zu is not within 1 .. %zu",
+                            adamoe_safetensors_path(file->tensors), file->rule.top_k, choices);
+    }
+    size_t norm, kind;
+    ADAMOE_TRY(read_choice(file, "norm", norms, sizeof norms / sizeof norms[0], &norm));
+    ADAMOE_TRY(read_choice(file, "null_kind", kinds, sizeof kinds / sizeof kinds[0], &kind));
+    file->rule.norm = (adamoe_norm)norm;
+    file->rule.null_kind = (adamoe_null_kind)kind;
+    return adamoe_ok();
+}
+
+static adamoe_status check_sizes(const adamoe_layer_file *file)
+{
+    ADAMOE_TRY(check_count(file, "num_local_experts", file->layer.experts));
+    ADAMOE_TRY(check_count(file, "num_null_experts", file->layer.null_experts));
+    ADAMOE_TRY(check_count(file, "hidden_size", file->layer.hidden_size));
+    ADAMOE_TRY(check_count(file, "intermediate_size", file->layer.intermediate_size));
+    return check_count(file, "tokens", file->tokens);
+}
+
+/* -------------------------------------------------------------------------------------------------- tensors
+ */
+
+/* With no size of 0, what is allocated for the experts is bounded by the size of the file. */
+static adamoe_status read_sizes(adamoe_layer_file *file, const adamoe_tensor_reader *reader,
+                                adamoe_layer_style style)
+{
+    const char *path = adamoe_safetensors_path(file->tensors);
+    const adamoe_tensor_name name = adamoe_gate_name("", style);
+    adamoe_layer *layer = &file->layer;
+    const adamoe_tensor *gate;
+    ADAMOE_TRY(adamoe_tensor_reader_find(reader, name.text, &gate));
+    if (gate->rank != 2 || gate->elements == 0) {
+        return adamoe_tensor_error(path, name.text, "is no matrix, or an empty one");
+    }
+    layer->experts = gate->shape[0];
+    layer->hidden_size = gate->shape[1];
+    ADAMOE_TRY(adamoe_layer_intermediate_size(reader, "", style, &layer->intermediate_size));
+    if (layer->intermediate_size == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: experts: intermediate size 0", path);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status read_layer(adamoe_layer_file *file, adamoe_tensor_reader *reader)
+{
+    const adamoe_layer_style style = adamoe_layer_style_of(file->tensors, "");
+    adamoe_layer *layer = &file->layer;
+    ADAMOE_TRY(read_sizes(file, reader, style));
+    ADAMOE_TRY(adamoe_layer_read_router(reader, "", style, layer));
+    if (layer->experts + layer->null_experts > UINT32_MAX) {
+        return adamoe_tensor_error(adamoe_safetensors_path(file->tensors), adamoe_gate2_name("", style).text,
+                                   "more experts than 32-bit ids");
+    }
+    file->expert = calloc(layer->experts, sizeof *file->expert);
+    if (file->expert == NULL) {
+        return no_memory(adamoe_safetensors_path(file->tensors));
+    }
+    return adamoe_layer_read_experts(reader, "", style, layer, file->expert);
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* What is named like a part of the layer and was not read would change its output: a bias, an expert beyond
+ * n. */
+static adamoe_status check_unused(const adamoe_layer_file *file, const adamoe_tensor_reader *reader)
+{
+    for (size_t i = 0; i < adamoe_safetensors_count(file->tensors); ++i) {
+        const char *name = adamoe_safetensors_at(file->tensors, i)->name;
+        if (!reader->taken[i] && (has_prefix(name, "block_sparse_moe.") || has_prefix(name, "mlp."))) {
+            return adamoe_tensor_error(adamoe_safetensors_path(file->tensors), name, "not expected");
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status read_hidden_states(adamoe_layer_file *file)
+{
+    static const char name[] = "hidden_states";
+    const char *path = adamoe_safetensors_path(file->tensors);
+    const adamoe_tensor *tensor = adamoe_safetensors_find(file->tensors, name);
+    if (tensor == NULL) {
+        return adamoe_tensor_error(path, name, "missing");
+    }
+    if (tensor->rank != 2 || tensor->shape[0] == 0) {
+        return adamoe_tensor_error(path, name, "is no matrix, or has no row");
+    }
+    adamoe_matrix matrix;
+    file->tokens = tensor->shape[0];
+    ADAMOE_TRY(
+        adamoe_safetensors_matrix(file->tensors, name, file->tokens, file->layer.hidden_size, &matrix));
+    file->hidden_states = calloc(tensor->elements, sizeof *file->hidden_states);
+    if (file->hidden_states == NULL) {
+        return no_memory(path);
+    }
+    for (size_t i = 0; i < tensor->elements; ++i) {
+        file->hidden_states[i] = adamoe_element(matrix.data, matrix.dtype, i);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status read_file(adamoe_layer_file *file, const char *path)
+{
+    ADAMOE_TRY(adamoe_safetensors_open(path, &file->tensors));
+    adamoe_tensor_reader reader;
+    ADAMOE_TRY(adamoe_tensor_reader_create(file->tensors, &reader));
+    adamoe_status status = read_layer(file, &reader);
+    if (status.code == ADAMOE_OK) {
+        status = check_unused(file, &reader);
+    }
+    adamoe_tensor_reader_free(&reader);
+    ADAMOE_TRY(status);
+    ADAMOE_TRY(read_hidden_states(file));
+    ADAMOE_TRY(check_sizes(file));
+    return read_rule(file);
+}
+
+/* --------------------------------------------------------------------------------------------------- public
+ */
+
+adamoe_status adamoe_layer_file_open(const char *path, adamoe_layer_file **out)
+{
+    adamoe_layer_file *file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        return no_memory(path);
+    }
+    const adamoe_status status = read_file(file, path);
+    if (status.code != ADAMOE_OK) {
+        adamoe_layer_file_close(file);
+        return status;
+    }
+    *out = file;
+    return status;
+}
+
+void adamoe_layer_file_close(adamoe_layer_file *file)
+{
+    if (file == NULL) {
+        return;
+    }
+    free(file->hidden_states);
+    free(file->expert);
+    adamoe_safetensors_close(file->tensors);
+    free(file);
+}
+
+const adamoe_layer *adamoe_layer_file_layer(const adamoe_layer_file *file)
+{
+    return &file->layer;
+}
+
+adamoe_rule adamoe_layer_file_rule(const adamoe_layer_file *file)
+{
+    return file->rule;
+}
+
+const adamoe_safetensors *adamoe_layer_file_tensors(const adamoe_layer_file *file)
+{
+    return file->tensors;
+}
+
+const float *adamoe_layer_file_hidden_states(const adamoe_layer_file *file, size_t *tokens)
+{
+    *tokens = file->tokens;
+    return file->hidden_states;
+}

@@ -1,0 +1,162 @@
+/*
+ * Multiple-choice questions from JSON lines. Here: the file, its lines, and what a question must fulfil in
+ * every form. How each form spells it is in question_forms.c. Left out: prompts and scoring.
+ */
+#include "question_forms.h"
+#include "mapped_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void free_texts(char **text, size_t count)
+{
+    for (size_t i = 0; text != NULL && i < count; i++) {
+        free(text[i]);
+    }
+    free(text);
+}
+
+static void free_question(adamoe_question *question)
+{
+    free(question->id);
+    free(question->stem);
+    free(question->prompt);
+    free_texts(question->text, question->choices);
+    free_texts(question->label, question->choices);
+    free_texts(question->continuation, question->choices);
+}
+
+void adamoe_questions_free(adamoe_questions *questions)
+{
+    if (questions == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < questions->count; i++) {
+        free_question(&questions->question[i]);
+    }
+    free(questions->question);
+    free(questions);
+}
+
+/* A choice without text has no length to divide its log-probability by, and labels name choices uniquely. */
+static adamoe_status check_choices(const adamoe_line *line, const adamoe_question *question)
+{
+    for (size_t i = 0; i < question->choices; i++) {
+        if (question->text[i][0] == '\0') {
+            return adamoe_line_error(line, "choice %zu has no text", i + 1);
+        }
+        if (question->label[i][0] == '\0') {
+            return adamoe_line_error(line, "choice %zu has no label", i + 1);
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(question->label[i], question->label[j]) == 0) {
+                return adamoe_line_error(line, "the label \"%s\" is given twice", question->label[i]);
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status parse_error(const adamoe_line *line, const json_error_t *error)
+{
+    if (json_error_code(error) == json_error_out_of_memory) {
+        return adamoe_line_out_of_memory(line);
+    }
+    if (json_error_code(error) == json_error_invalid_utf8) {
+        return adamoe_line_error(line, "column %d: invalid UTF-8: %s", error->column, error->text);
+    }
+    return adamoe_line_error(line, "column %d: %s", error->column, error->text);
+}
+
+static adamoe_status parse_line(const adamoe_line *line, const char *text, size_t length,
+                                adamoe_question *question)
+{
+    json_error_t error;
+    json_t *document = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    if (document == NULL) {
+        return parse_error(line, &error);
+    }
+    adamoe_status status = adamoe_question_from_json(line, document, question);
+    json_decref(document);
+    if (status.code == ADAMOE_OK) {
+        status = check_choices(line, question);
+    }
+    return status;
+}
+
+/* Room for one more question, zeroed; counted at once, so that freeing the whole frees a half-read one too.
+ */
+static adamoe_question *append(adamoe_questions *questions, size_t *capacity)
+{
+    if (questions->count == *capacity) {
+        const size_t larger = *capacity == 0 ? 64 : *capacity * 2;
+        adamoe_question *moved = reallocarray(questions->question, larger, sizeof *moved);
+        if (moved == NULL) {
+            return NULL;
+        }
+        questions->question = moved;
+        *capacity = larger;
+    }
+    adamoe_question *question = &questions->question[questions->count++];
+    *question = (adamoe_question){0};
+    return question;
+}
+
+static bool is_blank(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static adamoe_status parse_lines(const char *path, const char *text, size_t length,
+                                 adamoe_questions *questions)
+{
+    adamoe_line line = {.path = path};
+    size_t capacity = 0;
+    for (size_t start = 0; start < length;) {
+        const char *newline = memchr(text + start, '\n', length - start);
+        const size_t end = newline == NULL ? length : (size_t)(newline - text);
+        line.number++;
+        if (!is_blank(text + start, end - start)) {
+            adamoe_question *question = append(questions, &capacity);
+            if (question == NULL) {
+                return adamoe_line_out_of_memory(&line);
+            }
+            ADAMOE_TRY(parse_line(&line, text + start, end - start, question));
+        }
+        start = end + 1;
+    }
+    if (questions->count == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: line 1: the file holds no question", path);
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_questions_parse(const char *path, const char *text, size_t length,
+                                     adamoe_questions **out)
+{
+    adamoe_questions *questions = calloc(1, sizeof *questions);
+    if (questions == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: questions: out of memory", path);
+    }
+    const adamoe_status status = parse_lines(path, text, length, questions);
+    if (status.code != ADAMOE_OK) {
+        adamoe_questions_free(questions);
+        return status;
+    }
+    *out = questions;
+    return status;
+}
+
+adamoe_status adamoe_questions_read(const char *path, adamoe_questions **out)
+{
+    adamoe_mapped_file file;
+    ADAMOE_TRY(adamoe_mapped_file_open(path, &file));
+    const adamoe_status status = adamoe_questions_parse(path, (const char *)file.data, file.size, out);
+    adamoe_mapped_file_close(&file);
+    return status;
+}

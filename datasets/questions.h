@@ -1,0 +1,40 @@
+/*
+ * ARC-style multiple-choice questions, one JSON object a line, in three forms: AI2's (`question.stem`,
+ * `question.choices[].text/.label`, `answerKey`), Hugging Face's (`question`, `choices.text[]/.label[]`,
+ * `answerKey`), and the evaluation harness's sample log (`arguments.gen_args_i.arg_0/arg_1`, `doc`,
+ * `target`).
+ */
+#ifndef ADAMOE_QUESTIONS_H
+#define ADAMOE_QUESTIONS_H
+
+#include "adamoe.h"
+
+/* As many as there are letters: labels that a sample log leaves out, and the letter format's. */
+#define ADAMOE_QUESTION_MAX_CHOICES 26
+
+typedef struct adamoe_question {
+    char *id;            /* never NULL: where the file has none, the sample's doc_id or the line number */
+    char *stem;          /* NULL where a sample log carries no doc */
+    size_t choices;      /* 2 .. ADAMOE_QUESTION_MAX_CHOICES */
+    char **text;         /* [choices] of a sample log without doc: arg_1 less its leading blank */
+    char **label;        /* [choices] as in the file, "A" or "1"; of a log without doc "A", "B", ... */
+    size_t gold;         /* index of the answer */
+    char *prompt;        /* of a sample log, exactly as logged; else NULL */
+    char **continuation; /* [choices] of a sample log, exactly as logged; else NULL */
+} adamoe_question;
+
+typedef struct adamoe_questions {
+    adamoe_question *question;
+    size_t count;
+} adamoe_questions;
+
+/* The form is recognised line by line. Empty lines are skipped. Errors: BAD_INPUT, "FILE: line N: reason": no
+ * JSON, invalid UTF-8, no answerKey, an answerKey that is not among the labels, labels given twice, fewer
+ * than 2 choices or more than the maximum, a choice without text or label, a sample log with an empty
+ * continuation or with contexts that differ, no question at all. */
+adamoe_status adamoe_questions_read(const char *path, adamoe_questions **out);
+adamoe_status adamoe_questions_parse(const char *path, const char *text, size_t length,
+                                     adamoe_questions **out);
+void adamoe_questions_free(adamoe_questions *questions);
+
+#endif

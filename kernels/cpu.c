@@ -1,0 +1,151 @@
+/*
+ * What the machine is, from CPUID (through the compiler's run-time library, which checks the operating
+ * system's part too), sysfs and libnuma.
+ */
+#include "cpu.h"
+
+#include <numa.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+typedef struct feature {
+    const char *name;
+    bool present;
+} feature;
+
+/* AMX is not among the names that the run-time library knows; the processor's leaf 7 tells. */
+static bool has_amx(unsigned bit)
+{
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> bit & 1u) != 0;
+}
+
+#define FEATURES 13
+
+static void list_features(feature list[FEATURES])
+{
+    __builtin_cpu_init();
+    const feature found[FEATURES] = {
+        {"avx", __builtin_cpu_supports("avx") != 0},
+        {"avx2", __builtin_cpu_supports("avx2") != 0},
+        {"fma", __builtin_cpu_supports("fma") != 0},
+        {"avx512f", __builtin_cpu_supports("avx512f") != 0},
+        {"avx512bw", __builtin_cpu_supports("avx512bw") != 0},
+        {"avx512vl", __builtin_cpu_supports("avx512vl") != 0},
+        {"avx512dq", __builtin_cpu_supports("avx512dq") != 0},
+        {"avx512vnni", __builtin_cpu_supports("avx512vnni") != 0},
+        {"avx512bf16", __builtin_cpu_supports("avx512bf16") != 0},
+        {"amx_bf16", has_amx(22)},
+        {"amx_tile", has_amx(24)},
+        {"amx_int8", has_amx(25)},
+        {"sse4.2", __builtin_cpu_supports("sse4.2") != 0},
+    };
+    memcpy(list, found, sizeof found);
+}
+
+static void describe_features(adamoe_cpu *out)
+{
+    feature list[FEATURES];
+    list_features(list);
+    for (size_t i = 0; i < FEATURES; ++i) {
+        if (list[i].present) {
+            out->feature[out->features++] = list[i].name;
+        }
+    }
+}
+
+bool adamoe_cpu_has(const char *name)
+{
+    feature list[FEATURES];
+    list_features(list);
+    for (size_t i = 0; i < FEATURES; ++i) {
+        if (strcmp(list[i].name, name) == 0) {
+            return list[i].present;
+        }
+    }
+    return false;
+}
+#else
+static void describe_features(adamoe_cpu *out)
+{
+    (void)out;
+}
+
+bool adamoe_cpu_has(const char *name)
+{
+    (void)name;
+    return false;
+}
+#endif
+
+/* The first line of a file, without its end; false where it cannot be read. */
+static bool read_line(const char *path, char *line, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    const bool read = fgets(line, (int)size, file) != NULL;
+    fclose(file);
+    if (read) {
+        line[strcspn(line, "\n")] = '\0';
+    }
+    return read;
+}
+
+static void describe_caches(adamoe_cpu *out)
+{
+    for (size_t i = 0; i < sizeof out->cache / sizeof *out->cache; ++i) {
+        char path[96], line[32];
+        adamoe_cpu_cache *cache = &out->cache[out->caches];
+        (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%zu/level", i);
+        if (!read_line(path, line, sizeof line)) {
+            return;
+        }
+        cache->level = atoi(line);
+        (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%zu/type", i);
+        if (!read_line(path, cache->type, sizeof cache->type)) {
+            return;
+        }
+        (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%zu/size", i);
+        if (!read_line(path, line, sizeof line)) {
+            return;
+        }
+        char *unit = NULL;
+        cache->bytes = strtoul(line, &unit, 10) * (*unit == 'K' ? 1024u : *unit == 'M' ? 1024u * 1024u : 1u);
+        ++out->caches;
+    }
+}
+
+static void describe_model(adamoe_cpu *out)
+{
+    static const char key[] = "model name";
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    char line[256];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, key, sizeof key - 1) == 0 && colon != NULL) {
+            const char *name = colon + 1 + strspn(colon + 1, " ");
+            (void)snprintf(out->model, sizeof out->model, "%.*s", (int)strcspn(name, "\n"), name);
+            break;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+void adamoe_cpu_describe(adamoe_cpu *out)
+{
+    *out = (adamoe_cpu){.numa_nodes = 1};
+    describe_model(out);
+    describe_features(out);
+    describe_caches(out);
+    if (numa_available() >= 0) {
+        out->numa_nodes = (size_t)numa_num_configured_nodes();
+    }
+}

@@ -1,0 +1,31 @@
+/*
+ * What the machine is: instruction sets that can be used, caches, NUMA nodes.
+ */
+#ifndef ADAMOE_CPU_H
+#define ADAMOE_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct adamoe_cpu_cache {
+    int level;
+    char type[16]; /* "Data", "Instruction", "Unified" */
+    size_t bytes;
+} adamoe_cpu_cache;
+
+typedef struct adamoe_cpu {
+    char model[128];
+    const char *feature[32]; /* [features] the instruction sets that kernels ask for, by their usual names */
+    size_t features;
+    adamoe_cpu_cache cache[8]; /* [caches] those of processor 0 */
+    size_t caches;
+    size_t numa_nodes; /* at least 1 */
+} adamoe_cpu;
+
+/* What cannot be found out is left empty. */
+void adamoe_cpu_describe(adamoe_cpu *out);
+
+/* True where processor and operating system both support it; `feature` as in adamoe_cpu.feature. */
+bool adamoe_cpu_has(const char *feature);
+
+#endif

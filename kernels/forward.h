@@ -1,0 +1,31 @@
+/*
+ * The whole model on a kernel of the contract: a batch of sequences that share prefixes goes through the
+ * layers together, so that experts and projections get all rows at once and a shared prefix is computed once.
+ * reference/batch.h says what the result is.
+ */
+#ifndef ADAMOE_FORWARD_H
+#define ADAMOE_FORWARD_H
+
+#include "batch.h"
+
+typedef struct adamoe_forward adamoe_forward;
+
+/* Prepares `model` for `kernel`, which must have the dense product. The model and the team must outlive *out.
+ * Where the prepared weights of all layers would exceed `memory` bytes, each layer is prepared when the batch
+ * comes to it and released after it: choose large batches then. Errors: NOT_SUPPORTED where the kernel cannot
+ * run here or has no dense product; what the kernel's prepare reports; memory. */
+adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_model *model,
+                                    const adamoe_team *team, const adamoe_placement *placement, size_t memory,
+                                    adamoe_forward **out);
+void adamoe_forward_free(adamoe_forward *forward);
+
+/* True where all layers are held prepared. */
+bool adamoe_forward_is_resident(const adamoe_forward *forward);
+
+/* Runs a batch; hooks as in reference/batch.h, called from the calling thread: `routed` once for each layer
+ * with all tokens of the batch in the order of their segments, `logits` in ascending order of segment and
+ * position. Errors as adamoe_batch_forward. */
+adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
+                                   const adamoe_batch_hooks *hooks);
+
+#endif

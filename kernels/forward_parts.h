@@ -1,0 +1,59 @@
+/*
+ * What the files of the batched forward pass share; not for others.
+ */
+#ifndef ADAMOE_FORWARD_PARTS_H
+#define ADAMOE_FORWARD_PARTS_H
+
+#include "forward.h"
+
+/* One layer's weights as the kernel holds them. */
+typedef struct forward_block {
+    adamoe_prepared *experts;
+    adamoe_prepared_matrix *q, *k, *v, *o;
+    adamoe_prepared_matrix *router; /* NULL for a dense layer */
+    float *router_rows;             /* gate and gate2 as one matrix, so that one product gives all logits */
+} forward_block;
+
+struct adamoe_forward {
+    const adamoe_kernel *kernel;
+    const adamoe_model *model;
+    const adamoe_team *team;
+    adamoe_placement placement;
+    bool resident;
+    forward_block *block; /* [layers] where resident, otherwise [1] */
+    adamoe_prepared_matrix *head;
+};
+
+/* Prepares one layer; on failure nothing is left prepared. */
+adamoe_status forward_block_prepare(const adamoe_forward *forward, size_t layer, forward_block *block);
+void forward_block_release(const adamoe_forward *forward, forward_block *block);
+
+/* Where a segment's tokens stand: row `first_row` on among the rows of the batch, position `start` on in its
+ * sequence. */
+typedef struct forward_span {
+    size_t first_row, start, count, parent;
+} forward_span;
+
+/* The arrays of one batch. Rows are the tokens of all segments, in their order. */
+typedef struct forward_state {
+    const adamoe_segment *segment; /* [segments] */
+    forward_span *span;            /* [segments] */
+    size_t segments, rows, longest;
+    float *residual, *normed, *update; /* [rows, hidden_size] */
+    float *query, *mixed;              /* [rows, heads * head_dim] */
+    float *keys, *values;              /* [rows, key_value_heads * head_dim], of the layer at work */
+    float *router_logits;              /* [rows, n + m] */
+    float *cosine, *sine;              /* [longest, head_dim / 2] */
+    float *scores;                     /* [threads, longest] */
+    size_t *position;                  /* [rows] */
+    adamoe_run run;                    /* workspace of the kernel, grown as needed */
+} forward_state;
+
+/* Rotates queries and keys and mixes the values: mixed[row, head] for every row. */
+void forward_attention(const adamoe_forward *forward, forward_state *state);
+
+/* out = x / sqrt(mean(x^2) + eps) * gain for each row. */
+void forward_rms_norm(const adamoe_forward *forward, const adamoe_matrix *gain, const float *x, size_t rows,
+                      float *out);
+
+#endif

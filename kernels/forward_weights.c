@@ -1,0 +1,164 @@
+/*
+ * The model's weights in a kernel's own layout: all layers at once, or one after the other.
+ */
+#include "forward_parts.h"
+#include "host.h"
+#include "numbers.h"
+
+#include <stdlib.h>
+
+/* gate's rows, then gate2's, widened to float32. */
+static adamoe_status join_router(const adamoe_layer *moe, float **out)
+{
+    const size_t d = moe->hidden_size;
+    float *rows = calloc((moe->experts + moe->null_experts) * d + 1, sizeof *rows);
+    if (rows == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory");
+    }
+    for (size_t i = 0; i < moe->experts * d; ++i) {
+        rows[i] = adamoe_element(moe->gate.data, moe->gate.dtype, i);
+    }
+    for (size_t i = 0; i < moe->null_experts * d; ++i) {
+        rows[moe->experts * d + i] = adamoe_element(moe->gate2.data, moe->gate2.dtype, i);
+    }
+    *out = rows;
+    return adamoe_ok();
+}
+
+static adamoe_status prepare_router(const adamoe_forward *forward, const adamoe_layer *moe,
+                                    forward_block *block)
+{
+    if (forward->model->config.dense) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(join_router(moe, &block->router_rows));
+    const adamoe_matrix joined = {.data = block->router_rows,
+                                  .dtype = ADAMOE_F32,
+                                  .rows = moe->experts + moe->null_experts,
+                                  .columns = moe->hidden_size};
+    return forward->kernel->prepare_matrix(&adamoe_heap_host, &joined, &forward->placement, &block->router);
+}
+
+static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, forward_block *block)
+{
+    const adamoe_kernel *kernel = forward->kernel;
+    const adamoe_placement *place = &forward->placement;
+    const adamoe_block *weights = &forward->model->block[layer];
+    const adamoe_attention *attention = &weights->attention;
+    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->q, place, &block->q));
+    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->k, place, &block->k));
+    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->v, place, &block->v));
+    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->o, place, &block->o));
+    ADAMOE_TRY(prepare_router(forward, &weights->moe, block));
+    return kernel->prepare(&adamoe_heap_host, &weights->moe, place, &block->experts);
+}
+
+adamoe_status forward_block_prepare(const adamoe_forward *forward, size_t layer, forward_block *block)
+{
+    *block = (forward_block){0};
+    const adamoe_status status = prepare_parts(forward, layer, block);
+    if (status.code != ADAMOE_OK) {
+        forward_block_release(forward, block);
+        return adamoe_error(status.code, "layer %zu: %.400s", layer, status.message);
+    }
+    return status;
+}
+
+static void release_matrix(const adamoe_kernel *kernel, adamoe_prepared_matrix *matrix)
+{
+    if (matrix != NULL) {
+        kernel->release_matrix(matrix);
+    }
+}
+
+void forward_block_release(const adamoe_forward *forward, forward_block *block)
+{
+    const adamoe_kernel *kernel = forward->kernel;
+    release_matrix(kernel, block->q);
+    release_matrix(kernel, block->k);
+    release_matrix(kernel, block->v);
+    release_matrix(kernel, block->o);
+    release_matrix(kernel, block->router);
+    if (block->experts != NULL) {
+        kernel->release(block->experts);
+    }
+    free(block->router_rows);
+    *block = (forward_block){0};
+}
+
+static size_t weight_bytes(adamoe_arithmetic arithmetic)
+{
+    return arithmetic == ADAMOE_INT8 ? 1 : arithmetic == ADAMOE_BFLOAT16 ? 2 : 4;
+}
+
+/* What the prepared weights of the whole model take, as the kernel's arithmetic suggests. */
+static double prepared_bytes(const adamoe_kernel *kernel, const adamoe_config *c)
+{
+    const double d = (double)c->hidden_size;
+    const double attention = 2.0 * d * (double)((c->heads + c->key_value_heads) * c->head_dim);
+    const double experts = 3.0 * d * (double)c->intermediate_size * (double)c->experts;
+    const double elements = (double)c->layers * (attention + experts) + d * (double)c->vocab_size;
+    return elements * (double)weight_bytes(kernel->weight);
+}
+
+static adamoe_status prepare_all(adamoe_forward *forward)
+{
+    const size_t layers = forward->model->config.layers;
+    forward->block = calloc(forward->resident ? layers : 1, sizeof *forward->block);
+    if (forward->block == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory");
+    }
+    if (!forward->resident) {
+        return adamoe_ok();
+    }
+    for (size_t layer = 0; layer < layers; ++layer) {
+        ADAMOE_TRY(forward_block_prepare(forward, layer, &forward->block[layer]));
+    }
+    return forward->kernel->prepare_matrix(&adamoe_heap_host, &forward->model->head, &forward->placement,
+                                           &forward->head);
+}
+
+adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_model *model,
+                                    const adamoe_team *team, const adamoe_placement *placement, size_t memory,
+                                    adamoe_forward **out)
+{
+    const char *why_not = NULL;
+    if (!kernel->supported(&why_not)) {
+        return adamoe_error(ADAMOE_NOT_SUPPORTED, "kernel %s: %s", kernel->name, why_not);
+    }
+    if (kernel->multiply == NULL) {
+        return adamoe_error(ADAMOE_NOT_SUPPORTED, "kernel %s: it has no dense product", kernel->name);
+    }
+    adamoe_forward *forward = calloc(1, sizeof *forward);
+    if (forward == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory");
+    }
+    *forward = (adamoe_forward){.kernel = kernel, .model = model, .team = team, .placement = *placement};
+    forward->resident = prepared_bytes(kernel, &model->config) <= (double)memory;
+    const adamoe_status status = prepare_all(forward);
+    if (status.code != ADAMOE_OK) {
+        adamoe_forward_free(forward);
+        return status;
+    }
+    *out = forward;
+    return adamoe_ok();
+}
+
+bool adamoe_forward_is_resident(const adamoe_forward *forward)
+{
+    return forward->resident;
+}
+
+void adamoe_forward_free(adamoe_forward *forward)
+{
+    if (forward == NULL) {
+        return;
+    }
+    const size_t blocks = forward->resident ? forward->model->config.layers : 1;
+    for (size_t i = 0; i < blocks && forward->block != NULL; ++i) {
+        forward_block_release(forward, &forward->block[i]);
+    }
+    release_matrix(forward->kernel, forward->head);
+    free(forward->block);
+    free(forward);
+}

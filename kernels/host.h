@@ -1,0 +1,15 @@
+/*
+ * The services that the project's own programs give to kernels.
+ */
+#ifndef ADAMOE_HOST_H
+#define ADAMOE_HOST_H
+
+#include "adamoe.h"
+
+/* Allocation from the heap, no log. */
+extern const adamoe_host adamoe_heap_host;
+
+/* Everything on one node, for `threads` threads. */
+adamoe_placement adamoe_one_node(uint32_t threads);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * The registry of kernels, and the loading of shared objects that bring some.
+ */
+#include "registry.h"
+#include "layer.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* From slow to fast: the last one that runs here is the default. */
+static const adamoe_kernel *const built_in[] = {
+    &adamoe_reference_kernel,
+};
+
+#define BUILT_IN_COUNT (sizeof built_in / sizeof *built_in)
+
+struct adamoe_registry {
+    const adamoe_kernel **kernel; /* [count], built-in ones first */
+    size_t count;
+    void **library; /* [libraries] handles of dlopen */
+    size_t libraries;
+};
+
+adamoe_status adamoe_registry_create(adamoe_registry **out)
+{
+    adamoe_registry *registry = calloc(1, sizeof *registry);
+    if (registry == NULL || (registry->kernel = calloc(BUILT_IN_COUNT, sizeof *registry->kernel)) == NULL) {
+        free(registry);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "registry: out of memory");
+    }
+    memcpy(registry->kernel, built_in, sizeof built_in);
+    registry->count = BUILT_IN_COUNT;
+    *out = registry;
+    return adamoe_ok();
+}
+
+void adamoe_registry_free(adamoe_registry *registry)
+{
+    if (registry == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < registry->libraries; ++i) {
+        dlclose(registry->library[i]);
+    }
+    free(registry->library);
+    free(registry->kernel);
+    free(registry);
+}
+
+/* The part of the structure up to and including `multiply` is that of ABI 1. */
+#define KERNEL_SIZE_ABI_1 (offsetof(adamoe_kernel, multiply) + sizeof(((adamoe_kernel *)0)->multiply))
+
+static adamoe_status check_kernel(const adamoe_registry *registry, const char *path,
+                                  const adamoe_kernel *kernel)
+{
+    if (kernel == NULL || kernel->abi != ADAMOE_ABI || kernel->struct_size < KERNEL_SIZE_ABI_1) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: kernel: made for another version of the contract, not for %u", path,
+                            ADAMOE_ABI);
+    }
+    if (kernel->name == NULL || kernel->summary == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel: no name or no summary", path);
+    }
+    if (kernel->supported == NULL || kernel->prepare == NULL || kernel->release == NULL ||
+        kernel->work_bytes == NULL || kernel->experts == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: a function that every kernel has is missing",
+                            path, kernel->name);
+    }
+    const int dense = (kernel->prepare_matrix != NULL) + (kernel->release_matrix != NULL) +
+                      (kernel->matrix_work_bytes != NULL) + (kernel->multiply != NULL);
+    if (dense != 0 && dense != 4) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: a part of the dense product is missing", path,
+                            kernel->name);
+    }
+    if (adamoe_registry_find(registry, kernel->name) != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: the name is taken", path, kernel->name);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_plugin(const adamoe_registry *registry, const char *path,
+                                  const adamoe_plugin *plugin)
+{
+    if (plugin == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: not exported", path);
+    }
+    if (plugin->abi != ADAMOE_ABI || plugin->struct_size < sizeof(adamoe_plugin)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: version %u of the contract, expected %u",
+                            path, plugin->abi, ADAMOE_ABI);
+    }
+    for (size_t i = 0; i < plugin->count; ++i) {
+        ADAMOE_TRY(check_kernel(registry, path, plugin->kernel[i]));
+        for (size_t j = 0; j < i; ++j) {
+            if (strcmp(plugin->kernel[i]->name, plugin->kernel[j]->name) == 0) {
+                return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: the name is taken", path,
+                                    plugin->kernel[i]->name);
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status add_library(adamoe_registry *registry, const char *path, void *handle)
+{
+    const adamoe_plugin *plugin = dlsym(handle, "adamoe_plugin_export");
+    ADAMOE_TRY(check_plugin(registry, path, plugin));
+    const adamoe_kernel **kernel =
+        realloc(registry->kernel, (registry->count + plugin->count) * sizeof *registry->kernel);
+    if (kernel == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path);
+    }
+    registry->kernel = kernel;
+    void **library = realloc(registry->library, (registry->libraries + 1) * sizeof *registry->library);
+    if (library == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path);
+    }
+    registry->library = library;
+    registry->library[registry->libraries++] = handle;
+    memcpy(registry->kernel + registry->count, plugin->kernel, plugin->count * sizeof *registry->kernel);
+    registry->count += plugin->count;
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path)
+{
+    /* Without a slash, dlopen would search the system's libraries instead of the working folder. */
+    char *file = realpath(path, NULL);
+    if (file == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: open: no such file", path);
+    }
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    free(file);
+    if (handle == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: load: %s", path, dlerror());
+    }
+    const adamoe_status status = add_library(registry, path, handle);
+    if (status.code != ADAMOE_OK) {
+        dlclose(handle);
+    }
+    return status;
+}
+
+size_t adamoe_registry_count(const adamoe_registry *registry)
+{
+    return registry->count;
+}
+
+const adamoe_kernel *adamoe_registry_at(const adamoe_registry *registry, size_t index)
+{
+    return registry->kernel[index];
+}
+
+const adamoe_kernel *adamoe_registry_find(const adamoe_registry *registry, const char *name)
+{
+    for (size_t i = 0; i < registry->count; ++i) {
+        if (strcmp(registry->kernel[i]->name, name) == 0) {
+            return registry->kernel[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_float32(const adamoe_kernel *kernel)
+{
+    return kernel->x == ADAMOE_FLOAT32 && kernel->h == ADAMOE_FLOAT32 && kernel->weight == ADAMOE_FLOAT32;
+}
+
+const adamoe_kernel *adamoe_registry_default(const adamoe_registry *registry)
+{
+    const char *why_not = NULL;
+    size_t best = 0;
+    for (size_t i = 0; i < BUILT_IN_COUNT; ++i) {
+        if (is_float32(registry->kernel[i]) && registry->kernel[i]->supported(&why_not)) {
+            best = i;
+        }
+    }
+    return registry->kernel[best];
+}

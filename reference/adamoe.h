@@ -1,0 +1,299 @@
+/*
+ * The contract between routers, plans and kernels of a token-adaptive Mixture-of-Experts layer.
+ *
+ * A router turns hidden states into a routing: for each token, the ids of the k selected experts, true and
+ * null. The plan turns a routing round, by expert; a zero null expert has no row in it, and that is where
+ * saved FLOPs become saved time. A kernel computes a plan. A shared object that includes only this header can
+ * bring kernels of its own (adamoe_plugin_export).
+ *
+ * Left out: how a routing is made (reference/router.h), models (reference/model.h), files (datasets/).
+ *
+ * Conventions. Matrices are row-major without gaps. Sizes are counts of elements unless a name says bytes.
+ * The caller owns what it passes in; what an _create or prepare function returns is given back to the
+ * matching _free or release function. No function keeps a global; a const object may be used by many threads
+ * at once.
+ */
+#ifndef ADAMOE_H
+#define ADAMOE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of the structures below. It changes when a field changes its meaning or its place; fields that are
+ * added at the end of adamoe_kernel do not change it, because struct_size tells which of them are there. */
+#define ADAMOE_ABI 1u
+
+/* ------------------------------------------------------------------------------------------------ status */
+
+/* What went wrong, in the numbers that the program exits with. */
+typedef enum adamoe_code {
+    ADAMOE_OK = 0,
+    ADAMOE_DIFFERENCE = 1,    /* a check failed */
+    ADAMOE_BAD_INPUT = 2,     /* a file or an argument is wrong */
+    ADAMOE_NOT_SUPPORTED = 3, /* this machine cannot run what was asked for */
+    ADAMOE_ENVIRONMENT = 4,   /* memory, disk, permission */
+} adamoe_code;
+
+/* The result of every function that can fail. The message is empty on success; otherwise it names the file,
+ * tensor, token or option at fault, then the reason. It is truncated to its field, never unterminated. */
+typedef struct adamoe_status {
+    adamoe_code code;
+    char message[508];
+} adamoe_status;
+
+static inline adamoe_status adamoe_ok(void)
+{
+    adamoe_status status;
+    status.code = ADAMOE_OK;
+    status.message[0] = '\0';
+    return status;
+}
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static inline adamoe_status
+adamoe_error(adamoe_code code, const char *format, ...)
+{
+    adamoe_status status;
+    status.code = code;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(status.message, sizeof status.message, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+/* Returns the status from the calling function unless it is ADAMOE_OK. */
+#define ADAMOE_TRY(call)                                                                                     \
+    do {                                                                                                     \
+        const adamoe_status adamoe_try_status = (call);                                                      \
+        if (adamoe_try_status.code != ADAMOE_OK) {                                                           \
+            return adamoe_try_status;                                                                        \
+        }                                                                                                    \
+    } while (0)
+
+/* --------------------------------------------------------------------------------------- weights of a layer
+ */
+
+/* How a number is stored. */
+typedef enum adamoe_dtype {
+    ADAMOE_F32 = 0,
+    ADAMOE_F16 = 1,
+    ADAMOE_BF16 = 2,
+    ADAMOE_I64 = 3,
+} adamoe_dtype;
+
+/* A view of a matrix [rows, columns]. The data may be unaligned: it can point into a mapped file. */
+typedef struct adamoe_matrix {
+    const void *data;
+    adamoe_dtype dtype;
+    size_t rows, columns;
+} adamoe_matrix;
+
+/* One SwiGLU expert, E(x) = w2 · (silu(w1 · x) * (w3 · x)). */
+typedef struct adamoe_expert {
+    adamoe_matrix w1; /* [intermediate_size, hidden_size] */
+    adamoe_matrix w3; /* [intermediate_size, hidden_size] */
+    adamoe_matrix w2; /* [hidden_size, intermediate_size] */
+} adamoe_expert;
+
+/* The expert layer of a model: n true experts, m null experts, and the router's rows for both.
+ * A dense feed-forward layer has one expert, no null expert and a gate without rows. */
+typedef struct adamoe_layer {
+    size_t hidden_size, intermediate_size;
+    size_t experts;              /* n */
+    size_t null_experts;         /* m */
+    adamoe_matrix gate;          /* [n, hidden_size], or [0, hidden_size] for a dense layer */
+    adamoe_matrix gate2;         /* [m, hidden_size] */
+    const adamoe_expert *expert; /* [n] */
+} adamoe_layer;
+
+/* -------------------------------------------------------------------------------------------------- routing
+ */
+
+/* Which selected experts the weights are normalised over (the paper's section 3.4). */
+typedef enum adamoe_norm {
+    ADAMOE_NORM_TRUE = 0, /* the selected true experts: AdaMoE's choice */
+    ADAMOE_NORM_ALL = 1,  /* all selected experts, true and null */
+    ADAMOE_NORM_NONE = 2, /* not at all: the softmax over all n + m */
+} adamoe_norm;
+
+/* What a null expert returns. */
+typedef enum adamoe_null_kind {
+    ADAMOE_NULL_ZERO = 0,     /* 0 */
+    ADAMOE_NULL_IDENTITY = 1, /* its input, times its probability */
+} adamoe_null_kind;
+
+/* How a routing is made from logits. */
+typedef struct adamoe_rule {
+    size_t top_k; /* 1 .. n + m */
+    adamoe_norm norm;
+    adamoe_null_kind null_kind;
+} adamoe_rule;
+
+/* The choice of experts for each token. Ids 0 .. n-1 are true experts, n .. n+m-1 are null experts. */
+typedef struct adamoe_routing {
+    size_t tokens, experts, null_experts; /* T, n, m */
+    adamoe_rule rule;
+    uint32_t *id;         /* [T, k]   by descending logit; among equal logits the lower id first */
+    float *weight;        /* [T, k]   what the expert's output is multiplied by; 0 for a null expert */
+    float *probability;   /* [T, k]   the softmax over all n + m of the selected experts */
+    float *logits;        /* [T, n+m] */
+    float *probabilities; /* [T, n+m] softmax of the logits, for the balance losses */
+} adamoe_routing;
+
+/* ----------------------------------------------------------------------------------------------------- plan
+ */
+
+/* A routing by expert and by token, both in compressed rows. All arrays are read-only to a kernel. */
+typedef struct adamoe_plan {
+    size_t tokens;                /* rows of y */
+    size_t inputs;                /* rows of x: tokens, or slots for Soft MoE */
+    size_t rows;                  /* (input, true expert) pairs that are computed */
+    size_t experts;               /* n */
+    const uint32_t *offset;       /* [experts+1] rows of expert e are offset[e] .. offset[e+1]-1 */
+    const uint32_t *input;        /* [rows]      which row of x it reads */
+    const float *dispatch;        /* [rows] or NULL: scales the input */
+    const float *combine;         /* [rows]      scales the output */
+    const uint32_t *token_offset; /* [tokens+1] the rows that make up a token of y ... */
+    const uint32_t *token_row;    /* [token_offset[tokens]] ... in the order of summation: ascending expert */
+    const float *self_scale;      /* [tokens] or NULL: y += self_scale * x, the weight of identity experts */
+} adamoe_plan;
+
+/* --------------------------------------------------------------------------------------------------- kernel
+ */
+
+/* How a kernel rounds an operand or accumulates a sum; the reference imitates it when it judges the kernel.
+ */
+typedef enum adamoe_arithmetic {
+    ADAMOE_FLOAT32 = 0,  /* as stored; as accumulation: fused multiply-add in float32 */
+    ADAMOE_BFLOAT16 = 1, /* rounded to nearest even */
+    ADAMOE_INT8 = 2,     /* symmetric, scale = max(abs) / 127 per token, or per output channel of a weight */
+    ADAMOE_INT32 = 3,    /* accumulation only */
+    ADAMOE_FLOAT64 = 4,  /* accumulation only: the reference */
+} adamoe_arithmetic;
+
+/* What a kernel promises about the bits of its result; a bit set is a promise that `adamoe check` tests. */
+enum {
+    ADAMOE_SAME_BITS_RUNS = 1u << 0,      /* from run to run */
+    ADAMOE_SAME_BITS_THREADS = 1u << 1,   /* for any number of threads */
+    ADAMOE_SAME_BITS_BATCH = 1u << 2,     /* for a token, whatever its batch-mates */
+    ADAMOE_SAME_BITS_PLACEMENT = 1u << 3, /* for any placement of weights and threads */
+};
+
+/* Services that the program gives to a kernel. `context` is the host's own. */
+typedef struct adamoe_host {
+    void *context;
+    /* At least `bytes` bytes, aligned to `alignment` (a power of two), or NULL. */
+    void *(*allocate)(void *context, size_t bytes, size_t alignment);
+    void (*release)(void *context, void *memory);
+    /* A line for a person; may be NULL. */
+    void (*log)(void *context, const char *message);
+} adamoe_host;
+
+/* Where weights and threads live. */
+typedef enum adamoe_numa_policy {
+    ADAMOE_NUMA_LOCAL = 0,      /* wherever the preparing thread is */
+    ADAMOE_NUMA_INTERLEAVE = 1, /* pages in turn over all nodes */
+    ADAMOE_NUMA_EXPERTS = 2,    /* an expert lives on one node, and its rows are computed there */
+    ADAMOE_NUMA_SPLIT = 3,      /* w1 and w3 by rows, w2 by rows: each node holds a part of every expert */
+} adamoe_numa_policy;
+
+typedef struct adamoe_placement {
+    adamoe_numa_policy policy;
+    uint32_t nodes;              /* at least 1 */
+    uint32_t threads;            /* at least 1 */
+    const uint32_t *thread_node; /* [threads] the node of each thread, or NULL: all on node 0 */
+} adamoe_placement;
+
+/* A team of threads. `run` calls task(context, i, thread) once for each i < tasks, thread < threads, in any
+ * order and from any of its threads, and returns when all calls have returned. */
+typedef struct adamoe_team {
+    void *state;
+    uint32_t threads;
+    void (*run)(void *state, size_t tasks, void (*task)(void *context, size_t i, uint32_t thread),
+                void *context);
+} adamoe_team;
+
+/* What a kernel may use during one call: it neither allocates nor starts threads itself. */
+typedef struct adamoe_run {
+    const adamoe_team *team;
+    void *work; /* work_bytes bytes, aligned to 64, with undefined content */
+    size_t work_bytes;
+} adamoe_run;
+
+/* Weights in a kernel's own layout. Each kernel defines these structures for itself. */
+typedef struct adamoe_prepared adamoe_prepared;
+typedef struct adamoe_prepared_matrix adamoe_prepared_matrix;
+
+/* One way to compute a plan. */
+typedef struct adamoe_kernel {
+    uint32_t abi;         /* ADAMOE_ABI */
+    uint32_t struct_size; /* sizeof(adamoe_kernel) as the kernel was compiled */
+    uint32_t guarantees;  /* ADAMOE_SAME_BITS_... */
+    const char *name;     /* "reference", "onednn-f32": lower case, no blanks */
+    const char *summary;  /* one line for a person */
+
+    adamoe_arithmetic x, h;       /* the input of w1 and w3; the input of w2 */
+    adamoe_arithmetic weight;     /* w1, w3 and w2 */
+    adamoe_arithmetic accumulate; /* every sum */
+    float silu_error;             /* the largest relative error of silu(z) as computed, in units of 2^-24 */
+
+    /* False where the machine cannot run it; then *why_not is a static text. */
+    bool (*supported)(const char **why_not);
+
+    /* Packs and places the weights of a layer once. The layer's data must outlive *out unless the kernel
+     * copies it; callers assume that it does not. */
+    adamoe_status (*prepare)(const adamoe_host *host, const adamoe_layer *layer,
+                             const adamoe_placement *placement, adamoe_prepared **out);
+    void (*release)(adamoe_prepared *prepared);
+
+    /* Bytes of workspace that `experts` needs for a plan of these sizes, for any routing, with a team of at
+     * most the placement's number of threads: callers never bring a larger one. */
+    size_t (*work_bytes)(const adamoe_prepared *prepared, size_t rows, size_t tokens);
+
+    /* y[t] = sum over rows r of token t, in the order of token_row, of combine[r] * E_e(dispatch[r] *
+     * x[input[r]]), plus self_scale[t] * x[t]. x is [inputs, hidden_size], y [tokens, hidden_size]; they do
+     * not overlap. Writes every row of y, those of tokens without a row too. */
+    adamoe_status (*experts)(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
+                             const adamoe_plan *plan, float *y);
+
+    /* The dense product, for router, attention and head; all four are NULL where a kernel has none.
+     * y[i, r] = sum over c of x[i, c] * matrix[r, c]; x is [count, columns], y is [count, rows]. Equal rows
+     * of the matrix give bit-equal columns of y wherever they stand. */
+    adamoe_status (*prepare_matrix)(const adamoe_host *host, const adamoe_matrix *matrix,
+                                    const adamoe_placement *placement, adamoe_prepared_matrix **out);
+    void (*release_matrix)(adamoe_prepared_matrix *prepared);
+    size_t (*matrix_work_bytes)(const adamoe_prepared_matrix *prepared, size_t count);
+    adamoe_status (*multiply)(adamoe_prepared_matrix *prepared, const adamoe_run *run, const float *x,
+                              size_t count, float *y);
+} adamoe_kernel;
+
+/* The kernels that a shared object brings. It defines one object of this type by the name below. */
+typedef struct adamoe_plugin {
+    uint32_t abi;         /* ADAMOE_ABI */
+    uint32_t struct_size; /* sizeof(adamoe_plugin) */
+    size_t count;
+    const adamoe_kernel *const *kernel; /* [count] */
+} adamoe_plugin;
+
+#if defined(__GNUC__)
+#define ADAMOE_EXPORT __attribute__((visibility("default")))
+#else
+#define ADAMOE_EXPORT
+#endif
+
+extern ADAMOE_EXPORT const adamoe_plugin adamoe_plugin_export;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

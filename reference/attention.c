@@ -1,0 +1,109 @@
+/*
+ * Grouped-query attention, causal, with a key-value cache and an optional sliding window (spec section 6).
+ */
+#include "attention.h"
+#include "layer.h"
+#include "numbers.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+size_t adamoe_first_visible(size_t position, size_t window)
+{
+    return window == 0 || position < window ? 0 : position - window + 1;
+}
+
+void adamoe_attention_head(const float *query, const float *keys, const float *values, size_t stride,
+                           size_t head_dim, size_t position, size_t window, double *scores, float *out)
+{
+    const size_t first = adamoe_first_visible(position, window);
+    double largest = -HUGE_VAL, sum = 0.0;
+    for (size_t j = first; j <= position; ++j) {
+        double score = 0.0;
+        for (size_t c = 0; c < head_dim; ++c) {
+            score += (double)query[c] * (double)keys[j * stride + c];
+        }
+        scores[j] = score / sqrt((double)head_dim);
+        largest = fmax(largest, scores[j]);
+    }
+    for (size_t j = first; j <= position; ++j) {
+        scores[j] = exp(scores[j] - largest);
+        sum += scores[j];
+    }
+    for (size_t c = 0; c < head_dim; ++c) {
+        double mix = 0.0;
+        for (size_t j = first; j <= position; ++j) {
+            mix += scores[j] / sum * (double)values[j * stride + c];
+        }
+        out[c] = (float)mix;
+    }
+}
+
+/* y = matrix · x for one row of floats, through double buffers [columns], [columns] and [rows]. */
+static void project(const adamoe_matrix *matrix, const float *x, float *y, double *buffer)
+{
+    double *input = buffer, *row_buffer = input + matrix->columns, *output = row_buffer + matrix->columns;
+    for (size_t c = 0; c < matrix->columns; ++c) {
+        input[c] = (double)x[c];
+    }
+    adamoe_matrix_vector(matrix, ADAMOE_FLOAT32, input, output, row_buffer);
+    for (size_t r = 0; r < matrix->rows; ++r) {
+        y[r] = (float)output[r];
+    }
+}
+
+static void rotate_heads(const adamoe_config *config, float *x, size_t heads, size_t position)
+{
+    for (size_t h = 0; h < heads; ++h) {
+        adamoe_rotary(x + h * config->head_dim, config->head_dim, config->rope_theta, position);
+    }
+}
+
+/* One position: projects, appends to this layer's part of the cache, attends, projects back. */
+static void attend(const adamoe_config *config, const adamoe_attention *attention, float *keys, float *values,
+                   size_t position, const float *x, float *out, float *query, float *mixed, double *buffer)
+{
+    const size_t hd = config->head_dim, stride = config->key_value_heads * hd;
+    project(&attention->q, x, query, buffer);
+    project(&attention->k, x, keys + position * stride, buffer);
+    project(&attention->v, x, values + position * stride, buffer);
+    rotate_heads(config, query, config->heads, position);
+    rotate_heads(config, keys + position * stride, config->key_value_heads, position);
+    for (size_t h = 0; h < config->heads; ++h) {
+        const size_t kv = h * config->key_value_heads / config->heads;
+        adamoe_attention_head(query + h * hd, keys + kv * hd, values + kv * hd, stride, hd, position,
+                              config->sliding_window, buffer, mixed + h * hd);
+    }
+    project(&attention->o, mixed, out, buffer);
+}
+
+/* Enough for the scores of the last position and for the longest projection. */
+static size_t buffer_size(const adamoe_config *config, size_t positions)
+{
+    const size_t width = config->heads * config->head_dim;
+    const size_t longest = width > config->hidden_size ? width : config->hidden_size;
+    return positions > 3 * longest ? positions : 3 * longest;
+}
+
+adamoe_status adamoe_attention_forward(const adamoe_config *config, const adamoe_attention *attention,
+                                       size_t layer, adamoe_cache *cache, const float *x, size_t count,
+                                       float *out)
+{
+    const size_t width = config->heads * config->head_dim;
+    const size_t layer_size = cache->capacity * config->key_value_heads * config->head_dim;
+    float *query = calloc(2 * width, sizeof *query);
+    double *buffer = calloc(buffer_size(config, cache->length + count), sizeof *buffer);
+    if (query == NULL || buffer == NULL) {
+        free(query);
+        free(buffer);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "attention: out of memory");
+    }
+    for (size_t t = 0; t < count; ++t) {
+        attend(config, attention, cache->keys + layer * layer_size, cache->values + layer * layer_size,
+               cache->length + t, x + t * config->hidden_size, out + t * config->hidden_size, query,
+               query + width, buffer);
+    }
+    free(query);
+    free(buffer);
+    return adamoe_ok();
+}

@@ -1,0 +1,344 @@
+/*
+ * The yardstick of a kernel: expected values in double with the kernel's own rounding of operands, and next
+ * to every sum how far rounding can carry it. bound.h derives the rule; judge.c applies it.
+ */
+#include "bound.h"
+#include "layer.h"
+#include "numbers.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Unit roundoff of float32, and the largest error of a result that underflows. */
+#define FLOAT_ROUNDOFF  0x1p-24
+#define FLOAT_UNDERFLOW 0x1p-150
+
+/* An exact value, the variance that bounds its rounding error, and an error that can come on top. */
+typedef struct value {
+    double exact, variance, slack;
+} value;
+
+static double square(double x)
+{
+    return x * x;
+}
+
+adamoe_declared adamoe_kernel_arithmetic(const adamoe_kernel *kernel)
+{
+    return (adamoe_declared){.x = kernel->x,
+                             .h = kernel->h,
+                             .weight = kernel->weight,
+                             .accumulate = kernel->accumulate,
+                             .silu_error = (double)kernel->silu_error};
+}
+
+/* Integer sums are exact; what follows them, two scales multiplied in float32, is counted as three roundings.
+ */
+static double accumulation_variance(adamoe_arithmetic accumulate, size_t terms, double squares, double result)
+{
+    switch (accumulate) {
+    case ADAMOE_INT32:
+        return 3.0 * square(FLOAT_ROUNDOFF * result);
+    case ADAMOE_FLOAT64:
+        return square(0x1p-53) * (double)terms * (squares + square(result));
+    default:
+        return square(FLOAT_ROUNDOFF) * (double)terms * (squares + square(result));
+    }
+}
+
+/* One row of a matrix, rounded, times values that may carry errors of their own. */
+static value dot(adamoe_arithmetic accumulate, const double *row, const value *x, size_t terms)
+{
+    value sum = {0.0, 0.0, (double)terms * FLOAT_UNDERFLOW};
+    double squares = 0.0;
+    for (size_t c = 0; c < terms; ++c) {
+        const double term = row[c] * x[c].exact;
+        sum.exact += term;
+        squares += square(term);
+        sum.variance += square(row[c]) * x[c].variance;
+        sum.slack += fabs(row[c]) * x[c].slack;
+    }
+    sum.variance += accumulation_variance(accumulate, terms, squares, sum.exact);
+    return sum;
+}
+
+/* h = silu(a) b: the error of a arrives through silu's derivative, that of b through silu(a), and silu itself
+ * and the product are rounded: silu(a) to silu_error units, the product to one. */
+static value silu_times(value a, value b, double silu_error)
+{
+    const double sigmoid = 1.0 / (1.0 + exp(-a.exact));
+    const double silu = a.exact * sigmoid;
+    const double slope = sigmoid * (1.0 + a.exact * (1.0 - sigmoid));
+    const double h = silu * b.exact;
+    return (value){
+        .exact = h,
+        .variance = square(slope * b.exact) * a.variance + square(silu) * b.variance +
+                    square(FLOAT_ROUNDOFF * h) * (square(silu_error) + 1.0),
+        .slack = fabs(slope * b.exact) * a.slack + fabs(silu) * b.slack + FLOAT_UNDERFLOW,
+    };
+}
+
+/* The distance between neighbouring bfloat16 values around x: eight significant bits. */
+static double bfloat16_step(double x)
+{
+    int exponent = 0;
+    (void)frexp(x, &exponent);
+    return ldexp(1.0, (exponent < -125 ? -125 : exponent) - 8);
+}
+
+/* Rounds x to a multiple of step. If no boundary lies within reach, every honest computation rounds to the
+ * same value, and the error that x carried is gone; otherwise it may be one step off. */
+static value round_to_step(value x, double step, double reach, double rounded)
+{
+    const double position = x.exact / step - floor(x.exact / step); /* boundaries lie at one half */
+    const bool may_flip = fabs(position - 0.5) * step <= reach;
+    return (value){.exact = rounded, .variance = 0.0, .slack = may_flip ? step : 0.0};
+}
+
+static double reach_of(const value *x, double lambda)
+{
+    return lambda * sqrt(x->variance) + x->slack;
+}
+
+static void round_h_to_bfloat16(value *h, size_t count, double lambda)
+{
+    for (size_t i = 0; i < count; ++i) {
+        double rounded = h[i].exact;
+        adamoe_round_operand(ADAMOE_BFLOAT16, &rounded, 1);
+        h[i] = round_to_step(h[i], bfloat16_step(h[i].exact), reach_of(&h[i], lambda), rounded);
+    }
+}
+
+/* The scale is set by the largest value, and carries its error; each value may move with the scale too. */
+static void round_h_to_int8(value *h, size_t count, double lambda, double *rounded)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < count; ++i) {
+        rounded[i] = h[i].exact;
+        largest = fabs(h[i].exact) > fabs(h[largest].exact) ? i : largest;
+    }
+    if (count == 0 || h[largest].exact == 0.0) {
+        return;
+    }
+    const double step = fabs(h[largest].exact) / 127.0;
+    /* Two values may compete for the largest; the reach of any near it bounds the error of the scale. */
+    double scale_reach = 0.0;
+    for (size_t i = 0; i < count; ++i) {
+        if (fabs(h[i].exact) + reach_of(&h[i], lambda) >=
+            fabs(h[largest].exact) - reach_of(&h[largest], lambda)) {
+            scale_reach = fmax(scale_reach, reach_of(&h[i], lambda));
+        }
+    }
+    const double relative = scale_reach / fabs(h[largest].exact) + 2.0 * FLOAT_ROUNDOFF;
+    adamoe_round_operand(ADAMOE_INT8, rounded, count);
+    for (size_t i = 0; i < count; ++i) {
+        const double reach = reach_of(&h[i], lambda) + fabs(h[i].exact) * relative;
+        h[i] = round_to_step(h[i], step, reach, rounded[i]);
+        h[i].slack += fabs(rounded[i]) * relative; /* the scale that the integer is multiplied by */
+    }
+}
+
+static void round_h(adamoe_arithmetic kind, value *h, size_t count, double lambda, double *scratch)
+{
+    switch (kind) {
+    case ADAMOE_BFLOAT16:
+        round_h_to_bfloat16(h, count, lambda);
+        break;
+    case ADAMOE_INT8:
+        round_h_to_int8(h, count, lambda, scratch);
+        break;
+    default: /* the store to float32 is the product's rounding, counted already */
+        break;
+    }
+}
+
+/* Workspace of one expert and one token. */
+typedef struct workspace {
+    double *row;    /* the longer of hidden_size and intermediate_size */
+    double *input;  /* [hidden_size] */
+    value *x, *sum; /* [hidden_size] */
+    value *h;       /* [intermediate_size] */
+} workspace;
+
+static void free_workspace(workspace *w)
+{
+    free(w->row);
+    free(w->input);
+    free(w->x);
+    free(w->sum);
+    free(w->h);
+}
+
+static bool allocate_workspace(size_t d, size_t ff, workspace *w)
+{
+    *w = (workspace){.row = calloc((d > ff ? d : ff) + 1, sizeof *w->row),
+                     .input = calloc(d + 1, sizeof *w->input),
+                     .x = calloc(d + 1, sizeof *w->x),
+                     .sum = calloc(d + 1, sizeof *w->sum),
+                     .h = calloc(ff + 1, sizeof *w->h)};
+    const bool complete =
+        w->row != NULL && w->input != NULL && w->x != NULL && w->sum != NULL && w->h != NULL;
+    if (!complete) {
+        free_workspace(w);
+    }
+    return complete;
+}
+
+static void load_row(const adamoe_matrix *matrix, size_t r, adamoe_arithmetic weight, double *row)
+{
+    adamoe_matrix_row(matrix, r, row);
+    adamoe_round_operand(weight, row, matrix->columns);
+}
+
+static void load_input(adamoe_arithmetic kind, const float *x, double scale, size_t count, workspace *w)
+{
+    for (size_t c = 0; c < count; ++c) {
+        /* The scaled input is stored as float32 before it is rounded to the operand's kind. */
+        w->input[c] = (double)(float)(scale * (double)x[c]);
+    }
+    adamoe_round_operand(kind, w->input, count);
+    for (size_t c = 0; c < count; ++c) {
+        w->x[c] = (value){w->input[c], 0.0, 0.0};
+    }
+}
+
+/* h = silu(w1 x) (w3 x), rounded as the input of w2. */
+static void expert_hidden(const adamoe_expert *expert, const adamoe_declared *kind, double lambda,
+                          workspace *w)
+{
+    const size_t d = expert->w1.columns, ff = expert->w1.rows;
+    for (size_t i = 0; i < ff; ++i) {
+        load_row(&expert->w1, i, kind->weight, w->row);
+        const value gate = dot(kind->accumulate, w->row, w->x, d);
+        load_row(&expert->w3, i, kind->weight, w->row);
+        const value up = dot(kind->accumulate, w->row, w->x, d);
+        w->h[i] = silu_times(gate, up, kind->silu_error);
+    }
+    round_h(kind->h, w->h, ff, lambda, w->row);
+}
+
+/* y = fma(combine, w2 h, y): the terms of the outer sum are combine * e; their squares gather in `squares`.
+ */
+static void add_expert(const adamoe_expert *expert, const adamoe_declared *kind, double combine, workspace *w,
+                       double *squares)
+{
+    const size_t d = expert->w2.rows, ff = expert->w2.columns;
+    for (size_t c = 0; c < d; ++c) {
+        load_row(&expert->w2, c, kind->weight, w->row);
+        const value e = dot(kind->accumulate, w->row, w->h, ff);
+        w->sum[c].exact += combine * e.exact;
+        w->sum[c].variance += square(combine) * (e.variance + square(FLOAT_ROUNDOFF * e.exact));
+        w->sum[c].slack += fabs(combine) * e.slack + FLOAT_UNDERFLOW;
+        squares[c] += square(combine * e.exact);
+    }
+}
+
+static void add_token(const adamoe_layer *layer, const adamoe_declared *kind, const float *x,
+                      const adamoe_plan *plan, size_t t, double lambda, workspace *w, double *squares)
+{
+    const size_t d = layer->hidden_size;
+    for (size_t i = plan->token_offset[t]; i < plan->token_offset[t + 1]; ++i) {
+        const size_t row = plan->token_row[i];
+        const adamoe_expert *expert = &layer->expert[adamoe_plan_expert(plan, row)];
+        const double scale = plan->dispatch == NULL ? 1.0 : (double)plan->dispatch[row];
+        load_input(kind->x, x + plan->input[row] * d, scale, d, w);
+        expert_hidden(expert, kind, lambda, w);
+        add_expert(expert, kind, (double)plan->combine[row], w, squares);
+    }
+    for (size_t c = 0; c < d && plan->self_scale != NULL; ++c) {
+        const double self = (double)plan->self_scale[t] * (double)x[t * d + c];
+        w->sum[c].exact += self;
+        squares[c] += square(self);
+    }
+}
+
+/* The outer sum is in float32 whatever the inner ones are in, at the least its result is stored as that. */
+static void finish_token(const adamoe_plan *plan, size_t t, size_t d, const workspace *w,
+                         const double *squares, adamoe_yardstick *out)
+{
+    const size_t terms = plan->token_offset[t + 1] - plan->token_offset[t] + (plan->self_scale != NULL);
+    for (size_t c = 0; c < d; ++c) {
+        const value *sum = &w->sum[c];
+        const double variance =
+            sum->variance + accumulation_variance(ADAMOE_FLOAT32, terms, squares[c], sum->exact);
+        out->expected[t * d + c] = sum->exact;
+        out->spread[t * d + c] = sqrt(variance);
+        out->slack[t * d + c] = sum->slack;
+    }
+}
+
+adamoe_status adamoe_layer_yardstick(const adamoe_layer *layer, adamoe_declared arithmetic, const float *x,
+                                     const adamoe_plan *plan, adamoe_yardstick *out)
+{
+    const size_t d = layer->hidden_size;
+    const double lambda = adamoe_bound_factor(plan->rows * layer->intermediate_size, ADAMOE_FALSE_ALARM);
+    workspace w;
+    double *squares = calloc(d + 1, sizeof *squares);
+    if (squares == NULL || !allocate_workspace(d, layer->intermediate_size, &w)) {
+        free(squares);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "yardstick: out of memory");
+    }
+    for (size_t t = 0; t < plan->tokens; ++t) {
+        memset(squares, 0, d * sizeof *squares);
+        memset(w.sum, 0, d * sizeof *w.sum);
+        add_token(layer, &arithmetic, x, plan, t, lambda, &w, squares);
+        finish_token(plan, t, d, &w, squares, out);
+    }
+    free(squares);
+    free_workspace(&w);
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_matrix_yardstick(const adamoe_matrix *matrix, adamoe_declared arithmetic, const float *x,
+                                      size_t count, adamoe_yardstick *out)
+{
+    workspace w;
+    if (!allocate_workspace(matrix->columns, 0, &w)) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "yardstick: out of memory");
+    }
+    for (size_t i = 0; i < count; ++i) {
+        load_input(arithmetic.x, x + i * matrix->columns, 1.0, matrix->columns, &w);
+        for (size_t r = 0; r < matrix->rows; ++r) {
+            load_row(matrix, r, arithmetic.weight, w.row);
+            const value sum = dot(arithmetic.accumulate, w.row, w.x, matrix->columns);
+            const size_t at = i * matrix->rows + r;
+            out->expected[at] = sum.exact;
+            out->spread[at] = sqrt(sum.variance + square(FLOAT_ROUNDOFF * sum.exact)); /* the store */
+            out->slack[at] = sum.slack;
+        }
+    }
+    free_workspace(&w);
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_token_magnitude(const adamoe_layer *layer, const float *x, const adamoe_plan *plan,
+                                     size_t t, double *magnitude)
+{
+    static const adamoe_operands float32 = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32};
+    const size_t d = layer->hidden_size;
+    double *work = calloc(2 * d + adamoe_expert_work(d, layer->intermediate_size), sizeof *work);
+    if (work == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "yardstick: out of memory");
+    }
+    double *input = work, *output = work + d;
+    memset(magnitude, 0, d * sizeof *magnitude);
+    for (size_t i = plan->token_offset[t]; i < plan->token_offset[t + 1]; ++i) {
+        const size_t row = plan->token_row[i];
+        const double scale = plan->dispatch == NULL ? 1.0 : (double)plan->dispatch[row];
+        for (size_t c = 0; c < d; ++c) {
+            input[c] = scale * (double)x[plan->input[row] * d + c];
+        }
+        adamoe_expert_forward(&layer->expert[adamoe_plan_expert(plan, row)], float32, input, output,
+                              work + 2 * d);
+        for (size_t c = 0; c < d; ++c) {
+            magnitude[c] += fabs((double)plan->combine[row] * output[c]);
+        }
+    }
+    for (size_t c = 0; c < d && plan->self_scale != NULL; ++c) {
+        magnitude[c] += fabs((double)plan->self_scale[t] * (double)x[t * d + c]);
+    }
+    free(work);
+    return adamoe_ok();
+}

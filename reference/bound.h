@@ -1,0 +1,71 @@
+/*
+ * The yardstick: the exact result of what a kernel computes, and how far rounding can carry it from there.
+ *
+ * A sum of K terms t with result s, accumulated with unit roundoff u, has partial sums that wander: the
+ * squared rounding errors of its steps add up to at most about u^2 V, V = K (sum t^2 + s^2), in any order of
+ * summation. The error of one element therefore exceeds lambda u sqrt(V) with probability at most 2
+ * exp(-lambda^2 / 2) (Azuma's inequality); lambda follows from the probability of a false alarm that one
+ * accepts for a whole tensor. Errors are carried through silu and the products to first order, and through
+ * the rounding of h to bfloat16 or int8 as what it is: nothing, unless the value sits within its error of a
+ * rounding boundary; then one step.
+ *
+ * Left out: the rounding of the router's weights, which a plan gives; overflow, which makes a bound infinite.
+ */
+#ifndef ADAMOE_BOUND_H
+#define ADAMOE_BOUND_H
+
+#include "adamoe.h"
+
+/* Expected values of a tensor and how far each may be missed; arrays are [count]. */
+typedef struct adamoe_yardstick {
+    size_t count;
+    double *expected;
+    double *spread; /* u sqrt(V), in the units of expected */
+    double *slack;  /* what one-step flips and underflow can add, whatever lambda is */
+} adamoe_yardstick;
+
+adamoe_status adamoe_yardstick_create(size_t count, adamoe_yardstick *out);
+void adamoe_yardstick_free(adamoe_yardstick *yardstick);
+
+/* The arithmetic of a kernel, as it declares it. */
+typedef struct adamoe_declared {
+    adamoe_arithmetic x, h, weight, accumulate;
+    double silu_error; /* in units of 2^-24 */
+} adamoe_declared;
+
+adamoe_declared adamoe_kernel_arithmetic(const adamoe_kernel *kernel);
+
+/* The yardstick of adamoe_kernel.experts: out has plan->tokens * hidden_size elements. Errors: memory. */
+adamoe_status adamoe_layer_yardstick(const adamoe_layer *layer, adamoe_declared arithmetic, const float *x,
+                                     const adamoe_plan *plan, adamoe_yardstick *out);
+
+/* The yardstick of adamoe_kernel.multiply: out has count * matrix->rows elements. Errors: memory. */
+adamoe_status adamoe_matrix_yardstick(const adamoe_matrix *matrix, adamoe_declared arithmetic, const float *x,
+                                      size_t count, adamoe_yardstick *out);
+
+/* magnitude[c] = sum over the rows of token t of |combine * E_e(x)[c]|, in double with float32 operands: what
+ * relative errors of the weights multiply. magnitude is [hidden_size]. Errors: memory. */
+adamoe_status adamoe_token_magnitude(const adamoe_layer *layer, const float *x, const adamoe_plan *plan,
+                                     size_t t, double *magnitude);
+
+/* lambda such that an honest tensor of `count` elements has one beyond it with at most `probability`. */
+double adamoe_bound_factor(size_t count, double probability);
+
+/* The probability of a false alarm for a tensor that all checks use. */
+#define ADAMOE_FALSE_ALARM 1e-12
+
+/* The verdict over a tensor. Its place is the element with the largest ratio. */
+typedef struct adamoe_verdict {
+    bool passed;
+    bool vacuous;         /* proves nothing: no element, every expected value 0, or a bound that overflows */
+    size_t worst;         /* element with the largest ratio, or that is NaN */
+    double largest_ratio; /* of error / allowed; above 1 fails */
+    double rms_ratio;     /* root mean square of (error beyond slack) / spread; above 1 fails */
+} adamoe_verdict;
+
+/* One element may miss by lambda * spread + slack; the root mean square of (error - slack) / spread over the
+ * elements with a spread may be 1. `scale` widens spread where the expected side was rounded too (1 if not).
+ */
+adamoe_verdict adamoe_judge(const adamoe_yardstick *yardstick, const float *got, double scale);
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * The whole model, one sequence at a time: spec section 6. Batches of sequences are in kernels/.
+ */
+#include "model.h"
+#include "attention.h"
+#include "layer.h"
+#include "numbers.h"
+#include "router.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const adamoe_operands float32_operands = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32};
+
+adamoe_status adamoe_cache_create(const adamoe_config *config, size_t capacity, adamoe_cache **out)
+{
+    const size_t position = config->layers * config->key_value_heads * config->head_dim;
+    if (capacity > SIZE_MAX / sizeof(float) / (position + 1)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "cache: %zu positions overflow", capacity);
+    }
+    adamoe_cache *cache = calloc(1, sizeof *cache);
+    if (cache != NULL) {
+        cache->capacity = capacity;
+        cache->keys = calloc(capacity * position + 1, sizeof *cache->keys);
+        cache->values = calloc(capacity * position + 1, sizeof *cache->values);
+    }
+    if (cache == NULL || cache->keys == NULL || cache->values == NULL) {
+        adamoe_cache_free(cache);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "cache: out of memory for %zu positions", capacity);
+    }
+    *out = cache;
+    return adamoe_ok();
+}
+
+void adamoe_cache_free(adamoe_cache *cache)
+{
+    if (cache != NULL) {
+        free(cache->keys);
+        free(cache->values);
+        free(cache);
+    }
+}
+
+/* The states of count tokens while they pass through the layers. */
+typedef struct activations {
+    size_t count;
+    float *residual, *normed, *update; /* [count, hidden_size] */
+    double *work;                      /* of an expert layer, and of the head */
+} activations;
+
+static size_t work_doubles(const adamoe_model *model)
+{
+    const size_t layer = adamoe_layer_work(&model->block[0].moe); /* all layers have the same sizes */
+    const size_t head = 2 * model->config.hidden_size + model->config.vocab_size;
+    return layer > head ? layer : head;
+}
+
+static void free_activations(activations *a)
+{
+    free(a->residual);
+    free(a->normed);
+    free(a->update);
+    free(a->work);
+}
+
+static adamoe_status allocate_activations(const adamoe_model *model, size_t count, activations *a)
+{
+    const size_t size = count * model->config.hidden_size + 1;
+    *a = (activations){.count = count,
+                       .residual = calloc(size, sizeof *a->residual),
+                       .normed = calloc(size, sizeof *a->normed),
+                       .update = calloc(size, sizeof *a->update),
+                       .work = calloc(work_doubles(model), sizeof *a->work)};
+    if (a->residual == NULL || a->normed == NULL || a->update == NULL || a->work == NULL) {
+        free_activations(a);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "model: out of memory for %zu tokens", count);
+    }
+    return adamoe_ok();
+}
+
+static void add_update(const adamoe_config *config, activations *a)
+{
+    for (size_t i = 0; i < a->count * config->hidden_size; ++i) {
+        a->residual[i] += a->update[i];
+    }
+}
+
+/* A dense layer is a plan that gives every token to expert 0 with weight 1: its one logit is 0. */
+static adamoe_status route(const adamoe_model *model, size_t layer, const float *x, size_t count,
+                           const adamoe_observer *observer, adamoe_plan **plan)
+{
+    const adamoe_layer *moe = &model->block[layer].moe;
+    float *logits = calloc(count * (moe->experts + moe->null_experts) + 1, sizeof *logits);
+    if (logits == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "layer %zu: out of memory", layer);
+    }
+    adamoe_router_logits(moe, x, count, logits);
+    adamoe_routing *routing = NULL;
+    const adamoe_status status =
+        adamoe_routing_create(logits, count, moe->experts, moe->null_experts, model->config.rule, &routing);
+    free(logits);
+    if (status.code != ADAMOE_OK) {
+        return adamoe_error(status.code, "layer %zu: %.400s", layer, status.message);
+    }
+    if (observer != NULL && !model->config.dense) {
+        observer->routed(observer->context, layer, routing);
+    }
+    const adamoe_status planned = adamoe_plan_create(routing, plan);
+    adamoe_routing_free(routing);
+    return planned;
+}
+
+/* x += attention(norm(x)); x += experts(norm(x)) */
+static adamoe_status block_forward(const adamoe_model *model, size_t layer, adamoe_cache *cache,
+                                   const adamoe_observer *observer, activations *a)
+{
+    const adamoe_config *config = &model->config;
+    const adamoe_block *block = &model->block[layer];
+    adamoe_rms_norm(&block->input_norm, config->rms_norm_eps, a->residual, a->count, a->normed);
+    ADAMOE_TRY(
+        adamoe_attention_forward(config, &block->attention, layer, cache, a->normed, a->count, a->update));
+    add_update(config, a);
+
+    adamoe_plan *plan = NULL;
+    adamoe_rms_norm(&block->post_attention_norm, config->rms_norm_eps, a->residual, a->count, a->normed);
+    ADAMOE_TRY(route(model, layer, a->normed, a->count, observer, &plan));
+    adamoe_layer_forward(&block->moe, float32_operands, a->normed, plan, a->update, a->work);
+    adamoe_plan_free(plan);
+    add_update(config, a);
+    return adamoe_ok();
+}
+
+/* logits[t] = head · hidden[t] */
+static adamoe_status head_forward(const adamoe_model *model, const activations *a, float *logits)
+{
+    const size_t d = model->config.hidden_size, vocab = model->config.vocab_size;
+    double *input = a->work, *row_buffer = input + d, *output = row_buffer + d;
+    for (size_t t = 0; t < a->count; ++t) {
+        for (size_t c = 0; c < d; ++c) {
+            input[c] = (double)a->normed[t * d + c];
+        }
+        adamoe_matrix_vector(&model->head, ADAMOE_FLOAT32, input, output, row_buffer);
+        for (size_t v = 0; v < vocab; ++v) {
+            logits[t * vocab + v] = (float)output[v];
+            if (!isfinite(logits[t * vocab + v])) {
+                return adamoe_error(ADAMOE_BAD_INPUT, "head: token %zu: logit of vocabulary entry %zu is %s",
+                                    t, v, isnan(logits[t * vocab + v]) ? "NaN" : "infinite");
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_call(const adamoe_model *model, const adamoe_cache *cache, const uint32_t *tokens,
+                                size_t count)
+{
+    if (count > cache->capacity - cache->length) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "model: %zu tokens after %zu do not fit into a cache for %zu",
+                            count, cache->length, cache->capacity);
+    }
+    for (size_t t = 0; t < count; ++t) {
+        if (tokens[t] >= model->config.vocab_size) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "model: token %zu: id %u is outside the vocabulary of %zu",
+                                t, tokens[t], model->config.vocab_size);
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status forward(const adamoe_model *model, adamoe_cache *cache, const uint32_t *tokens,
+                             const adamoe_observer *observer, activations *a, float *logits)
+{
+    const size_t d = model->config.hidden_size;
+    for (size_t t = 0; t < a->count; ++t) {
+        for (size_t c = 0; c < d; ++c) {
+            a->residual[t * d + c] = (float)adamoe_matrix_at(&model->embedding, tokens[t], c);
+        }
+    }
+    for (size_t layer = 0; layer < model->config.layers; ++layer) {
+        ADAMOE_TRY(block_forward(model, layer, cache, observer, a));
+    }
+    adamoe_rms_norm(&model->final_norm, model->config.rms_norm_eps, a->residual, a->count, a->normed);
+    return logits == NULL ? adamoe_ok() : head_forward(model, a, logits);
+}
+
+adamoe_status adamoe_model_forward(const adamoe_model *model, adamoe_cache *cache, const uint32_t *tokens,
+                                   size_t count, const adamoe_observer *observer, float *hidden,
+                                   float *logits)
+{
+    activations a;
+    ADAMOE_TRY(check_call(model, cache, tokens, count));
+    ADAMOE_TRY(allocate_activations(model, count, &a));
+    const adamoe_status status = forward(model, cache, tokens, observer, &a, logits);
+    if (status.code == ADAMOE_OK) {
+        cache->length += count;
+        if (hidden != NULL) {
+            memcpy(hidden, a.normed, count * model->config.hidden_size * sizeof *hidden);
+        }
+    }
+    free_activations(&a);
+    return status;
+}

@@ -1,0 +1,70 @@
+/*
+ * The model as a value: sizes, and views of all its weights. Mixtral, and Llama as its dense special case.
+ */
+#ifndef ADAMOE_MODEL_H
+#define ADAMOE_MODEL_H
+
+#include "adamoe.h"
+
+typedef struct adamoe_config {
+    size_t vocab_size, hidden_size, intermediate_size, layers;
+    size_t heads, key_value_heads, head_dim;
+    size_t experts;      /* n; 1 for a dense model */
+    size_t null_experts; /* m */
+    bool dense;          /* no router: Llama */
+    adamoe_rule rule;    /* top_k, norm, null_kind */
+    double rms_norm_eps, rope_theta;
+    size_t sliding_window; /* keys a query sees, itself included; 0: all before it */
+    size_t context;        /* max_position_embeddings */
+    bool tied_head;        /* the head is the embedding */
+    bool has_bos, has_eos;
+    uint32_t bos, eos;
+} adamoe_config;
+
+typedef struct adamoe_attention {
+    adamoe_matrix q; /* [heads * head_dim, hidden_size] */
+    adamoe_matrix k; /* [key_value_heads * head_dim, hidden_size] */
+    adamoe_matrix v; /* as k */
+    adamoe_matrix o; /* [hidden_size, heads * head_dim] */
+} adamoe_attention;
+
+typedef struct adamoe_block {
+    adamoe_matrix input_norm, post_attention_norm; /* [1, hidden_size] */
+    adamoe_attention attention;
+    adamoe_layer moe;
+} adamoe_block;
+
+typedef struct adamoe_model {
+    adamoe_config config;
+    adamoe_matrix embedding;   /* [vocab_size, hidden_size] */
+    adamoe_matrix final_norm;  /* [1, hidden_size] */
+    adamoe_matrix head;        /* [vocab_size, hidden_size]; equal to embedding where tied */
+    const adamoe_block *block; /* [layers] */
+} adamoe_model;
+
+/* Keys and values of one sequence, all layers, after rotary embedding: float32 [layers, capacity,
+ * key_value_heads * head_dim]. Setting length to less forgets the tail: that is how choices share the cache
+ * of their question. */
+typedef struct adamoe_cache {
+    size_t length, capacity;
+    float *keys, *values;
+} adamoe_cache;
+
+adamoe_status adamoe_cache_create(const adamoe_config *config, size_t capacity, adamoe_cache **out);
+void adamoe_cache_free(adamoe_cache *cache);
+
+/* Called after the router of each layer with the routing of the tokens of this call; not for dense models. */
+typedef struct adamoe_observer {
+    void *context;
+    void (*routed)(void *context, size_t layer, const adamoe_routing *routing);
+} adamoe_observer;
+
+/* Runs tokens[count] at positions cache->length .. and appends them to the cache. logits is [count,
+ * vocab_size] or NULL; hidden, the states after the final norm, is [count, hidden_size] or NULL; observer may
+ * be NULL. Errors: a token outside the vocabulary, a full cache, a NaN or infinite logit of a router (its
+ * layer and token), memory. */
+adamoe_status adamoe_model_forward(const adamoe_model *model, adamoe_cache *cache, const uint32_t *tokens,
+                                   size_t count, const adamoe_observer *observer, float *hidden,
+                                   float *logits);
+
+#endif

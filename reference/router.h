@@ -1,0 +1,54 @@
+/*
+ * The router: from hidden states to a routing, and from a routing to a plan.
+ */
+#ifndef ADAMOE_ROUTER_H
+#define ADAMOE_ROUTER_H
+
+#include "adamoe.h"
+
+/* logits[t, i] = gate[i] · x[t] for i < n, gate2[i - n] · x[t] for the null experts; summed in double, stored
+ * as float32. hidden_states is [tokens, hidden_size], logits [tokens, n + m]. A layer whose gate has no rows
+ * is dense: its one logit is 0. */
+void adamoe_router_logits(const adamoe_layer *layer, const float *hidden_states, size_t tokens,
+                          float *logits);
+
+/* Selection and weights from logits [tokens, n + m], which are copied (spec section 2). Errors: top_k outside
+ * 1 .. n + m; a logit that is NaN or infinite, named by token and expert. */
+adamoe_status adamoe_routing_create(const float *logits, size_t tokens, size_t experts, size_t null_experts,
+                                    adamoe_rule rule, adamoe_routing **out);
+void adamoe_routing_free(adamoe_routing *routing);
+
+/* Number of true experts that a token selected, and their mean over all tokens, the load (0 for no tokens).
+ */
+size_t adamoe_routing_true_experts(const adamoe_routing *routing, size_t token);
+double adamoe_routing_load(const adamoe_routing *routing);
+
+/* Turns a routing round, by expert: a stable counting sort, so that the rows of an expert are in the order of
+ * their tokens. Errors: more rows than 32 bits count; memory. */
+adamoe_status adamoe_plan_create(const adamoe_routing *routing, adamoe_plan **out);
+void adamoe_plan_free(adamoe_plan *plan);
+
+/* The three forms of the balance loss of one layer with alpha = 1 (spec section 3):
+ *   switch        (n+m) sum_i f_i P_i
+ *   null_averaged the same, f of a null expert replaced by the mean of f over the null experts
+ *   released      what the released code computes: equal to switch where there is no padding
+ * f_i is the fraction of tokens that selected expert i, P_i the mean probability of expert i. Tokens with
+ * counted[t] false count in neither; counted may be NULL: all count. */
+typedef struct adamoe_balance_loss {
+    double switch_form, null_averaged, released;
+} adamoe_balance_loss;
+
+adamoe_balance_loss adamoe_routing_balance_loss(const adamoe_routing *routing, const bool *counted);
+
+/* The loss over several layers. Pooled (the Mixtral form): the tokens of all layers are pooled before the
+ * product. Summed (the form of the LoRA-expert code): f of each layer normalised to add up to 1, the losses
+ * of the layers added. All routings have the same n, m and k; counted is [tokens] of every layer or NULL. */
+typedef enum adamoe_balance_pooling {
+    ADAMOE_BALANCE_POOLED = 0,
+    ADAMOE_BALANCE_SUMMED = 1,
+} adamoe_balance_pooling;
+
+adamoe_balance_loss adamoe_model_balance_loss(const adamoe_routing *const *routing, size_t layers,
+                                              adamoe_balance_pooling pooling, const bool *counted);
+
+#endif

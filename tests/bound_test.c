@@ -1,0 +1,293 @@
+/*
+ * The yardstick: honest computations in float32, in several orders of summation, and with bfloat16 and int8
+ * operands stay inside it over many seeds; small wrongs leave it. A bound that nothing can break proves
+ * nothing.
+ */
+#include "test.h"
+#include "bound.h"
+#include "layer.h"
+#include "numbers.h"
+#include "router.h"
+
+enum { MAX_D = 80, MAX_FF = 96, MAX_T = 12, N = 4 };
+
+typedef struct problem {
+    size_t d, ff, tokens;
+    float w1[N][MAX_FF * MAX_D], w3[N][MAX_FF * MAX_D], w2[N][MAX_D * MAX_FF];
+    float x[MAX_T * MAX_D];
+    adamoe_expert expert[N];
+    adamoe_layer layer;
+    adamoe_routing *routing;
+    adamoe_plan *plan;
+} problem;
+
+static uint64_t random_state;
+
+/* Roughly normal: a sum of uniform values. */
+static float random_value(void)
+{
+    double sum = 0.0;
+    for (int i = 0; i < 4; ++i) {
+        random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+        sum += (double)(random_state >> 11) * 0x1p-53 - 0.5;
+    }
+    return (float)(sum * 1.7);
+}
+
+static void make_problem(problem *p, uint64_t seed)
+{
+    random_state = seed * 0x9e3779b97f4a7c15u + 1;
+    p->d = 5 + (size_t)(seed * 7 % (MAX_D - 5));
+    p->ff = 3 + (size_t)(seed * 13 % (MAX_FF - 3));
+    p->tokens = 1 + (size_t)(seed % MAX_T);
+    for (size_t e = 0; e < N; ++e) {
+        for (size_t i = 0; i < p->d * p->ff; ++i) {
+            p->w1[e][i] = random_value();
+            p->w3[e][i] = random_value();
+            p->w2[e][i] = random_value();
+        }
+        p->expert[e] = (adamoe_expert){.w1 = {p->w1[e], ADAMOE_F32, p->ff, p->d},
+                                       .w3 = {p->w3[e], ADAMOE_F32, p->ff, p->d},
+                                       .w2 = {p->w2[e], ADAMOE_F32, p->d, p->ff}};
+    }
+    for (size_t i = 0; i < p->tokens * p->d; ++i) {
+        p->x[i] = random_value();
+    }
+    p->layer = (adamoe_layer){.hidden_size = p->d,
+                              .intermediate_size = p->ff,
+                              .experts = N,
+                              .null_experts = 2,
+                              .expert = p->expert};
+    float logits[MAX_T * (N + 2)];
+    for (size_t i = 0; i < p->tokens * (N + 2); ++i) {
+        logits[i] = random_value();
+    }
+    assert_ok(adamoe_routing_create(logits, p->tokens, N, 2, (adamoe_rule){.top_k = 1 + seed % (N + 2)},
+                                    &p->routing));
+    assert_ok(adamoe_plan_create(p->routing, &p->plan));
+}
+
+static void free_problem(problem *p)
+{
+    adamoe_routing_free(p->routing);
+    adamoe_plan_free(p->plan);
+}
+
+/* Orders of summation that kernels use. */
+typedef enum order {
+    ASCENDING,
+    DESCENDING,
+    SIXTEEN_LANES,
+} order;
+
+static float float_dot(const float *a, const float *b, size_t count, order how)
+{
+    float lane[16] = {0};
+    for (size_t i = 0; i < count; ++i) {
+        const size_t c = how == DESCENDING ? count - 1 - i : i;
+        float *sum = how == SIXTEEN_LANES ? &lane[i % 16] : &lane[0];
+        *sum = fmaf(a[c], b[c], *sum);
+    }
+    for (size_t l = 1; l < 16; ++l) {
+        lane[0] += lane[l];
+    }
+    return lane[0];
+}
+
+static void round_floats(adamoe_arithmetic kind, const float *in, size_t count, float *out)
+{
+    double copy[MAX_D + MAX_FF];
+    for (size_t i = 0; i < count; ++i) {
+        copy[i] = (double)in[i];
+    }
+    adamoe_round_operand(kind, copy, count);
+    for (size_t i = 0; i < count; ++i) {
+        out[i] = (float)copy[i];
+    }
+}
+
+/* A kernel as somebody might write it in float32, with the operand kinds of `kind`. */
+static void float_layer(const problem *p, adamoe_declared kind, order how, float *y)
+{
+    float x[MAX_D], h[MAX_FF], row[MAX_D + MAX_FF];
+    memset(y, 0, p->tokens * p->d * sizeof *y);
+    for (size_t e = 0; e < N; ++e) {
+        for (size_t r = p->plan->offset[e]; r < p->plan->offset[e + 1]; ++r) {
+            const size_t t = p->plan->input[r];
+            round_floats(kind.x, p->x + t * p->d, p->d, x);
+            for (size_t i = 0; i < p->ff; ++i) {
+                round_floats(kind.weight, p->w1[e] + i * p->d, p->d, row);
+                const float a = float_dot(row, x, p->d, how);
+                round_floats(kind.weight, p->w3[e] + i * p->d, p->d, row);
+                h[i] = a / (1.0f + expf(-a)) * float_dot(row, x, p->d, how);
+            }
+            round_floats(kind.h, h, p->ff, h);
+            for (size_t c = 0; c < p->d; ++c) {
+                round_floats(kind.weight, p->w2[e] + c * p->ff, p->ff, row);
+                y[t * p->d + c] = fmaf(p->plan->combine[r], float_dot(row, h, p->ff, how), y[t * p->d + c]);
+            }
+        }
+    }
+}
+
+static adamoe_verdict verdict_of(const problem *p, adamoe_declared kind, const float *y)
+{
+    adamoe_yardstick yardstick;
+    assert_ok(adamoe_yardstick_create(p->tokens * p->d, &yardstick));
+    assert_ok(adamoe_layer_yardstick(&p->layer, kind, p->x, p->plan, &yardstick));
+    const adamoe_verdict verdict = adamoe_judge(&yardstick, y, 1.0);
+    adamoe_yardstick_free(&yardstick);
+    return verdict;
+}
+
+#define SEEDS 150
+
+static void honest_kernels_pass(void **state)
+{
+    (void)state;
+    static const adamoe_declared kinds[] = {
+        {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0},
+        {ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 4.0},
+        {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 4.0},
+        {ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT8, ADAMOE_FLOAT32, 4.0},
+    };
+    problem *p = calloc(1, sizeof *p);
+    float y[MAX_T * MAX_D];
+    assert_non_null(p);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; ++k) {
+        double largest = 0.0, largest_rms = 0.0, sum_rms = 0.0;
+        for (uint64_t seed = 0; seed < SEEDS; ++seed) {
+            make_problem(p, seed);
+            float_layer(p, kinds[k], (order)(seed % 3), y);
+            const adamoe_verdict verdict = verdict_of(p, kinds[k], y);
+            if (!verdict.passed) {
+                fail_msg("kind %zu, seed %llu: ratio %.3f, rms %.3f", k, (unsigned long long)seed,
+                         verdict.largest_ratio, verdict.rms_ratio);
+            }
+            largest = fmax(largest, verdict.largest_ratio);
+            largest_rms = fmax(largest_rms, verdict.rms_ratio);
+            sum_rms += verdict.rms_ratio;
+            free_problem(p);
+        }
+        print_message("x %s, h %s, weights %s: largest error/bound %.3f, rms %.3f mean, %.3f largest\n",
+                      adamoe_arithmetic_name(kinds[k].x), adamoe_arithmetic_name(kinds[k].h),
+                      adamoe_arithmetic_name(kinds[k].weight), largest, sum_rms / SEEDS, largest_rms);
+    }
+    free(p);
+}
+
+static const adamoe_declared float32 = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0};
+
+/* Wrongs that a tolerance of 1e-2 would let through, or nearly. */
+static size_t count_caught(void (*spoil)(const problem *p, float *y), size_t *tried)
+{
+    problem *p = calloc(1, sizeof *p);
+    float y[MAX_T * MAX_D];
+    size_t caught = 0;
+    assert_non_null(p);
+    *tried = 0;
+    for (uint64_t seed = 0; seed < SEEDS; ++seed) {
+        make_problem(p, seed);
+        if (p->plan->rows > 0) {
+            float_layer(p, float32, ASCENDING, y);
+            spoil(p, y);
+            caught += !verdict_of(p, float32, y).passed;
+            ++*tried;
+        }
+        free_problem(p);
+    }
+    free(p);
+    return caught;
+}
+
+/* The last channel of h does not reach the output. */
+static void drop_the_tail_of_h(const problem *p, float *y)
+{
+    problem *cut = malloc(sizeof *cut);
+    assert_non_null(cut);
+    memcpy(cut, p, sizeof *cut);
+    for (size_t e = 0; e < N; ++e) {
+        for (size_t c = 0; c < p->d; ++c) {
+            cut->w2[e][c * p->ff + p->ff - 1] = 0.0f;
+        }
+    }
+    float_layer(cut, float32, ASCENDING, y);
+    free(cut);
+}
+
+static void round_everything_to_bfloat16(const problem *p, float *y)
+{
+    float_layer(p, (adamoe_declared){ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0},
+                ASCENDING, y);
+}
+
+/* One part in ten thousand. */
+static void scale_slightly(const problem *p, float *y)
+{
+    for (size_t i = 0; i < p->tokens * p->d; ++i) {
+        y[i] *= 1.0001f;
+    }
+}
+
+static void forget_a_token(const problem *p, float *y)
+{
+    for (size_t t = 0; t < p->tokens; ++t) {
+        if (p->plan->token_offset[t] < p->plan->token_offset[t + 1]) {
+            memset(y + t * p->d, 0, p->d * sizeof *y);
+            return;
+        }
+    }
+}
+
+static void leave_a_nan(const problem *p, float *y)
+{
+    y[p->tokens * p->d - 1] = NAN;
+}
+
+static void wrong_kernels_fail(void **state)
+{
+    (void)state;
+    void (*const spoils[])(const problem *, float *) = {drop_the_tail_of_h, round_everything_to_bfloat16,
+                                                        scale_slightly, forget_a_token, leave_a_nan};
+    for (size_t i = 0; i < sizeof spoils / sizeof *spoils; ++i) {
+        size_t tried = 0;
+        const size_t caught = count_caught(spoils[i], &tried);
+        print_message("wrong %zu: caught %zu of %zu\n", i, caught, tried);
+        assert_true(tried > SEEDS / 2);
+        assert_int_equal(caught, tried);
+    }
+}
+
+static void a_yardstick_of_zeros_is_vacuous(void **state)
+{
+    (void)state;
+    adamoe_yardstick yardstick;
+    const float zeros[4] = {0};
+    assert_ok(adamoe_yardstick_create(4, &yardstick));
+    adamoe_verdict verdict = adamoe_judge(&yardstick, zeros, 1.0);
+    assert_true(verdict.passed && verdict.vacuous);
+    yardstick.expected[1] = 1.0;
+    yardstick.spread[1] = INFINITY;
+    verdict = adamoe_judge(&yardstick, zeros, 1.0);
+    assert_true(verdict.vacuous);
+    adamoe_yardstick_free(&yardstick);
+}
+
+/* 2 n exp(-lambda^2 / 2) = p. */
+static void lambda_follows_from_the_probability(void **state)
+{
+    (void)state;
+    const double lambda = adamoe_bound_factor(1000, 1e-12);
+    assert_true(fabs(2000.0 * exp(-lambda * lambda / 2.0) / 1e-12 - 1.0) < 1e-9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(honest_kernels_pass),
+        cmocka_unit_test(wrong_kernels_fail),
+        cmocka_unit_test(a_yardstick_of_zeros_is_vacuous),
+        cmocka_unit_test(lambda_follows_from_the_probability),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,367 @@
+/*
+ * The three forms of a question, and every way in which a line can be wrong.
+ */
+#include "test.h"
+#include "questions.h"
+
+#define STEM                                                                                                 \
+    "\"question\":{\"stem\":\"Why?\",\"choices\":[{\"text\":\"wet\",\"label\":\"A\"},{\"text\":\"dry\","     \
+    "\"label\":\"B\"}]}"
+#define AI2 "{\"id\":\"q1\"," STEM ",\"answerKey\":\"B\"}"
+#define HUGGING_FACE(key)                                                                                    \
+    "{\"id\":\"q2\",\"question\":\"Why?\",\"choices\":{\"text\":[\"wet\",\"dry\",\"both\"],"                 \
+    "\"label\":[\"1\",\"2\",\"3\"]},\"answerKey\":\"" key "\"}"
+#define REQUEST(i, prompt, continuation)                                                                     \
+    "\"gen_args_" i "\":{\"arg_0\":\"" prompt "\",\"arg_1\":\"" continuation "\"}"
+#define REQUESTS                                                                                             \
+    "\"arguments\":{" REQUEST("0", "Question: Why?\\nAnswer:", " wet") "," REQUEST(                          \
+        "1", "Question: Why?\\nAnswer:", " dry") "," REQUEST("2", "Question: Why?\\nAnswer:", " both") "}"
+
+static adamoe_status parse(const char *text, adamoe_questions **out)
+{
+    *out = NULL;
+    return adamoe_questions_parse("q.jsonl", text, strlen(text), out);
+}
+
+/* The line must be refused with exactly this reason when it stands third, after a good and an empty line. */
+static void refused(const char *line, const char *reason)
+{
+    char text[4096], expected[600];
+    (void)snprintf(text, sizeof text, "%s\n\n%s\n", AI2, line);
+    (void)snprintf(expected, sizeof expected, "q.jsonl: line 3: %s", reason);
+    adamoe_questions *questions;
+    const adamoe_status status = parse(text, &questions);
+    assert_int_equal(status.code, ADAMOE_BAD_INPUT);
+    assert_string_equal(status.message, expected);
+    assert_null(questions);
+}
+
+static void test_ai2(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_ok(parse(AI2 "\r\n \t\r\n" AI2, &questions));
+    assert_int_equal(questions->count, 2);
+    const adamoe_question *question = &questions->question[1];
+    assert_string_equal(question->id, "q1");
+    assert_string_equal(question->stem, "Why?");
+    assert_int_equal(question->choices, 2);
+    assert_string_equal(question->text[0], "wet");
+    assert_string_equal(question->text[1], "dry");
+    assert_string_equal(question->label[0], "A");
+    assert_string_equal(question->label[1], "B");
+    assert_int_equal(question->gold, 1);
+    assert_null(question->prompt);
+    assert_null(question->continuation);
+    adamoe_questions_free(questions);
+}
+
+static void test_hugging_face(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_ok(parse(AI2 "\n" HUGGING_FACE("3") "\n", &questions));
+    assert_int_equal(questions->count, 2);
+    const adamoe_question *question = &questions->question[1];
+    assert_string_equal(question->id, "q2");
+    assert_string_equal(question->stem, "Why?");
+    assert_int_equal(question->choices, 3);
+    assert_string_equal(question->text[2], "both");
+    assert_string_equal(question->label[2], "3");
+    assert_int_equal(question->gold, 2);
+    assert_null(question->prompt);
+    adamoe_questions_free(questions);
+}
+
+static void test_id(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_ok(parse("\n{" STEM ",\"answerKey\":\"A\"}\n{\"id\":77," STEM ",\"answerKey\":\"A\"}\n"
+                    "{\"doc_id\":5,\"target\":\"0\"," REQUESTS "}\n"
+                    "{\"doc_id\":5,\"doc\":" HUGGING_FACE("1") "," REQUESTS "}\n"
+                                                               "{\"target\":\"0\"," REQUESTS "}",
+                    &questions));
+    assert_int_equal(questions->count, 5);
+    const char *const expected[] = {"2", "77", "5", "q2", "6"};
+    for (size_t i = 0; i < 5; i++) {
+        assert_string_equal(questions->question[i].id, expected[i]);
+    }
+    adamoe_questions_free(questions);
+}
+
+/* As the harness writes it, with keys besides that are of no concern here. */
+static void test_sample_log(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_ok(
+        parse("{\"doc_id\":0,\"doc\":" HUGGING_FACE(
+                  "2") ",\"target\":\"1\"," REQUESTS
+                       ",\"resps\":[[[\"-3.5\",\"False\"]],[[\"-1.25\",\"True\"]],[[\"-9.0\",\"False\"]]],"
+                       "\"filtered_resps\":[[\"-3.5\",\"False\"]],\"filter\":\"none\",\"metrics\":[\"acc\"],"
+                       "\"acc\":1.0}",
+              &questions));
+    assert_int_equal(questions->count, 1);
+    const adamoe_question *question = &questions->question[0];
+    assert_string_equal(question->stem, "Why?");
+    assert_int_equal(question->gold, 1);
+    assert_string_equal(question->prompt, "Question: Why?\nAnswer:");
+    const char *const expected[] = {" wet", " dry", " both"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(question->continuation[i], expected[i]);
+        assert_string_equal(question->text[i], expected[i] + 1);
+    }
+    assert_string_equal(question->label[1], "2");
+    adamoe_questions_free(questions);
+}
+
+static void check_target(const char *target, size_t gold)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof text, "{\"doc_id\":0,\"target\":%s,%s}", target, REQUESTS);
+    adamoe_questions *questions;
+    assert_ok(parse(text, &questions));
+    const adamoe_question *question = &questions->question[0];
+    assert_null(question->stem);
+    assert_int_equal(question->choices, 3);
+    assert_string_equal(question->text[2], "both");
+    assert_string_equal(question->label[2], "C");
+    assert_string_equal(question->continuation[2], " both");
+    assert_int_equal(question->gold, gold);
+    adamoe_questions_free(questions);
+}
+
+static void test_sample_log_without_doc(void **state)
+{
+    (void)state;
+    check_target("\"0\"", 0);
+    check_target("\"2\"", 2);
+    check_target("1", 1);
+    check_target("\"C\"", 2);
+}
+
+/* The doc of another task has other keys; then the target decides. */
+static void test_sample_log_of_another_task(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_ok(parse(
+        "{\"doc_id\":3,\"doc\":{\"goal\":\"?\",\"sol1\":\"wet\"},\"target\":\"1\",\"arguments\":{" REQUEST(
+            "0", "P", "wet ") "," REQUEST("1", "P", "  dry") "}}",
+        &questions));
+    assert_string_equal(questions->question[0].text[0], "wet ");
+    assert_string_equal(questions->question[0].text[1], " dry");
+    assert_int_equal(questions->question[0].gold, 1);
+    adamoe_questions_free(questions);
+}
+
+static void test_text_is_kept_exactly(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_ok(
+        parse("{\"question\":\" \\u00b0C \\ud83d\\ude00\\n\",\"choices\":{\"text\":[\" a\",\"\xc3\xa9\"],"
+              "\"label\":[\"A\",\"B\"]},\"answerKey\":\"A\"}",
+              &questions));
+    assert_string_equal(questions->question[0].stem, " \xc2\xb0"
+                                                     "C \xf0\x9f\x98\x80\n");
+    assert_string_equal(questions->question[0].text[0], " a");
+    assert_string_equal(questions->question[0].text[1], "\xc3\xa9");
+    adamoe_questions_free(questions);
+}
+
+static void test_no_json(void **state)
+{
+    (void)state;
+    refused("{\"id\":", "column 6: unexpected token near end of file");
+    refused("7", "column 1: '[' or '{' expected near '7'");
+    refused("[]", "not a JSON object");
+    refused(AI2 " x", "column 122: end of file expected near 'x'");
+    refused("{\"id\":1,\"id\":2}", "column 12: duplicate object key near '\"id\"'");
+    refused("{\"id\":\"\xff\"}", "column 7: invalid UTF-8: unable to decode byte 0xff near '\"'");
+    refused("{\"id\":\"\xc0\x80\"}", "column 7: invalid UTF-8: unable to decode byte 0xc0 near '\"'");
+    refused("{\"id\":\"\\u0000\"}",
+            "column 14: \\u0000 is not allowed without JSON_ALLOW_NUL near '\"\\u0000\"'");
+}
+
+static void test_embedded_zero(void **state)
+{
+    (void)state;
+    const char text[] = "{\"id\":1}\0" AI2;
+    adamoe_questions *questions = NULL;
+    assert_error(adamoe_questions_parse("q.jsonl", text, sizeof text - 1, &questions), ADAMOE_BAD_INPUT,
+                 "q.jsonl: line 1: column 9: end of file expected");
+}
+
+static void test_missing_parts(void **state)
+{
+    (void)state;
+    refused("{}", "question is missing");
+    refused("{\"question\":null}", "question is not a string");
+    refused("{\"question\":{}}", "question.stem is missing");
+    refused("{\"question\":{\"stem\":1}}", "question.stem is not a string");
+    refused("{\"question\":{\"stem\":\"?\"}}", "question.choices is not an array");
+    refused("{\"question\":{\"stem\":\"?\",\"choices\":[1,2]}}", "question.choices[].text is missing");
+    refused("{\"question\":{\"stem\":\"?\",\"choices\":[{\"text\":\"a\"},{}]}}",
+            "question.choices[].label is missing");
+    refused("{\"question\":\"?\"}", "choices.text and choices.label are not both arrays");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\"],\"label\":\"A\"}}",
+            "choices.text and choices.label are not both arrays");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\",\"b\"],\"label\":[\"A\"]}}",
+            "2 choices.text but 1 choices.label");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\",2],\"label\":[\"A\",\"B\"]}}",
+            "choices.text[] is not a string");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\",\"b\"],\"label\":[\"A\",2]}}",
+            "choices.label[] is not a string");
+}
+
+static void test_answer(void **state)
+{
+    (void)state;
+    refused("{" STEM "}", "answerKey is missing");
+    refused("{" STEM ",\"answerKey\":1}", "answerKey is not a string");
+    refused("{" STEM ",\"answerKey\":\"C\"}", "answerKey \"C\" is not among the labels");
+    refused("{" STEM ",\"answerKey\":\"\"}", "answerKey \"\" is not among the labels");
+    refused(HUGGING_FACE("A"), "answerKey \"A\" is not among the labels");
+}
+
+static void test_choices(void **state)
+{
+    (void)state;
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\"],\"label\":[\"A\"]},\"answerKey\":\"A\"}",
+            "1 choices; there must be at least 2");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[],\"label\":[]},\"answerKey\":\"A\"}",
+            "0 choices; there must be at least 2");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,"
+            "21,22,23,24,"
+            "25,26,27],\"label\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27]}}",
+            "27 choices; there may be at most 26");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\",\"b\",\"c\"],\"label\":[\"A\",\"B\",\"A\"]},"
+            "\"answerKey\":\"B\"}",
+            "the label \"A\" is given twice");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\",\"\"],\"label\":[\"A\",\"B\"]},\"answerKey\":"
+            "\"A\"}",
+            "choice 2 has no text");
+    refused("{\"question\":\"?\",\"choices\":{\"text\":[\"a\",\"b\"],\"label\":[\"\",\"B\"]},\"answerKey\":"
+            "\"B\"}",
+            "choice 1 has no label");
+}
+
+static void test_bad_sample_log(void **state)
+{
+    (void)state;
+    refused("{\"arguments\":[]}", "arguments is not an object");
+    refused("{\"arguments\":{}}", "0 choices; there must be at least 2");
+    refused("{" REQUESTS "}", "target is missing");
+    refused("{\"target\":[]," REQUESTS "}", "target is not a string");
+    refused("{\"target\":\"3\"," REQUESTS "}", "target 3 with 3 choices");
+    refused("{\"target\":3," REQUESTS "}", "target 3 with 3 choices");
+    refused("{\"target\":-1," REQUESTS "}", "target -1 with 3 choices");
+    refused("{\"target\":\"D\"," REQUESTS "}", "target \"D\" is not among the labels");
+    refused("{\"target\":\"000\"," REQUESTS "}", "target \"000\" is not among the labels");
+    refused("{\"target\":0,\"arguments\":{" REQUEST("0", "P", " a") "," REQUEST("2", "P", " b") "}}",
+            "arguments.gen_args_1.arg_0 is missing");
+    refused("{\"target\":0,\"arguments\":{" REQUEST("0", "P", " a") "," REQUEST("1", "Q", " b") "}}",
+            "arguments.gen_args_1.arg_0 differs from that of gen_args_0");
+    refused("{\"target\":0,\"arguments\":{" REQUEST("0", "P", " a") "," REQUEST("1", "P", "") "}}",
+            "arguments.gen_args_1.arg_1 is empty");
+    refused("{\"target\":0,\"arguments\":{" REQUEST("0", "P", " a") "," REQUEST("1", "P", " ") "}}",
+            "choice 2 has no text");
+    refused("{\"target\":0,\"arguments\":{" REQUEST("0", "P", " a") ",\"gen_args_1\":{\"arg_0\":\"P\","
+                                                                    "\"arg_1\":{\"until\":[]}}}}",
+            "arguments.gen_args_1.arg_1 is not a string");
+    refused("{\"doc\":" AI2 "," REQUESTS "}", "3 arguments for 2 choices");
+    refused("{\"doc\":{" STEM "}," REQUESTS "}", "answerKey is missing");
+    refused("{\"doc\":{\"choices\":1}," REQUESTS "}", "question is missing");
+}
+
+static void test_empty(void **state)
+{
+    (void)state;
+    adamoe_questions *questions;
+    assert_error(parse("", &questions), ADAMOE_BAD_INPUT, "q.jsonl: line 1: the file holds no question");
+    assert_error(parse("\n\n \r\n", &questions), ADAMOE_BAD_INPUT,
+                 "q.jsonl: line 1: the file holds no question");
+    assert_error(adamoe_questions_parse("q.jsonl", NULL, 0, &questions), ADAMOE_BAD_INPUT, "no question");
+    assert_error(adamoe_questions_read("/absent/q.jsonl", &questions), ADAMOE_BAD_INPUT, "/absent/q.jsonl: ");
+    adamoe_questions_free(NULL);
+}
+
+/* Nesting far beyond the JSON library's limit, and a long line of opening brackets, end in an error. */
+static void test_deep_nesting(void **state)
+{
+    (void)state;
+    const size_t depth = 1000000;
+    char *text = malloc(depth);
+    assert_non_null(text);
+    memset(text, '[', depth);
+    adamoe_questions *questions = NULL;
+    assert_error(adamoe_questions_parse("q.jsonl", text, depth, &questions), ADAMOE_BAD_INPUT,
+                 "q.jsonl: line 1: column 2049: maximum parsing depth reached");
+    free(text);
+}
+
+/* Totals counted with another JSON reader: questions, choices, the sum of the answers' indices, bytes of all
+ * stems and choices, and questions whose labels are 1, 2, ... */
+typedef struct totals {
+    size_t questions, choices, gold, bytes, numbered;
+} totals;
+
+static void check_arc(const char *path, totals expected)
+{
+    SKIP_WITHOUT(path);
+    adamoe_questions *questions;
+    assert_ok(adamoe_questions_read(path, &questions));
+    totals found = {.questions = questions->count};
+    for (size_t i = 0; i < questions->count; i++) {
+        const adamoe_question *question = &questions->question[i];
+        found.choices += question->choices;
+        found.gold += question->gold;
+        found.bytes += strlen(question->stem);
+        found.numbered += strcmp(question->label[0], "1") == 0;
+        for (size_t j = 0; j < question->choices; j++) {
+            found.bytes += strlen(question->text[j]);
+        }
+    }
+    adamoe_questions_free(questions);
+    assert_int_equal(found.questions, expected.questions);
+    assert_int_equal(found.choices, expected.choices);
+    assert_int_equal(found.gold, expected.gold);
+    assert_int_equal(found.bytes, expected.bytes);
+    assert_int_equal(found.numbered, expected.numbered);
+}
+
+static void test_arc(void **state)
+{
+    (void)state;
+    check_arc(SHARED_PATH("arc/ARC-Challenge-Train.jsonl"), (totals){1119, 4476, 1757, 268628, 23});
+    check_arc(SHARED_PATH("arc/ARC-Challenge-Dev.jsonl"), (totals){299, 1194, 482, 74989, 4});
+    check_arc(SHARED_PATH("arc/ARC-Challenge-Test.jsonl"), (totals){1172, 4687, 1786, 290610, 22});
+    check_arc(SHARED_PATH("arc/ARC-Easy-Train.jsonl"), (totals){2251, 9002, 3357, 455000, 102});
+    check_arc(SHARED_PATH("arc/ARC-Easy-Dev.jsonl"), (totals){570, 2281, 790, 115939, 21});
+    check_arc(SHARED_PATH("arc/ARC-Easy-Test.jsonl"), (totals){2376, 9501, 3538, 484548, 97});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ai2),
+        cmocka_unit_test(test_hugging_face),
+        cmocka_unit_test(test_id),
+        cmocka_unit_test(test_sample_log),
+        cmocka_unit_test(test_sample_log_without_doc),
+        cmocka_unit_test(test_sample_log_of_another_task),
+        cmocka_unit_test(test_text_is_kept_exactly),
+        cmocka_unit_test(test_no_json),
+        cmocka_unit_test(test_embedded_zero),
+        cmocka_unit_test(test_missing_parts),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_bad_sample_log),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_deep_nesting),
+        cmocka_unit_test(test_arc),
+    };
+    return cmocka_run_group_tests_name("questions", tests, NULL, NULL);
+}

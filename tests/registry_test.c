@@ -1,0 +1,171 @@
+/*
+ * The registry, and a plugin that is built outside the tree: in a folder that holds its source and a copy of
+ * the public header, by whatever C compiler the machine has. Skipped, visibly, where there is none.
+ */
+#include "temporary_folder.h"
+#include "host.h"
+#include "layer.h"
+#include "registry.h"
+#include "router.h"
+#include "team.h"
+
+static void built_in_kernels(void **state)
+{
+    (void)state;
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    const adamoe_kernel *reference = adamoe_registry_find(registry, "reference");
+    assert_ptr_equal(reference, &adamoe_reference_kernel);
+    assert_null(adamoe_registry_find(registry, "no such"));
+    assert_non_null(adamoe_registry_default(registry));
+    for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
+        const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
+        assert_int_equal(kernel->abi, ADAMOE_ABI);
+        assert_ptr_equal(adamoe_registry_find(registry, kernel->name), kernel);
+    }
+    adamoe_registry_free(registry);
+}
+
+static bool run_command(const char *format, const char *a, const char *b, const char *c)
+{
+    char command[2048];
+    (void)snprintf(command, sizeof command, format, a, b, c);
+    return system(command) == 0;
+}
+
+/* Compiles `source` in the folder, against a copy of the header and nothing else. */
+static bool build_plugin(const char *folder, const char *source, const char *options)
+{
+    char copied[1024];
+    (void)snprintf(copied, sizeof copied, "%s/plugin.c", folder);
+    return run_command("cp '%s' '%s/adamoe.h'%s", SOURCE_PATH("reference/adamoe.h"), folder, "") &&
+           run_command("cp '%s' '%s'%s", source, copied, "") &&
+           run_command(
+               "cd '%s' && cc -std=c17 -Wall -Wextra -Wpedantic -Werror -O1 -shared -fPIC -I. %s plugin.c "
+               "-o plugin.so -lm%s",
+               folder, options, "");
+}
+
+static bool have_compiler(void)
+{
+    return system("cc --version > /dev/null 2>&1") == 0;
+}
+
+#define SKIP_WITHOUT_COMPILER()                                                                              \
+    do {                                                                                                     \
+        if (!have_compiler()) {                                                                              \
+            print_message("skipped: there is no cc to build a plugin with\n");                               \
+            skip();                                                                                          \
+        }                                                                                                    \
+    } while (0)
+
+enum { D = 6, FF = 5, N = 3, T = 4 };
+
+/* y of one small layer, by any kernel. */
+static void run_kernel(const adamoe_kernel *kernel, float *y)
+{
+    float weights[N * 3 * D * FF], x[T * D], logits[T * (N + 1)];
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; ++i) {
+        weights[i] = sinf((float)i * 0.7f);
+    }
+    for (size_t i = 0; i < T * D; ++i) {
+        x[i] = cosf((float)i * 1.3f);
+    }
+    for (size_t i = 0; i < T * (N + 1); ++i) {
+        logits[i] = sinf((float)i * 2.1f);
+    }
+    adamoe_expert experts[N];
+    for (size_t e = 0; e < N; ++e) {
+        const float *w = weights + e * 3 * D * FF;
+        experts[e] = (adamoe_expert){.w1 = {w, ADAMOE_F32, FF, D},
+                                     .w3 = {w + D * FF, ADAMOE_F32, FF, D},
+                                     .w2 = {w + 2 * D * FF, ADAMOE_F32, D, FF}};
+    }
+    const adamoe_layer layer = {
+        .hidden_size = D, .intermediate_size = FF, .experts = N, .null_experts = 1, .expert = experts};
+    adamoe_routing *routing = NULL;
+    adamoe_plan *plan = NULL;
+    adamoe_team *team = NULL;
+    adamoe_prepared *prepared = NULL;
+    const adamoe_placement placement = adamoe_one_node(2);
+    assert_ok(adamoe_routing_create(logits, T, N, 1,
+                                    (adamoe_rule){.top_k = 2, .null_kind = ADAMOE_NULL_IDENTITY}, &routing));
+    assert_ok(adamoe_plan_create(routing, &plan));
+    assert_ok(adamoe_team_create(2, &team));
+    assert_ok(kernel->prepare(&adamoe_heap_host, &layer, &placement, &prepared));
+    const size_t bytes = kernel->work_bytes(prepared, plan->rows, plan->tokens);
+    adamoe_run run = {.team = team, .work = adamoe_heap_host.allocate(NULL, bytes, 64), .work_bytes = bytes};
+    assert_ok(kernel->experts(prepared, &run, x, plan, y));
+    adamoe_heap_host.release(NULL, run.work);
+    kernel->release(prepared);
+    adamoe_team_free(team);
+    adamoe_plan_free(plan);
+    adamoe_routing_free(routing);
+}
+
+static void a_plugin_from_outside_the_tree(void **state)
+{
+    SKIP_WITHOUT_COMPILER();
+    const char *folder = *state;
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/plugin.so", folder);
+    assert_true(build_plugin(folder, SOURCE_PATH("tests/plugin/example.c"), ""));
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    const size_t built_in = adamoe_registry_count(registry);
+    assert_ok(adamoe_registry_load(registry, path));
+    assert_int_equal(adamoe_registry_count(registry), built_in + 1);
+    const adamoe_kernel *kernel = adamoe_registry_find(registry, "example");
+    assert_non_null(kernel);
+    assert_ptr_not_equal(adamoe_registry_default(registry), kernel); /* a plugin is never the default */
+    float expected[T * D], y[T * D];
+    run_kernel(&adamoe_reference_kernel, expected);
+    run_kernel(kernel, y);
+    for (size_t i = 0; i < T * D; ++i) {
+        assert_true(fabsf(y[i] - expected[i]) <= 1e-5f * fmaxf(1.0f, fabsf(expected[i])));
+    }
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "kernel example: the name is taken");
+    assert_int_equal(adamoe_registry_count(registry), built_in + 1);
+    adamoe_registry_free(registry);
+}
+
+static void wrong_plugins_are_refused(void **state)
+{
+    SKIP_WITHOUT_COMPILER();
+    const char *folder = *state;
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/plugin.so", folder);
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    const size_t built_in = adamoe_registry_count(registry);
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "no such file");
+
+    assert_true(
+        build_plugin(folder, SOURCE_PATH("tests/plugin/example.c"), "-Dadamoe_plugin_export=another_name"));
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT,
+                 "adamoe_plugin_export: not exported");
+
+    assert_true(
+        run_command("rm -f '%s/plugin.so'%s%s", folder, "", "")); /* a loaded file must not be rewritten */
+    assert_true(run_command("sed 's/define ADAMOE_ABI 1u/define ADAMOE_ABI 7u/' '%s' > '%s/adamoe.h'%s",
+                            SOURCE_PATH("reference/adamoe.h"), folder, ""));
+    assert_true(run_command("cd '%s' && cc -std=c17 -shared -fPIC -I. plugin.c -o plugin.so -lm%s%s", folder,
+                            "", ""));
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT,
+                 "version 7 of the contract, expected 1");
+
+    assert_true(run_command("rm -f '%s/plugin.so' && echo nonsense > '%s/plugin.so'%s", folder, folder, ""));
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "load: ");
+    assert_int_equal(adamoe_registry_count(registry), built_in);
+    adamoe_registry_free(registry);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(built_in_kernels),
+        cmocka_unit_test_setup_teardown(a_plugin_from_outside_the_tree, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(wrong_plugins_are_refused, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
