@@ -102,12 +102,12 @@ static json_t *token_flops_json(const adamoe_token_flops *flops)
 
 static void print_row(const char *part, double executed, double baseline)
 {
-    printf("%-10s %12.4f %12.4f\n", part, executed * 1e-9, baseline * 1e-9);
+    printf("%-10s %12.6g %12.6g\n", part, executed * 1e-9, baseline * 1e-9);
 }
 
 static void print_table(const adamoe_token_flops *executed, const adamoe_token_flops *baseline)
 {
-    printf("GFLOP per token %6s %12s\n", "executed", "baseline");
+    printf("%-10s %12s %12s  GFLOP per token\n", "", "executed", "baseline");
     print_row("experts", executed->experts, baseline->experts);
     print_row("router", executed->router, baseline->router);
     print_row("attention", executed->attention, baseline->attention);

@@ -240,6 +240,25 @@ static void every_tensor_is_needed_in_its_shape(void **state)
     }
 }
 
+/* A stack of experts with a wrong number of rows, or of experts. */
+static void stacks_are_checked_in_every_dimension(void **state)
+{
+    static const char name[] = "model.layers.1.mlp.experts.gate_up_proj";
+    static const size_t shapes[][3] = {{N, 2 * FF - 1, D}, {N + 1, 2 * FF, D}, {N, FF, 2 * D}};
+    static const char *const messages[] = {"shape [2, 5, 4] where [2, 6, 4] is expected",
+                                           "shape [3, 6, 4] where [2, 6, 4] is expected",
+                                           "shape [2, 3, 8] where [2, 6, 4] is expected"};
+    for (size_t i = 0; i < 3; ++i) {
+        tensor_list list = {.dtype = ADAMOE_F32};
+        add_model(&list, "model.", 2, FUSED_NAMES, 2);
+        drop_tensor(&list, name);
+        add_tensor(&list, name, 3, shapes[i], 0.0f);
+        write_model(state, &list, 2, false, "");
+        assert_error(try_open(state), ADAMOE_BAD_INPUT, messages[i]);
+        free_tensors(&list);
+    }
+}
+
 static void integers_are_no_weights(void **state)
 {
     static const char *const names[] = {"model.layers.1.mlp.experts.down_proj", "model.norm.weight"};
@@ -484,6 +503,7 @@ int main(void)
         FOLDER_TEST(reads_a_tied_head),
         cmocka_unit_test(reads_a_real_model),
         FOLDER_TEST(every_tensor_is_needed_in_its_shape),
+        FOLDER_TEST(stacks_are_checked_in_every_dimension),
         FOLDER_TEST(integers_are_no_weights),
         FOLDER_TEST(unused_tensors_are_refused),
         FOLDER_TEST(null_experts_must_agree),

@@ -303,6 +303,9 @@ static const struct refusal {
     {mixtral, "vocab_size", "\"vocab_size\":4294967296", "vocab_size: is beyond 32-bit ids"},
     {mixtral, "hidden_size", "\"hidden_size\":4611686018427387904",
      "vocab_size: times hidden_size overflows"},
+    {mixtral, "hidden_size",
+     "\"hidden_size\":17592186044416", /* times 32000 fits a size_t, but not in bytes */
+     "vocab_size: times hidden_size overflows"},
     {mixtral, "intermediate_size", "\"intermediate_size\":4611686018427387904",
      "intermediate_size: times hidden_size times experts overflows"},
     {mixtral, "", "\"head_dim\":4611686018427387904", "times head_dim times hidden_size overflows"},

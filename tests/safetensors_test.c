@@ -298,6 +298,7 @@ static void matrix_checks_shape_and_dtype(void **state)
                  "file: tensor a: shape [2, 2] where [2, 3] is expected");
     assert_error(adamoe_safetensors_matrix(file, "a", 1, 4, &matrix), ADAMOE_BAD_INPUT, "shape [2, 2]");
     assert_error(adamoe_safetensors_matrix(file, "b", 3, 1, &matrix), ADAMOE_BAD_INPUT, "shape [3] where");
+    assert_error(adamoe_safetensors_matrix(file, "b", 2, 3, &matrix), ADAMOE_BAD_INPUT, "shape [3] where");
     assert_error(adamoe_safetensors_matrix(file, "head", 2, 0, &matrix), ADAMOE_BAD_INPUT, "[2, 0, 3]");
     assert_error(adamoe_safetensors_matrix(file, "\u00e9 \"", 1, 1, &matrix), ADAMOE_BAD_INPUT,
                  "shape [] where");
@@ -422,12 +423,19 @@ static void written_bytes_are_the_format(void **state)
                                    "\x00\x3c\x01\x00\xff\xfb";
     const folder_path path = in_folder(state, "h.safetensors");
     const adamoe_tensor tensor = {"h", ADAMOE_F16, 1, {3}, 3, halves};
-    const adamoe_metadata metadata = {"k", "3"};
+    const adamoe_metadata metadata = {"k", "3"}, longer = {"k", "33"};
     assert_ok(adamoe_safetensors_write(path.text, &tensor, 1, &metadata, 1));
     size_t size;
     char *content = read_bytes(path.text, &size);
     assert_int_equal(size, sizeof expected - 1);
     assert_memory_equal(content, expected, size);
+    free(content);
+    /* one character more takes the place of the blank */
+    assert_ok(adamoe_safetensors_write(path.text, &tensor, 1, &longer, 1));
+    content = read_bytes(path.text, &size);
+    assert_int_equal(size, sizeof expected - 1);
+    assert_int_equal(content[0], 0x50);
+    assert_int_equal(content[8 + 0x50 - 1], '}');
     free(content);
 }
 
@@ -467,8 +475,13 @@ static void refuses_to_write_what_cannot_be_read(void **state)
     tensor.rank = 9;
     assert_error(adamoe_safetensors_write(path.text, &tensor, 1, NULL, 0), ADAMOE_BAD_INPUT, "overflows");
     assert_int_equal(count_files(state), 0);
-    assert_error(adamoe_safetensors_write("/dev/full", samples, 1, NULL, 0), ADAMOE_ENVIRONMENT,
-                 "/dev/full: write: No space left");
+}
+
+static void full_disk_is_reported(void **state)
+{
+    const folder_path path = full_device(state);
+    assert_error(adamoe_safetensors_write(path.text, samples, 1, NULL, 0), ADAMOE_ENVIRONMENT,
+                 "/full: write: No space left");
 }
 
 /* ---------------------------------------------------------------------------------------------------- shards
@@ -612,6 +625,7 @@ int main(void)
         FOLDER_TEST(written_bytes_are_the_format),
         FOLDER_TEST(writes_a_file_without_tensors),
         FOLDER_TEST(refuses_to_write_what_cannot_be_read),
+        FOLDER_TEST(full_disk_is_reported),
         FOLDER_TEST(shards_are_one_file),
         FOLDER_TEST(shards_beside_an_index_in_the_working_folder),
         FOLDER_TEST(index_must_agree_with_its_shards),

@@ -7,8 +7,10 @@
 
 #include "test.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static inline int make_folder(void **state)
 {
@@ -90,6 +92,24 @@ static inline size_t count_files(void **state)
     }
     closedir(folder);
     return count;
+}
+
+/* A device that refuses every byte, as a full disk would. The superuser gets one in the folder: a mistake in
+ * the code under test must not be able to replace the machine's own. Skips the test where there is none. */
+static inline folder_path full_device(void **state)
+{
+    folder_path path = {"/dev/full"};
+    if (geteuid() == 0) {
+        path = in_folder(state, "full");
+        (void)mknod(path.text, S_IFCHR | 0600, makedev(1, 7));
+    }
+    const int descriptor = open(path.text, O_WRONLY | O_CLOEXEC);
+    if (descriptor < 0) {
+        print_message("skipped: no device that is always full\n");
+        skip();
+    }
+    close(descriptor);
+    return path;
 }
 
 #endif

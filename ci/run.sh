@@ -1,0 +1,10 @@
+#!/bin/sh
+# The first command of the README: installs what is missing, builds, and runs the main job on what ships with the
+# project.
+set -eu
+cd "$(dirname "$0")/.."
+sh ci/install.sh
+sh ci/build.sh release
+build/release/bin/adamoe info
+echo
+build/release/bin/adamoe eval --model datasets/tiny-adamoe --questions datasets/arc-style/questions.jsonl

@@ -1,0 +1,329 @@
+/*
+ * The program as a user meets it: exit codes, messages, files that are there whole or not at all.
+ */
+#include "temporary_folder.h"
+#include "safetensors.h"
+
+#include <jansson.h>
+#include <sys/wait.h>
+
+#define MODEL     SOURCE_PATH("datasets/tiny-adamoe")
+#define QUESTIONS SOURCE_PATH("datasets/arc-style/questions.jsonl")
+#define LAYER     SOURCE_PATH("tests/golden/layer/small.safetensors")
+
+/* What a run printed, both streams together, and how it ended. */
+typedef struct outcome {
+    int code;
+    char text[65536];
+} outcome;
+
+__attribute__((format(printf, 1, 2))) static outcome *run(const char *format, ...)
+{
+    static outcome result;
+    char line[4096], command[8192];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    (void)snprintf(command, sizeof command, "( %s ) 2>&1", line);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    const size_t length = fread(result.text, 1, sizeof result.text - 1, pipe);
+    result.text[length] = '\0';
+    const int status = pclose(pipe);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return &result;
+}
+
+static void expect(const outcome *got, int code, const char *part)
+{
+    if (got->code != code || strstr(got->text, part) == NULL) {
+        fail_msg("exit code %d, expected %d with \"%s\"; printed: %s", got->code, code, part, got->text);
+    }
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static void help_and_usage(void **state)
+{
+    (void)state;
+    expect(run(ADAMOE_PROGRAM " --help"), 0, "Usage: adamoe VERB");
+    expect(run(ADAMOE_PROGRAM), 2, "Usage: adamoe VERB");
+    expect(run(ADAMOE_PROGRAM " frobnicate"), 2, "adamoe: frobnicate: no such verb");
+    expect(run(ADAMOE_PROGRAM " --version"), 0, "adamoe 0.");
+    static const char *const verbs[] = {"info", "layer", "flops", "tokenize", "generate", "eval"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+        const outcome *help = run(ADAMOE_PROGRAM " %s --help", verbs[i]);
+        expect(help, 0, "Example:");
+        expect(help, 0, "Usage: adamoe ");
+        expect(run(ADAMOE_PROGRAM " %s --no-such-option", verbs[i]), 2, "unrecognized option");
+    }
+    expect(run(ADAMOE_PROGRAM " eval --model x"), 2, "--model and --questions are required");
+    expect(run(ADAMOE_PROGRAM " layer"), 2, "FILE.safetensors is required");
+    expect(run(ADAMOE_PROGRAM " flops --config x --load many"), 2, "--load: `many' is not a number");
+    expect(run(ADAMOE_PROGRAM " layer x --top-k 0"), 2, "--top-k: `0' is not a whole number from 1");
+    expect(run(ADAMOE_PROGRAM " layer x --norm some"), 2, "--norm: `some' is not one of: true, all, none");
+}
+
+static void info_as_json(void **state)
+{
+    (void)state;
+    json_error_t error;
+    const outcome *got = run(ADAMOE_PROGRAM " info --json -");
+    json_t *info = json_loads(got->text, 0, &error);
+    assert_int_equal(got->code, 0);
+    assert_non_null(info);
+    const json_t *kernel = json_array_get(json_object_get(info, "kernels"), 0);
+    assert_string_equal(json_string_value(json_object_get(kernel, "name")), "reference");
+    assert_true(json_is_true(json_object_get(kernel, "supported")));
+    json_decref(info);
+}
+
+static void layer_writes_and_compares(void **state)
+{
+    const char *folder = *state;
+    expect(run(ADAMOE_PROGRAM " layer %s -o %s/out.safetensors", LAYER, folder), 0,
+           "passed expected.output_f64_rounded");
+    assert_true(exists(folder, "out.safetensors"));
+    /* another k than the file expects is a difference, and the file says so */
+    expect(run(ADAMOE_PROGRAM " layer %s --norm none", LAYER), 1, "FAILED expected.routing_weights");
+    expect(run(ADAMOE_PROGRAM " layer %s --top-k 10", LAYER), 2, "top-k: 10 is not between 1 and 9");
+    expect(run(ADAMOE_PROGRAM " layer %s --kernel nothing", LAYER), 2, "--kernel: nothing: no such kernel");
+    expect(run(ADAMOE_PROGRAM " layer %s/absent", folder), 2, "absent: open: No such file or directory");
+}
+
+static void bad_input_writes_nothing(void **state)
+{
+    const char *folder = *state;
+    /* truncated; a NaN among the weights */
+    assert_int_equal(run("head -c 20000 %s > %s/cut.safetensors", LAYER, folder)->code, 0);
+    expect(run(ADAMOE_PROGRAM " layer %s/cut.safetensors -o %s/out", folder, folder), 2, "cut.safetensors: ");
+    assert_int_equal(
+        run("head -c 29000 %s > %s/nan.safetensors && printf '\\000\\000\\300\\177' >> %s/nan.safetensors && "
+            "tail -c +29005 %s >> %s/nan.safetensors",
+            LAYER, folder, folder, LAYER, folder)
+            ->code,
+        0);
+    expect(run(ADAMOE_PROGRAM " layer %s/nan.safetensors -o %s/out", folder, folder), 2, "NaN");
+    /* a question without an answer; JSON results of a failed run */
+    assert_int_equal(run("head -1 %s | sed 's/\"answerKey\": *\"[A-D]\"/\"answerKey\":\"E\"/' > %s/q.jsonl",
+                         QUESTIONS, folder)
+                         ->code,
+                     0);
+    expect(run(ADAMOE_PROGRAM " eval --model %s --questions %s/q.jsonl --json %s/r.json --samples %s/s.jsonl",
+               MODEL, folder, folder, folder),
+           2, "q.jsonl: line 1: ");
+    assert_false(exists(folder, "out"));
+    assert_false(exists(folder, "r.json"));
+    assert_false(exists(folder, "s.jsonl"));
+    assert_int_equal(count_files(state), 3);
+}
+
+static void results_that_cannot_be_written(void **state)
+{
+    const char *folder = *state;
+    expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json %s/no/such/folder.json",
+               MODEL, folder),
+           4, "folder.json: create: No such file or directory");
+    struct stat facts;
+    if (stat("/dev/full", &facts) == 0 && S_ISCHR(facts.st_mode)) {
+        expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json /dev/full", MODEL), 4,
+               "/dev/full: write: ");
+        assert_int_equal(stat("/dev/full", &facts), 0);
+        assert_true(S_ISCHR(facts.st_mode)); /* a device must not be replaced by a file */
+    }
+    /* a limit on the size of files, as a full disk would do it: what was there before stays */
+    assert_int_equal(run("echo before > %s/out", folder)->code, 0);
+    expect(run("trap '' XFSZ; ulimit -f 1; " ADAMOE_PROGRAM " layer %s -o %s/out", LAYER, folder), 4,
+           "out: write: ");
+    expect(run("cat %s/out", folder), 0, "before");
+    assert_int_equal(count_files(state), 1);
+}
+
+static json_t *flops_json(const char *options)
+{
+    json_error_t error;
+    const outcome *got = run(ADAMOE_PROGRAM " flops --config %s/config.json %s --json -", MODEL, options);
+    assert_int_equal(got->code, 0);
+    json_t *document = json_loads(got->text, 0, &error);
+    assert_non_null(document);
+    return document;
+}
+
+static void flops_as_json(void **state)
+{
+    (void)state;
+    json_t *document = flops_json("--load 1.5");
+    assert_true(json_real_value(json_object_get(document, "expert_flops_reduction")) == 0.25);
+    const double all = json_real_value(json_object_get(document, "model_flops_reduction"));
+    json_decref(document);
+    document = flops_json("--load 1.5 --head last");
+    assert_true(json_real_value(json_object_get(document, "model_flops_reduction")) > all);
+    json_decref(document);
+}
+
+static void tokens_there_and_back(void **state)
+{
+    (void)state;
+    expect(run("printf 'What is ice?\\n\\n' | " ADAMOE_PROGRAM
+               " tokenize --model %s --no-special | " ADAMOE_PROGRAM " tokenize --model %s --decode",
+               MODEL, MODEL),
+           0, "What is ice?\n\n");
+    expect(run("printf 'ok\\nbad \\377\\n' | " ADAMOE_PROGRAM " tokenize --model %s", MODEL), 2,
+           "standard input: line 2: ");
+    expect(run("echo 1 x | " ADAMOE_PROGRAM " tokenize --decode --model %s", MODEL), 2,
+           "line 1: `x' is not a token id");
+    expect(run("echo 99999 | " ADAMOE_PROGRAM " tokenize --decode --model %s", MODEL), 2, "99999");
+}
+
+static void generate_is_greedy_and_repeatable(void **state)
+{
+    (void)state;
+    const outcome *got =
+        run(ADAMOE_PROGRAM " generate --model %s --prompt 'Question: What' --tokens 5", MODEL);
+    expect(got, 0, "Question: What");
+    char first[256];
+    (void)snprintf(first, sizeof first, "%.255s", got->text);
+    expect(run(ADAMOE_PROGRAM " generate --model %s --prompt 'Question: What' --tokens 5", MODEL), 0, first);
+}
+
+static void stories_tell_their_story(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT(SHARED_PATH("stories260K/model.safetensors"));
+    expect(run(ADAMOE_PROGRAM " generate --model %s --tokens 80", SHARED_PATH("stories260K")), 0,
+           "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One "
+           "day, she "
+           "saw a big, r");
+}
+
+/* The numbers of the report against those of its own samples. */
+static void eval_adds_up(void **state)
+{
+    const char *folder = *state;
+    json_error_t error;
+    expect(run(ADAMOE_PROGRAM
+               " eval --model %s --questions %s --limit 20 --kernel reference --json %s/r.json --samples "
+               "%s/s.jsonl",
+               MODEL, QUESTIONS, folder, folder),
+           0, "20 of 200 questions");
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/r.json", folder);
+    json_t *result = json_load_file(path, 0, &error);
+    assert_non_null(result);
+    const json_t *scores = json_object_get(json_object_get(result, "results"), "questions");
+    const json_t *cost = json_object_get(result, "adamoe");
+    (void)snprintf(path, sizeof path, "%s/s.jsonl", folder);
+    FILE *samples = fopen(path, "r");
+    assert_non_null(samples);
+    size_t count = 0, right = 0;
+    for (json_t *line; (line = json_loadf(samples, JSON_DISABLE_EOF_CHECK, &error)) != NULL;
+         json_decref(line)) {
+        const json_t *logprob = json_object_get(line, "logprob");
+        size_t best = 0;
+        for (size_t c = 0; c < json_array_size(logprob); ++c) {
+            const double value = json_real_value(json_array_get(logprob, c));
+            assert_true(value < 0.0);
+            best = value > json_real_value(json_array_get(logprob, best)) ? c : best;
+        }
+        assert_int_equal(best, json_integer_value(json_object_get(line, "prediction")));
+        right += json_integer_value(json_object_get(line, "gold")) == (json_int_t)best;
+        ++count;
+    }
+    fclose(samples);
+    assert_int_equal(count, 20);
+    const double p = (double)right / 20.0;
+    assert_true(json_real_value(json_object_get(scores, "acc,none")) == p);
+    assert_true(fabs(json_real_value(json_object_get(scores, "acc_stderr,none")) - sqrt(p * (1 - p) / 19.0)) <
+                1e-12);
+    double histogram = 0.0;
+    for (size_t i = 0; i <= 3; ++i) {
+        histogram +=
+            (double)i * json_real_value(json_array_get(json_object_get(cost, "true_expert_histogram"), i));
+    }
+    const double load = json_real_value(json_object_get(cost, "load"));
+    assert_true(fabs(histogram - load) < 1e-12);
+    assert_true(fabs(1.0 - load / 2.0 - json_real_value(json_object_get(cost, "expert_flops_reduction"))) <
+                1e-12);
+    const json_t *executed = json_object_get(cost, "executed_flops");
+    const json_t *baseline = json_object_get(cost, "baseline_flops");
+    const double share = (double)json_integer_value(json_object_get(executed, "experts")) /
+                         (double)json_integer_value(json_object_get(baseline, "experts"));
+    assert_true(fabs(share - load / 2.0) < 1e-12);
+    json_decref(result);
+}
+
+/* Copies a safetensors file without its gate2 tensors. */
+static void drop_gate2(const char *from, const char *to)
+{
+    adamoe_safetensors *file = NULL;
+    assert_ok(adamoe_safetensors_open(from, &file));
+    const size_t count = adamoe_safetensors_count(file);
+    adamoe_tensor *kept = calloc(count, sizeof *kept);
+    size_t kept_count = 0;
+    assert_non_null(kept);
+    for (size_t i = 0; i < count; ++i) {
+        const adamoe_tensor *tensor = adamoe_safetensors_at(file, i);
+        if (strstr(tensor->name, "gate2") == NULL) {
+            kept[kept_count++] = *tensor;
+        }
+    }
+    assert_true(kept_count < count);
+    assert_ok(adamoe_safetensors_write(to, kept, kept_count, NULL, 0));
+    free(kept);
+    adamoe_safetensors_close(file);
+}
+
+/* Null experts that copy the gate: with k = 3 the vanilla answers bit for bit and a load of exactly 2; with k
+ * = 5 the load is 3 (spec section 2.1). The vanilla checkpoint is the shipped one without its gate2. */
+static void a_converted_model_keeps_its_answers(void **state)
+{
+    const char *folder = *state;
+    assert_int_equal(
+        run("cp %s/* %s/ && sed 's/\"num_null_experts\": *8/\"num_null_experts\": 0/' %s/config.json > "
+            "%s/config.json ",
+            MODEL, folder, MODEL, folder)
+            ->code,
+        0);
+    drop_gate2(MODEL "/model.safetensors", in_folder(state, "model.safetensors").text);
+    const char *base = ADAMOE_PROGRAM " eval --kernel reference --questions " QUESTIONS " --limit 10 --model";
+    expect(run("%s %s --top-k 2 --samples %s/vanilla", base, folder, folder), 0, "load  2.0000 ");
+    expect(run("%s %s --null-experts 8 --top-k 3 --samples %s/three", base, folder, folder), 0,
+           "load  2.0000 ");
+    expect(run("%s %s --null-experts 8 --top-k 4 --samples %s/four", base, folder, folder), 0,
+           "load  2.0000 ");
+    expect(
+        run("cmp %s/vanilla %s/three && cmp %s/vanilla %s/four && echo same", folder, folder, folder, folder),
+        0, "same");
+    expect(run("%s %s --null-experts 8 --top-k 5", base, folder), 0, "load  3.0000 ");
+    expect(run("%s %s --null-experts 12 --top-k 3", base, folder), 2, "12");
+    expect(run("%s " MODEL " --null-experts 8 --top-k 3", base), 2,
+           "num_null_experts: the checkpoint has 8 already");
+    /* and the other way: the shipped model's null experts dropped */
+    expect(run("%s " MODEL " --null-experts 0 --top-k 2 --samples %s/dropped", base, folder), 0,
+           "load  2.0000 ");
+    expect(run("cmp %s/vanilla %s/dropped && echo same", folder, folder), 0, "same");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_and_usage),
+        cmocka_unit_test(info_as_json),
+        cmocka_unit_test_setup_teardown(layer_writes_and_compares, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(bad_input_writes_nothing, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(results_that_cannot_be_written, make_folder, remove_folder),
+        cmocka_unit_test(flops_as_json),
+        cmocka_unit_test(tokens_there_and_back),
+        cmocka_unit_test(generate_is_greedy_and_repeatable),
+        cmocka_unit_test(stories_tell_their_story),
+        cmocka_unit_test_setup_teardown(eval_adds_up, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_converted_model_keeps_its_answers, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
