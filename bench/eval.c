@@ -160,16 +160,26 @@ typedef struct evaluation {
     adamoe_scorer scorer;
 } evaluation;
 
-static adamoe_status convert(const eval_options *o, adamoe_checkpoint *checkpoint)
+static adamoe_rule wanted_rule(const eval_options *o, const adamoe_checkpoint *checkpoint)
 {
-    if (o->null_experts != AS_THE_MODEL_SAYS) {
-        ADAMOE_TRY(adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts));
-    }
     adamoe_rule rule = adamoe_checkpoint_model(checkpoint)->config.rule;
     rule.top_k = o->top_k != 0 ? o->top_k : rule.top_k;
     rule.norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule.norm;
     rule.null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule.null_kind;
-    return adamoe_checkpoint_set_rule(checkpoint, rule);
+    return rule;
+}
+
+/* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after they
+ * were added it grows. */
+static adamoe_status convert(const eval_options *o, adamoe_checkpoint *checkpoint)
+{
+    if (o->null_experts == 0) {
+        ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint)));
+    }
+    if (o->null_experts != AS_THE_MODEL_SAYS) {
+        ADAMOE_TRY(adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts));
+    }
+    return adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint));
 }
 
 static adamoe_status make_prompts(evaluation *e)

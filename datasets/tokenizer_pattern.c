@@ -39,14 +39,16 @@ static adamoe_status replace(translation *self, size_t length, const char *by)
     return adamoe_text_append(&self->out, (adamoe_view){by, strlen(by)});
 }
 
-/* \p{L} or \p{Lu}: only general categories mean the same in both. */
+/* \p{L}, \p{Lu} or \p{^L}: only general categories mean the same in both. */
 static adamoe_status translate_property(translation *self)
 {
     const char *name = self->expression + self->position + 2;
-    const size_t length = strcspn(name, "}");
-    const size_t negated = name[0] == '{' && name[1] == '^' ? 1 : 0;
-    if (name[0] != '{' || name[length] != '}' || strchr("CLMNPSZ", name[1 + negated]) == NULL ||
-        (length != 2 + negated && length != 3 + negated)) {
+    size_t length = strncmp(name, "{^", 2) == 0 ? 2 : 1;
+    if (name[0] != '{' || name[length] == '\0' || strchr("CLMNPSZ", name[length]) == NULL) {
+        return refuse(self, "a property that is not a general category is");
+    }
+    length += name[length + 1] >= 'a' && name[length + 1] <= 'z' ? 2 : 1;
+    if (name[length] != '}') {
         return refuse(self, "a property that is not a general category is");
     }
     return pass(self, 2 + length + 1);

@@ -3,6 +3,7 @@
  */
 #include "registry.h"
 #include "layer.h"
+#include "onednn/kernel.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 /* From slow to fast: the last one that runs here is the default. */
 static const adamoe_kernel *const built_in[] = {
     &adamoe_reference_kernel,
+    &adamoe_onednn_bf16_kernel,
+    &adamoe_onednn_f32_kernel,
 };
 
 #define BUILT_IN_COUNT (sizeof built_in / sizeof *built_in)
@@ -48,8 +51,9 @@ void adamoe_registry_free(adamoe_registry *registry)
     free(registry);
 }
 
-/* The part of the structure up to and including `multiply` is that of ABI 1. */
-#define KERNEL_SIZE_ABI_1 (offsetof(adamoe_kernel, multiply) + sizeof(((adamoe_kernel *)0)->multiply))
+/* The part of the structure up to and including `implementation` is that of ABI 1. */
+#define KERNEL_SIZE_ABI_1                                                                                    \
+    (offsetof(adamoe_kernel, implementation) + sizeof(((adamoe_kernel *)0)->implementation))
 
 static adamoe_status check_kernel(const adamoe_registry *registry, const char *path,
                                   const adamoe_kernel *kernel)
@@ -86,8 +90,9 @@ static adamoe_status check_plugin(const adamoe_registry *registry, const char *p
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: not exported", path);
     }
     if (plugin->abi != ADAMOE_ABI || plugin->struct_size < sizeof(adamoe_plugin)) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: version %u of the contract, expected %u",
-                            path, plugin->abi, ADAMOE_ABI);
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: adamoe_plugin_export: version %u of the contract, expected %u", path,
+                            plugin->abi, ADAMOE_ABI);
     }
     for (size_t i = 0; i < plugin->count; ++i) {
         ADAMOE_TRY(check_kernel(registry, path, plugin->kernel[i]));

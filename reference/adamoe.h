@@ -275,6 +275,10 @@ typedef struct adamoe_kernel {
     size_t (*matrix_work_bytes)(const adamoe_prepared_matrix *prepared, size_t count);
     adamoe_status (*multiply)(adamoe_prepared_matrix *prepared, const adamoe_run *run, const float *x,
                               size_t count, float *y);
+
+    /* What code computes the products, where a library chooses it: of `prepared`, or on this machine in
+     * general where that is NULL. Writes a zero-terminated text. May be NULL: the kernel is its own code. */
+    void (*implementation)(const adamoe_prepared *prepared, char *text, size_t size);
 } adamoe_kernel;
 
 /* The kernels that a shared object brings. It defines one object of this type by the name below. */

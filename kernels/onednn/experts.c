@@ -1,0 +1,284 @@
+/*
+ * The experts of a layer as dense products of oneDNN, one for each expert and part.
+ *
+ * A call has phases, each shared out by the team: gather the rows' inputs; for every block of an expert's
+ * rows and of intermediate_size, the gate and the up product and h = silu(gate) * up; for every block of rows
+ * and of hidden_size, the down product into a slot for each row; for every token, the sum over its slots in
+ * the plan's order. The blocks do not depend on the number of threads, so neither do the bits of the result.
+ */
+#include "onednn/packed.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct packed_expert {
+    onednn_packed w1, w3, w2;
+} packed_expert;
+
+struct adamoe_prepared {
+    adamoe_arithmetic type;
+    size_t hidden_size, intermediate_size, experts;
+    uint32_t threads;
+    size_t scratch_bytes;  /* for each thread */
+    packed_expert *expert; /* [experts] */
+};
+
+void onednn_release(adamoe_prepared *prepared)
+{
+    for (size_t e = 0; e < prepared->experts && prepared->expert != NULL; ++e) {
+        onednn_packed_free(&prepared->expert[e].w1);
+        onednn_packed_free(&prepared->expert[e].w3);
+        onednn_packed_free(&prepared->expert[e].w2);
+    }
+    free(prepared->expert);
+    free(prepared);
+}
+
+/* All experts have the same shapes, so that the first one tells what scratch memory they need. */
+static adamoe_status find_scratch(adamoe_prepared *prepared)
+{
+    packed_expert *first = &prepared->expert[0];
+    ADAMOE_TRY(onednn_packed_reserve(&first->w1, ONEDNN_ROW_BLOCK));
+    ADAMOE_TRY(onednn_packed_reserve(&first->w3, ONEDNN_ROW_BLOCK));
+    ADAMOE_TRY(onednn_packed_reserve(&first->w2, ONEDNN_ROW_BLOCK));
+    const size_t up = onednn_packed_scratch(&first->w1), down = onednn_packed_scratch(&first->w2);
+    prepared->scratch_bytes = onednn_scratch_for(up > down ? up : down);
+    return adamoe_ok();
+}
+
+static adamoe_status pack_experts(const adamoe_layer *layer, adamoe_prepared *prepared)
+{
+    for (size_t e = 0; e < layer->experts; ++e) {
+        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w1, prepared->type, true, &prepared->expert[e].w1));
+        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w3, prepared->type, true, &prepared->expert[e].w3));
+        ADAMOE_TRY(
+            onednn_packed_create(&layer->expert[e].w2, prepared->type, false, &prepared->expert[e].w2));
+    }
+    return find_scratch(prepared);
+}
+
+adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_layer *layer,
+                             const adamoe_placement *placement, adamoe_prepared **out)
+{
+    adamoe_prepared *prepared = calloc(1, sizeof *prepared);
+    if (prepared == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    *prepared = (adamoe_prepared){.type = type,
+                                  .hidden_size = layer->hidden_size,
+                                  .intermediate_size = layer->intermediate_size,
+                                  .experts = layer->experts,
+                                  .threads = placement->threads,
+                                  .expert = calloc(layer->experts, sizeof *prepared->expert)};
+    const adamoe_status status = prepared->expert == NULL
+                                     ? adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory")
+                                     : pack_experts(layer, prepared);
+    if (status.code != ADAMOE_OK) {
+        onednn_release(prepared);
+        return status;
+    }
+    *out = prepared;
+    return adamoe_ok();
+}
+
+typedef struct layout {
+    size_t input, hidden, slots, gate, up, scratch, status, total; /* offsets in bytes */
+    size_t thread_gate, thread_scratch;                            /* bytes for each thread */
+} layout;
+
+static layout plan_layout(const adamoe_prepared *p, size_t rows)
+{
+    layout l = {0};
+    l.thread_gate = onednn_aligned((size_t)ONEDNN_ROW_BLOCK * ONEDNN_COLUMN_BLOCK * sizeof(float));
+    l.thread_scratch = p->scratch_bytes;
+    l.input = 0;
+    l.hidden = l.input + onednn_aligned(rows * p->hidden_size * onednn_element_bytes(p->type));
+    l.slots = l.hidden + onednn_aligned(rows * p->intermediate_size * onednn_element_bytes(p->type));
+    l.gate = l.slots + onednn_aligned(rows * p->hidden_size * sizeof(float));
+    l.up = l.gate + p->threads * l.thread_gate;
+    l.scratch = l.up + p->threads * l.thread_gate;
+    l.status = l.scratch + p->threads * l.thread_scratch;
+    l.total = l.status + onednn_aligned(p->threads * sizeof(adamoe_status));
+    return l;
+}
+
+size_t onednn_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens)
+{
+    (void)tokens;
+    return plan_layout(prepared, rows).total;
+}
+
+typedef struct call {
+    adamoe_prepared *prepared;
+    const adamoe_plan *plan;
+    const float *x;
+    float *y;
+    unsigned char *work;
+    layout at;
+    onednn_failures failed;
+} call;
+
+static float *thread_floats(const call *c, size_t offset, size_t bytes, uint32_t thread)
+{
+    return (float *)(void *)(c->work + offset + thread * bytes);
+}
+
+static unsigned char *operand_row(const call *c, size_t offset, size_t row, size_t columns)
+{
+    return c->work + offset + row * columns * onednn_element_bytes(c->prepared->type);
+}
+
+/* Task: one row of the plan. Gathers its input. */
+static void gather_task(void *context, size_t i, uint32_t thread)
+{
+    (void)thread;
+    const call *c = context;
+    const size_t d = c->prepared->hidden_size, end = (i + 1) * ONEDNN_ROW_BLOCK;
+    for (size_t row = i * ONEDNN_ROW_BLOCK; row < end && row < c->plan->rows; ++row) {
+        const float scale = c->plan->dispatch == NULL ? 1.0f : c->plan->dispatch[row];
+        onednn_store_operand(c->prepared->type, c->x + c->plan->input[row] * d, scale, d,
+                             operand_row(c, c->at.input, row, d));
+    }
+}
+
+/* A task of the two product phases: a block of an expert's rows, and a block of output columns. */
+typedef struct tile {
+    size_t expert, first_row, rows, block;
+} tile;
+
+/* The i-th tile, where each block of rows has `blocks` blocks of columns; columns vary fastest. */
+static tile find_tile(const adamoe_plan *plan, size_t blocks, size_t i)
+{
+    size_t row_block = i / blocks;
+    tile t = {.block = i % blocks};
+    for (;; ++t.expert) {
+        const size_t rows = plan->offset[t.expert + 1] - plan->offset[t.expert];
+        const size_t count = onednn_block_count(rows, ONEDNN_ROW_BLOCK);
+        if (row_block < count) {
+            t.first_row = plan->offset[t.expert] + row_block * ONEDNN_ROW_BLOCK;
+            t.rows = onednn_block_size(rows, ONEDNN_ROW_BLOCK, row_block);
+            return t;
+        }
+        row_block -= count;
+    }
+}
+
+static size_t row_blocks(const adamoe_plan *plan)
+{
+    size_t count = 0;
+    for (size_t e = 0; e < plan->experts; ++e) {
+        count += onednn_block_count(plan->offset[e + 1] - plan->offset[e], ONEDNN_ROW_BLOCK);
+    }
+    return count;
+}
+
+/* gate = silu(gate) * up, in place. */
+static void silu_times(float *gate, const float *up, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    }
+}
+
+static void up_task(void *context, size_t i, uint32_t thread)
+{
+    call *c = context;
+    adamoe_prepared *p = c->prepared;
+    const size_t d = p->hidden_size, ff = p->intermediate_size;
+    const tile t = find_tile(c->plan, onednn_block_count(ff, ONEDNN_COLUMN_BLOCK), i);
+    const packed_expert *expert = &p->expert[t.expert];
+    const size_t columns = onednn_block_size(ff, ONEDNN_COLUMN_BLOCK, t.block);
+    float *gate = thread_floats(c, c->at.gate, c->at.thread_gate, thread);
+    float *up = thread_floats(c, c->at.up, c->at.thread_gate, thread);
+    void *scratch = thread_floats(c, c->at.scratch, c->at.thread_scratch, thread);
+    const void *x = operand_row(c, c->at.input, t.first_row, d);
+    onednn_note(&c->failed, thread, onednn_product_run(expert->w1.block[t.block], x, t.rows, gate, scratch));
+    onednn_note(&c->failed, thread, onednn_product_run(expert->w3.block[t.block], x, t.rows, up, scratch));
+    silu_times(gate, up, t.rows * columns);
+    for (size_t r = 0; r < t.rows; ++r) {
+        onednn_store_operand(p->type, gate + r * columns, 1.0f, columns,
+                             operand_row(c, c->at.hidden, t.first_row + r, ff) +
+                                 t.block * ONEDNN_COLUMN_BLOCK * onednn_element_bytes(p->type));
+    }
+}
+
+static void down_task(void *context, size_t i, uint32_t thread)
+{
+    call *c = context;
+    adamoe_prepared *p = c->prepared;
+    const size_t d = p->hidden_size, ff = p->intermediate_size;
+    const tile t = find_tile(c->plan, onednn_block_count(d, ONEDNN_COLUMN_BLOCK), i);
+    float *slots = (float *)(void *)(c->work + c->at.slots) + t.first_row * d + t.block * ONEDNN_COLUMN_BLOCK;
+    onednn_note(&c->failed, thread,
+                onednn_product_run(p->expert[t.expert].w2.block[t.block],
+                                   operand_row(c, c->at.hidden, t.first_row, ff), t.rows, slots,
+                                   thread_floats(c, c->at.scratch, c->at.thread_scratch, thread)));
+}
+
+#define TOKENS_PER_TASK 16
+
+/* y = fma(combine, e, y) in the order of the plan, from 0 or from the identity experts' share. */
+static void combine_task(void *context, size_t i, uint32_t thread)
+{
+    (void)thread;
+    const call *c = context;
+    const adamoe_plan *plan = c->plan;
+    const size_t d = c->prepared->hidden_size;
+    const float *slots = (const float *)(const void *)(c->work + c->at.slots);
+    for (size_t t = i * TOKENS_PER_TASK; t < (i + 1) * TOKENS_PER_TASK && t < plan->tokens; ++t) {
+        float *y = c->y + t * d;
+        const float self = plan->self_scale == NULL ? 0.0f : plan->self_scale[t];
+        for (size_t j = 0; j < d; ++j) {
+            y[j] = plan->self_scale == NULL ? 0.0f : self * c->x[t * d + j];
+        }
+        for (size_t place = plan->token_offset[t]; place < plan->token_offset[t + 1]; ++place) {
+            const size_t row = plan->token_row[place];
+            const float weight = plan->combine[row];
+            for (size_t j = 0; j < d; ++j) {
+                y[j] = y[j] + weight * slots[row * d + j];
+            }
+        }
+    }
+}
+
+/* Compiles what the tasks will need, and checks that the scratch memory suffices. */
+static adamoe_status reserve(adamoe_prepared *p, const adamoe_plan *plan)
+{
+    for (size_t e = 0; e < p->experts; ++e) {
+        packed_expert *expert = &p->expert[e];
+        const size_t rows = plan->offset[e + 1] - plan->offset[e];
+        ADAMOE_TRY(onednn_packed_reserve(&expert->w1, rows));
+        ADAMOE_TRY(onednn_packed_reserve(&expert->w3, rows));
+        ADAMOE_TRY(onednn_packed_reserve(&expert->w2, rows));
+        ADAMOE_TRY(onednn_check_scratch(&expert->w1, p->scratch_bytes));
+        ADAMOE_TRY(onednn_check_scratch(&expert->w3, p->scratch_bytes));
+        ADAMOE_TRY(onednn_check_scratch(&expert->w2, p->scratch_bytes));
+    }
+    return adamoe_ok();
+}
+
+adamoe_status onednn_experts(adamoe_prepared *p, const adamoe_run *run, const float *x,
+                             const adamoe_plan *plan, float *y)
+{
+    call c = {
+        .prepared = p, .plan = plan, .x = x, .y = y, .work = run->work, .at = plan_layout(p, plan->rows)};
+    if (run->work_bytes < c.at.total || run->team->threads > p->threads) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: workspace too small, or more threads than placed");
+    }
+    ADAMOE_TRY(reserve(p, plan));
+    c.failed = (onednn_failures){(adamoe_status *)(void *)(c.work + c.at.status), run->team->threads};
+    onednn_clear(&c.failed);
+    const adamoe_team *team = run->team;
+    const size_t blocks = row_blocks(plan);
+    team->run(team->state, onednn_block_count(plan->rows, ONEDNN_ROW_BLOCK), gather_task, &c);
+    team->run(team->state, blocks * onednn_block_count(p->intermediate_size, ONEDNN_COLUMN_BLOCK), up_task,
+              &c);
+    team->run(team->state, blocks * onednn_block_count(p->hidden_size, ONEDNN_COLUMN_BLOCK), down_task, &c);
+    team->run(team->state, onednn_block_count(plan->tokens, TOKENS_PER_TASK), combine_task, &c);
+    return onednn_first_failure(&c.failed);
+}
+
+const char *onednn_prepared_implementation(const adamoe_prepared *prepared)
+{
+    return onednn_product_implementation(prepared->expert[0].w1.block[0]);
+}

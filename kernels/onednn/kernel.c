@@ -1,0 +1,123 @@
+/*
+ * The kernels onednn-f32 and onednn-bf16 as the contract wants them.
+ *
+ * onednn-bf16 rounds x and h to bfloat16, because oneDNN has no product of float32 and bfloat16.
+ */
+#include "onednn/kernel.h"
+#include "onednn/packed.h"
+
+#include <stdio.h>
+
+/* Whether oneDNN has the product at all on this machine: it is asked for one. */
+static bool try_product(adamoe_arithmetic type, char *implementation, size_t size)
+{
+    const float weights[64 * 4] = {0};
+    const adamoe_matrix matrix = {weights, ADAMOE_F32, 4, 64};
+    onednn_product *product = NULL;
+    if (onednn_product_create(&matrix, 0, 4, type, 4, &product).code != ADAMOE_OK) {
+        return false;
+    }
+    const bool reserved = onednn_product_reserve(product, 256).code == ADAMOE_OK;
+    (void)snprintf(implementation, size, "oneDNN %s %s", onednn_version(),
+                   onednn_product_implementation(product));
+    onednn_product_free(product);
+    return reserved;
+}
+
+/* Of a prepared layer what its products were compiled to; otherwise what a trial gives. */
+static void describe_implementation(adamoe_arithmetic type, const adamoe_prepared *prepared, char *text,
+                                    size_t size)
+{
+    if (prepared == NULL) {
+        if (!try_product(type, text, size)) {
+            (void)snprintf(text, size, "none");
+        }
+        return;
+    }
+    (void)snprintf(text, size, "oneDNN %s %s", onednn_version(), onednn_prepared_implementation(prepared));
+}
+
+static bool f32_supported(const char **why_not)
+{
+    char implementation[96];
+    *why_not = "oneDNN has no float32 product for this processor";
+    return try_product(ADAMOE_FLOAT32, implementation, sizeof implementation);
+}
+
+static bool bf16_supported(const char **why_not)
+{
+    char implementation[96];
+    *why_not = "oneDNN has no bfloat16 product for this processor (it needs AVX-512)";
+    return try_product(ADAMOE_BFLOAT16, implementation, sizeof implementation);
+}
+
+static void f32_implementation(const adamoe_prepared *prepared, char *text, size_t size)
+{
+    describe_implementation(ADAMOE_FLOAT32, prepared, text, size);
+}
+
+static void bf16_implementation(const adamoe_prepared *prepared, char *text, size_t size)
+{
+    describe_implementation(ADAMOE_BFLOAT16, prepared, text, size);
+}
+
+static adamoe_status f32_prepare(const adamoe_host *host, const adamoe_layer *layer,
+                                 const adamoe_placement *placement, adamoe_prepared **out)
+{
+    (void)host; /* oneDNN allocates for itself, and so does the adapter */
+    return onednn_prepare(ADAMOE_FLOAT32, layer, placement, out);
+}
+
+static adamoe_status bf16_prepare(const adamoe_host *host, const adamoe_layer *layer,
+                                  const adamoe_placement *placement, adamoe_prepared **out)
+{
+    (void)host;
+    return onednn_prepare(ADAMOE_BFLOAT16, layer, placement, out);
+}
+
+static adamoe_status f32_prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,
+                                        const adamoe_placement *placement, adamoe_prepared_matrix **out)
+{
+    (void)host;
+    return onednn_prepare_matrix(ADAMOE_FLOAT32, matrix, placement, out);
+}
+
+static adamoe_status bf16_prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,
+                                         const adamoe_placement *placement, adamoe_prepared_matrix **out)
+{
+    (void)host;
+    return onednn_prepare_matrix(ADAMOE_BFLOAT16, matrix, placement, out);
+}
+
+#define COMMON_PARTS                                                                                         \
+    .abi = ADAMOE_ABI, .struct_size = sizeof(adamoe_kernel),                                                 \
+    .guarantees = ADAMOE_SAME_BITS_RUNS | ADAMOE_SAME_BITS_THREADS | ADAMOE_SAME_BITS_PLACEMENT,             \
+    .accumulate = ADAMOE_FLOAT32, .silu_error = 5.0f, .release = onednn_release,                             \
+    .work_bytes = onednn_work_bytes, .experts = onednn_experts, .release_matrix = onednn_release_matrix,     \
+    .matrix_work_bytes = onednn_matrix_work_bytes, .multiply = onednn_multiply
+
+const adamoe_kernel adamoe_onednn_f32_kernel = {
+    COMMON_PARTS,
+    .name = "onednn-f32",
+    .summary = "oneDNN's float32 products",
+    .x = ADAMOE_FLOAT32,
+    .h = ADAMOE_FLOAT32,
+    .weight = ADAMOE_FLOAT32,
+    .supported = f32_supported,
+    .prepare = f32_prepare,
+    .prepare_matrix = f32_prepare_matrix,
+    .implementation = f32_implementation,
+};
+
+const adamoe_kernel adamoe_onednn_bf16_kernel = {
+    COMMON_PARTS,
+    .name = "onednn-bf16",
+    .summary = "oneDNN's bfloat16 products: rounds x and h too",
+    .x = ADAMOE_BFLOAT16,
+    .h = ADAMOE_BFLOAT16,
+    .weight = ADAMOE_BFLOAT16,
+    .supported = bf16_supported,
+    .prepare = bf16_prepare,
+    .prepare_matrix = bf16_prepare_matrix,
+    .implementation = bf16_implementation,
+};

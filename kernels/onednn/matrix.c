@@ -1,0 +1,219 @@
+/*
+ * The dense product on oneDNN, with equal rows of the matrix computed once, so that they give equal bits.
+ */
+#include "onednn/packed.h"
+#include "numbers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct adamoe_prepared_matrix {
+    adamoe_arithmetic type;
+    size_t rows, columns; /* as the caller sees the matrix */
+    uint32_t threads;
+    size_t scratch_bytes;
+    onednn_packed packed;
+    uint32_t *source; /* [rows] which packed row a row equals, or NULL: each its own */
+};
+
+void onednn_release_matrix(adamoe_prepared_matrix *prepared)
+{
+    onednn_packed_free(&prepared->packed);
+    free(prepared->source);
+    free(prepared);
+}
+
+/* Equal rows must give equal bits, but a library may treat the last columns of a block otherwise than the
+ * first ones. So equal rows are computed once. */
+typedef struct row_order {
+    const unsigned char *data;
+    size_t bytes; /* of a row */
+} row_order;
+
+static int compare_rows(const void *a, const void *b, void *context)
+{
+    const row_order *order = context;
+    const uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+    const int difference =
+        memcmp(order->data + i * order->bytes, order->data + j * order->bytes, order->bytes);
+    return difference != 0 ? difference : (i > j) - (i < j);
+}
+
+/* first[r] = the lowest row that equals row r. */
+static void find_equal_rows(const adamoe_matrix *matrix, uint32_t *sorted, uint32_t *first)
+{
+    row_order order = {matrix->data, matrix->columns * adamoe_dtype_bytes(matrix->dtype)};
+    for (uint32_t r = 0; r < matrix->rows; ++r) {
+        sorted[r] = r;
+    }
+    qsort_r(sorted, matrix->rows, sizeof *sorted, compare_rows, &order);
+    for (size_t i = 0; i < matrix->rows; ++i) {
+        const bool equal = i > 0 && memcmp(order.data + sorted[i] * order.bytes,
+                                           order.data + sorted[i - 1] * order.bytes, order.bytes) == 0;
+        first[sorted[i]] = equal ? first[sorted[i - 1]] : sorted[i];
+    }
+}
+
+/* The matrix without its repeated rows, as a new array; source[r] becomes the row of it that row r equals. */
+static void *unique_rows(const adamoe_matrix *matrix, uint32_t *source, size_t *count)
+{
+    const size_t bytes = matrix->columns * adamoe_dtype_bytes(matrix->dtype);
+    unsigned char *rows = malloc(matrix->rows * bytes + 1);
+    *count = 0;
+    for (uint32_t r = 0; r < matrix->rows && rows != NULL; ++r) {
+        if (source[r] != r) {
+            source[r] = source[source[r]]; /* a lower row, whose place is known already */
+            continue;
+        }
+        memcpy(rows + *count * bytes, (const unsigned char *)matrix->data + r * bytes, bytes);
+        source[r] = (uint32_t)(*count)++;
+    }
+    return rows;
+}
+
+static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_matrix *prepared)
+{
+    uint32_t *sorted = malloc(matrix->rows * sizeof *sorted + 1);
+    prepared->source = malloc(matrix->rows * sizeof *prepared->source + 1);
+    if (sorted == NULL || prepared->source == NULL) {
+        free(sorted);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    find_equal_rows(matrix, sorted, prepared->source);
+    free(sorted);
+    size_t count = 0;
+    void *rows = unique_rows(matrix, prepared->source, &count);
+    if (rows == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    const adamoe_matrix unique = {rows, matrix->dtype, count, matrix->columns};
+    const adamoe_status status = onednn_packed_create(&unique, prepared->type, false, &prepared->packed);
+    free(rows);
+    if (count == matrix->rows) {
+        free(prepared->source);
+        prepared->source = NULL;
+    }
+    ADAMOE_TRY(status);
+    ADAMOE_TRY(onednn_packed_reserve(&prepared->packed, ONEDNN_ROW_BLOCK));
+    prepared->scratch_bytes = onednn_scratch_for(onednn_packed_scratch(&prepared->packed));
+    return adamoe_ok();
+}
+
+adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_matrix *matrix,
+                                    const adamoe_placement *placement, adamoe_prepared_matrix **out)
+{
+    if (matrix->rows > UINT32_MAX) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: a matrix of more than 2^32 rows");
+    }
+    adamoe_prepared_matrix *prepared = calloc(1, sizeof *prepared);
+    if (prepared == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    prepared->type = type;
+    prepared->rows = matrix->rows;
+    prepared->columns = matrix->columns;
+    prepared->threads = placement->threads;
+    const adamoe_status status = pack_matrix(matrix, prepared);
+    if (status.code != ADAMOE_OK) {
+        onednn_release_matrix(prepared);
+        return status;
+    }
+    *out = prepared;
+    return adamoe_ok();
+}
+
+typedef struct matrix_layout {
+    size_t input, output, scratch, status, total; /* offsets in bytes */
+} matrix_layout;
+
+/* Inputs are copied only to be rounded, outputs only to be spread. */
+static matrix_layout plan_matrix_layout(const adamoe_prepared_matrix *p, size_t count)
+{
+    const bool rounds = p->type != ADAMOE_FLOAT32, spreads = p->source != NULL;
+    matrix_layout l = {0};
+    l.output = l.input + (rounds ? onednn_aligned(count * p->columns * onednn_element_bytes(p->type)) : 0);
+    l.scratch = l.output + (spreads ? onednn_aligned(count * p->packed.rows * sizeof(float)) : 0);
+    l.status = l.scratch + p->threads * p->scratch_bytes;
+    l.total = l.status + onednn_aligned(p->threads * sizeof(adamoe_status));
+    return l;
+}
+
+size_t onednn_matrix_work_bytes(const adamoe_prepared_matrix *prepared, size_t count)
+{
+    return plan_matrix_layout(prepared, count).total;
+}
+
+typedef struct matrix_call {
+    const adamoe_prepared_matrix *prepared;
+    const unsigned char *input; /* [count, columns] of the product's type */
+    float *output;              /* [count, packed rows] */
+    float *y;                   /* [count, rows] */
+    const float *x;
+    size_t count;
+    unsigned char *work;
+    matrix_layout at;
+    onednn_failures failed;
+} matrix_call;
+
+static void round_task(void *context, size_t i, uint32_t thread)
+{
+    (void)thread;
+    const matrix_call *c = context;
+    const size_t columns = c->prepared->columns, rows = onednn_block_size(c->count, ONEDNN_ROW_BLOCK, i);
+    onednn_store_operand(c->prepared->type, c->x + i * ONEDNN_ROW_BLOCK * columns, 1.0f, rows * columns,
+                         c->work + c->at.input +
+                             i * ONEDNN_ROW_BLOCK * columns * onednn_element_bytes(c->prepared->type));
+}
+
+static void multiply_task(void *context, size_t i, uint32_t thread)
+{
+    matrix_call *c = context;
+    const adamoe_prepared_matrix *p = c->prepared;
+    const size_t row_block = i / p->packed.blocks, block = i % p->packed.blocks;
+    const unsigned char *x =
+        c->input + row_block * ONEDNN_ROW_BLOCK * p->columns * onednn_element_bytes(p->type);
+    float *y = c->output + row_block * ONEDNN_ROW_BLOCK * p->packed.rows + block * ONEDNN_COLUMN_BLOCK;
+    onednn_note(&c->failed, thread,
+                onednn_product_run(p->packed.block[block], x,
+                                   onednn_block_size(c->count, ONEDNN_ROW_BLOCK, row_block), y,
+                                   c->work + c->at.scratch + thread * p->scratch_bytes));
+}
+
+static void spread_task(void *context, size_t i, uint32_t thread)
+{
+    (void)thread;
+    const matrix_call *c = context;
+    const adamoe_prepared_matrix *p = c->prepared;
+    for (size_t t = i * ONEDNN_ROW_BLOCK; t < (i + 1) * ONEDNN_ROW_BLOCK && t < c->count; ++t) {
+        for (size_t r = 0; r < p->rows; ++r) {
+            c->y[t * p->rows + r] = c->output[t * p->packed.rows + p->source[r]];
+        }
+    }
+}
+
+adamoe_status onednn_multiply(adamoe_prepared_matrix *p, const adamoe_run *run, const float *x, size_t count,
+                              float *y)
+{
+    matrix_call c = {.prepared = p, .x = x, .y = y, .count = count, .work = run->work};
+    c.at = plan_matrix_layout(p, count);
+    if (run->work_bytes < c.at.total || run->team->threads > p->threads) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: workspace too small, or more threads than placed");
+    }
+    ADAMOE_TRY(onednn_packed_reserve(&p->packed, count));
+    ADAMOE_TRY(onednn_check_scratch(&p->packed, p->scratch_bytes));
+    c.failed = (onednn_failures){(adamoe_status *)(void *)(c.work + c.at.status), run->team->threads};
+    onednn_clear(&c.failed);
+    const adamoe_team *team = run->team;
+    const size_t row_blocks_here = onednn_block_count(count, ONEDNN_ROW_BLOCK);
+    c.input = (const unsigned char *)x;
+    if (p->type != ADAMOE_FLOAT32) {
+        c.input = c.work + c.at.input;
+        team->run(team->state, row_blocks_here, round_task, &c);
+    }
+    c.output = p->source == NULL ? y : (float *)(void *)(c.work + c.at.output);
+    team->run(team->state, row_blocks_here * p->packed.blocks, multiply_task, &c);
+    if (p->source != NULL) {
+        team->run(team->state, row_blocks_here, spread_task, &c);
+    }
+    return onednn_first_failure(&c.failed);
+}

@@ -1,0 +1,142 @@
+/*
+ * A matrix as packed blocks of its rows, and the small things that the oneDNN kernels share.
+ */
+#include "onednn/packed.h"
+#include "numbers.h"
+
+#include <stdlib.h>
+
+size_t onednn_block_count(size_t size, size_t block)
+{
+    return (size + block - 1) / block;
+}
+
+/* Elements of block i of a whole of `size`. */
+size_t onednn_block_size(size_t size, size_t block, size_t i)
+{
+    const size_t left = size - i * block;
+    return left < block ? left : block;
+}
+
+void onednn_packed_free(onednn_packed *packed)
+{
+    for (size_t b = 0; b < packed->blocks && packed->block != NULL; ++b) {
+        onednn_product_free(packed->block[b]);
+    }
+    free(packed->block);
+    *packed = (onednn_packed){0};
+}
+
+/* The output of a block has its own width as stride where it is `compact`, otherwise that of the whole
+ * matrix. */
+adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmetic type, bool compact,
+                                   onednn_packed *out)
+{
+    *out = (onednn_packed){.rows = matrix->rows,
+                           .columns = matrix->columns,
+                           .blocks = onednn_block_count(matrix->rows, ONEDNN_COLUMN_BLOCK)};
+    out->block = calloc(out->blocks + 1, sizeof(onednn_product *));
+    if (out->block == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    for (size_t b = 0; b < out->blocks; ++b) {
+        const size_t width = onednn_block_size(matrix->rows, ONEDNN_COLUMN_BLOCK, b);
+        const adamoe_status status = onednn_product_create(matrix, b * ONEDNN_COLUMN_BLOCK, width, type,
+                                                           compact ? width : matrix->rows, &out->block[b]);
+        if (status.code != ADAMOE_OK) {
+            onednn_packed_free(out);
+            return status;
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Compiles for every number of rows that blocks of `count` rows come in. */
+adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count)
+{
+    for (size_t b = 0; b < packed->blocks; ++b) {
+        for (size_t i = 0; i < onednn_block_count(count, ONEDNN_ROW_BLOCK); ++i) {
+            ADAMOE_TRY(
+                onednn_product_reserve(packed->block[b], onednn_block_size(count, ONEDNN_ROW_BLOCK, i)));
+        }
+    }
+    return adamoe_ok();
+}
+
+size_t onednn_packed_scratch(const onednn_packed *packed)
+{
+    size_t largest = 0;
+    for (size_t b = 0; b < packed->blocks; ++b) {
+        const size_t bytes = onednn_product_scratch(packed->block[b]);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
+adamoe_status onednn_check_scratch(const onednn_packed *packed, size_t bytes)
+{
+    const size_t asked = onednn_packed_scratch(packed);
+    return asked <= bytes
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT,
+                              "oneDNN: it asks for %zu bytes of scratch memory, %zu are there", asked, bytes);
+}
+
+size_t onednn_element_bytes(adamoe_arithmetic type)
+{
+    return type == ADAMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Stores floats as the product's operand type. */
+void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to)
+{
+    if (type == ADAMOE_FLOAT32) {
+        float *out = to;
+        for (size_t i = 0; i < count; ++i) {
+            out[i] = scale * from[i];
+        }
+        return;
+    }
+    uint16_t *out = to;
+    for (size_t i = 0; i < count; ++i) {
+        out[i] = adamoe_float_to_bf16(scale * from[i]);
+    }
+}
+
+/* Parts of the workspace, each aligned to 64 bytes. */
+size_t onednn_aligned(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Scratch memory for each thread. What oneDNN asks for is known only once a primitive is compiled, for every
+ * number of rows anew; blocks of ONEDNN_ROW_BLOCK rows are compiled first and everything smaller gets twice
+ * what they ask for. */
+size_t onednn_scratch_for(size_t asked)
+{
+    return onednn_aligned(2 * asked + 4096);
+}
+
+void onednn_note(onednn_failures *f, uint32_t thread, adamoe_status status)
+{
+    if (status.code != ADAMOE_OK && f->status[thread].code == ADAMOE_OK) {
+        f->status[thread] = status;
+    }
+}
+
+void onednn_clear(onednn_failures *f)
+{
+    for (uint32_t t = 0; t < f->threads; ++t) {
+        f->status[t] = adamoe_ok();
+    }
+}
+
+adamoe_status onednn_first_failure(const onednn_failures *f)
+{
+    for (uint32_t t = 0; t < f->threads; ++t) {
+        if (f->status[t].code != ADAMOE_OK) {
+            return f->status[t];
+        }
+    }
+    return adamoe_ok();
+}
