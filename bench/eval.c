@@ -5,6 +5,7 @@
 #include "eval_report.h"
 #include "host.h"
 #include "json_output.h"
+#include "memory.h"
 #include "model_folder.h"
 #include "team.h"
 #include "verbs.h"
@@ -169,8 +170,8 @@ static adamoe_rule wanted_rule(const eval_options *o, const adamoe_checkpoint *c
     return rule;
 }
 
-/* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after they
- * were added it grows. */
+/* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after
+ * they were added it grows. */
 static adamoe_status convert(const eval_options *o, adamoe_checkpoint *checkpoint)
 {
     if (o->null_experts == 0) {
@@ -216,7 +217,10 @@ static adamoe_status prepare(evaluation *e)
     const adamoe_model *model = adamoe_checkpoint_model(e->folder.checkpoint);
     if (strcmp(e->kernel->name, "reference") != 0) {
         const adamoe_placement placement = adamoe_one_node(e->team->threads);
-        ADAMOE_TRY(adamoe_forward_create(e->kernel, model, e->team, &placement, SIZE_MAX, &e->forward));
+        /* Half of what is free may hold prepared weights; activations, results and other programs need the
+         * rest. */
+        ADAMOE_TRY(adamoe_forward_create(e->kernel, model, e->team, &placement, adamoe_available_memory() / 2,
+                                         &e->forward));
     }
     return adamoe_scorer_create(model, e->forward, &e->scorer);
 }
@@ -297,6 +301,10 @@ static adamoe_status report(const evaluation *e, double seconds)
         right += e->outcome[q].prediction == e->questions->question[q].gold;
         right_norm += e->outcome[q].prediction_norm == e->questions->question[q].gold;
     }
+    char implementation[128] = "";
+    if (e->kernel->implementation != NULL) {
+        e->kernel->implementation(NULL, implementation, sizeof implementation);
+    }
     char *task = task_name(o->questions);
     if (task == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
@@ -306,6 +314,7 @@ static adamoe_status report(const evaluation *e, double seconds)
         .model = o->model,
         .questions = o->questions,
         .kernel = e->kernel->name,
+        .implementation = implementation[0] == '\0' ? NULL : implementation,
         .format = o->format,
         .bos = o->bos,
         .config = config,

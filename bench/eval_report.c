@@ -88,8 +88,10 @@ static void print_load(const adamoe_eval_result *r)
 
 void adamoe_eval_print(const adamoe_eval_result *r)
 {
-    printf("%s on %s, kernel %s, %u thread%s: %zu of %zu questions, %s format\n", r->model, r->task,
-           r->kernel, r->threads, r->threads == 1 ? "" : "s", r->count, r->total, format_names[r->format]);
+    const char *on = r->implementation == NULL ? "" : r->implementation;
+    printf("%s on %s, kernel %s%s%s%s, %u thread%s: %zu of %zu questions, %s format\n", r->model, r->task,
+           r->kernel, on[0] == '\0' ? "" : " (", on, on[0] == '\0' ? "" : ")", r->threads,
+           r->threads == 1 ? "" : "s", r->count, r->total, format_names[r->format]);
     printf("acc       %6.2f %% (standard error %.2f)\nacc_norm  %6.2f %% (standard error %.2f)\n",
            100.0 * r->accuracy.mean, 100.0 * r->accuracy.standard_error, 100.0 * r->accuracy_norm.mean,
            100.0 * r->accuracy_norm.standard_error);

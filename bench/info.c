@@ -62,8 +62,20 @@ static const guarantee guarantees[] = {
 
 #define GUARANTEES (sizeof guarantees / sizeof *guarantees)
 
+/* What a library chose to compute the kernel's products with; empty where the kernel is its own code. */
+static void describe_implementation(const adamoe_kernel *kernel, char *text, size_t size)
+{
+    const char *why_not = NULL;
+    text[0] = '\0';
+    if (kernel->implementation != NULL && kernel->supported(&why_not)) {
+        kernel->implementation(NULL, text, size);
+    }
+}
+
 static json_t *kernel_json(const adamoe_kernel *kernel)
 {
+    char implementation[128];
+    describe_implementation(kernel, implementation, sizeof implementation);
     const char *why_not = NULL;
     const bool supported = kernel->supported(&why_not);
     json_t *promised = json_array();
@@ -72,13 +84,13 @@ static json_t *kernel_json(const adamoe_kernel *kernel)
             json_array_append_new(promised, json_string(guarantees[i].name));
         }
     }
-    return json_pack("{s:s,s:s,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o}", "name", kernel->name, "summary",
+    return json_pack("{s:s,s:s,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o,s:s}", "name", kernel->name, "summary",
                      kernel->summary, "supported", (int)supported, "why_not",
                      supported ? json_null() : json_string(why_not == NULL ? "" : why_not), "arithmetic", "x",
                      adamoe_arithmetic_name(kernel->x), "h", adamoe_arithmetic_name(kernel->h), "weight",
                      adamoe_arithmetic_name(kernel->weight), "accumulate",
                      adamoe_arithmetic_name(kernel->accumulate), "dense_product", kernel->multiply != NULL,
-                     "same_bits", promised);
+                     "same_bits", promised, "implementation", implementation);
 }
 
 static json_t *caches_json(const adamoe_cpu *cpu)
@@ -133,7 +145,10 @@ static void print_kernel(const adamoe_kernel *kernel, bool is_default)
     const char *why_not = "";
     const bool supported = kernel->supported(&why_not);
     printf("\nkernel    %s%s: %s\n", kernel->name, is_default ? " (default)" : "", kernel->summary);
-    printf("  %s%s\n", supported ? "runs here" : "cannot run here: ", supported ? "" : why_not);
+    char implementation[128];
+    describe_implementation(kernel, implementation, sizeof implementation);
+    printf("  %s%s%s%s\n", supported ? "runs here" : "cannot run here: ", supported ? "" : why_not,
+           implementation[0] == '\0' ? "" : ", on ", implementation);
     printf("  x %s, h %s, weights %s, sums %s%s\n", adamoe_arithmetic_name(kernel->x),
            adamoe_arithmetic_name(kernel->h), adamoe_arithmetic_name(kernel->weight),
            adamoe_arithmetic_name(kernel->accumulate), kernel->multiply == NULL ? "; no dense product" : "");

@@ -14,9 +14,9 @@ adamoe_status adamoe_registry_create(adamoe_registry **out);
 /* Unloads the shared objects too: nothing of their kernels may be in use. */
 void adamoe_registry_free(adamoe_registry *registry);
 
-/* Adds the kernels of a shared object that exports `adamoe_plugin_export`. Errors name the file: BAD_INPUT where it
- * cannot be loaded, exports no such object, has another ABI, lacks a function that a kernel must have, or
- * brings a name that is taken. Nothing is added then. */
+/* Adds the kernels of a shared object that exports `adamoe_plugin_export`. Errors name the file: BAD_INPUT
+ * where it cannot be loaded, exports no such object, has another ABI, lacks a function that a kernel must
+ * have, or brings a name that is taken. Nothing is added then. */
 adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path);
 
 size_t adamoe_registry_count(const adamoe_registry *registry);

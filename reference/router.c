@@ -190,7 +190,9 @@ adamoe_status adamoe_routing_create(const float *logits, size_t tokens, size_t e
     adamoe_routing *routing = NULL;
     const adamoe_status status = allocate_routing(tokens, experts, null_experts, rule, &routing);
     if (status.code == ADAMOE_OK) {
-        memcpy(routing->logits, logits, tokens * (experts + null_experts) * sizeof *logits);
+        if (tokens > 0) { /* without tokens, `logits` may be NULL */
+            memcpy(routing->logits, logits, tokens * (experts + null_experts) * sizeof *logits);
+        }
         for (size_t t = 0; t < tokens; ++t) {
             route_token(routing, t, taken);
         }

@@ -1,0 +1,13 @@
+/*
+ * How much memory this process may still use.
+ */
+#ifndef ADAMOE_MEMORY_H
+#define ADAMOE_MEMORY_H
+
+#include <stddef.h>
+
+/* The least of: what the system says is available, what the control groups of this process leave, what its
+ * resource limits (data, address space) leave. SIZE_MAX where nothing tells. Bytes. */
+size_t adamoe_available_memory(void);
+
+#endif
