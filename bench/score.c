@@ -54,6 +54,8 @@ typedef struct scoring {
     adamoe_segment *segment;
     purpose *purpose;
     uint32_t **joined; /* [segments] tokens of choices that are scored alone, else NULL */
+    double *
+        *score; /* [segments] what each wanted position adds: to its choice, or one value for each choice */
     size_t segments;
 } scoring;
 
@@ -111,23 +113,53 @@ static adamoe_status add_prompt(scoring *s, size_t p)
 }
 
 /* The logits after token `position` of a segment score the next token of its choice, or the first of every
- * choice that shares the prompt. */
+ * choice that shares the prompt. Threads report positions in any order: each value has a place of its own,
+ * and they are added up afterwards. */
 static void take_logits(void *context, size_t segment, size_t position, const float *logits)
 {
     const scoring *s = context;
     const purpose what = s->purpose[segment];
     const adamoe_prompt *prompt = &s->prompt[what.prompt];
-    double *logprob = s->logprob[what.prompt];
+    double *score = s->score[segment];
     const double norm = adamoe_log_sum_exp(logits, s->scorer->model->config.vocab_size);
     if (what.choice != NONE) {
         const adamoe_choice_tokens *choice = &prompt->choice[what.choice];
-        const size_t next = shares(choice) ? position + 1 : position + 1 - choice->alone.count;
-        logprob[what.choice] += (double)logits[choice->continuation.id[next]] - norm;
+        const size_t next = position - s->segment[segment].logits_from + (shares(choice) ? 1 : 0);
+        score[position - s->segment[segment].logits_from] =
+            (double)logits[choice->continuation.id[next]] - norm;
         return;
     }
     for (size_t c = 0; c < prompt->choices; ++c) {
-        if (shares(&prompt->choice[c])) {
-            logprob[c] += (double)logits[prompt->choice[c].continuation.id[0]] - norm;
+        score[c] = (double)logits[prompt->choice[c].continuation.id[0]] - norm;
+    }
+}
+
+static adamoe_status allocate_scores(scoring *s)
+{
+    for (size_t i = 0; i < s->segments; ++i) {
+        const adamoe_segment *segment = &s->segment[i];
+        const size_t choices = s->prompt[s->purpose[i].prompt].choices;
+        const size_t count = s->purpose[i].choice == NONE ? choices : segment->count - segment->logits_from;
+        s->score[i] = calloc(count, sizeof **s->score);
+        if (s->score[i] == NULL) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
+        }
+    }
+    return adamoe_ok();
+}
+
+/* In the order of segments and positions, whoever computed them. */
+static void add_scores(scoring *s)
+{
+    for (size_t i = 0; i < s->segments; ++i) {
+        const purpose what = s->purpose[i];
+        double *logprob = s->logprob[what.prompt];
+        const adamoe_prompt *prompt = &s->prompt[what.prompt];
+        for (size_t c = 0; what.choice == NONE && c < prompt->choices; ++c) {
+            logprob[c] += shares(&prompt->choice[c]) ? s->score[i][c] : 0.0;
+        }
+        for (size_t p = s->segment[i].logits_from; what.choice != NONE && p < s->segment[i].count; ++p) {
+            logprob[what.choice] += s->score[i][p - s->segment[i].logits_from];
         }
     }
 }
@@ -179,11 +211,13 @@ static adamoe_status run(scoring *s, size_t count)
             s->logprob[p][c] = 0.0;
         }
     }
+    ADAMOE_TRY(allocate_scores(s));
     const adamoe_batch_hooks hooks = {.context = s, .routed = take_routing, .logits = take_logits};
     adamoe_scorer *scorer = s->scorer;
     ADAMOE_TRY(scorer->forward == NULL
                    ? adamoe_batch_forward(scorer->model, s->segment, s->segments, &hooks)
                    : adamoe_forward_batch(scorer->forward, s->segment, s->segments, &hooks));
+    add_scores(s);
     add_work(scorer, s->segment, s->segments);
     return adamoe_ok();
 }
@@ -199,13 +233,16 @@ adamoe_status adamoe_score(adamoe_scorer *scorer, const adamoe_prompt *prompt, s
     s.segment = calloc(most + 1, sizeof *s.segment);
     s.purpose = calloc(most + 1, sizeof *s.purpose);
     s.joined = calloc(most + 1, sizeof *s.joined);
+    s.score = calloc(most + 1, sizeof *s.score);
     adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
-    if (s.segment != NULL && s.purpose != NULL && s.joined != NULL) {
+    if (s.segment != NULL && s.purpose != NULL && s.joined != NULL && s.score != NULL) {
         status = run(&s, count);
     }
-    for (size_t i = 0; s.joined != NULL && i < most; ++i) {
+    for (size_t i = 0; i < s.segments; ++i) {
         free(s.joined[i]);
+        free(s.score[i]);
     }
+    free(s.score);
     free(s.segment);
     free(s.purpose);
     free(s.joined);

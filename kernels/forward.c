@@ -11,108 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Logits are computed for so many positions at a time: enough rows for the product, little enough memory. */
-#define HEAD_ROWS 64
-
-static void free_state(forward_state *state)
-{
-    float *const arrays[] = {
-        state->residual, state->normed, state->update, state->query,  state->mixed,         state->keys,
-        state->values,   state->cosine, state->sine,   state->scores, state->router_logits,
-    };
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; ++i) {
-        free(arrays[i]);
-    }
-    free(state->span);
-    free(state->position);
-    free(state->run.work);
-}
-
-static void place_segments(forward_state *state)
-{
-    for (size_t s = 0; s < state->segments; ++s) {
-        const adamoe_segment *segment = &state->segment[s];
-        state->span[s] = (forward_span){.first_row = state->rows,
-                                        .start = adamoe_segment_start(state->segment, s),
-                                        .count = segment->count,
-                                        .parent = segment->parent};
-        const size_t end = state->span[s].start + segment->count;
-        state->longest = end > state->longest ? end : state->longest;
-        state->rows += segment->count;
-    }
-}
-
-static void fill_positions(const adamoe_config *config, forward_state *state)
-{
-    for (size_t s = 0; s < state->segments; ++s) {
-        for (size_t i = 0; i < state->span[s].count; ++i) {
-            state->position[state->span[s].first_row + i] = state->span[s].start + i;
-        }
-    }
-    const size_t half = config->head_dim / 2;
-    for (size_t i = 0; i < half; ++i) {
-        const double frequency = pow(config->rope_theta, -2.0 * (double)i / (double)config->head_dim);
-        for (size_t p = 0; p < state->longest; ++p) {
-            state->cosine[p * half + i] = (float)cos((double)p * frequency);
-            state->sine[p * half + i] = (float)sin((double)p * frequency);
-        }
-    }
-}
-
-static adamoe_status create_state(const adamoe_forward *forward, const adamoe_segment *segment, size_t count,
-                                  forward_state *state)
-{
-    const adamoe_config *c = &forward->model->config;
-    *state = (forward_state){.segment = segment, .segments = count};
-    state->run.team = forward->team;
-    state->span = calloc(count + 1, sizeof *state->span);
-    if (state->span == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory");
-    }
-    place_segments(state);
-    const size_t rows = state->rows + 1, kv = c->key_value_heads * c->head_dim,
-                 width = c->heads * c->head_dim;
-    const size_t half = c->head_dim / 2;
-    const bool complete =
-        (state->position = calloc(rows, sizeof(size_t))) != NULL &&
-        (state->residual = calloc(rows * c->hidden_size, sizeof(float))) != NULL &&
-        (state->normed = calloc(rows * c->hidden_size, sizeof(float))) != NULL &&
-        (state->update = calloc(rows * c->hidden_size, sizeof(float))) != NULL &&
-        (state->query = calloc(rows * width, sizeof(float))) != NULL &&
-        (state->mixed = calloc(rows * width, sizeof(float))) != NULL &&
-        (state->keys = calloc(rows * kv, sizeof(float))) != NULL &&
-        (state->values = calloc(rows * kv, sizeof(float))) != NULL &&
-        (state->router_logits = calloc(rows * (c->experts + c->null_experts), sizeof(float))) != NULL &&
-        (state->cosine = calloc(state->longest * half + 1, sizeof(float))) != NULL &&
-        (state->sine = calloc(state->longest * half + 1, sizeof(float))) != NULL &&
-        (state->scores = calloc((size_t)forward->team->threads * state->longest + 1, sizeof(float))) != NULL;
-    if (!complete) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory for %zu tokens", state->rows);
-    }
-    fill_positions(c, state);
-    return adamoe_ok();
-}
-
-/* A kernel's workspace grows to the largest size asked for and stays. */
-static adamoe_status reserve_work(forward_state *state, size_t bytes)
-{
-    if (bytes <= state->run.work_bytes) {
-        return adamoe_ok();
-    }
-    free(state->run.work);
-    state->run.work_bytes = 0;
-    state->run.work = adamoe_heap_host.allocate(NULL, bytes, 64);
-    if (state->run.work == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory for a workspace of %zu bytes", bytes);
-    }
-    state->run.work_bytes = bytes;
-    return adamoe_ok();
-}
-
 static adamoe_status multiply(const adamoe_forward *forward, forward_state *state,
                               adamoe_prepared_matrix *matrix, const float *x, size_t rows, float *y)
 {
-    ADAMOE_TRY(reserve_work(state, forward->kernel->matrix_work_bytes(matrix, rows)));
+    ADAMOE_TRY(forward_state_reserve_work(state, forward->kernel->matrix_work_bytes(matrix, rows)));
     return forward->kernel->multiply(matrix, &state->run, x, rows, y);
 }
 
@@ -127,7 +29,7 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
                                     forward_state *state)
 {
     const adamoe_block *weights = &forward->model->block[layer];
-    forward_rms_norm(forward, &weights->input_norm, state->residual, state->rows, state->normed);
+    forward_rms_norm(forward, state, &weights->input_norm, state->residual, state->rows, state->normed);
     ADAMOE_TRY(multiply(forward, state, block->q, state->normed, state->rows, state->query));
     ADAMOE_TRY(multiply(forward, state, block->k, state->normed, state->rows, state->keys));
     ADAMOE_TRY(multiply(forward, state, block->v, state->normed, state->rows, state->values));
@@ -161,10 +63,11 @@ static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, co
 {
     const adamoe_kernel *kernel = forward->kernel;
     adamoe_plan *plan = NULL;
-    forward_rms_norm(forward, &forward->model->block[layer].post_attention_norm, state->residual, state->rows,
-                     state->normed);
+    forward_rms_norm(forward, state, &forward->model->block[layer].post_attention_norm, state->residual,
+                     state->rows, state->normed);
     ADAMOE_TRY(make_plan(forward, layer, block, state, hooks, &plan));
-    adamoe_status status = reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens));
+    adamoe_status status =
+        forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens));
     if (status.code == ADAMOE_OK) {
         status = kernel->experts(block->experts, &state->run, state->normed, plan, state->update);
     }
@@ -230,22 +133,39 @@ static adamoe_status check_finite(const float *logits, size_t vocab, const wante
     return adamoe_ok();
 }
 
-/* Up to HEAD_ROWS positions: gathers their states (into `normed`, which is free by now), multiplies, reports.
- */
+/* What one part of the head reports. */
+typedef struct report {
+    const adamoe_batch_hooks *hooks;
+    const wanted *list;
+    const float *logits;
+    size_t vocab_size;
+} report;
+
+static void report_task(void *context, size_t i, uint32_t thread)
+{
+    (void)thread;
+    const report *r = context;
+    r->hooks->logits(r->hooks->context, r->list[i].segment, r->list[i].position,
+                     r->logits + i * r->vocab_size);
+}
+
+/* Up to FORWARD_HEAD_ROWS positions: gathers their states (into `update`, which is free by now), multiplies,
+ * reports. */
 static adamoe_status head_part(const adamoe_forward *forward, adamoe_prepared_matrix *head,
-                               forward_state *state, const wanted *list, size_t count, float *logits,
+                               forward_state *state, const wanted *list, size_t count,
                                const adamoe_batch_hooks *hooks)
 {
     const size_t d = forward->model->config.hidden_size, vocab = forward->model->config.vocab_size;
     for (size_t i = 0; i < count; ++i) {
         memcpy(state->update + i * d, state->residual + list[i].row * d, d * sizeof(float));
     }
-    forward_rms_norm(forward, &forward->model->final_norm, state->update, count, state->normed);
-    ADAMOE_TRY(multiply(forward, state, head, state->normed, count, logits));
+    forward_rms_norm(forward, state, &forward->model->final_norm, state->update, count, state->normed);
+    ADAMOE_TRY(multiply(forward, state, head, state->normed, count, state->logits));
     for (size_t i = 0; i < count; ++i) {
-        ADAMOE_TRY(check_finite(logits + i * vocab, vocab, &list[i]));
-        hooks->logits(hooks->context, list[i].segment, list[i].position, logits + i * vocab);
+        ADAMOE_TRY(check_finite(state->logits + i * vocab, vocab, &list[i]));
     }
+    report r = {hooks, list, state->logits, vocab};
+    forward->team->run(forward->team->state, count, report_task, &r);
     return adamoe_ok();
 }
 
@@ -253,18 +173,16 @@ static adamoe_status run_head_parts(const adamoe_forward *forward, adamoe_prepar
                                     forward_state *state, const adamoe_batch_hooks *hooks)
 {
     wanted *list = calloc(state->rows + 1, sizeof *list);
-    float *logits = calloc(HEAD_ROWS * forward->model->config.vocab_size, sizeof *logits);
-    adamoe_status status = adamoe_ok();
-    if (list == NULL || logits == NULL) {
-        status = adamoe_error(ADAMOE_ENVIRONMENT, "head: out of memory");
+    if (list == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "head: out of memory");
     }
-    const size_t count = status.code == ADAMOE_OK ? list_wanted(state, list) : 0;
-    for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += HEAD_ROWS) {
-        const size_t part = count - i < HEAD_ROWS ? count - i : HEAD_ROWS;
-        status = head_part(forward, head, state, list + i, part, logits, hooks);
+    const size_t count = list_wanted(state, list);
+    adamoe_status status = adamoe_ok();
+    for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += FORWARD_HEAD_ROWS) {
+        const size_t part = count - i < FORWARD_HEAD_ROWS ? count - i : FORWARD_HEAD_ROWS;
+        status = head_part(forward, head, state, list + i, part, hooks);
     }
     free(list);
-    free(logits);
     return status;
 }
 
@@ -302,15 +220,8 @@ adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment
                                    const adamoe_batch_hooks *hooks)
 {
     ADAMOE_TRY(adamoe_batch_check(&forward->model->config, segment, count));
-    forward_state state;
-    adamoe_status status = create_state(forward, segment, count, &state);
-    if (status.code == ADAMOE_OK) {
-        embed(forward->model, &state);
-        status = run_layers(forward, &state, hooks);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = run_head(forward, &state, hooks);
-    }
-    free_state(&state);
-    return status;
+    ADAMOE_TRY(forward_state_begin(forward, segment, count));
+    embed(forward->model, forward->state);
+    ADAMOE_TRY(run_layers(forward, forward->state, hooks));
+    return run_head(forward, forward->state, hooks);
 }

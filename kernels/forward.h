@@ -22,9 +22,9 @@ void adamoe_forward_free(adamoe_forward *forward);
 /* True where all layers are held prepared. */
 bool adamoe_forward_is_resident(const adamoe_forward *forward);
 
-/* Runs a batch; hooks as in reference/batch.h, called from the calling thread: `routed` once for each layer
- * with all tokens of the batch in the order of their segments, `logits` in ascending order of segment and
- * position. Errors as adamoe_batch_forward. */
+/* Runs a batch; hooks as in reference/batch.h, but: `routed` is called once for each layer with all tokens of
+ * the batch in the order of their segments, and `logits` from any thread of the team, at the same time for
+ * different positions. Errors as adamoe_batch_forward. */
 adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
                                    const adamoe_batch_hooks *hooks);
 

@@ -36,33 +36,36 @@ static float dot(const float *a, const float *b, size_t count)
 #define ROWS_PER_TASK 16
 
 typedef struct norm_call {
-    const adamoe_matrix *gain;
+    const float *gain; /* [width] */
     double eps;
     const float *x;
     float *out;
-    size_t rows;
+    size_t rows, width;
 } norm_call;
 
 static void norm_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
     const norm_call *call = context;
-    const size_t d = call->gain->columns, first = i * ROWS_PER_TASK;
+    const size_t d = call->width, first = i * ROWS_PER_TASK;
     const size_t rows = call->rows - first < ROWS_PER_TASK ? call->rows - first : ROWS_PER_TASK;
     for (size_t r = first; r < first + rows; ++r) {
         const float *x = call->x + r * d;
         const double squares = (double)dot(x, x, d);
         const float scale = (float)(1.0 / sqrt(squares / (double)d + call->eps));
         for (size_t c = 0; c < d; ++c) {
-            call->out[r * d + c] = x[c] * scale * adamoe_element(call->gain->data, call->gain->dtype, c);
+            call->out[r * d + c] = x[c] * scale * call->gain[c];
         }
     }
 }
 
-void forward_rms_norm(const adamoe_forward *forward, const adamoe_matrix *gain, const float *x, size_t rows,
-                      float *out)
+void forward_rms_norm(const adamoe_forward *forward, forward_state *state, const adamoe_matrix *gain,
+                      const float *x, size_t rows, float *out)
 {
-    norm_call call = {gain, forward->model->config.rms_norm_eps, x, out, rows};
+    for (size_t c = 0; c < gain->columns; ++c) {
+        state->gain[c] = adamoe_element(gain->data, gain->dtype, c);
+    }
+    norm_call call = {state->gain, forward->model->config.rms_norm_eps, x, out, rows, gain->columns};
     forward->team->run(forward->team->state, (rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, norm_task, &call);
 }
 
@@ -101,16 +104,18 @@ static void rotate_task(void *context, size_t i, uint32_t thread)
     }
 }
 
-/* The row that holds position `position` of the sequence that ends with segment s. */
-static size_t row_of(const forward_state *state, size_t s, size_t position)
+/* row_at[p] = the row that holds position p of the sequence that ends with segment s. */
+static void list_rows(const forward_state *state, size_t s, size_t *row_at)
 {
-    while (state->span[s].start > position) {
-        s = state->span[s].parent;
+    for (; s != ADAMOE_NO_PARENT; s = state->span[s].parent) {
+        const forward_span *span = &state->span[s];
+        for (size_t i = 0; i < span->count; ++i) {
+            row_at[span->start + i] = span->first_row + i;
+        }
     }
-    return state->span[s].first_row + position - state->span[s].start;
 }
 
-/* softmax in place over scores[first .. last]; returns nothing left to divide by. */
+/* softmax in place over scores[first .. last]. */
 static void softmax(float *scores, size_t first, size_t last)
 {
     float largest = -HUGE_VALF, sum = 0.0f;
@@ -127,8 +132,8 @@ static void softmax(float *scores, size_t first, size_t last)
 }
 
 /* One query head over the keys that it sees, wherever in the batch they stand. */
-static void attend(const adamoe_config *config, const forward_state *state, size_t s, size_t row, size_t head,
-                   float *scores)
+static void attend(const adamoe_config *config, const forward_state *state, const size_t *row_at, size_t row,
+                   size_t head, float *scores)
 {
     const size_t hd = config->head_dim, stride = config->key_value_heads * hd;
     const size_t kv = head * config->key_value_heads / config->heads;
@@ -136,13 +141,13 @@ static void attend(const adamoe_config *config, const forward_state *state, size
     const float *query = state->query + (row * config->heads + head) * hd;
     const float scale = (float)(1.0 / sqrt((double)hd));
     for (size_t j = first; j <= last; ++j) {
-        scores[j] = dot(query, state->keys + row_of(state, s, j) * stride + kv * hd, hd) * scale;
+        scores[j] = dot(query, state->keys + row_at[j] * stride + kv * hd, hd) * scale;
     }
     softmax(scores, first, last);
     float *mixed = state->mixed + (row * config->heads + head) * hd;
     memset(mixed, 0, hd * sizeof *mixed);
     for (size_t j = first; j <= last; ++j) {
-        const float *value = state->values + row_of(state, s, j) * stride + kv * hd;
+        const float *value = state->values + row_at[j] * stride + kv * hd;
         for (size_t c = 0; c < hd; ++c) {
             mixed[c] += scores[j] * value[c];
         }
@@ -156,8 +161,10 @@ static void attention_task(void *context, size_t i, uint32_t thread)
     forward_state *state = call->state;
     const size_t s = i / call->config->heads, head = i % call->config->heads;
     const forward_span *span = &state->span[s];
+    size_t *row_at = state->row_at + thread * state->position_room;
+    list_rows(state, s, row_at);
     for (size_t row = span->first_row; row < span->first_row + span->count; ++row) {
-        attend(call->config, state, s, row, head, state->scores + thread * state->longest);
+        attend(call->config, state, row_at, row, head, state->scores + thread * state->position_room);
     }
 }
 

@@ -159,6 +159,7 @@ void adamoe_forward_free(adamoe_forward *forward)
         forward_block_release(forward, &forward->block[i]);
     }
     release_matrix(forward->kernel, forward->head);
+    forward_state_free(forward->state);
     free(forward->block);
     free(forward);
 }

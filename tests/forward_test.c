@@ -14,9 +14,10 @@
 #define LONGEST 8
 
 typedef struct seen {
-    size_t vocab, count;
-    float *logits; /* [segments, LONGEST, vocab] */
-    uint32_t *ids; /* [layers, tokens, k] of the routings, where they are recorded */
+    size_t vocab;
+    _Atomic size_t count; /* threads report at the same time */
+    float *logits;        /* [segments, LONGEST, vocab] */
+    uint32_t *ids;        /* [layers, tokens, k] of the routings, where they are recorded */
     size_t ids_count;
 } seen;
 
