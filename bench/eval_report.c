@@ -97,9 +97,17 @@ void adamoe_eval_print(const adamoe_eval_result *r)
            100.0 * r->accuracy_norm.standard_error);
     print_load(r);
     print_flops(r);
+    const adamoe_flops executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work);
+    const double gflops = (double)executed.total / r->seconds * 1e-9;
     printf("%llu tokens in %.2f s: %.2f questions/s, %.1f tokens/s%s\n", (unsigned long long)r->work.tokens,
            r->seconds, (double)r->count / r->seconds, (double)r->work.tokens / r->seconds,
            r->layer_by_layer ? ", weights prepared layer by layer" : "");
+    printf("%.1f executed GFLOP/s", gflops);
+    if (r->peak.gflops > 0.0) {
+        printf(", %.1f %% of the measured float32 FMA peak of %u threads, %.1f GFLOP/s (%s)",
+               100.0 * gflops / r->peak.gflops, r->threads, r->peak.gflops, r->peak.instruction);
+    }
+    printf("\n");
 }
 
 static json_t *flops_json(const adamoe_flops *flops)
@@ -152,6 +160,11 @@ static json_t *cost_json(const adamoe_eval_result *r)
         cost = NULL;
     }
     json_decref(more);
+    if (cost != NULL && r->peak.gflops > 0.0) {
+        json_object_set_new(cost, "fma_peak_gflops", json_real(r->peak.gflops));
+        json_object_set_new(cost, "fma_peak_share",
+                            json_real((double)executed.total / r->seconds * 1e-9 / r->peak.gflops));
+    }
     if (cost != NULL && r->implementation != NULL) {
         json_object_set_new(cost, "implementation", json_string(r->implementation));
     }

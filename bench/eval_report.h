@@ -5,6 +5,7 @@
 #ifndef ADAMOE_EVAL_REPORT_H
 #define ADAMOE_EVAL_REPORT_H
 
+#include "fma_peak.h"
 #include "options.h"
 #include "prompt.h"
 #include "score.h"
@@ -39,6 +40,7 @@ typedef struct adamoe_eval_result {
     const adamoe_route_counts *counts;
     adamoe_work work;
     double seconds;
+    adamoe_fma_peak peak; /* of the threads that scored, measured before and after; 0 where it was not */
 } adamoe_eval_result;
 
 /* prediction = the first largest log-probability; prediction_norm likewise, each divided by its choice's

@@ -15,10 +15,14 @@ typedef struct verb {
 static const verb verbs[] = {
     {"info", "what this machine is, and which kernels run on it", adamoe_verb_info},
     {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer},
+    {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check},
+    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench},
     {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops},
     {"tokenize", "text to token ids and back", adamoe_verb_tokenize},
     {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate},
     {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval},
+    {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",
+     adamoe_verb_reproduce},
 };
 
 static void print_help(FILE *stream)

@@ -79,9 +79,14 @@ enum {
     OPTION_SEED,
 };
 
-static const struct argp_option common_options[] = {
+static const struct argp_option kernel_option[] = {
     {0, 0, 0, 0, "What computes:", 10},
     {"kernel", OPTION_KERNEL, "NAME", 0, "A kernel that `adamoe info' lists", 10},
+    {0},
+};
+
+static const struct argp_option machine_options[] = {
+    {0, 0, 0, 0, 0, 10},
     {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 10},
     {"threads", OPTION_THREADS, "N", 0, "Threads (default: all processors)", 10},
     {"numa", OPTION_NUMA, "POLICY", 0, "local, interleave, experts or split", 10},
@@ -89,13 +94,10 @@ static const struct argp_option common_options[] = {
     {0},
 };
 
-static error_t parse_common(int key, char *value, struct argp_state *state)
+static error_t parse_machine(int key, char *value, struct argp_state *state)
 {
     adamoe_common_options *options = state->input;
     switch (key) {
-    case OPTION_KERNEL:
-        options->kernel = value;
-        return 0;
     case OPTION_PLUGIN:
         options->plugin = value;
         return 0;
@@ -113,7 +115,27 @@ static error_t parse_common(int key, char *value, struct argp_state *state)
     }
 }
 
-const struct argp adamoe_common_argp = {.options = common_options, .parser = parse_common};
+const struct argp adamoe_machine_argp = {.options = machine_options, .parser = parse_machine};
+
+static error_t parse_common(int key, char *value, struct argp_state *state)
+{
+    adamoe_common_options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = options;
+        return 0;
+    case OPTION_KERNEL:
+        options->kernel = value;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child machine_child[] = {{&adamoe_machine_argp, 0, 0, 0}, {0}};
+
+const struct argp adamoe_common_argp = {
+    .options = kernel_option, .parser = parse_common, .children = machine_child};
 
 static adamoe_status find_kernel(const adamoe_common_options *options, adamoe_registry *registry,
                                  const adamoe_kernel **kernel)

@@ -21,8 +21,10 @@ typedef struct adamoe_common_options {
     adamoe_numa_policy numa;
 } adamoe_common_options;
 
-/* --kernel, --plugin, --threads, --numa, --seed as a child parser; its input is an adamoe_common_options. */
+/* --kernel, --plugin, --threads, --numa, --seed as a child parser; its input is an adamoe_common_options. The
+ * second one leaves --kernel to verbs that take several. */
 extern const struct argp adamoe_common_argp;
+extern const struct argp adamoe_machine_argp;
 
 /* The registry with the plugin loaded, and the kernel that was asked for, or the default one. Errors: an
  * unknown name (BAD_INPUT), a kernel that cannot run here (NOT_SUPPORTED). On success the caller frees the

@@ -23,8 +23,7 @@ static void store(void *data, adamoe_dtype dtype, size_t i, float value)
     if (dtype == ADAMOE_F32) {
         memcpy((char *)data + i * sizeof value, &value, sizeof value);
     } else {
-        const uint16_t bits =
-            dtype == ADAMOE_F16 ? adamoe_float_to_f16(value) : adamoe_float_to_bf16(value);
+        const uint16_t bits = dtype == ADAMOE_F16 ? adamoe_float_to_f16(value) : adamoe_float_to_bf16(value);
         memcpy((char *)data + i * sizeof bits, &bits, sizeof bits);
     }
 }

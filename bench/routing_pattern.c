@@ -154,8 +154,7 @@ adamoe_status adamoe_pattern_routing(adamoe_pattern pattern, adamoe_mixture mixt
                                      adamoe_splitmix64 *random, adamoe_routing **out)
 {
     const size_t all = mixture.experts + mixture.null_experts;
-    const adamoe_rule rule = {
-        .top_k = mixture.top_k, .norm = ADAMOE_NORM_TRUE, .null_kind = null_kind};
+    const adamoe_rule rule = {.top_k = mixture.top_k, .norm = ADAMOE_NORM_TRUE, .null_kind = null_kind};
     float *logits = calloc(tokens * all + 1, sizeof *logits);
     if (logits == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", tokens);

@@ -22,10 +22,14 @@ static adamoe_status allocate_counts(const adamoe_config *config, adamoe_route_c
     return adamoe_ok();
 }
 
-adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, adamoe_scorer *out)
+adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, bool record_routing,
+                                   adamoe_scorer *out)
 {
     *out = (adamoe_scorer){.model = model, .forward = forward};
-    const adamoe_status status = allocate_counts(&model->config, &out->counts);
+    adamoe_status status = allocate_counts(&model->config, &out->counts);
+    if (status.code == ADAMOE_OK && record_routing) {
+        status = adamoe_routing_record_create(&model->config, &out->record);
+    }
     if (status.code != ADAMOE_OK) {
         adamoe_scorer_free(out);
     }
@@ -37,6 +41,7 @@ void adamoe_scorer_free(adamoe_scorer *scorer)
     free(scorer->counts.expert_rows);
     free(scorer->counts.histogram);
     free(scorer->counts.selections);
+    adamoe_routing_record_free(scorer->record);
     *scorer = (adamoe_scorer){0};
 }
 
@@ -168,6 +173,9 @@ static void take_routing(void *context, size_t layer, const adamoe_routing *rout
 {
     const scoring *s = context;
     adamoe_route_counts *counts = &s->scorer->counts;
+    if (s->scorer->record != NULL) {
+        adamoe_routing_record_add(s->scorer->record, layer, routing);
+    }
     for (size_t t = 0; t < routing->tokens; ++t) {
         const size_t experts = adamoe_routing_true_experts(routing, t);
         counts->expert_rows[layer] += experts;

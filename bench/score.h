@@ -7,6 +7,7 @@
 #include "flops.h"
 #include "forward.h"
 #include "prompt.h"
+#include "routing_record.h"
 
 /* What routing did, counted over all tokens that were processed. */
 typedef struct adamoe_route_counts {
@@ -22,11 +23,13 @@ typedef struct adamoe_scorer {
     const adamoe_model *model;
     adamoe_forward *forward; /* NULL: reference/batch.h */
     adamoe_route_counts counts;
-    adamoe_work work; /* expert_rows included */
+    adamoe_work work;              /* expert_rows included */
+    adamoe_routing_record *record; /* NULL unless asked for */
 } adamoe_scorer;
 
 /* `forward` may be NULL. Errors: memory. */
-adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, adamoe_scorer *out);
+adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, bool record_routing,
+                                   adamoe_scorer *out);
 void adamoe_scorer_free(adamoe_scorer *scorer);
 
 /* Runs the prompts as one batch. logprob[p][c] receives the summed log-probability of choice c of prompt p.

@@ -7,9 +7,12 @@
 
 int adamoe_verb_info(int count, char **arguments);
 int adamoe_verb_layer(int count, char **arguments);
+int adamoe_verb_check(int count, char **arguments);
+int adamoe_verb_bench(int count, char **arguments);
 int adamoe_verb_flops(int count, char **arguments);
 int adamoe_verb_tokenize(int count, char **arguments);
 int adamoe_verb_generate(int count, char **arguments);
 int adamoe_verb_eval(int count, char **arguments);
+int adamoe_verb_reproduce(int count, char **arguments);
 
 #endif

@@ -5,6 +5,4 @@ set -eu
 cd "$(dirname "$0")/.."
 sh ci/install.sh
 sh ci/build.sh release
-build/release/bin/adamoe info
-echo
-build/release/bin/adamoe eval --model datasets/tiny-adamoe --questions datasets/arc-style/questions.jsonl
+build/release/bin/adamoe reproduce

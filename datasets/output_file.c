@@ -1,7 +1,7 @@
 /*
  * Writing a file so that it is there whole or not at all: a temporary file beside it, fsync, rename.
  * What is there already and is no regular file (a pipe, a device) is written to directly: it must not be
- * replaced by a file. A symbolic link is followed, so that it stays a link.
+ * replaced by a file. A symbolic link to a file is followed, so that it stays a link.
  */
 #include "output_file.h"
 

@@ -20,8 +20,7 @@ struct adamoe_tokenizer {
     adamoe_decoder decoder;
 };
 
-/* --------------------------------------------------------------------------------------------- token lists
- */
+/* -------------------------------------------------------------------------------------------- token lists */
 
 void adamoe_tokens_free(adamoe_tokens *tokens)
 {
@@ -48,8 +47,7 @@ static adamoe_status append_all(adamoe_tokens *tokens, const adamoe_tokens *more
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------------- reading
- */
+/* ------------------------------------------------------------------------------------------------ reading */
 
 /* Settings of the document that the package would apply while encoding. */
 static adamoe_status check_document(const adamoe_place *root, const json_t *document)
@@ -156,8 +154,7 @@ bool adamoe_tokenizer_id(const adamoe_tokenizer *tokenizer, const char *content,
     return found != ADAMOE_NO_TOKEN;
 }
 
-/* ------------------------------------------------------------------------------------------------ encoding
- */
+/* ----------------------------------------------------------------------------------------------- encoding */
 
 /* One text being encoded, and the memory that the parts need for it. */
 typedef struct encoding {
@@ -248,8 +245,7 @@ adamoe_status adamoe_tokenizer_encode(const adamoe_tokenizer *tokenizer, const c
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------ decoding
- */
+/* ----------------------------------------------------------------------------------------------- decoding */
 
 static adamoe_status collect_texts(const adamoe_vocabulary *vocabulary, const uint32_t *ids, size_t count,
                                    bool skip_special, adamoe_texts *texts)

@@ -12,21 +12,15 @@
 
 enum { PATTERN_BYTES_MOST = 256 };
 
-static int compare_patterns(adamoe_view a, adamoe_view b)
-{
-    const int order = memcmp(a.data, b.data, a.length < b.length ? a.length : b.length);
-    return order != 0 ? order : (a.length > b.length) - (a.length < b.length);
-}
-
 static int compare_tokens(const void *left, const void *right)
 {
     const adamoe_added_token *a = left;
     const adamoe_added_token *b = right;
-    return compare_patterns((adamoe_view){a->pattern, a->length}, (adamoe_view){b->pattern, b->length});
+    const int order = memcmp(a->pattern, b->pattern, a->length < b->length ? a->length : b->length);
+    return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
 }
 
-/* ------------------------------------------------------------------------------------------------- reading
- */
+/* ------------------------------------------------------------------------------------------------ reading */
 
 /* Appends to a set that is sorted later. */
 static adamoe_status set_append(adamoe_added_set *set, adamoe_view pattern, adamoe_added_token token)
@@ -46,20 +40,15 @@ static adamoe_status set_append(adamoe_added_set *set, adamoe_view pattern, adam
     return adamoe_ok();
 }
 
-/* Sorts a set; two tokens that look the same in the text cannot be told apart. */
+/* Sorts a set that is complete. */
 static adamoe_status set_finish(const adamoe_place *place, adamoe_added_set *set)
 {
-    if (set->count == 0) {
-        return adamoe_ok();
-    }
-    qsort(set->token, set->count, sizeof *set->token, compare_tokens);
-    bool words = set->token[0].single_word;
-    for (size_t i = 1; i < set->count; i++) {
-        if (compare_tokens(&set->token[i - 1], &set->token[i]) == 0) {
-            return adamoe_place_error(place, "the ids %u and %u have the same text",
-                                      (unsigned)set->token[i - 1].id, (unsigned)set->token[i].id);
-        }
+    bool words = false;
+    for (size_t i = 0; i < set->count; i++) {
         words = words || set->token[i].single_word;
+    }
+    if (set->count > 0) {
+        qsort(set->token, set->count, sizeof *set->token, compare_tokens);
     }
     if (!words) {
         return adamoe_ok();
@@ -145,8 +134,7 @@ adamoe_status adamoe_added_tokens_read(const adamoe_place *place, const json_t *
     return set_finish(place, &out->normalized);
 }
 
-/* ----------------------------------------------------------------------------------------------- searching
- */
+/* ---------------------------------------------------------------------------------------------- searching */
 
 /* The first token of [low, high) whose byte at `depth` is at least `byte`. All are longer than depth. */
 static size_t first_from(const adamoe_added_set *set, size_t low, size_t high, size_t depth, unsigned byte)

@@ -169,6 +169,9 @@ static adamoe_status compile(const adamoe_place *place, adamoe_view expression, 
     out->code = pcre2_compile((PCRE2_SPTR)expression.data, expression.length, PCRE2_UTF | options, &error,
                               &offset, context);
     pcre2_compile_context_free(context);
+    if (out->code == NULL && error == PCRE2_ERROR_HEAP_FAILED) {
+        return adamoe_tokenizer_out_of_memory();
+    }
     if (out->code == NULL) {
         PCRE2_UCHAR reason[128] = {0};
         (void)pcre2_get_error_message(error, reason, sizeof reason);

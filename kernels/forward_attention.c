@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Independent partial sums, so that a compiler can use vectors without changing the order of any addition. */
-#define LANES 16
+#define LANES 8
 
 static float dot(const float *a, const float *b, size_t count)
 {

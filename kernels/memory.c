@@ -104,7 +104,7 @@ static size_t control_group_memory(void)
     return available;
 }
 
-static size_t limit_memory(int resource, const char *used_key)
+static size_t limit_memory(__rlimit_resource_t resource, const char *used_key)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {

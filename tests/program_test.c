@@ -56,7 +56,8 @@ static void help_and_usage(void **state)
     expect(run(ADAMOE_PROGRAM), 2, "Usage: adamoe VERB");
     expect(run(ADAMOE_PROGRAM " frobnicate"), 2, "adamoe: frobnicate: no such verb");
     expect(run(ADAMOE_PROGRAM " --version"), 0, "adamoe 0.");
-    static const char *const verbs[] = {"info", "layer", "flops", "tokenize", "generate", "eval"};
+    static const char *const verbs[] = {"info",  "layer",    "check",    "bench",
+                                        "flops", "tokenize", "generate", "eval"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
         const outcome *help = run(ADAMOE_PROGRAM " %s --help", verbs[i]);
         expect(help, 0, "Example:");
@@ -130,19 +131,119 @@ static void results_that_cannot_be_written(void **state)
     expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json %s/no/such/folder.json",
                MODEL, folder),
            4, "folder.json: create: No such file or directory");
+    const folder_path full = full_device(state);
+    expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json %s", MODEL, full.text), 4,
+           "full: write: ");
     struct stat facts;
-    if (stat("/dev/full", &facts) == 0 && S_ISCHR(facts.st_mode)) {
-        expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json /dev/full", MODEL), 4,
-               "/dev/full: write: ");
-        assert_int_equal(stat("/dev/full", &facts), 0);
-        assert_true(S_ISCHR(facts.st_mode)); /* a device must not be replaced by a file */
-    }
+    assert_int_equal(stat(full.text, &facts), 0);
+    assert_true(S_ISCHR(facts.st_mode)); /* a device must not be replaced by a file */
+    assert_true(geteuid() != 0 || unlink(full.text) == 0);
     /* a limit on the size of files, as a full disk would do it: what was there before stays */
     assert_int_equal(run("echo before > %s/out", folder)->code, 0);
     expect(run("trap '' XFSZ; ulimit -f 1; " ADAMOE_PROGRAM " layer %s -o %s/out", LAYER, folder), 4,
            "out: write: ");
     expect(run("cat %s/out", folder), 0, "before");
     assert_int_equal(count_files(state), 1);
+}
+
+/* What a program wrote to standard output alone, as JSON. */
+static json_t *read_json(const char *command, int code)
+{
+    json_error_t error;
+    const outcome *got = run(ADAMOE_PROGRAM " %s 2> /dev/null", command);
+    assert_int_equal(got->code, code);
+    json_t *document = json_loads(got->text, 0, &error);
+    if (document == NULL) {
+        fail_msg("%s: line %d: %s", command, error.line, error.text);
+    }
+    return document;
+}
+
+static void check_runs_what_is_asked_for(void **state)
+{
+    (void)state;
+    static const char name[] = "experts/d:21/ff:35/n:8/m:8/k:3/tokens:7/routing:skewed/weights:bf16";
+    expect(run(ADAMOE_PROGRAM " check --list --case weights:f16"), 0, "/weights:f16\n");
+    assert_null(strstr(run(ADAMOE_PROGRAM " check --list --case weights:f16")->text, "weights:f32"));
+    expect(run(ADAMOE_PROGRAM " check --list --case no/such"), 2, "--case: no/such: not a part");
+    expect(run(ADAMOE_PROGRAM " check --kernel nothing"), 2, "--kernel: nothing: no such kernel");
+    expect(run(ADAMOE_PROGRAM " check --kernel reference --case %s", name), 0, "1 cases: 1 passed, 0 failed");
+    expect(run(ADAMOE_PROGRAM " check --kernel reference --case tokens:0/ --json /no/such/file"), 4,
+           "/no/such/file: create: ");
+    char command[512];
+    (void)snprintf(command, sizeof command, "check --kernel reference --seed 7 --case %s --json -", name);
+    json_t *document = read_json(command, 0);
+    const json_t *kernel = json_array_get(json_object_get(document, "kernels"), 0);
+    const json_t *result = json_array_get(json_object_get(kernel, "results"), 0);
+    assert_int_equal(json_integer_value(json_object_get(document, "seed")), 7);
+    assert_string_equal(json_string_value(json_object_get(kernel, "kernel")), "reference");
+    assert_string_equal(json_string_value(json_object_get(kernel, "status")), "passed");
+    assert_int_equal(json_integer_value(json_object_get(kernel, "passed")), 1);
+    assert_string_equal(json_string_value(json_object_get(result, "case")), name);
+    const double ratio = json_real_value(json_object_get(result, "largest_ratio"));
+    assert_true(ratio > 0.0 && ratio < 1.0);
+    assert_true(ratio == json_real_value(json_object_get(kernel, "median_ratio")));
+    json_decref(document);
+}
+
+static void bench_is_google_benchmark(void **state)
+{
+    const char *folder = *state;
+    static const char name[] = "layer/tiny/reference/tokens:3/routing:skewed/threads:1";
+    const char *base = ADAMOE_PROGRAM " bench --kernel reference --tokens 3 --routing skewed --threads 1 "
+                                      "--benchmark_min_time=0.001";
+    expect(run("%s --benchmark_list_tests", base), 0, name);
+    expect(run("%s --hot --json %s/r.json", base, folder), 0, "threads:1/hot");
+    assert_true(exists(folder, "r.json"));
+    expect(run("%s --benchmark_out=%s/no/r.json", base, folder), 4, "no/r.json: create: ");
+    expect(run("%s --kernel nothing", base), 2, "--kernel: nothing: no such kernel");
+    expect(run("%s --benchmark_nonsense", base), 2, "--benchmark_nonsense: no such option");
+    expect(run("%s --preset huge", base), 2, "--preset: `huge' is not one of: tiny, ");
+    expect(run("%s --tokens 1,,2", base), 2, "--tokens: `' is not a whole number");
+    json_t *document = read_json("bench --kernel reference --tokens 3 --routing skewed --threads 1 "
+                                 "--benchmark_min_time=0.001 --json -",
+                                 0);
+    const json_t *entry = json_array_get(json_object_get(document, "benchmarks"), 0);
+    assert_string_equal(json_string_value(json_object_get(entry, "name")), name);
+    /* load 1.67: 2 + 1 + 2 true experts, each 6 * 64 * 96 FLOPs */
+    assert_true(json_real_value(json_object_get(entry, "executed_flops")) == 5.0 * 6.0 * 64.0 * 96.0);
+    assert_true(fabs(json_real_value(json_object_get(entry, "load")) - 5.0 / 3.0) < 1e-9);
+    assert_true(json_real_value(json_object_get(entry, "gflops")) > 0.0);
+    const double experts =
+        json_real_value(json_object_get(entry, "touched_bytes")) / (3.0 * 64.0 * 96.0 * 4.0);
+    assert_true(experts == floor(experts) && experts >= 2.0 && experts <= 5.0);
+    json_decref(document);
+}
+
+/* A plugin whose silu is a ten-thousandth too large, as a coarse approximation would be. */
+static void a_wrong_plugin_is_caught(void **state)
+{
+    const char *folder = *state;
+    if (system("cc --version > /dev/null 2>&1") != 0) {
+        print_message("skipped: there is no cc to build a plugin with\n");
+        skip();
+    }
+    assert_int_equal(run("sed 's/gate . (1.0f/1.0001f * &/' %s > %s/wrong.c && cc -std=c17 -O1 -shared -fPIC "
+                         "-I %s %s/wrong.c -o %s/wrong.so -lm",
+                         SOURCE_PATH("tests/plugin/example.c"), folder, SOURCE_PATH("reference"), folder,
+                         folder)
+                         ->code,
+                     0);
+    const outcome *got =
+        run(ADAMOE_PROGRAM " check --plugin '%s/wrong.so' --kernel example --seed 3 --threads "
+                           "1 --case ff:64/n:8/m:8/k:3",
+            folder);
+    expect(got, 1, "bound: an element beyond its bound\n  index [");
+    expect(got, 1, ", seed 3\n");
+    /* the command line that it gives repeats the failure */
+    char repeat[2048];
+    const char *line = strstr(got->text, "  repeat: adamoe ");
+    assert_non_null(line);
+    (void)snprintf(repeat, sizeof repeat, ADAMOE_PROGRAM " %.*s", (int)strcspn(line + 17, "\n"), line + 17);
+    assert_non_null(strstr(repeat, " --seed 3 --threads 1"));
+    expect(run("%s", repeat), 1, "1 cases: 0 passed, 1 failed");
+    expect(run(ADAMOE_PROGRAM " bench --plugin %s/wrong.so --kernel example --tokens 16", folder), 1,
+           "wrong result at token ");
 }
 
 static json_t *flops_json(const char *options)
@@ -318,6 +419,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(layer_writes_and_compares, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(bad_input_writes_nothing, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(results_that_cannot_be_written, make_folder, remove_folder),
+        cmocka_unit_test(check_runs_what_is_asked_for),
+        cmocka_unit_test_setup_teardown(bench_is_google_benchmark, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_wrong_plugin_is_caught, make_folder, remove_folder),
         cmocka_unit_test(flops_as_json),
         cmocka_unit_test(tokens_there_and_back),
         cmocka_unit_test(generate_is_greedy_and_repeatable),

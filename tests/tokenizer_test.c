@@ -47,8 +47,7 @@ static adamoe_tokens encode(const adamoe_tokenizer *tokenizer, const char *text,
     return tokens;
 }
 
-/* ------------------------------------------------------------------------------------------------- Mixtral
- */
+/* ------------------------------------------------------------------------------------------------ Mixtral */
 
 static void compare_recorded(const adamoe_tokenizer *tokenizer, const json_t *record)
 {
@@ -109,8 +108,7 @@ static void test_mixtral_special_tokens(void **state)
     adamoe_tokenizer_close(tokenizer);
 }
 
-/* --------------------------------------------------------------------------------------------------- rules
- */
+/* -------------------------------------------------------------------------------------------------- rules */
 
 static void test_empty_text(void **state)
 {
@@ -216,20 +214,48 @@ static void test_incomplete_characters(void **state)
     adamoe_tokenizer_close(tokenizer);
 }
 
-/* An unknown token that the vocabulary lacks is needed only where a character is unknown. */
+/* An unknown token that the vocabulary lacks is needed only where a character is unknown. What was appended
+ * before that is taken back. */
 static void test_missing_unknown_token(void **state)
 {
     (void)state;
-    static const char document[] =
-        "{\"model\": {\"type\": \"BPE\", \"unk_token\": \"?\", \"vocab\": {\"a\": 0}, "
-        "\"merges\": []}}";
+    static const char document[] = "{\"pre_tokenizer\": {\"type\": \"Digits\", \"individual_digits\": true}, "
+                                   "\"model\": {\"type\": \"BPE\", "
+                                   "\"unk_token\": \"?\", \"vocab\": {\"a\": 0, \"1\": 1}, \"merges\": []}}";
     adamoe_tokenizer *tokenizer = NULL;
     assert_ok(adamoe_tokenizer_parse("unknown", document, sizeof document - 1, &tokenizer));
-    adamoe_tokens tokens = encode(tokenizer, "aa", false);
+    adamoe_tokens tokens = encode(tokenizer, "a1", false);
     assert_int_equal(tokens.count, 2);
-    assert_error(adamoe_tokenizer_encode(tokenizer, "a\xC3\xA9", 3, false, &tokens), ADAMOE_BAD_INPUT,
+    assert_error(adamoe_tokenizer_encode(tokenizer, "a1\xC3\xA9", 4, false, &tokens), ADAMOE_BAD_INPUT,
                  "text: \"\xC3\xA9\": neither it nor unk_token is in the vocabulary");
     assert_int_equal(tokens.count, 2);
+    adamoe_tokens_free(&tokens);
+    adamoe_tokenizer_close(tokenizer);
+}
+
+/* Special tokens before and after a text, and neither where they are not asked for. */
+static void test_template(void **state)
+{
+    (void)state;
+    static const char document[] =
+        "{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
+        "\"B\", "
+        "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"SpecialToken\": {\"id\": "
+        "\"E\", "
+        "\"type_id\": 0}}], \"pair\": [], \"special_tokens\": {\"B\": {\"id\": \"B\", \"ids\": [2, 1], "
+        "\"tokens\": "
+        "[]}, \"E\": {\"id\": \"E\", \"ids\": [2], \"tokens\": []}}}, "
+        "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"e\": 2}, \"merges\": []}}";
+    adamoe_tokenizer *tokenizer = NULL;
+    assert_ok(adamoe_tokenizer_parse("template", document, sizeof document - 1, &tokenizer));
+    adamoe_tokens tokens = encode(tokenizer, "a", true);
+    assert_int_equal(tokens.count, 4);
+    static const uint32_t expected[] = {2, 1, 0, 2};
+    assert_memory_equal(tokens.id, expected, sizeof expected);
+    adamoe_tokens_free(&tokens);
+    tokens = encode(tokenizer, "a", false);
+    assert_int_equal(tokens.count, 1);
+    assert_int_equal(tokens.id[0], 0);
     adamoe_tokens_free(&tokens);
     adamoe_tokenizer_close(tokenizer);
 }
@@ -252,8 +278,7 @@ static void test_endless_pattern(void **state)
     adamoe_tokenizer_close(tokenizer);
 }
 
-/* ---------------------------------------------------------------------------------------------- long texts
- */
+/* --------------------------------------------------------------------------------------------- long texts */
 
 enum { MEGABYTE = 1 << 20 };
 
@@ -370,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_hole_between_ids),
         cmocka_unit_test(test_incomplete_characters),
         cmocka_unit_test(test_missing_unknown_token),
+        cmocka_unit_test(test_template),
         cmocka_unit_test(test_endless_pattern),
         cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_long_text_of_merges),

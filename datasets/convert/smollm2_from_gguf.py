@@ -63,7 +63,10 @@ def open_gguf(path):
 
 def metadata(reader, key, kind):
     field = reader.get_field(key)
-    value = None if field is None else field.contents()
+    try:
+        value = None if field is None else field.contents()
+    except ValueError as error:
+        raise BadInput(f"{key}: {error}") from error
     if type(value) is not kind:
         raise BadInput(f"{key}: " + ("missing" if field is None else f"is no {kind.__name__}"))
     return value

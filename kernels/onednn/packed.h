@@ -7,8 +7,8 @@
 
 #include "onednn/adapter.h"
 
-#define ONEDNN_ROW_BLOCK    256 /* rows of one task */
-#define ONEDNN_COLUMN_BLOCK 512 /* output columns of one task, and of one packed product */
+#define ONEDNN_ROW_BLOCK    512 /* rows of one task */
+#define ONEDNN_COLUMN_BLOCK 768 /* output columns of one task, and of one packed product */
 
 /* A matrix as packed blocks of its rows. */
 typedef struct onednn_packed {

@@ -6,12 +6,13 @@
 byte_level.json         GPT-2's kind
 byte_level_digits.json  SmolLM2's kind: digits apart; merges as pairs
 byte_fallback.json      Mixtral's kind: metaspace in a normalizer, unknown characters as bytes
-expected.json           texts and the ids that each tokenizer gives them; and for each of ARC's files, when the
-                        folder is given, a hash of all its ids (the questions are CC BY-SA and stay where they are)
+expected.json           texts and the ids that each tokenizer gives them; and for each of ARC's files, when
+                        the folder is given, a hash of all its ids (the questions are CC BY-SA and stay where
+                        they are)
 variants.json           changes to these tokenizers, each with a hash of what comes out for each text
 
 The tokenizers are trained on sentences that this script makes up. Hashes are FNV-1a of 64 bits, where an id
-enters as four bytes, the lowest first; of those for single texts only the lowest 24 bits are kept.
+enters as four bytes, the lowest first; of those for single texts only the lowest 16 bits are kept.
 """
 import copy
 import json
@@ -26,30 +27,39 @@ HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tokenizers")
 
 # ------------------------------------------------------------------------------------------------ the corpus
 
-NOUNS = """animal plant energy water planet student experiment rock light temperature surface cell ocean river
-mountain magnet battery wire force mass volume weather season forest insect bird question answer scientist
-teacher machine motion sound heat cloud storm soil root leaf flower seed metal liquid gas solid mixture solution
-reaction particle atom orbit moon sun star galaxy telescope microscope organism population habitat food chain
-predator prey carbon oxygen nitrogen hydrogen fossil layer crust mantle earthquake volcano glacier erosion""".split()
-VERBS = """changes moves produces absorbs reflects measures observes increases decreases causes forms breaks carries
-collects compares contains describes explains grows heats cools melts freezes evaporates conducts attracts""".split()
-ADJECTIVES = """small large hot cold warm bright dark heavy light fast slow dry wet green red blue young old common
-rare natural physical chemical electrical different similar important solar""".split()
+NOUNS = """
+animal plant energy water planet student experiment rock light temperature surface cell ocean river
+mountain magnet battery wire force mass volume weather season forest insect bird question answer
+scientist teacher machine motion sound heat cloud storm soil root leaf flower seed metal liquid gas
+solid mixture solution reaction particle atom orbit moon sun star galaxy telescope microscope organism
+population habitat food chain predator prey carbon oxygen nitrogen hydrogen fossil layer crust mantle
+earthquake volcano glacier erosion
+""".split()
+VERBS = """
+changes moves produces absorbs reflects measures observes increases decreases causes forms breaks
+carries collects compares contains describes explains grows heats cools melts freezes evaporates
+conducts attracts
+""".split()
+ADJECTIVES = """
+small large hot cold warm bright dark heavy light fast slow dry wet green red blue young old common rare
+natural physical chemical electrical different similar important solar
+""".split()
 ADVERBS = "slowly quickly often never usually mostly likely best less more".split()
 GLUE = ["because", "when", "after", "and", "while", "so that", "but", "which", "if"]
-ODD = ["don't", "it's", "we're", "they'll", "I've", "he'd", "I'm", "O'Neil", "café", "naïve", "Zürich", "piñata",
-       "日本", "中文", "привет", "мир", "سلام", "😀", "→", "½", "20°C", "CO₂", "H2O", "e.g.", "(a)", "[b]", "{c}",
-       "x=y", "a/b", "--", "...", "100%", "$5.00", "#1", "@home", "3,000", "1.5e-3", "\t", "\n\n"]
+ODD = ["don't", "it's", "we're", "they'll", "I've", "he'd", "I'm", "O'Neil", "café", "naïve", "Zürich",
+       "piñata", "日本", "中文", "привет", "мир", "سلام", "😀", "→", "½", "20°C", "CO₂", "H2O", "e.g.", "(a)",
+       "[b]", "{c}", "x=y", "a/b", "--", "...", "100%", "$5.00", "#1", "@home", "3,000", "1.5e-3", "\t", "\n\n"]
 
 
 def sentence(rng):
     def phrase():
-        return " ".join(["the" if rng.random() < 0.6 else "a"] + ([rng.choice(ADJECTIVES)] if rng.random() < 0.5
-                        else []) + [rng.choice(NOUNS)])
+        article = ["the" if rng.random() < 0.6 else "a"]
+        adjective = [rng.choice(ADJECTIVES)] if rng.random() < 0.5 else []
+        return " ".join(article + adjective + [rng.choice(NOUNS)])
 
     def clause():
-        return " ".join([phrase(), rng.choice(VERBS), phrase()] + ([rng.choice(ADVERBS)] if rng.random() < 0.3
-                        else []))
+        words = [phrase(), rng.choice(VERBS), phrase()]
+        return " ".join(words + ([rng.choice(ADVERBS)] if rng.random() < 0.3 else []))
 
     text = clause()
     if rng.random() < 0.5:
@@ -69,17 +79,17 @@ def corpus():
 # -------------------------------------------------------------------------------------------- the tokenizers
 
 
-def byte_level(digits):
+def byte_level(digits_apart):
     tokenizer = tokenizers.Tokenizer(models.BPE())
     split = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.pre_tokenizer = (pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), split])
-                               if digits else split)
+                               if digits_apart else split)
     tokenizer.decoder = decoders.ByteLevel()
-    if not digits:
+    if not digits_apart:
         tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if digits else ["<|endoftext|>"]
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if digits_apart else ["<|endoftext|>"]
     tokenizer.train_from_iterator(corpus(), trainers.BpeTrainer(
-        vocab_size=900 if digits else 1000, special_tokens=special, show_progress=False,
+        vocab_size=900 if digits_apart else 1000, special_tokens=special, show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     return json.loads(tokenizer.to_str())
 
@@ -87,14 +97,16 @@ def byte_level(digits):
 def byte_fallback():
     tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-                                           decoders.Strip(" ", 1, 0)])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(),
+                                           decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     special = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % byte for byte in range(256)]
-    # Words of the corpus one by one: whole sentences would be learnt as single tokens.
-    words = [" " + word for line in corpus() for word in line.split(" ")]
+    # Words of the corpus one by one: whole sentences would be learnt as single tokens. Most characters that
+    # are not ASCII are left to the byte tokens.
+    words = [" " + word for line in corpus() for word in line.split(" ")
+             if word.isascii() or word.startswith("caf")]
     tokenizer.normalizer, whole = normalizers.Replace(" ", "▁"), tokenizer.normalizer
     tokenizer.train_from_iterator(words, trainers.BpeTrainer(
-        vocab_size=700, special_tokens=special, limit_alphabet=75, show_progress=False))
+        vocab_size=700, special_tokens=special, show_progress=False))
     tokenizer.normalizer = whole
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
@@ -112,40 +124,49 @@ def merges_as_strings(document):
 
 TEXTS = [
     "", " ", "  ", "a", " a", "a ", "  a  ", "Hello world", "Hello  world", "   Hello   world   ",
-    "I'm sure they'll say we've won; he'd've, it's, don't, you're, O'Neil's", "I'M SURE IT'S DON'T 'tis 'S 'x ''s",
-    "123", "1 22 333 4444 55555", "a1b22c333", "3.14159, 2,718; 1e-10", "٣٤٥ १२३ Ⅷ ½ ² ③ 一二三", "x²+y³=z₁",
-    "a\nb", "a\n\nb", "a \n b", "\n", "\r\n", "a\r\nb\r\n\r\n", "\t", "a\t\tb", "\ta \t b\t", " \n \n ", "\x0b\x0c",
-    "a\u00a0b", "\u00a0\u00a0a", "a \u00a0 b", "a\u0085b", "\u0085", "a\u180eb \u180e c", "a\u3000b",
-    "a\u2028b\u2029c", "a\u200bb\ufeffc", "\u2003\u2003x", "a\u202f1\u205f2\u1680",
-    "\ufffd", "a\ufffdb", "\x00", "a\x00b", "\x7f\x80\x9f\xad", "\U0010ffff\ue000\ufdd0",
-    "😀", "😀😀", "👩\u200d👩\u200d👧\u200d👦!", "🇩🇪🇫🇷", "👍🏽ok", "❤\ufe0f", "e\u0301 n\u0303 o\u0308",
-    "\u0301x", "\u0915\u094d\u0937\u093f", "กำลัง", "한국어 ᄒ\u1161\u11ab", "日本語の文章です。", "中文，标点！",
-    "العربية ١٢٣ سلام", "עברית", "Привет, мир!", "Ελληνικά", "ﬁ ﬂ ß ſt İ ı", "ǅ ʰ ª º",
-    "!!!", "a--b...c", "(a) [b] {c} <d>", "C:\\dir\\file.txt", "http://example.org/a?b=c&d=%20", "user@example.org",
-    "snake_case camelCase PascalCase ALLCAPS", "if (x == y) { return 1; }  // done",
-    "<|endoftext|>", "a<|endoftext|>b", "a <|endoftext|> b", "<|endoftext|><|endoftext|>", "<|endoftext", "<|im_start|>x",
-    "<s>", "<s>a</s>", "a <s> b", "x</s></s>", "<unk>", "<0x41>", "a<0x0A>b", "▁", "a▁b ▁▁ c", "▁a", " ▁a", "<s> a", "<s>▁",
-    "[A] [AB] [ABC] [ABCD", "[AB]x", "word words sword word-word word_word word1 1word éword wordé word\u0301 word",
-    "a  [L]  b  [R]  c  [LR]  d", "[L][R]", " [L] ", "\n[R]\n\n[L]\t", "[R]   [L]", "[LR]\u00a0\u0085[LR]", "[R]  <|endoftext|>", "ő  ő[L]",
-    "xxfoo foobar FOO", "Question: Which of these\nAnswer: the sun", " t", "the the the thethethe", "qqqqqqqqqqqqqqqqqqqq",
-    "z" * 50, "ab" * 40, " " * 33, "\n" * 9, "é" * 17, "Ж" * 9 + "!" * 9 + "1" * 9,
+    "I'm sure they'll say we've won; he'd've, it's, don't, you're, O'Neil's",
+    "I'M SURE IT'S DON'T 'tis 'S 'x ''s", "123", "1 22 333 4444 55555", "a1b22c333",
+    "3.14159, 2,718; 1e-10", "٣٤٥ १२३ Ⅷ ½ ² ③ 一二三", "x²+y³=z₁", "a\nb", "a\n\nb", "a \n b", "\n", "\r\n",
+    "a\r\nb\r\n\r\n", "\t", "a\t\tb", "\ta \t b\t", " \n \n ", "\x0b\x0c", "a\u00a0b", "\u00a0\u00a0a",
+    "a \u00a0 b", "a\u0085b", "\u0085", "a\u180eb \u180e c", "a\u3000b", "a\u2028b\u2029c",
+    "a\u200bb\ufeffc", "\u2003\u2003x", "a\u202f1\u205f2\u1680", "\ufffd", "a\ufffdb", "\x00", "a\x00b",
+    "\x7f\x80\x9f\xad", "\U0010ffff\ue000\ufdd0", "😀", "😀😀", "👩\u200d👩\u200d👧\u200d👦!", "🇩🇪🇫🇷", "👍🏽ok",
+    "❤\ufe0f", "e\u0301 n\u0303 o\u0308", "\u0301x", "\u0915\u094d\u0937\u093f", "กำลัง",
+    "한국어 ᄒ\u1161\u11ab", "日本語の文章です。", "中文，标点！", "العربية ١٢٣ سلام", "עברית", "Привет, мир!", "Ελληνικά",
+    "ﬁ ﬂ ß ſt İ ı", "ǅ ʰ ª º", "!!!", "a--b...c", "(a) [b] {c} <d>", "C:\\dir\\file.txt",
+    "http://example.org/a?b=c&d=%20", "user@example.org", "snake_case camelCase PascalCase ALLCAPS",
+    "if (x == y) { return 1; }  // done", "<|endoftext|>", "a<|endoftext|>b", "a <|endoftext|> b",
+    "<|endoftext|><|endoftext|>", "<|endoftext", "<|im_start|>x", "<s>", "<s>a</s>", "a <s> b", "x</s></s>",
+    "<unk>", "<0x41>", "a<0x0A>b", "▁", "a▁b ▁▁ c", "▁a", " ▁a", "<s> a", "<s>▁", "[A] [AB] [ABC] [ABCD",
+    "[AB]x", "word words sword word-word word_word word1 1word éword wordé word\u0301 word",
+    "a  [L]  b  [R]  c  [LR]  d", "[L][R]", " [L] ", "\n[R]\n\n[L]\t", "[R]   [L]", "[LR]\u00a0\u0085[LR]",
+    "[R]  <|endoftext|>", "ő  ő[L]", "[x y]", "ж xжx ж", "½½ ²²", "!\u180e!", "  \u180e",
+    "<0x+A><0xG1><0x1G><0xC3><0xa9><0x-1>", "xxfoo foobar FOO", "Question: Which of these\nAnswer: the sun",
+    " t", "the the the thethethe", "qqqqqqqqqqqqqqqqqqqq", "z" * 50, "ab" * 40, " " * 33, "\n" * 9,
+    "é" * 17, "Ж" * 9 + "!" * 9 + "1" * 9,
 ]
 
 # --------------------------------------------------------------------------------------------- the variants
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 BYTES_ONLY = dict(BYTE_LEVEL, use_regex=False)
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+LLAMA3 = (CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
           r"\s+(?!\S)|\s+")
-GPT4O = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+GPT4O = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + CONTRACTION + "?|"
+         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + CONTRACTION + "?|"
          r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-CL100K = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+")
+CL100K = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|"
+          r"\s*[\r\n]|\s+(?!\S)|\s+")
 BEHAVIORS = ["Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"]
 
 
 def sequence(*parts):
     return {"type": "Sequence", "pretokenizers": list(parts)}
+
+
+def digits(individual):
+    return {"type": "Digits", "individual_digits": individual}
 
 
 def split(pattern, behavior="Isolated", invert=False, kind="Regex"):
@@ -160,11 +181,14 @@ def added(id, content, **settings):
 
 
 def added_tokens(first):
-    return [added(first, "[A]"), added(first + 1, "[AB]", special=True), added(first + 2, "[ABC]", normalized=True),
-            added(first + 3, "[L]", lstrip=True), added(first + 4, "[R]", rstrip=True, special=True),
+    return [added(first, "[A]"), added(first + 1, "[AB]", special=True),
+            added(first + 2, "[ABC]", normalized=True), added(first + 3, "[L]", lstrip=True),
+            added(first + 4, "[R]", rstrip=True, special=True),
             added(first + 5, "[LR]", lstrip=True, rstrip=True), added(first + 6, "word", single_word=True),
-            added(first + 7, "foo", normalized=True), added(first + 8, "foobar", normalized=True, special=True),
-            added(first + 9, "\n\n"), added(first + 10, "ő", rstrip=True)]
+            added(first + 7, "foo"), added(first + 8, "foobar", normalized=True, special=True),
+            added(first + 9, "\n\n"), added(first + 10, "ő", rstrip=True), added(first + 11, "[x y]"),
+            added(first + 12, "ж", single_word=True), added(first + 13, "bar", normalized=True),
+            added(first + 14, "fo")]
 
 
 def metaspace(scheme, split=True):
@@ -185,12 +209,28 @@ def replace(pattern, content):
     return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
 
 
+def prepend(text):
+    return {"type": "Prepend", "prepend": text}
+
+
+def normalize(*parts):
+    return {"normalizer": {"type": "Sequence", "normalizers": list(parts)}}
+
+
+def strip(content, start):
+    return {"type": "Strip", "content": content, "start": start, "stop": 0}
+
+
+def decode(*parts):
+    return {"decoder": {"type": "Sequence", "decoders": list(parts)}}
+
+
 def byte_level_variants():
     yield "as it is", {}
     yield "a blank before", {"pre_tokenizer": dict(BYTE_LEVEL, add_prefix_space=True)}
     yield "one word", {"pre_tokenizer": BYTES_ONLY}
     yield "no pre-tokenizer", {"pre_tokenizer": None}
-    yield "numbers apart", {"pre_tokenizer": sequence({"type": "Digits", "individual_digits": False}, BYTE_LEVEL)}
+    yield "numbers apart", {"pre_tokenizer": sequence(digits(False), BYTE_LEVEL)}
     yield "Llama 3", {"pre_tokenizer": sequence(split(LLAMA3), BYTES_ONLY)}
     yield "GPT-4", {"pre_tokenizer": sequence(split(CL100K), BYTES_ONLY)}
     yield "GPT-4o", {"pre_tokenizer": sequence(split(GPT4O), BYTES_ONLY)}
@@ -200,7 +240,8 @@ def byte_level_variants():
                    {"pre_tokenizer": sequence(split(" ", behavior, invert, "String"), BYTES_ONLY)})
             yield ("split at digits and stops, %s, %s" % (behavior, invert),
                    {"pre_tokenizer": sequence(split(r"\d|[.,!?\-\s]+", behavior, invert), BYTES_ONLY)})
-    yield "nested", {"pre_tokenizer": sequence(sequence(split(r"[aeiou](?=\s)|(?<=t)h")), BYTE_LEVEL, sequence())}
+    yield "nested", {"pre_tokenizer": sequence(sequence(split(r"[aeiou](?=\s)|(?<=t)h")), BYTE_LEVEL,
+                                               sequence())}
     yield "words of the vocabulary", {"model": {"ignore_merges": True}}
     yield "added tokens", {"added_tokens": added_tokens(1000)}
     yield "no decoder", {"decoder": None}
@@ -228,12 +269,10 @@ def byte_fallback_variants():
     yield "replaced, added tokens", {
         "normalizer": replace(" ", "▁"), "added_tokens": [added(1, "<s>", special=True, normalized=True)] +
         added_tokens(700)}
-    yield "prepended last", {"normalizer": {"type": "Sequence", "normalizers": [
-        replace(" ", "▁"), replace("▁▁", "_"), {"type": "Prepend", "prepend": "▁"}, {"type": "Prepend", "prepend": "x"}]}}
-    yield "decoded in parts", {"decoder": {"type": "Sequence", "decoders": [
-        {"type": "Strip", "content": "▁", "start": 1, "stop": 0}, {"type": "ByteFallback"}, replace("a", "<A>")]}}
-    yield "stripped", {"decoder": {"type": "Sequence", "decoders": [
-        replace("▁", "  "), {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 3, "stop": 0}]}}
+    yield "prepended last", normalize(replace(" ", "▁"), replace("▁▁", "_"), prepend("▁"), prepend("x"))
+    yield "deleted", normalize(replace("a", ""), prepend("▁"))
+    yield "decoded in parts", decode(strip("▁", 1), {"type": "ByteFallback"}, replace("a", "<A>"))
+    yield "stripped", decode(replace("▁", "  "), {"type": "Fuse"}, strip(" ", 3))
     yield "bytes only", {"decoder": {"type": "ByteFallback"}}
 
 
@@ -255,6 +294,16 @@ def tiny_variants():
     yield "some bytes, unknown fused", tiny(["?"] + letters + some, [], unk_token="?", byte_fallback=True,
                                             fuse_unk=True)
     yield "unknown merged", tiny(["?"] + letters + ["??", "a?", "?b"], ["? ?", "a ?", "? b"], unk_token="?")
+    yield "whole words", dict(tiny(["ĠĠ", "Ġ", "!áłİ!", "!", "Â½Â½", "Â½", "Â²", "Â²Â²", "ĠÂ²Â²"], [],
+                                   ignore_merges=True), pre_tokenizer=BYTE_LEVEL)
+    yield "whole words, Llama 3", dict(tiny(["ĠĠ", "Ġ", "!áłİ!", "!", "ĠáłİĠ"], [], ignore_merges=True),
+                                       pre_tokenizer=sequence(split(LLAMA3), BYTES_ONLY))
+    yield "whole digits", dict(tiny(["Â½Â½", "Â½", "Â²", "Â²Â²", "123", "1", "2", "3"], [],
+                                    ignore_merges=True),
+                               pre_tokenizer=sequence(digits(True), BYTES_ONLY))
+    names = ["<0x+A>", "<0xG1>", "<0x1G>", "<0xC3>", "<0xa9>", "<0x-1>", "[AB]"]
+    yield "names of bytes", dict(tiny(letters, []), decoder={"type": "ByteFallback"},
+                                 added_tokens=[added(len(letters) + i, name) for i, name in enumerate(names)])
     yield "a later merge of the same pair", tiny(letters + ["ab", "ba", "aba"],
                                                  ["#version: 0.2", "a b", "b a", "ab a", "a ba", "a b"])
     yield "ways to one token", tiny(letters + ["aa", "aaa", "aaaa", "ab", "aab", "bb"],
@@ -289,7 +338,7 @@ def outcome(tokenizer, text):
     ids = tokenizer.encode(text).ids
     whole = tokenizer.decode(ids, skip_special_tokens=False)
     plain = tokenizer.decode(ids, skip_special_tokens=True)
-    return "%06x" % (fnv1a(as_bytes(ids) + b"\xff" + whole.encode() + b"\xff" + plain.encode()) & 0xffffff)
+    return "%04x" % (fnv1a(as_bytes(ids) + b"\xff" + whole.encode() + b"\xff" + plain.encode()) & 0xffff)
 
 
 def parse(document):

@@ -83,7 +83,7 @@ def compare(ours, oracle, tolerance):
     return passed
 
 
-def tolerance_value(text):
+def tolerance(text):
     value = float(text)
     if not value >= 0 or math.isinf(value):
         raise ValueError
@@ -94,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser(description="Compares samples of `adamoe eval` with an oracle's.")
     parser.add_argument("ours", metavar="OURS.jsonl")
     parser.add_argument("oracle", metavar="ORACLE.jsonl")
-    parser.add_argument("--tolerance", type=tolerance_value, required=True, metavar="T",
+    parser.add_argument("--tolerance", type=tolerance, required=True, metavar="T",
                         help="of the difference of log-probabilities")
     arguments = parser.parse_args()
     try:

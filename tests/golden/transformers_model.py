@@ -5,7 +5,8 @@ its tokenizer are then independent of datasets/convert/. A folder is a plain Hug
 
 Needs transformers 4.46, PyTorch, gguf, accelerate and NumPy < 2. The figures that this project states were made with
 transformers 4.46.3, tokenizers 0.20.3, PyTorch 1.13.0 (Debian 12's python3-torch), gguf 0.19.0, accelerate 1.0.1
-and NumPy 1.24.2; accelerate's later releases want a later PyTorch.
+and NumPy 1.24.2; accelerate's later releases want a later PyTorch. Debian's libblas3 is the naive BLAS: with
+libopenblas0 the oracle takes a twentieth of the time, and its log-probabilities change by less than 1e-4.
 """
 import os
 

@@ -1,0 +1,101 @@
+/*
+ * The data of a check's case. Everything is drawn from one generator in the order in which it stands here.
+ */
+#include "check_data.h"
+#include "host.h"
+#include "numbers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ODD_OFFSET = 1 };
+
+static adamoe_status out_of_memory(const adamoe_case *c)
+{
+    return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", adamoe_name_case(c).text);
+}
+
+static adamoe_status make_states(const adamoe_case *c, adamoe_splitmix64 *random, size_t width,
+                                 adamoe_case_data *data)
+{
+    const size_t count = c->tokens * width;
+    float *memory = adamoe_heap_host.allocate(NULL, (count + 1) * sizeof *memory, 64);
+    if (memory == NULL) {
+        return out_of_memory(c);
+    }
+    data->x_memory = memory;
+    data->x = memory + 1;
+    adamoe_random_states(random, count, data->x);
+    return adamoe_ok();
+}
+
+/* Scales between a half and one and a half. */
+static adamoe_status make_dispatch(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_plan *plan)
+{
+    float *dispatch = calloc(plan->rows + 1, sizeof *dispatch);
+    if (dispatch == NULL) {
+        return out_of_memory(c);
+    }
+    adamoe_random_values(random, ADAMOE_F32, 0.5, plan->rows, dispatch);
+    for (size_t r = 0; r < plan->rows; ++r) {
+        dispatch[r] += 1.0f;
+    }
+    plan->dispatch = dispatch;
+    return adamoe_ok();
+}
+
+static adamoe_status make_plan(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data)
+{
+    adamoe_routing *routing = NULL;
+    ADAMOE_TRY(adamoe_pattern_routing(c->pattern, c->mixture, c->null_kind,
+                                      adamoe_indifferent_load(c->mixture), c->tokens, random, &routing));
+    const adamoe_status status = adamoe_plan_create(routing, &data->plan);
+    adamoe_routing_free(routing);
+    return status.code == ADAMOE_OK && c->dispatch ? make_dispatch(c, random, data->plan) : status;
+}
+
+static adamoe_status make_experts(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data)
+{
+    const adamoe_layer_sizes sizes = {c->hidden_size, c->intermediate_size, c->mixture.experts,
+                                      c->mixture.null_experts};
+    ADAMOE_TRY(adamoe_random_layer_create(sizes, c->weights, ODD_OFFSET, random, &data->layer));
+    ADAMOE_TRY(make_states(c, random, c->hidden_size, data));
+    return make_plan(c, random, data);
+}
+
+static adamoe_status make_matrix(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data)
+{
+    const size_t row_bytes = c->columns * adamoe_dtype_bytes(c->weights);
+    data->distinct = (c->rows + 1) / 2;
+    data->matrix_memory = adamoe_heap_host.allocate(NULL, c->rows * row_bytes + ODD_OFFSET, 64);
+    if (data->matrix_memory == NULL) {
+        return out_of_memory(c);
+    }
+    unsigned char *rows = data->matrix_memory + ODD_OFFSET;
+    adamoe_random_values(random, c->weights, adamoe_weight_bound(c->columns), data->distinct * c->columns,
+                         rows);
+    memcpy(rows + data->distinct * row_bytes, rows, (c->rows - data->distinct) * row_bytes);
+    data->matrix = (adamoe_matrix){rows, c->weights, c->rows, c->columns};
+    return make_states(c, random, c->columns, data);
+}
+
+adamoe_status adamoe_case_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out)
+{
+    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, seed);
+    *out = (adamoe_case_data){0};
+    const adamoe_status status =
+        c->kind == ADAMOE_CASE_EXPERTS ? make_experts(c, &random, out) : make_matrix(c, &random, out);
+    if (status.code != ADAMOE_OK) {
+        adamoe_case_data_free(out);
+    }
+    return status;
+}
+
+void adamoe_case_data_free(adamoe_case_data *data)
+{
+    adamoe_heap_host.release(NULL, data->x_memory);
+    adamoe_random_layer_free(&data->layer);
+    adamoe_plan_free(data->plan);
+    adamoe_heap_host.release(NULL, data->matrix_memory);
+    *data = (adamoe_case_data){0};
+}

@@ -1,0 +1,245 @@
+/*
+ * One evaluation: opening, converting, preparing, scoring.
+ */
+#include "evaluate.h"
+#include "host.h"
+#include "memory.h"
+#include "team.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+const adamoe_evaluate_options adamoe_evaluate_defaults = {
+    .null_experts = ADAMOE_AS_THE_MODEL_SAYS,
+    .norm = -1,
+    .null_kind = -1,
+    .baseline_k = 2,
+    .batch_tokens = 4096,
+    .show_progress = true,
+    .measure_peak = true,
+};
+
+static adamoe_rule wanted_rule(const adamoe_evaluate_options *o, const adamoe_checkpoint *checkpoint)
+{
+    adamoe_rule rule = adamoe_checkpoint_model(checkpoint)->config.rule;
+    rule.top_k = o->top_k != 0 ? o->top_k : rule.top_k;
+    rule.norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule.norm;
+    rule.null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule.null_kind;
+    return rule;
+}
+
+/* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after
+ * they were added it grows. */
+static adamoe_status convert(const adamoe_evaluate_options *o, adamoe_checkpoint *checkpoint)
+{
+    if (o->null_experts == 0) {
+        ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint)));
+    }
+    if (o->null_experts != ADAMOE_AS_THE_MODEL_SAYS) {
+        ADAMOE_TRY(adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts));
+    }
+    return adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint));
+}
+
+static const adamoe_config *config_of(const adamoe_evaluation *e)
+{
+    return &adamoe_checkpoint_model(e->folder.checkpoint)->config;
+}
+
+static adamoe_status make_prompts(adamoe_evaluation *e)
+{
+    const adamoe_prompt_rule rule = {.format = e->options.format,
+                                     .bos = e->options.bos,
+                                     .has_bos = config_of(e)->has_bos,
+                                     .bos_id = config_of(e)->bos,
+                                     .context = config_of(e)->context};
+    e->prompt = calloc(e->count, sizeof *e->prompt);
+    e->outcome = calloc(e->count, sizeof *e->outcome);
+    if (e->prompt == NULL || e->outcome == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
+    }
+    for (size_t q = 0; q < e->count; ++q) {
+        const adamoe_question *question = &e->questions->question[q];
+        const adamoe_status status =
+            adamoe_prompt_create(question, e->folder.tokenizer, &rule, &e->prompt[q]);
+        if (status.code != ADAMOE_OK) {
+            return adamoe_error(status.code, "%s: %.400s", e->options.questions, status.message);
+        }
+        e->outcome[q].logprob = calloc(question->choices, sizeof(double));
+        if (e->outcome[q].logprob == NULL) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
+        }
+    }
+    return adamoe_ok();
+}
+
+/* The naive model needs no preparation; everything else goes through the contract. */
+static adamoe_status prepare(adamoe_evaluation *e)
+{
+    if (strcmp(e->kernel->name, "reference") == 0) {
+        return adamoe_ok();
+    }
+    const adamoe_placement placement = adamoe_one_node(e->team->threads);
+    /* Half of what is free may hold prepared weights; activations, results and other programs need the rest.
+     */
+    return adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), e->team,
+                                 &placement, adamoe_available_memory() / 2, &e->forward);
+}
+
+/* The file name without folder and suffix. */
+static char *task_name(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    const char *dot = strrchr(name, '.');
+    return dot == NULL || dot == name ? strdup(name) : strndup(name, (size_t)(dot - name));
+}
+
+adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
+                                     adamoe_evaluation *e)
+{
+    *e = (adamoe_evaluation){.options = *options, .kernel = kernel};
+    ADAMOE_TRY(adamoe_model_folder_open(options->model, &e->folder));
+    ADAMOE_TRY(convert(options, e->folder.checkpoint));
+    ADAMOE_TRY(adamoe_questions_read(options->questions, &e->questions));
+    e->count =
+        options->limit != 0 && options->limit < e->questions->count ? options->limit : e->questions->count;
+    e->task = task_name(options->questions);
+    if (e->task == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
+    }
+    ADAMOE_TRY(make_prompts(e));
+    ADAMOE_TRY(adamoe_team_create(options->threads != 0 ? options->threads : adamoe_available_processors(),
+                                  &e->team));
+    if (kernel->implementation != NULL) {
+        kernel->implementation(NULL, e->implementation, sizeof e->implementation);
+    }
+    return prepare(e);
+}
+
+static void show_progress(const adamoe_evaluation *e, size_t done)
+{
+    if (e->options.show_progress && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r%zu of %zu questions%s", done, e->count, done == e->count ? "\r\033[K" : "");
+    }
+}
+
+/* As many prompts as come to the batch's tokens, at least one; the naive model takes one at a time. */
+static size_t batch_end(const adamoe_evaluation *e, size_t first)
+{
+    size_t end = first, tokens = 0;
+    do {
+        tokens += adamoe_prompt_tokens(&e->prompt[end++]);
+    } while (e->forward != NULL && end < e->count &&
+             tokens + adamoe_prompt_tokens(&e->prompt[end]) <= e->options.batch_tokens);
+    return end;
+}
+
+static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
+{
+    double **logprob = calloc(end - first, sizeof *logprob);
+    if (logprob == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
+    }
+    for (size_t q = first; q < end; ++q) {
+        logprob[q - first] = e->outcome[q].logprob;
+    }
+    const adamoe_status status = adamoe_score(&e->scorer, e->prompt + first, end - first, logprob);
+    free(logprob);
+    if (status.code != ADAMOE_OK) {
+        return adamoe_error(status.code, "%s: questions %zu to %zu: %.400s", e->options.model, first + 1, end,
+                            status.message);
+    }
+    for (size_t q = first; q < end; ++q) {
+        adamoe_predict(&e->prompt[q], &e->outcome[q]);
+    }
+    return status;
+}
+
+static double now(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* The faster of before and after: a machine that was disturbed once had its peak all the same. */
+static void measure_peak(adamoe_evaluation *e)
+{
+    if (e->options.measure_peak && e->forward != NULL) {
+        const adamoe_fma_peak peak = adamoe_measure_fma_peak(e->team, 5);
+        e->peak = peak.gflops > e->peak.gflops ? peak : e->peak;
+    }
+}
+
+adamoe_status adamoe_evaluation_run(adamoe_evaluation *e)
+{
+    adamoe_scorer_free(&e->scorer);
+    ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
+                                    e->options.record_routing, &e->scorer));
+    measure_peak(e);
+    const double start = now();
+    for (size_t first = 0; first < e->count;) {
+        const size_t end = batch_end(e, first);
+        ADAMOE_TRY(score_batch(e, first, end));
+        show_progress(e, end);
+        first = end;
+    }
+    e->seconds = now() - start;
+    measure_peak(e);
+    return adamoe_ok();
+}
+
+void adamoe_evaluation_free(adamoe_evaluation *e)
+{
+    for (size_t q = 0; q < e->count; ++q) {
+        if (e->prompt != NULL) {
+            adamoe_prompt_free(&e->prompt[q]);
+        }
+        if (e->outcome != NULL) {
+            free(e->outcome[q].logprob);
+        }
+    }
+    free(e->prompt);
+    free(e->outcome);
+    free(e->task);
+    adamoe_scorer_free(&e->scorer);
+    adamoe_forward_free(e->forward);
+    adamoe_team_free(e->team);
+    adamoe_questions_free(e->questions);
+    adamoe_model_folder_close(&e->folder);
+}
+
+adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
+{
+    const adamoe_config *config = config_of(e);
+    size_t right = 0, right_norm = 0;
+    for (size_t q = 0; q < e->count; ++q) {
+        right += e->outcome[q].prediction == e->questions->question[q].gold;
+        right_norm += e->outcome[q].prediction_norm == e->questions->question[q].gold;
+    }
+    return (adamoe_eval_result){
+        .task = e->task,
+        .model = e->options.model,
+        .questions = e->options.questions,
+        .kernel = e->kernel->name,
+        .implementation = e->implementation[0] == '\0' ? NULL : e->implementation,
+        .format = e->options.format,
+        .bos = e->options.bos,
+        .config = config,
+        .threads = e->forward == NULL ? 1 : e->team->threads,
+        /* A model with fewer experts than that has its own number as baseline. */
+        .baseline_k = e->options.baseline_k < config->experts ? e->options.baseline_k : config->experts,
+        .count = e->count,
+        .total = e->questions->count,
+        .layer_by_layer = e->forward != NULL && !adamoe_forward_is_resident(e->forward),
+        .accuracy = adamoe_accuracy_of(right, e->count),
+        .accuracy_norm = adamoe_accuracy_of(right_norm, e->count),
+        .counts = &e->scorer.counts,
+        .work = e->scorer.work,
+        .seconds = e->seconds,
+        .peak = e->peak,
+    };
+}

@@ -1,0 +1,62 @@
+/*
+ * One evaluation: a model, questions, a kernel, and everything that is counted while they meet. The verbs
+ * eval and reproduce stand on it.
+ */
+#ifndef ADAMOE_EVALUATE_H
+#define ADAMOE_EVALUATE_H
+
+#include "eval_report.h"
+#include "model_folder.h"
+
+#define ADAMOE_AS_THE_MODEL_SAYS SIZE_MAX
+
+typedef struct adamoe_evaluate_options {
+    const char *model;     /* folder */
+    const char *questions; /* file */
+    adamoe_format format;
+    adamoe_bos bos;
+    size_t limit;        /* 0: all questions */
+    size_t top_k;        /* 0: as the model says */
+    size_t null_experts; /* ADAMOE_AS_THE_MODEL_SAYS, or a conversion */
+    int norm, null_kind; /* -1: as the model says */
+    size_t baseline_k;
+    size_t batch_tokens; /* tokens run together */
+    uint32_t threads;    /* 0: all processors */
+    bool show_progress;  /* on standard error, where that is a terminal */
+    bool record_routing;
+    bool measure_peak; /* of FMA, before and after scoring */
+} adamoe_evaluate_options;
+
+/* The options that `adamoe eval` has where none is given; model and questions are NULL. */
+extern const adamoe_evaluate_options adamoe_evaluate_defaults;
+
+typedef struct adamoe_evaluation {
+    adamoe_evaluate_options options;
+    const adamoe_kernel *kernel;
+    adamoe_model_folder folder;
+    adamoe_questions *questions;
+    size_t count;            /* questions that are scored */
+    adamoe_prompt *prompt;   /* [count] */
+    adamoe_outcome *outcome; /* [count] */
+    adamoe_team *team;
+    adamoe_forward *forward; /* NULL: the naive model */
+    adamoe_scorer scorer;
+    char *task; /* the questions' file name without its suffix */
+    char implementation[128];
+    double seconds; /* of scoring; loading and preparing are not in it */
+    adamoe_fma_peak peak;
+} adamoe_evaluation;
+
+/* Opens, converts, prepares. On failure the caller still frees. */
+adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
+                                     adamoe_evaluation *out);
+
+/* Scores all questions once more; counts and seconds are those of this run alone. */
+adamoe_status adamoe_evaluation_run(adamoe_evaluation *evaluation);
+
+void adamoe_evaluation_free(adamoe_evaluation *evaluation);
+
+/* The numbers of the last run; valid while the evaluation lives. */
+adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *evaluation);
+
+#endif

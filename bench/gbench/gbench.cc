@@ -1,0 +1,286 @@
+/*
+ * Google Benchmark for C. Its only use of C++; no exception leaves it.
+ */
+#include "gbench.h"
+
+#include <benchmark/benchmark.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+struct gbench_state {
+    benchmark::State &state;
+};
+
+namespace
+{
+
+void run_one(benchmark::State &state, const gbench_functions &functions, void *context)
+{
+    gbench_state handle{state};
+    if (functions.prepare != nullptr) {
+        functions.prepare(&handle, context);
+    }
+    if (state.error_occurred()) {
+        return;
+    }
+    for (auto _ : state) {
+        functions.iterate(&handle, context);
+        benchmark::ClobberMemory();
+        if (state.error_occurred()) {
+            break;
+        }
+    }
+    if (functions.finish != nullptr && !state.error_occurred()) {
+        functions.finish(&handle, context);
+    }
+}
+
+/* Hands on to another reporter, with the names as they were registered: the library adds "/real_time" to
+ * those that it times so. With a stream of its own it writes there instead of where the library says. */
+class reporter final : public benchmark::BenchmarkReporter
+{
+  public:
+    explicit reporter(benchmark::BenchmarkReporter *inner, std::ostream *stream = nullptr)
+        : inner_(inner), stream_(stream)
+    {
+    }
+
+    bool ReportContext(const Context &context) override
+    {
+        inner_->SetOutputStream(stream_ != nullptr ? stream_ : &GetOutputStream());
+        inner_->SetErrorStream(&GetErrorStream());
+        return inner_->ReportContext(context);
+    }
+
+    void ReportRuns(const std::vector<Run> &runs) override
+    {
+        std::vector<Run> renamed = runs;
+        for (Run &run : renamed) {
+            run.run_name.time_type.clear();
+        }
+        inner_->ReportRuns(renamed);
+    }
+
+    void Finalize() override
+    {
+        inner_->Finalize();
+    }
+
+  private:
+    benchmark::BenchmarkReporter *inner_;
+    std::ostream *stream_;
+};
+
+/* The value of `--name=value`, or NULL. */
+const char *flag_value(const char *argument, const char *name)
+{
+    const size_t length = std::strlen(name);
+    return std::strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1
+                                                                                : nullptr;
+}
+
+/* The library ends the program, as if all were well, where one of these has another value. */
+struct choice_flag {
+    const char *name;
+    std::vector<std::string> values;
+};
+
+const char *bad_flag(int count, char **arguments)
+{
+    const choice_flag flags[] = {
+        {"--benchmark_format", {"console", "json", "csv"}},
+        {"--benchmark_out_format", {"console", "json", "csv"}},
+        {"--benchmark_time_unit", {"ns", "us", "ms", "s"}},
+    };
+    for (int i = 1; i < count; ++i) {
+        for (const choice_flag &flag : flags) {
+            const char *value = flag_value(arguments[i], flag.name);
+            bool known = value == nullptr;
+            for (const std::string &possible : flag.values) {
+                known = known || possible == value;
+            }
+            if (!known) {
+                return arguments[i];
+            }
+        }
+    }
+    return nullptr;
+}
+
+/* What the flags say about a file. Its name must be a string that outlives the arguments' rearrangement. */
+struct output_flags {
+    bool wanted = false;
+    std::string format = "json";
+};
+
+/* The library shall not write the file itself: it would leave half of one behind when it is interrupted, and
+ * say nothing of a full disk. It needs a name all the same, to use the reporter for files. */
+output_flags take_output_flags(int count, char **arguments)
+{
+    static char nowhere[] = "--benchmark_out=/dev/null";
+    output_flags flags;
+    for (int i = 1; i < count; ++i) {
+        if (flag_value(arguments[i], "--benchmark_out") != nullptr) {
+            flags.wanted = true;
+            arguments[i] = nowhere;
+        } else if (const char *format = flag_value(arguments[i], "--benchmark_out_format")) {
+            flags.format = format;
+        }
+    }
+    return flags;
+}
+
+std::unique_ptr<benchmark::BenchmarkReporter> make_file_reporter(const std::string &format)
+{
+    if (format == "console") {
+        return std::make_unique<benchmark::ConsoleReporter>(benchmark::ConsoleReporter::OO_None);
+    }
+    if (format == "csv") {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+        return std::make_unique<benchmark::CSVReporter>();
+#pragma GCC diagnostic pop
+    }
+    return std::make_unique<benchmark::JSONReporter>();
+}
+
+bool wants_list(int count, char **arguments)
+{
+    const char *flag = "--benchmark_list_tests";
+    bool found = false;
+    for (int i = 1; i < count; ++i) {
+        found = found || std::strncmp(arguments[i], flag, std::strlen(flag)) == 0;
+    }
+    return found;
+}
+
+/* The names that the library lists, as they were registered. */
+void print_list(std::string text)
+{
+    const std::string added = "/real_time\n";
+    for (size_t at = text.find(added); at != std::string::npos; at = text.find(added, at)) {
+        text.erase(at, added.size() - 1);
+    }
+    std::fputs(text.c_str(), stdout);
+}
+
+gbench_result fail(gbench_report *report, gbench_result result, const char *format, const char *what)
+{
+    std::snprintf(report->message, sizeof report->message, format, what);
+    return result;
+}
+
+void keep_text(const std::string &text, gbench_report *report)
+{
+    report->text = static_cast<char *>(std::malloc(text.size() + 1));
+    if (report->text == nullptr) {
+        throw std::bad_alloc();
+    }
+    std::memcpy(report->text, text.c_str(), text.size() + 1);
+    report->length = text.size();
+}
+
+gbench_result run_all(int count, char **arguments, gbench_report *report)
+{
+    if (const char *flag = bad_flag(count, arguments)) {
+        return fail(report, GBENCH_BAD_FLAG, "%.200s: no such value", flag);
+    }
+    const output_flags output = take_output_flags(count, arguments);
+    const bool list = wants_list(count, arguments);
+    benchmark::Initialize(&count, arguments);
+    if (count > 1) {
+        return fail(report, GBENCH_BAD_FLAG, "%.200s: no such option", arguments[1]);
+    }
+    std::ostringstream names, text;
+    reporter display(benchmark::CreateDefaultDisplayReporter()); /* which stays the library's */
+    const std::unique_ptr<benchmark::BenchmarkReporter> writer = make_file_reporter(output.format);
+    reporter file(writer.get(), &text);
+    if (list) {
+        display.SetOutputStream(&names);
+    }
+    const size_t run = benchmark::RunSpecifiedBenchmarks(&display, output.wanted ? &file : nullptr);
+    /* No Shutdown(): it frees what gbench_describe added, and leaves a pointer to it for the next run. */
+    print_list(names.str());
+    if (run == 0) {
+        return fail(report, GBENCH_NO_MATCH, "%s", "--benchmark_filter leaves nothing to run");
+    }
+    if (output.wanted && !list) {
+        keep_text(text.str(), report);
+    }
+    return GBENCH_DONE;
+}
+
+} // namespace
+
+bool gbench_register(const char *name, const gbench_functions *functions, void *context)
+{
+    try {
+        const gbench_functions copy = *functions;
+        benchmark::RegisterBenchmark(name, [copy, context](benchmark::State &state) {
+            run_one(state, copy, context);
+        })->UseRealTime();
+        return true;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+void gbench_skip(gbench_state *state, const char *message)
+{
+    state->state.SkipWithError(message);
+}
+
+void gbench_counter(gbench_state *state, const char *name, double value)
+{
+    if (std::isfinite(value)) {
+        state->state.counters[name] = benchmark::Counter(value);
+    }
+}
+
+void gbench_rate(gbench_state *state, const char *name, double per_iteration)
+{
+    if (std::isfinite(per_iteration)) {
+        state->state.counters[name] =
+            benchmark::Counter(per_iteration, benchmark::Counter::kIsIterationInvariantRate);
+    }
+}
+
+void gbench_label(gbench_state *state, const char *label)
+{
+    state->state.SetLabel(label);
+}
+
+bool gbench_describe(const char *key, const char *value)
+{
+    try {
+        benchmark::AddCustomContext(key, value);
+        return true;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+gbench_result gbench_run(int count, char **arguments, gbench_report *report)
+{
+    *report = gbench_report();
+    try {
+        return run_all(count, arguments, report);
+    } catch (const std::exception &error) {
+        return fail(report, GBENCH_NO_MEMORY, "%.200s", error.what());
+    }
+}
+
+void gbench_report_free(gbench_report *report)
+{
+    std::free(report->text);
+    *report = gbench_report();
+}

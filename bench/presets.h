@@ -1,0 +1,24 @@
+/*
+ * Layers of published models, as sizes: what `adamoe bench` times.
+ */
+#ifndef ADAMOE_PRESETS_H
+#define ADAMOE_PRESETS_H
+
+#include "routing_pattern.h"
+
+typedef struct adamoe_preset {
+    const char *name;
+    size_t hidden_size, intermediate_size;
+    adamoe_mixture mixture;
+    double load;          /* mean number of true experts per token */
+    adamoe_dtype weights; /* as checkpoints of this model store them */
+} adamoe_preset;
+
+#define ADAMOE_PRESETS 4
+
+extern const adamoe_preset adamoe_presets[ADAMOE_PRESETS];
+
+/* Their names, in the same order. */
+extern const char *const adamoe_preset_names[ADAMOE_PRESETS];
+
+#endif

@@ -1,0 +1,11 @@
+/*
+ * The fused multiply-add loop for AVX2 and FMA.
+ */
+#define FMA_VECTOR_BYTES 32
+#include "fma_loop.h"
+#include "fma_peak.h"
+
+float adamoe_fma_rounds_avx2(size_t rounds)
+{
+    return fma_loop(rounds);
+}

@@ -1,0 +1,11 @@
+/*
+ * The fused multiply-add loop for AVX-512.
+ */
+#define FMA_VECTOR_BYTES 64
+#include "fma_loop.h"
+#include "fma_peak.h"
+
+float adamoe_fma_rounds_avx512(size_t rounds)
+{
+    return fma_loop(rounds);
+}

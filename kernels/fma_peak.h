@@ -1,0 +1,22 @@
+/*
+ * The float32 FMA peak of the threads of a team, measured: what a share of peak is a share of.
+ */
+#ifndef ADAMOE_FMA_PEAK_H
+#define ADAMOE_FMA_PEAK_H
+
+#include "adamoe.h"
+
+typedef struct adamoe_fma_peak {
+    double gflops; /* all threads of the team together; 0 where the processor has no FMA that is known here */
+    const char *instruction; /* "avx512f", "avx2" or "none" */
+} adamoe_fma_peak;
+
+/* Runs FMA loops in registers on all threads of the team, about 20 ms at a time, `repetitions` times, and
+ * takes the fastest. */
+adamoe_fma_peak adamoe_measure_fma_peak(const adamoe_team *team, size_t repetitions);
+
+/* Executes `rounds` rounds of 12 FMAs on vectors of 8 and of 16 floats; only where the processor can. */
+float adamoe_fma_rounds_avx2(size_t rounds);
+float adamoe_fma_rounds_avx512(size_t rounds);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * The grid of the check and its names: a name says the whole case, no name is a part of another, wrong names
+ * are none; and the grid has the edges that it is there for.
+ */
+#include "test.h"
+#include "check_cases.h"
+
+typedef struct grid {
+    adamoe_case *cases;
+    size_t count;
+} grid;
+
+static int make_grid(void **state)
+{
+    static grid g;
+    *state = &g;
+    return adamoe_check_grid(&g.cases, &g.count).code == ADAMOE_OK ? 0 : -1;
+}
+
+static int free_grid(void **state)
+{
+    free(((grid *)*state)->cases);
+    return 0;
+}
+
+static void names_there_and_back(void **state)
+{
+    const grid *g = *state;
+    for (size_t i = 0; i < g->count; ++i) {
+        const adamoe_case_name name = adamoe_name_case(&g->cases[i]);
+        adamoe_case parsed;
+        assert_true(adamoe_parse_case(name.text, &parsed));
+        assert_int_equal(parsed.kind, g->cases[i].kind);
+        assert_string_equal(adamoe_name_case(&parsed).text, name.text);
+        for (size_t j = 0; j < g->count; ++j) {
+            if (j != i && strstr(adamoe_name_case(&g->cases[j]).text, name.text) != NULL) {
+                fail_msg("%s is a part of another name", name.text);
+            }
+        }
+    }
+    print_message("%zu cases\n", g->count);
+}
+
+static void every_part_of_a_name_counts(void **state)
+{
+    (void)state;
+    adamoe_case c;
+    assert_true(adamoe_parse_case(
+        "experts/d:33/ff:65/n:8/m:7/k:3/tokens:70/routing:skewed/null:identity/dispatch/weights:bf16", &c));
+    assert_int_equal(c.kind, ADAMOE_CASE_EXPERTS);
+    assert_int_equal(c.hidden_size, 33);
+    assert_int_equal(c.intermediate_size, 65);
+    assert_int_equal(c.mixture.experts, 8);
+    assert_int_equal(c.mixture.null_experts, 7);
+    assert_int_equal(c.mixture.top_k, 3);
+    assert_int_equal(c.tokens, 70);
+    assert_int_equal(c.pattern, ADAMOE_PATTERN_SKEWED);
+    assert_int_equal(c.null_kind, ADAMOE_NULL_IDENTITY);
+    assert_true(c.dispatch);
+    assert_int_equal(c.weights, ADAMOE_BF16);
+    assert_true(adamoe_parse_case("multiply/rows:65/columns:33/count:7/weights:f16", &c));
+    assert_int_equal(c.kind, ADAMOE_CASE_MULTIPLY);
+    assert_int_equal(c.rows, 65);
+    assert_int_equal(c.columns, 33);
+    assert_int_equal(c.tokens, 7);
+    assert_int_equal(c.weights, ADAMOE_F16);
+}
+
+static void wrong_names_are_none(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "",
+        "experts",
+        "multiply/rows:65/columns:33/count:7",
+        "multiply/rows:65/columns:33/count:7/weights:f16/",
+        "multiply/rows:65/columns:33/count:7/weights:f8",
+        "multiply/rows:065/columns:33/count:7/weights:f16",
+        "multiply/rows:-65/columns:33/count:7/weights:f16",
+        "multiply/rows:/columns:33/count:7/weights:f16",
+        "multiply/rows:99999999999999999999999/columns:33/count:7/weights:f16",
+        "multiply/rows:1048576/columns:1048576/count:7/weights:f16", /* too large */
+        "multiply/rows:0/columns:33/count:7/weights:f16",
+        "experts/d:33/ff:65/n:8/m:8/k:17/tokens:7/routing:random/weights:f32",  /* k > n + m */
+        "experts/d:33/ff:65/n:8/m:2/k:3/tokens:7/routing:null/weights:f32",     /* too few null experts */
+        "experts/d:33/ff:65/n:0/m:8/k:3/tokens:7/routing:random/weights:f32",   /* no true expert */
+        "experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:randomly/weights:f32", /* no such pattern */
+        "experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/null:identity/weights:f32",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        adamoe_case c;
+        if (adamoe_parse_case(names[i], &c)) {
+            fail_msg("`%s' was taken for a name", names[i]);
+        }
+    }
+}
+
+static size_t count_with(const grid *g, const char *part)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < g->count; ++i) {
+        count += strstr(adamoe_name_case(&g->cases[i]).text, part) != NULL;
+    }
+    return count;
+}
+
+static void the_grid_has_the_edges(void **state)
+{
+    static const char *const parts[] = {
+        "/d:1/",
+        "/d:7/",
+        "/d:8/",
+        "/d:9/",
+        "/d:63/",
+        "/d:64/",
+        "/d:65/",
+        "/ff:1/",
+        "/ff:15/",
+        "/ff:17/",
+        "/ff:31/",
+        "/ff:33/",
+        "/n:1/m:0/",
+        "/tokens:0/",
+        "/tokens:1/",
+        "/tokens:64/",
+        "routing:balanced",
+        "routing:random",
+        "routing:skewed",
+        "routing:one/",
+        "routing:lone",
+        "routing:null",
+        "null:identity",
+        "/dispatch/",
+        "n:3/m:5/k:8",
+        "rows:1/",
+        "rows:17/",
+        "columns:1/",
+        "columns:4096/",
+        "count:0/",
+        "weights:f32",
+        "weights:f16",
+        "weights:bf16",
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
+        if (count_with(*state, parts[i]) == 0) {
+            fail_msg("no case has %s", parts[i]);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_there_and_back),
+        cmocka_unit_test(every_part_of_a_name_counts),
+        cmocka_unit_test(wrong_names_are_none),
+        cmocka_unit_test(the_grid_has_the_edges),
+    };
+    return cmocka_run_group_tests(tests, make_grid, free_grid);
+}
