@@ -3,12 +3,13 @@
  */
 #include "bench_layer.h"
 #include "gbench/gbench.h"
+#include "held_signals.h"
 #include "options.h"
 #include "output_file.h"
+#include "result_files.h"
 #include "team.h"
 #include "verbs.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,7 +130,6 @@ typedef struct library_flags {
     char **argument; /* [count]; the program's name first, two places more at the end */
     int count;
     const char *out; /* of --benchmark_out, or NULL */
-    bool list;
 } library_flags;
 
 static const char prefix[] = "--benchmark_";
@@ -153,7 +153,6 @@ static adamoe_status split_flags(int *count, char **arguments, library_flags *ou
         if (strncmp(arguments[i], out_flag, sizeof out_flag - 1) == 0) {
             out->out = arguments[i] + sizeof out_flag - 1;
         }
-        out->list = out->list || strstr(arguments[i], "benchmark_list_tests") != NULL;
         out->argument[out->count++] = arguments[i];
     }
     arguments[kept] = NULL;
@@ -187,24 +186,30 @@ static adamoe_status library_status(gbench_result result, const char *message)
     }
 }
 
-/* Runs what is registered; the report is in the file whole, or the file is as it was before. */
-static adamoe_status run_library(library_flags *flags)
+static adamoe_status write_report(const char *path, const gbench_report *report)
 {
     adamoe_output_file *file = NULL;
-    gbench_report report;
-    if (flags->out != NULL && !flags->list) {
-        ADAMOE_TRY(adamoe_output_file_open(flags->out, &file)); /* before the hours, not after */
-    }
-    const gbench_result result = gbench_run(flags->count, flags->argument, &report);
-    const adamoe_status status = library_status(result, report.message);
-    if (file == NULL || status.code != ADAMOE_OK) {
-        adamoe_output_file_discard(file);
-        gbench_report_free(&report);
-        return status;
-    }
-    (void)fwrite(report.text, 1, report.length, adamoe_output_file_stream(file));
-    gbench_report_free(&report);
+    ADAMOE_TRY(adamoe_output_file_open(path, &file));
+    (void)fwrite(report->text, 1, report->length, adamoe_output_file_stream(file));
     return adamoe_output_file_commit(file);
+}
+
+/* Runs what is registered; the report is in the file whole, or the file is as it was before. A run that only
+ * lists names has no report. */
+static adamoe_status run_library(library_flags *flags)
+{
+    const adamoe_result_file file = {"--benchmark_out", flags->out};
+    gbench_report report;
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1)); /* before the hours, not after */
+    const gbench_result result = gbench_run(flags->count, flags->argument, &report);
+    adamoe_status status = library_status(result, report.message);
+    if (status.code == ADAMOE_OK && report.text != NULL) {
+        adamoe_hold_signals();
+        status = write_report(flags->out, &report);
+        adamoe_release_signals();
+    }
+    gbench_report_free(&report);
+    return status;
 }
 
 /* ----------------------------------------------------------------------------------------------- the verb */

@@ -7,6 +7,7 @@
 #include "cpu.h"
 #include "gbench/gbench.h"
 #include "host.h"
+#include "numbers.h"
 #include "team.h"
 
 #include <stdlib.h>
@@ -134,7 +135,7 @@ static adamoe_status make_rotation(bench *b, adamoe_routing *routing)
     ADAMOE_TRY(make_plans(b, routing, 1, 0));
     const size_t touched = touched_experts(b->plan[0]);
     const double expert_bytes = 3.0 * (double)(preset->hidden_size * preset->intermediate_size) *
-                                (double)adamoe_weight_bytes(b->kernel);
+                                (double)adamoe_arithmetic_bytes(b->kernel->weight);
     b->load = adamoe_routing_load(routing);
     b->touched_bytes = (double)touched * expert_bytes;
     b->copies = 1;

@@ -9,11 +9,6 @@
 
 #include <stdlib.h>
 
-size_t adamoe_weight_bytes(const adamoe_kernel *kernel)
-{
-    return kernel->weight == ADAMOE_FLOAT32 ? 4 : kernel->weight == ADAMOE_BFLOAT16 ? 2 : 1;
-}
-
 static void release_prepared(adamoe_bench_weights *weights)
 {
     for (size_t i = 0; i < weights->prepared_count; ++i) {
@@ -41,10 +36,10 @@ static adamoe_status check_memory(const adamoe_bench_weights *weights, const ada
     const adamoe_preset *preset = weights->preset;
     const double elements =
         3.0 * (double)preset->mixture.experts * (double)(preset->hidden_size * preset->intermediate_size);
-    const double needed =
-        elements * ((double)(count > weights->copies ? count - weights->copies : 0) *
-                        (double)adamoe_dtype_bytes(preset->weights) +
-                    (double)(count - weights->prepared_count) * (double)adamoe_weight_bytes(kernel));
+    const double needed = elements * ((double)(count > weights->copies ? count - weights->copies : 0) *
+                                          (double)adamoe_dtype_bytes(preset->weights) +
+                                      (double)(count - weights->prepared_count) *
+                                          (double)adamoe_arithmetic_bytes(kernel->weight));
     const size_t available = adamoe_available_memory();
     return needed <= (double)available
                ? adamoe_ok()

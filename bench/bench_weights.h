@@ -24,8 +24,4 @@ adamoe_status adamoe_bench_weights_hold(adamoe_bench_weights *weights, const ada
                                         size_t count);
 void adamoe_bench_weights_free(adamoe_bench_weights *weights);
 
-/* Bytes of one weight as the kernel multiplies it. A kernel that widens stored weights on each use touches
- * less than this says. */
-size_t adamoe_weight_bytes(const adamoe_kernel *kernel);
-
 #endif

@@ -3,7 +3,9 @@
  */
 #include "bound.h"
 #include "check_report.h"
+#include "held_signals.h"
 #include "json_output.h"
+#include "result_files.h"
 #include "team.h"
 #include "verbs.h"
 
@@ -46,6 +48,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_JSON:
         o->json = value;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->list && o->json != NULL) {
+            argp_error(state, "--list writes no --json");
+        }
+        if (o->json != NULL && o->common.seed > INT64_MAX) {
+            argp_error(state, "--seed: with --json not above %lld, the largest integer that it can hold",
+                       (long long)INT64_MAX);
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -168,6 +179,8 @@ static adamoe_status run_session(session *s)
     const adamoe_common_options *common = &s->options->common;
     adamoe_registry *registry = NULL;
     const adamoe_kernel *chosen = NULL;
+    const adamoe_result_file file = {"--json", s->options->json};
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1));
     ADAMOE_TRY(adamoe_check_grid(&s->cases, &s->count));
     ADAMOE_TRY(choose_cases(s));
     s->results = calloc(s->count, sizeof *s->results);
@@ -180,7 +193,9 @@ static adamoe_status run_session(session *s)
     ADAMOE_TRY(adamoe_choose_kernel(common, &registry, &chosen));
     adamoe_status status = check_kernels(s, registry, chosen);
     if (status.code == ADAMOE_OK) {
+        adamoe_hold_signals();
         status = finish(s);
+        adamoe_release_signals();
     }
     adamoe_registry_free(registry);
     return status;

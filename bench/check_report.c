@@ -3,6 +3,7 @@
  */
 #include "check_report.h"
 #include "json_output.h"
+#include "statistics.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -12,12 +13,6 @@
 static bool proves_something(const adamoe_check_result *result)
 {
     return result->has_element && result->status != ADAMOE_CHECK_VACUOUS;
-}
-
-static int compare_numbers(const void *left, const void *right)
-{
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
 }
 
 adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_check_summary *out)
@@ -36,10 +31,10 @@ adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_ch
             out->largest_rms_ratio = fmax(out->largest_rms_ratio, result->rms_ratio);
         }
     }
-    qsort(ratio, ratios, sizeof *ratio, compare_numbers);
+    adamoe_sort(ratio, ratios);
     if (ratios > 0) {
         out->largest_ratio = ratio[ratios - 1];
-        out->median_ratio = 0.5 * (ratio[(ratios - 1) / 2] + ratio[ratios / 2]);
+        out->median_ratio = adamoe_median(ratio, ratios);
     }
     free(ratio);
     return adamoe_ok();
@@ -113,7 +108,7 @@ static json_t *result_json(const adamoe_kernel_check *check, size_t i)
     json_t *entry = json_pack("{s:s,s:s,s:s}", "case", adamoe_name_case(&check->cases[i]).text, "status",
                               adamoe_check_status_names[result->status], "tier", result->tier);
     if (result->detail[0] != '\0') {
-        json_object_set_new(entry, "detail", json_string(result->detail));
+        json_object_set_new(entry, "detail", adamoe_json_text(result->detail));
     }
     if (result->has_element) {
         json_object_set_new(entry, "largest_ratio", adamoe_json_number(result->largest_ratio));
@@ -131,7 +126,7 @@ static json_t *result_json(const adamoe_kernel_check *check, size_t i)
     }
     char command[4096];
     repeat_command(check, i, command, sizeof command);
-    json_object_set_new(entry, "repeat", json_string(command));
+    json_object_set_new(entry, "repeat", adamoe_json_text(command));
     return entry;
 }
 
@@ -149,14 +144,14 @@ json_t *adamoe_check_json(const adamoe_kernel_check *check, const adamoe_check_s
                                        : summary->count[ADAMOE_CHECK_PASSED] > 0  ? ADAMOE_CHECK_PASSED
                                        : summary->count[ADAMOE_CHECK_VACUOUS] > 0 ? ADAMOE_CHECK_VACUOUS
                                                                                   : ADAMOE_CHECK_SKIPPED;
-    return json_pack("{s:s,s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "kernel", check->kernel->name,
-                     "status", adamoe_check_status_names[status], "why_not",
-                     check->why_not == NULL ? json_null() : json_string(check->why_not), "cases",
-                     (json_int_t)check->count, "passed", (json_int_t)summary->count[ADAMOE_CHECK_PASSED],
-                     "failed", (json_int_t)summary->count[ADAMOE_CHECK_FAILED], "vacuous",
-                     (json_int_t)summary->count[ADAMOE_CHECK_VACUOUS], "skipped",
-                     (json_int_t)summary->count[ADAMOE_CHECK_SKIPPED], "largest_ratio",
-                     adamoe_json_number(summary->largest_ratio), "median_ratio",
-                     adamoe_json_number(summary->median_ratio), "largest_rms_ratio",
-                     adamoe_json_number(summary->largest_rms_ratio), "results", results);
+    return json_pack(
+        "{s:o,s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "kernel", adamoe_json_text(check->kernel->name),
+        "status", adamoe_check_status_names[status], "why_not",
+        check->why_not == NULL ? json_null() : adamoe_json_text(check->why_not), "cases",
+        (json_int_t)check->count, "passed", (json_int_t)summary->count[ADAMOE_CHECK_PASSED], "failed",
+        (json_int_t)summary->count[ADAMOE_CHECK_FAILED], "vacuous",
+        (json_int_t)summary->count[ADAMOE_CHECK_VACUOUS], "skipped",
+        (json_int_t)summary->count[ADAMOE_CHECK_SKIPPED], "largest_ratio",
+        adamoe_json_number(summary->largest_ratio), "median_ratio", adamoe_json_number(summary->median_ratio),
+        "largest_rms_ratio", adamoe_json_number(summary->largest_rms_ratio), "results", results);
 }

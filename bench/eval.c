@@ -2,7 +2,9 @@
  * adamoe eval: what a model scores on multiple-choice questions, and what that costs, from the same run.
  */
 #include "evaluate.h"
+#include "held_signals.h"
 #include "json_output.h"
+#include "result_files.h"
 #include "routing_record.h"
 #include "verbs.h"
 
@@ -45,10 +47,11 @@ static const struct argp_option options_list[] = {
     {"norm", OPTION_NORM, "true|all|none", 0, "What weights are normalised over", 1},
     {"null-kind", OPTION_NULL_KIND, "zero|identity", 0, "What null experts return", 1},
     {0, 0, 0, 0, "Results:", 2},
-    {"baseline-k", OPTION_BASELINE_K, "K", 0, "Top-k that reductions are measured against (default: 2)", 2},
+    {"baseline-k", OPTION_BASELINE_K, "K", 0,
+     "Top-k that reductions are measured against (default: 2, or the one expert that there is)", 2},
     {"batch-tokens", OPTION_BATCH_TOKENS, "N", 0, "Tokens run together (default: 4096)", 2},
     {"json", OPTION_JSON, "FILE", 0, "Write the results as JSON, `-' for standard output", 2},
-    {"samples", OPTION_SAMPLES, "FILE", 0, "Write a JSON line for each question", 2},
+    {"samples", OPTION_SAMPLES, "FILE", 0, "Write a JSON line for each question, `-' for standard output", 2},
     {"record-routing", OPTION_RECORD_ROUTING, "FILE", 0,
      "Write the selected experts of every token and layer, as safetensors", 2},
     {0},
@@ -81,8 +84,6 @@ static error_t parse_selection(int key, char *value, struct argp_state *state)
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
-    static const char *const formats[] = {"cloze", "letter"};
-    static const char *const bos_choices[] = {"auto", "always", "never"};
     eval_options *o = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -95,10 +96,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->evaluate.questions = value;
         return 0;
     case OPTION_FORMAT:
-        o->evaluate.format = (adamoe_format)adamoe_parse_choice(state, "--format", value, formats, 2);
+        o->evaluate.format =
+            (adamoe_format)adamoe_parse_choice(state, "--format", value, adamoe_format_names, 2);
         return 0;
     case OPTION_BOS:
-        o->evaluate.bos = (adamoe_bos)adamoe_parse_choice(state, "--bos", value, bos_choices, 3);
+        o->evaluate.bos = (adamoe_bos)adamoe_parse_choice(state, "--bos", value, adamoe_bos_names, 3);
         return 0;
     case OPTION_LIMIT:
         o->evaluate.limit = (size_t)adamoe_parse_count(state, "--limit", value, 1, SIZE_MAX);
@@ -123,6 +125,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         if (o->evaluate.model == NULL || o->evaluate.questions == NULL) {
             argp_error(state, "--model and --questions are required");
         }
+        if (o->routing != NULL && strcmp(o->routing, "-") == 0) {
+            argp_error(state, "--record-routing: a safetensors file is not written to standard output");
+        }
         return 0;
     default:
         return parse_selection(key, value, state);
@@ -137,15 +142,16 @@ static const struct argp eval_argp = {
     .doc = "Scores multiple-choice questions as the Language Model Evaluation Harness does (arc_challenge, "
            "zero-shot), "
            "and counts load, FLOPs and time of the same run."
-           "\vExample:\n  adamoe eval --model datasets/tiny-adamoe --questions "
-           "datasets/arc-style/questions.jsonl\n",
+           "\vExample, in the project's folder:\n"
+           "  adamoe eval --model datasets/tiny-adamoe \\\n"
+           "      --questions datasets/arc-style/questions.jsonl\n",
     .children = children,
 };
 
 static adamoe_status report(const eval_options *o, const adamoe_evaluation *e)
 {
     const adamoe_eval_result result = adamoe_evaluation_result(e);
-    if (adamoe_json_leaves_stdout(o->json)) {
+    if (adamoe_json_leaves_stdout(o->json) && adamoe_json_leaves_stdout(o->samples)) {
         adamoe_eval_print(&result);
     }
     if (o->samples != NULL) {
@@ -159,13 +165,18 @@ static adamoe_status report(const eval_options *o, const adamoe_evaluation *e)
 
 static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
 {
+    const adamoe_result_file files[] = {
+        {"--json", o->json}, {"--samples", o->samples}, {"--record-routing", o->routing}};
     adamoe_evaluation e;
+    ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files));
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, &e);
     if (status.code == ADAMOE_OK) {
         status = adamoe_evaluation_run(&e);
     }
     if (status.code == ADAMOE_OK) {
+        adamoe_hold_signals();
         status = report(o, &e);
+        adamoe_release_signals();
     }
     adamoe_evaluation_free(&e);
     return status;

@@ -11,9 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-static const char *const format_names[] = {"cloze", "letter"};
-static const char *const bos_names[] = {"auto", "always", "never"};
-
 void adamoe_predict(const adamoe_prompt *prompt, adamoe_outcome *outcome)
 {
     double best = -HUGE_VAL, best_norm = -HUGE_VAL;
@@ -38,11 +35,15 @@ adamoe_accuracy adamoe_accuracy_of(size_t right, size_t count)
     return (adamoe_accuracy){mean, count < 2 ? NAN : sqrt(mean * (1.0 - mean) / (n - 1.0))};
 }
 
-/* A reduction against fewer experts than the baseline would select makes no sense for a dense model. */
-static adamoe_flops baseline_flops(const adamoe_eval_result *r)
+adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *r)
 {
     const adamoe_work work = adamoe_baseline_work(r->config, &r->work, r->baseline_k);
-    return adamoe_count_flops(r->config, 0, &work);
+    adamoe_eval_cost cost = {.load = adamoe_load(r->config, &r->work),
+                             .executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work),
+                             .baseline = adamoe_count_flops(r->config, 0, &work)};
+    cost.expert_reduction = adamoe_expert_flops_reduction(cost.load, r->baseline_k);
+    cost.model_reduction = adamoe_model_flops_reduction(&cost.executed, &cost.baseline);
+    return cost;
 }
 
 static double all_null_share(const adamoe_eval_result *r)
@@ -56,24 +57,22 @@ static void print_flops_row(const char *part, uint64_t executed, uint64_t baseli
     printf("  %-10s %14.4f %14.4f\n", part, (double)executed * 1e-9, (double)baseline * 1e-9);
 }
 
-static void print_flops(const adamoe_eval_result *r)
+static void print_flops(const adamoe_eval_cost *cost, size_t baseline_k)
 {
-    const adamoe_flops executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work);
-    const adamoe_flops baseline = baseline_flops(r);
-    printf("GFLOP              executed   top-%zu baseline\n", r->baseline_k);
-    print_flops_row("experts", executed.experts, baseline.experts);
-    print_flops_row("router", executed.router, baseline.router);
-    print_flops_row("attention", executed.attention, baseline.attention);
-    print_flops_row("head", executed.head, baseline.head);
-    print_flops_row("total", executed.total, baseline.total);
+    const adamoe_flops *executed = &cost->executed, *baseline = &cost->baseline;
+    printf("GFLOP              executed   top-%zu baseline\n", baseline_k);
+    print_flops_row("experts", executed->experts, baseline->experts);
+    print_flops_row("router", executed->router, baseline->router);
+    print_flops_row("attention", executed->attention, baseline->attention);
+    print_flops_row("head", executed->head, baseline->head);
+    print_flops_row("total", executed->total, baseline->total);
     printf("expert FLOPs reduction %7.2f %%\nmodel FLOPs reduction  %7.2f %%\n",
-           100.0 * adamoe_expert_flops_reduction(adamoe_load(r->config, &r->work), r->baseline_k),
-           100.0 * adamoe_model_flops_reduction(&executed, &baseline));
+           100.0 * cost->expert_reduction, 100.0 * cost->model_reduction);
 }
 
-static void print_load(const adamoe_eval_result *r)
+static void print_load(const adamoe_eval_result *r, double load)
 {
-    printf("load  %.4f true experts per token and layer; by layer", adamoe_load(r->config, &r->work));
+    printf("load  %.4f true experts per token and layer; by layer", load);
     for (size_t layer = 0; layer < r->counts->layers; ++layer) {
         printf(" %.3f", (double)r->counts->expert_rows[layer] / (double)r->work.tokens);
     }
@@ -86,19 +85,36 @@ static void print_load(const adamoe_eval_result *r)
     printf("\n");
 }
 
+adamoe_error_text adamoe_standard_error_text(const adamoe_accuracy *accuracy)
+{
+    adamoe_error_text out = {"-"};
+    if (!isnan(accuracy->standard_error)) {
+        (void)snprintf(out.text, sizeof out.text, "%.2f", 100.0 * accuracy->standard_error);
+    }
+    return out;
+}
+
+static void print_accuracy(const char *name, const adamoe_accuracy *accuracy)
+{
+    printf("%-9s %6.2f %% (standard error %s)\n", name, 100.0 * accuracy->mean,
+           adamoe_standard_error_text(accuracy).text);
+}
+
 void adamoe_eval_print(const adamoe_eval_result *r)
 {
+    const adamoe_eval_cost cost = adamoe_eval_cost_of(r);
     const char *on = r->implementation == NULL ? "" : r->implementation;
     printf("%s on %s, kernel %s%s%s%s, %u thread%s: %zu of %zu questions, %s format\n", r->model, r->task,
            r->kernel, on[0] == '\0' ? "" : " (", on, on[0] == '\0' ? "" : ")", r->threads,
-           r->threads == 1 ? "" : "s", r->count, r->total, format_names[r->format]);
-    printf("acc       %6.2f %% (standard error %.2f)\nacc_norm  %6.2f %% (standard error %.2f)\n",
-           100.0 * r->accuracy.mean, 100.0 * r->accuracy.standard_error, 100.0 * r->accuracy_norm.mean,
-           100.0 * r->accuracy_norm.standard_error);
-    print_load(r);
-    print_flops(r);
-    const adamoe_flops executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work);
-    const double gflops = (double)executed.total / r->seconds * 1e-9;
+           r->threads == 1 ? "" : "s", r->count, r->total, adamoe_format_names[r->format]);
+    print_accuracy("acc", &r->accuracy);
+    print_accuracy("acc_norm", &r->accuracy_norm);
+    if (r->weights_are_random) {
+        printf("The weights are random: the accuracy is chance.\n");
+    }
+    print_load(r, cost.load);
+    print_flops(&cost, r->baseline_k);
+    const double gflops = (double)cost.executed.total / r->seconds * 1e-9;
     printf("%llu tokens in %.2f s: %.2f questions/s, %.1f tokens/s%s\n", (unsigned long long)r->work.tokens,
            r->seconds, (double)r->count / r->seconds, (double)r->work.tokens / r->seconds,
            r->layer_by_layer ? ", weights prepared layer by layer" : "");
@@ -139,20 +155,19 @@ static json_t *selections_json(const adamoe_eval_result *r)
 
 static json_t *cost_json(const adamoe_eval_result *r)
 {
-    const adamoe_flops executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work);
-    const adamoe_flops baseline = baseline_flops(r);
-    const double tokens = (double)r->work.tokens, load = adamoe_load(r->config, &r->work);
+    const adamoe_eval_cost c = adamoe_eval_cost_of(r);
+    const double tokens = (double)r->work.tokens;
     json_t *cost = json_pack(
-        "{s:s,s:I,s:f,s:o,s:o,s:f,s:o}", "kernel", r->kernel, "threads", (json_int_t)r->threads, "load", load,
-        "load_by_layer", fractions_json(r->counts->expert_rows, r->counts->layers, tokens),
-        "true_expert_histogram",
+        "{s:o,s:I,s:f,s:o,s:o,s:f,s:o}", "kernel", adamoe_json_text(r->kernel), "threads",
+        (json_int_t)r->threads, "load", c.load, "load_by_layer",
+        fractions_json(r->counts->expert_rows, r->counts->layers, tokens), "true_expert_histogram",
         fractions_json(r->counts->histogram, r->counts->top_k + 1, tokens * (double)r->counts->layers),
         "all_null_share", all_null_share(r), "selections_by_layer", selections_json(r));
     json_t *more = json_pack(
-        "{s:o,s:o,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:b}", "executed_flops", flops_json(&executed),
-        "baseline_flops", flops_json(&baseline), "baseline_k", (json_int_t)r->baseline_k,
-        "expert_flops_reduction", adamoe_expert_flops_reduction(load, r->baseline_k), "model_flops_reduction",
-        adamoe_model_flops_reduction(&executed, &baseline), "tokens_processed", (json_int_t)r->work.tokens,
+        "{s:o,s:o,s:I,s:f,s:f,s:b,s:I,s:f,s:f,s:f,s:b}", "executed_flops", flops_json(&c.executed),
+        "baseline_flops", flops_json(&c.baseline), "baseline_k", (json_int_t)r->baseline_k,
+        "expert_flops_reduction", c.expert_reduction, "model_flops_reduction", c.model_reduction,
+        "weights_are_random", (int)r->weights_are_random, "tokens_processed", (json_int_t)r->work.tokens,
         "seconds", r->seconds, "questions_per_second", (double)r->count / r->seconds, "tokens_per_second",
         tokens / r->seconds, "layer_by_layer", (int)r->layer_by_layer);
     if (cost == NULL || more == NULL || json_object_update(cost, more) != 0) {
@@ -163,33 +178,41 @@ static json_t *cost_json(const adamoe_eval_result *r)
     if (cost != NULL && r->peak.gflops > 0.0) {
         json_object_set_new(cost, "fma_peak_gflops", json_real(r->peak.gflops));
         json_object_set_new(cost, "fma_peak_share",
-                            json_real((double)executed.total / r->seconds * 1e-9 / r->peak.gflops));
+                            json_real((double)c.executed.total / r->seconds * 1e-9 / r->peak.gflops));
     }
     if (cost != NULL && r->implementation != NULL) {
-        json_object_set_new(cost, "implementation", json_string(r->implementation));
+        json_object_set_new(cost, "implementation", adamoe_json_text(r->implementation));
     }
     return cost;
 }
 
 static json_t *config_json(const adamoe_eval_result *r)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:i}", "model", r->model, "questions", r->questions,
-                     "format", format_names[r->format], "bos", bos_names[r->bos], "top_k",
-                     (json_int_t)r->config->rule.top_k, "null_experts", (json_int_t)r->config->null_experts,
-                     "norm", adamoe_norm_names[r->config->rule.norm], "null_kind",
+    return json_pack("{s:o,s:o,s:s,s:s,s:I,s:I,s:s,s:s,s:i}", "model", adamoe_json_text(r->model),
+                     "questions", adamoe_json_text(r->questions), "format", adamoe_format_names[r->format],
+                     "bos", adamoe_bos_names[r->bos], "top_k", (json_int_t)r->config->rule.top_k,
+                     "null_experts", (json_int_t)r->config->null_experts, "norm",
+                     adamoe_norm_names[r->config->rule.norm], "null_kind",
                      adamoe_null_kind_names[r->config->rule.null_kind], "num_fewshot", 0);
 }
 
 json_t *adamoe_eval_json(const adamoe_eval_result *r)
 {
+    json_t *alias = adamoe_json_text(r->task);
+    const char *task = json_string_value(alias);
+    if (task == NULL) {
+        return NULL;
+    }
     json_t *scores =
-        json_pack("{s:s,s:o,s:o,s:o,s:o}", "alias", r->task, "acc,none", adamoe_json_number(r->accuracy.mean),
+        json_pack("{s:O,s:o,s:o,s:o,s:o}", "alias", alias, "acc,none", adamoe_json_number(r->accuracy.mean),
                   "acc_stderr,none", adamoe_json_number(r->accuracy.standard_error), "acc_norm,none",
                   adamoe_json_number(r->accuracy_norm.mean), "acc_norm_stderr,none",
                   adamoe_json_number(r->accuracy_norm.standard_error));
-    return json_pack("{s:{s:o},s:{s:{s:I,s:I}},s:o,s:f,s:o}", "results", r->task, scores, "n-samples",
-                     r->task, "original", (json_int_t)r->total, "effective", (json_int_t)r->count, "config",
-                     config_json(r), "date", (double)time(NULL), "adamoe", cost_json(r));
+    json_t *all = json_pack("{s:{s:o},s:{s:{s:I,s:I}},s:o,s:f,s:o}", "results", task, scores, "n-samples",
+                            task, "original", (json_int_t)r->total, "effective", (json_int_t)r->count,
+                            "config", config_json(r), "date", (double)time(NULL), "adamoe", cost_json(r));
+    json_decref(alias);
+    return all;
 }
 
 static json_t *sample_json(const adamoe_question *question, const adamoe_outcome *outcome)
@@ -215,12 +238,16 @@ static adamoe_status write_lines(const char *path, FILE *stream, const adamoe_qu
             return adamoe_error(ADAMOE_ENVIRONMENT, "%s: write: %s", path, strerror(errno));
         }
     }
-    return adamoe_ok();
+    return fflush(stream) == 0 ? adamoe_ok()
+                               : adamoe_error(ADAMOE_ENVIRONMENT, "%s: write: %s", path, strerror(errno));
 }
 
 adamoe_status adamoe_eval_write_samples(const char *path, const adamoe_questions *questions,
                                         const adamoe_outcome *outcomes, size_t count)
 {
+    if (strcmp(path, "-") == 0) {
+        return write_lines("standard output", stdout, questions, outcomes, count);
+    }
     adamoe_output_file *file = NULL;
     ADAMOE_TRY(adamoe_output_file_open(path, &file));
     const adamoe_status status =

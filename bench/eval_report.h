@@ -35,7 +35,7 @@ typedef struct adamoe_eval_result {
     const adamoe_config *config;
     uint32_t threads;
     size_t baseline_k, count, total;
-    bool layer_by_layer;
+    bool layer_by_layer, weights_are_random;
     adamoe_accuracy accuracy, accuracy_norm;
     const adamoe_route_counts *counts;
     adamoe_work work;
@@ -49,10 +49,26 @@ void adamoe_predict(const adamoe_prompt *prompt, adamoe_outcome *outcome);
 
 adamoe_accuracy adamoe_accuracy_of(size_t right, size_t count);
 
+/* The standard error in percent, or "-" where there is none. */
+typedef struct adamoe_error_text {
+    char text[16];
+} adamoe_error_text;
+
+adamoe_error_text adamoe_standard_error_text(const adamoe_accuracy *accuracy);
+
+/* FLOPs against the baseline: the same tokens, no null expert, top-baseline_k. */
+typedef struct adamoe_eval_cost {
+    double load; /* mean number of true experts per token and layer */
+    adamoe_flops executed, baseline;
+    double expert_reduction, model_reduction; /* of FLOPs, as fractions */
+} adamoe_eval_cost;
+
+adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *result);
+
 void adamoe_eval_print(const adamoe_eval_result *result);
 json_t *adamoe_eval_json(const adamoe_eval_result *result);
 
-/* A JSON line for each question; whole or not at all. */
+/* A JSON line for each question; whole or not at all, or to standard output where path is "-". */
 adamoe_status adamoe_eval_write_samples(const char *path, const adamoe_questions *questions,
                                         const adamoe_outcome *outcomes, size_t count);
 

@@ -2,6 +2,7 @@
  * One evaluation: opening, converting, preparing, scoring.
  */
 #include "evaluate.h"
+#include "clock.h"
 #include "host.h"
 #include "memory.h"
 #include "team.h"
@@ -9,14 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 const adamoe_evaluate_options adamoe_evaluate_defaults = {
     .null_experts = ADAMOE_AS_THE_MODEL_SAYS,
     .norm = -1,
     .null_kind = -1,
-    .baseline_k = 2,
     .batch_tokens = 4096,
     .show_progress = true,
     .measure_peak = true,
@@ -31,15 +30,42 @@ static adamoe_rule wanted_rule(const adamoe_evaluate_options *o, const adamoe_ch
     return rule;
 }
 
+/* What the command line asks of the model and it cannot do: the message names the option, where the
+ * conversion itself would name a key of config.json. */
+static adamoe_status check_wishes(const adamoe_evaluate_options *o, const adamoe_config *config)
+{
+    const size_t null_experts =
+        o->null_experts == ADAMOE_AS_THE_MODEL_SAYS ? config->null_experts : o->null_experts;
+    const size_t choices = config->experts + null_experts;
+    if (o->top_k > choices) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--top-k: %zu, but there are %zu experts, true and null",
+                            o->top_k, choices);
+    }
+    if (o->baseline_k > config->experts) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--baseline-k: %zu, but there are %zu true experts",
+                            o->baseline_k, config->experts);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status set_null_experts(const adamoe_evaluate_options *o, adamoe_checkpoint *checkpoint)
+{
+    const adamoe_status status = adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts);
+    return status.code != ADAMOE_BAD_INPUT
+               ? status
+               : adamoe_error(ADAMOE_BAD_INPUT, "--null-experts: %.400s", status.message);
+}
+
 /* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after
  * they were added it grows. */
 static adamoe_status convert(const adamoe_evaluate_options *o, adamoe_checkpoint *checkpoint)
 {
+    ADAMOE_TRY(check_wishes(o, &adamoe_checkpoint_model(checkpoint)->config));
     if (o->null_experts == 0) {
         ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint)));
     }
     if (o->null_experts != ADAMOE_AS_THE_MODEL_SAYS) {
-        ADAMOE_TRY(adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts));
+        ADAMOE_TRY(set_null_experts(o, checkpoint));
     }
     return adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint));
 }
@@ -119,10 +145,23 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
     return prepare(e);
 }
 
+static bool has_progress_line(const adamoe_evaluation *e)
+{
+    return e->options.show_progress && isatty(STDERR_FILENO);
+}
+
 static void show_progress(const adamoe_evaluation *e, size_t done)
 {
-    if (e->options.show_progress && isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\r%zu of %zu questions%s", done, e->count, done == e->count ? "\r\033[K" : "");
+    if (has_progress_line(e)) {
+        fprintf(stderr, "\r%zu of %zu questions", done, e->count);
+    }
+}
+
+/* What comes next, a result or an error, has the line to itself. */
+static void clear_progress(const adamoe_evaluation *e)
+{
+    if (has_progress_line(e)) {
+        fprintf(stderr, "\r\033[K");
     }
 }
 
@@ -158,13 +197,6 @@ static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
     return status;
 }
 
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* The faster of before and after: a machine that was disturbed once had its peak all the same. */
 static void measure_peak(adamoe_evaluation *e)
 {
@@ -174,20 +206,28 @@ static void measure_peak(adamoe_evaluation *e)
     }
 }
 
+static adamoe_status score_all(adamoe_evaluation *e)
+{
+    adamoe_status status = adamoe_ok();
+    for (size_t first = 0; first < e->count && status.code == ADAMOE_OK;) {
+        const size_t end = batch_end(e, first);
+        status = score_batch(e, first, end);
+        show_progress(e, end);
+        first = end;
+    }
+    clear_progress(e);
+    return status;
+}
+
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *e)
 {
     adamoe_scorer_free(&e->scorer);
     ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
                                     e->options.record_routing, &e->scorer));
     measure_peak(e);
-    const double start = now();
-    for (size_t first = 0; first < e->count;) {
-        const size_t end = batch_end(e, first);
-        ADAMOE_TRY(score_batch(e, first, end));
-        show_progress(e, end);
-        first = end;
-    }
-    e->seconds = now() - start;
+    const double start = adamoe_now();
+    ADAMOE_TRY(score_all(e));
+    e->seconds = adamoe_now() - start;
     measure_peak(e);
     return adamoe_ok();
 }
@@ -212,6 +252,20 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     adamoe_model_folder_close(&e->folder);
 }
 
+/* What the generator says of its checkpoints. */
+static bool weights_are_random(const adamoe_checkpoint *checkpoint)
+{
+    const char *weights = adamoe_safetensors_metadata(adamoe_checkpoint_tensors(checkpoint), "weights");
+    return weights != NULL && strcmp(weights, "random") == 0;
+}
+
+/* Top-2, as vanilla models of this kind are, or the one expert that there is. */
+static size_t baseline_k(const adamoe_evaluation *e)
+{
+    const size_t experts = config_of(e)->experts;
+    return e->options.baseline_k != 0 ? e->options.baseline_k : experts < 2 ? experts : 2;
+}
+
 adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
 {
     const adamoe_config *config = config_of(e);
@@ -230,8 +284,8 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .bos = e->options.bos,
         .config = config,
         .threads = e->forward == NULL ? 1 : e->team->threads,
-        /* A model with fewer experts than that has its own number as baseline. */
-        .baseline_k = e->options.baseline_k < config->experts ? e->options.baseline_k : config->experts,
+        .weights_are_random = weights_are_random(e->folder.checkpoint),
+        .baseline_k = baseline_k(e),
         .count = e->count,
         .total = e->questions->count,
         .layer_by_layer = e->forward != NULL && !adamoe_forward_is_resident(e->forward),

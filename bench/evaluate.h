@@ -19,7 +19,7 @@ typedef struct adamoe_evaluate_options {
     size_t top_k;        /* 0: as the model says */
     size_t null_experts; /* ADAMOE_AS_THE_MODEL_SAYS, or a conversion */
     int norm, null_kind; /* -1: as the model says */
-    size_t baseline_k;
+    size_t baseline_k;   /* 0: 2, or the one expert that there is */
     size_t batch_tokens; /* tokens run together */
     uint32_t threads;    /* 0: all processors */
     bool show_progress;  /* on standard error, where that is a terminal */

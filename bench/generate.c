@@ -56,7 +56,9 @@ static const struct argp generate_argp = {
     .doc = "Continues a prompt with the most probable token each time, on the reference kernel, until the "
            "end-of-text "
            "token, the model's context or --tokens ends it."
-           "\vExample:\n  adamoe generate --model datasets/tiny-adamoe --prompt 'Question:' --tokens 16\n",
+           "\vExample, in the project's folder:\n"
+           "  adamoe generate --model datasets/tiny-adamoe \\\n"
+           "      --prompt 'Question:' --tokens 16\n",
 };
 
 static uint32_t most_probable(const float *logits, size_t vocab_size)
@@ -92,22 +94,29 @@ static adamoe_status extend(const adamoe_model *model, adamoe_cache *cache, size
     return adamoe_ok();
 }
 
+static adamoe_status encode_prompt(const adamoe_model_folder *folder, const char *prompt, adamoe_tokens *text)
+{
+    const size_t context = adamoe_checkpoint_model(folder->checkpoint)->config.context;
+    ADAMOE_TRY(adamoe_tokenizer_encode(folder->tokenizer, prompt, strlen(prompt), true, text));
+    if (text->count == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "it has no token, and the tokenizer adds none at the beginning");
+    }
+    if (text->count > context) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%zu tokens, the model's context is %zu", text->count, context);
+    }
+    return adamoe_ok();
+}
+
+/* `text` fits into the model's context. */
 static adamoe_status generate(const adamoe_model *model, size_t tokens, adamoe_tokens *text)
 {
     const adamoe_config *config = &model->config;
-    if (text->count == 0) {
-        return adamoe_error(ADAMOE_BAD_INPUT,
-                            "--prompt: it has no token, and the tokenizer adds none at the beginning");
-    }
-    if (text->count > config->context) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--prompt: %zu tokens, the model's context is %zu", text->count,
-                            config->context);
-    }
     const size_t room = config->context - text->count;
     adamoe_cache *cache = NULL;
     float *logits = calloc(config->vocab_size, sizeof *logits);
     if (logits == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "generate: out of memory");
+        return adamoe_error(ADAMOE_ENVIRONMENT, "logits: out of memory");
     }
     adamoe_status status = adamoe_cache_create(config, text->count + (tokens < room ? tokens : room), &cache);
     if (status.code == ADAMOE_OK) {
@@ -126,20 +135,24 @@ static adamoe_status print_text(const adamoe_tokenizer *tokenizer, const adamoe_
     fwrite(text, 1, length, stdout);
     putchar('\n');
     free(text);
-    return fflush(stdout) == 0 ? adamoe_ok()
-                               : adamoe_error(ADAMOE_ENVIRONMENT, "standard output: write failed");
+    return adamoe_ok();
+}
+
+/* The same error, with what it is about in front. */
+static adamoe_status about(const char *what, adamoe_status status)
+{
+    return status.code == ADAMOE_OK ? status : adamoe_error(status.code, "%s: %.400s", what, status.message);
 }
 
 static adamoe_status run_on(const adamoe_model_folder *folder, const generate_options *o)
 {
     adamoe_tokens text = {0};
-    adamoe_status status =
-        adamoe_tokenizer_encode(folder->tokenizer, o->prompt, strlen(o->prompt), true, &text);
+    adamoe_status status = about("--prompt", encode_prompt(folder, o->prompt, &text));
     if (status.code == ADAMOE_OK) {
-        status = generate(adamoe_checkpoint_model(folder->checkpoint), o->tokens, &text);
+        status = about(o->model, generate(adamoe_checkpoint_model(folder->checkpoint), o->tokens, &text));
     }
     if (status.code == ADAMOE_OK) {
-        status = print_text(folder->tokenizer, &text);
+        status = about(o->model, print_text(folder->tokenizer, &text));
     }
     adamoe_tokens_free(&text);
     return status;

@@ -4,11 +4,15 @@
 #include "cpu.h"
 #include "json_output.h"
 #include "numbers.h"
+#include "onednn/adapter.h"
 #include "options.h"
 #include "team.h"
 #include "verbs.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
     OPTION_JSON = 1,
@@ -36,7 +40,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->plugin = value;
         return 0;
     default:
-        (void)state;
         return ARGP_ERR_UNKNOWN;
     }
 }
@@ -62,12 +65,44 @@ static const guarantee guarantees[] = {
 
 #define GUARANTEES (sizeof guarantees / sizeof *guarantees)
 
+typedef struct library {
+    const char *key, *name; /* in JSON, and for people */
+    char version[64];
+} library;
+
+#define LIBRARIES 5
+
+/* The versions that run; of libnuma and Google Benchmark, which do not tell, those that were built with. */
+static void describe_libraries(library list[LIBRARIES])
+{
+    static const library names[LIBRARIES] = {{.key = "jansson", .name = "jansson"},
+                                             {.key = "onednn", .name = "oneDNN"},
+                                             {.key = "pcre2", .name = "PCRE2"},
+                                             {.key = "libnuma", .name = "libnuma"},
+                                             {.key = "google_benchmark", .name = "Google Benchmark"}};
+    memcpy(list, names, sizeof names);
+    (void)snprintf(list[0].version, sizeof list[0].version, "%s", jansson_version_str());
+    onednn_version(list[1].version, sizeof list[1].version);
+    (void)pcre2_config(PCRE2_CONFIG_VERSION, list[2].version);
+    (void)snprintf(list[3].version, sizeof list[3].version, "%s", ADAMOE_NUMA_VERSION);
+    (void)snprintf(list[4].version, sizeof list[4].version, "%s", ADAMOE_BENCHMARK_VERSION);
+}
+
+/* Why a kernel cannot run here; NULL where it can. */
+static const char *obstacle(const adamoe_kernel *kernel)
+{
+    const char *why_not = NULL;
+    if (kernel->supported(&why_not)) {
+        return NULL;
+    }
+    return why_not == NULL ? "no reason given" : why_not;
+}
+
 /* What a library chose to compute the kernel's products with; empty where the kernel is its own code. */
 static void describe_implementation(const adamoe_kernel *kernel, char *text, size_t size)
 {
-    const char *why_not = NULL;
     text[0] = '\0';
-    if (kernel->implementation != NULL && kernel->supported(&why_not)) {
+    if (kernel->implementation != NULL && obstacle(kernel) == NULL) {
         kernel->implementation(NULL, text, size);
     }
 }
@@ -76,21 +111,21 @@ static json_t *kernel_json(const adamoe_kernel *kernel)
 {
     char implementation[128];
     describe_implementation(kernel, implementation, sizeof implementation);
-    const char *why_not = NULL;
-    const bool supported = kernel->supported(&why_not);
+    const char *why_not = obstacle(kernel);
     json_t *promised = json_array();
     for (size_t i = 0; i < GUARANTEES; ++i) {
         if ((kernel->guarantees & guarantees[i].bit) != 0) {
             json_array_append_new(promised, json_string(guarantees[i].name));
         }
     }
-    return json_pack("{s:s,s:s,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o,s:s}", "name", kernel->name, "summary",
-                     kernel->summary, "supported", (int)supported, "why_not",
-                     supported ? json_null() : json_string(why_not == NULL ? "" : why_not), "arithmetic", "x",
+    return json_pack("{s:o,s:o,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o,s:o}", "name",
+                     adamoe_json_text(kernel->name), "summary", adamoe_json_text(kernel->summary),
+                     "supported", why_not == NULL, "why_not",
+                     why_not == NULL ? json_null() : adamoe_json_text(why_not), "arithmetic", "x",
                      adamoe_arithmetic_name(kernel->x), "h", adamoe_arithmetic_name(kernel->h), "weight",
                      adamoe_arithmetic_name(kernel->weight), "accumulate",
                      adamoe_arithmetic_name(kernel->accumulate), "dense_product", kernel->multiply != NULL,
-                     "same_bits", promised, "implementation", implementation);
+                     "same_bits", promised, "implementation", adamoe_json_text(implementation));
 }
 
 static json_t *caches_json(const adamoe_cpu *cpu)
@@ -112,17 +147,28 @@ static json_t *features_json(const adamoe_cpu *cpu)
     return list;
 }
 
+static json_t *libraries_json(void)
+{
+    library list[LIBRARIES];
+    json_t *versions = json_object();
+    describe_libraries(list);
+    for (size_t i = 0; i < LIBRARIES; ++i) {
+        json_object_set_new(versions, list[i].key, adamoe_json_text(list[i].version));
+    }
+    return versions;
+}
+
 static json_t *info_json(const adamoe_cpu *cpu, const adamoe_registry *registry)
 {
     json_t *kernels = json_array();
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         json_array_append_new(kernels, kernel_json(adamoe_registry_at(registry, i)));
     }
-    return json_pack("{s:s,s:{s:s,s:I,s:I,s:o,s:o},s:{s:s},s:o,s:s}", "version", ADAMOE_VERSION, "cpu",
-                     "model", cpu->model, "processors", (json_int_t)adamoe_available_processors(),
+    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:o},s:o,s:o,s:o}", "version", ADAMOE_VERSION, "cpu", "model",
+                     adamoe_json_text(cpu->model), "processors", (json_int_t)adamoe_available_processors(),
                      "numa_nodes", (json_int_t)cpu->numa_nodes, "features", features_json(cpu), "caches",
-                     caches_json(cpu), "libraries", "jansson", jansson_version_str(), "kernels", kernels,
-                     "default_kernel", adamoe_registry_default(registry)->name);
+                     caches_json(cpu), "libraries", libraries_json(), "kernels", kernels, "default_kernel",
+                     adamoe_json_text(adamoe_registry_default(registry)->name));
 }
 
 static void print_cpu(const adamoe_cpu *cpu)
@@ -137,17 +183,28 @@ static void print_cpu(const adamoe_cpu *cpu)
         printf(" L%d %s %zu KiB%s", cpu->cache[i].level, cpu->cache[i].type, cpu->cache[i].bytes / 1024,
                i + 1 < cpu->caches ? "," : "");
     }
-    printf("\nlibraries jansson %s\n", jansson_version_str());
+    putchar('\n');
+}
+
+static void print_libraries(void)
+{
+    library list[LIBRARIES];
+    describe_libraries(list);
+    printf("libraries");
+    for (size_t i = 0; i < LIBRARIES; ++i) {
+        printf("%s %s %s", i == 0 ? "" : ",", list[i].name, list[i].version);
+    }
+    putchar('\n');
 }
 
 static void print_kernel(const adamoe_kernel *kernel, bool is_default)
 {
-    const char *why_not = "";
-    const bool supported = kernel->supported(&why_not);
+    const char *why_not = obstacle(kernel);
     printf("\nkernel    %s%s: %s\n", kernel->name, is_default ? " (default)" : "", kernel->summary);
     char implementation[128];
     describe_implementation(kernel, implementation, sizeof implementation);
-    printf("  %s%s%s%s\n", supported ? "runs here" : "cannot run here: ", supported ? "" : why_not,
+    printf("  %s%s%s%s\n",
+           why_not == NULL ? "runs here" : "cannot run here: ", why_not == NULL ? "" : why_not,
            implementation[0] == '\0' ? "" : ", on ", implementation);
     printf("  x %s, h %s, weights %s, sums %s%s\n", adamoe_arithmetic_name(kernel->x),
            adamoe_arithmetic_name(kernel->h), adamoe_arithmetic_name(kernel->weight),
@@ -168,6 +225,7 @@ static adamoe_status report(const info_options *o, const adamoe_registry *regist
     if (adamoe_json_leaves_stdout(o->json)) {
         printf("adamoe    %s\n", ADAMOE_VERSION);
         print_cpu(&cpu);
+        print_libraries();
         for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
             const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
             print_kernel(kernel, kernel == adamoe_registry_default(registry));

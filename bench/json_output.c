@@ -3,9 +3,11 @@
  */
 #include "json_output.h"
 #include "output_file.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static adamoe_status write_stream(const char *path, const json_t *document, FILE *stream)
@@ -32,7 +34,7 @@ static adamoe_status write_file(const char *path, const json_t *document)
 adamoe_status adamoe_json_write(const char *path, json_t *document)
 {
     if (document == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: write: out of memory", path);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: write: the result cannot be expressed as JSON", path);
     }
     const bool to_stdout = strcmp(path, "-") == 0;
     const adamoe_status status =
@@ -44,6 +46,30 @@ adamoe_status adamoe_json_write(const char *path, json_t *document)
 json_t *adamoe_json_number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+#define REPLACEMENT_CHARACTER 0xFFFDu
+
+json_t *adamoe_json_text(const char *text)
+{
+    const size_t length = strlen(text);
+    if (adamoe_utf8_well_formed(text, length) == length) {
+        return json_stringn(text, length);
+    }
+    char *clean = calloc(length, 3); /* a byte at the least becomes three */
+    size_t written = 0;
+    if (clean == NULL) {
+        return NULL;
+    }
+    for (size_t at = 0; at < length;) {
+        uint32_t character;
+        at += adamoe_utf8_next(text + at, length - at, &character);
+        character = character == ADAMOE_ILL_FORMED ? REPLACEMENT_CHARACTER : character;
+        written += adamoe_utf8_write(character, clean + written);
+    }
+    json_t *string = json_stringn(clean, written);
+    free(clean);
+    return string;
 }
 
 bool adamoe_json_leaves_stdout(const char *path)

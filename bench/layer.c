@@ -86,8 +86,9 @@ static const struct argp layer_argp = {
            "file has "
            "expected.* tensors, the results are compared with them, by the error bound of the arithmetic; a "
            "difference is exit code 1."
-           "\vExample:\n  adamoe layer tests/golden/layer/small.safetensors --kernel reference -o "
-           "out.safetensors\n",
+           "\vExample, in the project's folder:\n"
+           "  adamoe layer tests/golden/layer/small.safetensors \\\n"
+           "      --kernel reference -o out.safetensors\n",
     .children = children,
 };
 
@@ -179,24 +180,27 @@ static void print_run(const adamoe_layer_run *run, const adamoe_comparison *list
     printf("balance loss (alpha 1): switch %.9g, null averaged %.9g, released %.9g\n", run->loss.switch_form,
            run->loss.null_averaged, run->loss.released);
     for (size_t i = 0; i < count; ++i) {
-        printf("%s %s%s%s\n", list[i].passed ? "passed" : "FAILED", list[i].name,
+        printf("%s %s%s%s\n", list[i].passed ? adamoe_comparison_status(&list[i]) : "FAILED", list[i].name,
                list[i].detail[0] == '\0' ? "" : ": ", list[i].detail);
     }
 }
 
-static json_t *run_json(const adamoe_layer_run *run, const adamoe_comparison *list, size_t count)
+static json_t *run_json(const char *input, const adamoe_layer_run *run, const adamoe_comparison *list,
+                        size_t count)
 {
     json_t *comparisons = json_array();
     for (size_t i = 0; i < count; ++i) {
         json_array_append_new(comparisons,
-                              json_pack("{s:s,s:b,s:o,s:s}", "name", list[i].name, "passed",
-                                        (int)list[i].passed, "largest_ratio",
-                                        adamoe_json_number(list[i].largest_ratio), "detail", list[i].detail));
+                              json_pack("{s:s,s:s,s:b,s:o,s:s}", "name", list[i].name, "status",
+                                        adamoe_comparison_status(&list[i]), "passed", (int)list[i].passed,
+                                        "largest_ratio", adamoe_json_number(list[i].largest_ratio), "detail",
+                                        list[i].detail));
     }
-    return json_pack("{s:s,s:I,s:f,s:f,s:f,s:f,s:o}", "kernel", run->kernel->name, "tokens",
-                     (json_int_t)run->tokens, "load", adamoe_routing_load(run->routing), "plain_balance_loss",
-                     run->loss.switch_form, "null_averaged_balance_loss", run->loss.null_averaged,
-                     "released_code_balance_loss", run->loss.released, "comparisons", comparisons);
+    return json_pack("{s:o,s:o,s:I,s:f,s:f,s:f,s:f,s:o}", "file", adamoe_json_text(input), "kernel",
+                     adamoe_json_text(run->kernel->name), "tokens", (json_int_t)run->tokens, "load",
+                     adamoe_routing_load(run->routing), "plain_balance_loss", run->loss.switch_form,
+                     "null_averaged_balance_loss", run->loss.null_averaged, "released_code_balance_loss",
+                     run->loss.released, "comparisons", comparisons);
 }
 
 static adamoe_status report(const layer_options *o, const adamoe_layer_run *run,
@@ -215,7 +219,7 @@ static adamoe_status report(const layer_options *o, const adamoe_layer_run *run,
         ADAMOE_TRY(write_output(o->output, run));
     }
     if (o->json != NULL) {
-        ADAMOE_TRY(adamoe_json_write(o->json, run_json(run, list, count)));
+        ADAMOE_TRY(adamoe_json_write(o->json, run_json(o->input, run, list, count)));
     }
     if (failed > 0) {
         return adamoe_error(ADAMOE_DIFFERENCE, "%s: %zu of %zu comparisons failed", o->input, failed, count);

@@ -1,7 +1,7 @@
 /*
  * A layer's results against what its file expects. Nothing is compared with a tolerance that somebody chose:
- * the kernel's output has the yardstick of its own arithmetic, the file's tensors that of float32, with the
- * error that the logits may have carried into the weights.
+ * what the kernel computed has the yardstick of its own arithmetic, the file's tensors that of float32, with
+ * the error that the logits may have carried into the weights.
  */
 #include "layer_run.h"
 #include "numbers.h"
@@ -24,13 +24,15 @@ typedef struct comparing {
     const adamoe_safetensors *file;
     adamoe_comparison *list;
     size_t count;
+    size_t file_top_k;     /* the k of the expected ids and weights */
     double *logit_allowed; /* [tokens, n+m]: by how much a float32 logit may miss */
 } comparing;
 
 static adamoe_comparison *add(comparing *c, const char *name, bool passed, double ratio)
 {
     adamoe_comparison *next = &c->list[c->count++];
-    *next = (adamoe_comparison){.name = name, .passed = passed, .largest_ratio = ratio};
+    *next = (adamoe_comparison){
+        .name = name, .passed = passed, .vacuous = c->run->tokens == 0, .largest_ratio = ratio};
     return next;
 }
 
@@ -62,14 +64,14 @@ static void report_verdict(comparing *c, const char *name, const adamoe_verdict 
     const bool passed = verdict->passed;
     adamoe_comparison *entry = add(c, name, passed, verdict->largest_ratio);
     const size_t worst = verdict->worst;
+    entry->vacuous = passed && verdict->vacuous;
     if (yardstick->count == 0) {
         return;
     }
     (void)snprintf(entry->detail, sizeof entry->detail,
-                   "%slargest error/bound %.3g, rms %.3g%s; at [%zu, %zu]: got %.9g, exact %.9g",
-                   verdict->vacuous ? "vacuous: " : "", verdict->largest_ratio, verdict->rms_ratio,
-                   passed ? "" : " (above 1)", worst / columns, worst % columns, (double)got[worst],
-                   yardstick->expected[worst]);
+                   "largest error/bound %.3g, rms %.3g%s; at [%zu, %zu]: got %.9g, exact %.9g",
+                   verdict->largest_ratio, verdict->rms_ratio, passed ? "" : " (above 1)", worst / columns,
+                   worst % columns, (double)got[worst], yardstick->expected[worst]);
 }
 
 /* A float tensor of the file, or the kernel's own (values not NULL), against a yardstick. */
@@ -89,6 +91,25 @@ static adamoe_status judge(comparing *c, const char *name, const adamoe_yardstic
     report_verdict(c, name, &verdict, yardstick, values, columns);
     free(copy);
     return adamoe_ok();
+}
+
+/* The router's product, where the kernel made it. */
+static adamoe_status compare_kernel_logits(comparing *c)
+{
+    const adamoe_layer_run *run = c->run;
+    const size_t all = run->router.rows;
+    adamoe_yardstick yardstick;
+    if (!run->kernel_made_logits) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(adamoe_yardstick_create(run->tokens * all, &yardstick));
+    adamoe_status status = adamoe_matrix_yardstick(&run->router, adamoe_kernel_arithmetic(run->kernel),
+                                                   run->hidden_states, run->tokens, &yardstick);
+    if (status.code == ADAMOE_OK) {
+        status = judge(c, "router_logits of the kernel", &yardstick, run->routing->logits, NULL, all);
+    }
+    adamoe_yardstick_free(&yardstick);
+    return status;
 }
 
 /* How far a float32 logit may be off: needed for near ties and for the weights. */
@@ -111,6 +132,31 @@ static adamoe_status compare_logits(comparing *c)
     }
     adamoe_yardstick_free(&yardstick);
     return status;
+}
+
+/* The k of the expected ids, else of the expected weights, else the run's. */
+static size_t file_top_k(const comparing *c)
+{
+    static const char *const names[] = {"expected.selected_experts", "expected.routing_weights"};
+    for (size_t i = 0; i < 2; ++i) {
+        const adamoe_tensor *tensor = adamoe_safetensors_find(c->file, names[i]);
+        if (tensor != NULL && tensor->rank == 2 && tensor->shape[1] >= 1 &&
+            tensor->shape[1] <= c->run->router.rows) {
+            return tensor->shape[1];
+        }
+    }
+    return c->run->routing->rule.top_k;
+}
+
+static void compare_top_k(comparing *c)
+{
+    const size_t k = c->run->routing->rule.top_k;
+    c->file_top_k = file_top_k(c);
+    if (c->file_top_k != k) {
+        adamoe_comparison *entry = add(c, "top-k", false, 0.0);
+        (void)snprintf(entry->detail, sizeof entry->detail, "the file expects k = %zu, the run has k = %zu",
+                       c->file_top_k, k);
+    }
 }
 
 /* By how much the logits of a token may be off, at the most. */
@@ -156,8 +202,8 @@ static adamoe_status compare_ids(comparing *c)
     const adamoe_routing *routing = c->run->routing;
     const size_t k = routing->rule.top_k;
     const adamoe_tensor *tensor = NULL;
-    ADAMOE_TRY(find(c, "expected.selected_experts", ADAMOE_I64, routing->tokens, k, &tensor));
-    if (tensor == NULL) {
+    ADAMOE_TRY(find(c, "expected.selected_experts", ADAMOE_I64, routing->tokens, c->file_top_k, &tensor));
+    if (tensor == NULL || c->file_top_k != k) {
         return adamoe_ok();
     }
     size_t flips = 0;
@@ -207,8 +253,8 @@ static adamoe_status compare_weights(comparing *c)
     const size_t k = routing->rule.top_k;
     const adamoe_tensor *tensor = NULL;
     adamoe_yardstick yardstick;
-    ADAMOE_TRY(find(c, "expected.routing_weights", ADAMOE_F32, routing->tokens, k, &tensor));
-    if (tensor == NULL) {
+    ADAMOE_TRY(find(c, "expected.routing_weights", ADAMOE_F32, routing->tokens, c->file_top_k, &tensor));
+    if (tensor == NULL || c->file_top_k != k) {
         return adamoe_ok();
     }
     ADAMOE_TRY(adamoe_yardstick_create(routing->tokens * k, &yardstick));
@@ -311,6 +357,8 @@ static adamoe_status compare_loss(comparing *c, const char *key, double ours)
 
 static adamoe_status compare_all(comparing *c)
 {
+    compare_top_k(c);
+    ADAMOE_TRY(compare_kernel_logits(c));
     ADAMOE_TRY(compare_logits(c));
     ADAMOE_TRY(compare_ids(c));
     ADAMOE_TRY(compare_counts(c));
@@ -319,6 +367,14 @@ static adamoe_status compare_all(comparing *c)
     ADAMOE_TRY(compare_loss(c, "plain_balance_loss", c->run->loss.switch_form));
     ADAMOE_TRY(compare_loss(c, "null_averaged_balance_loss", c->run->loss.null_averaged));
     return compare_loss(c, "released_code_balance_loss", c->run->loss.released);
+}
+
+const char *adamoe_comparison_status(const adamoe_comparison *comparison)
+{
+    if (!comparison->passed) {
+        return "failed";
+    }
+    return comparison->vacuous ? "vacuous" : "passed";
 }
 
 adamoe_status adamoe_layer_compare(const adamoe_layer_run *run, const adamoe_safetensors *file,

@@ -3,28 +3,9 @@
  */
 #include "layer_run.h"
 #include "host.h"
-#include "numbers.h"
 #include "team.h"
 
 #include <stdlib.h>
-
-static adamoe_status join_router(adamoe_layer_run *run)
-{
-    const adamoe_layer *layer = run->layer;
-    const size_t d = layer->hidden_size, all = layer->experts + layer->null_experts;
-    run->router_rows = calloc(all * d + 1, sizeof *run->router_rows);
-    if (run->router_rows == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory");
-    }
-    for (size_t i = 0; i < layer->experts * d; ++i) {
-        run->router_rows[i] = adamoe_element(layer->gate.data, layer->gate.dtype, i);
-    }
-    for (size_t i = 0; i < layer->null_experts * d; ++i) {
-        run->router_rows[layer->experts * d + i] = adamoe_element(layer->gate2.data, layer->gate2.dtype, i);
-    }
-    run->router = (adamoe_matrix){.data = run->router_rows, .dtype = ADAMOE_F32, .rows = all, .columns = d};
-    return adamoe_ok();
-}
 
 /* Calls with the workspace that they need, and a team. */
 typedef struct resources {
@@ -33,9 +14,15 @@ typedef struct resources {
     adamoe_placement placement;
 } resources;
 
+static void release_work(resources *r)
+{
+    adamoe_heap_host.release(NULL, r->run.work);
+    r->run.work = NULL;
+}
+
 static adamoe_status reserve(resources *r, size_t bytes)
 {
-    free(r->run.work);
+    release_work(r);
     r->run.work = adamoe_heap_host.allocate(NULL, bytes, 64);
     r->run.work_bytes = bytes;
     return r->run.work != NULL
@@ -56,13 +43,20 @@ static adamoe_status multiply_router(const adamoe_layer_run *run, resources *r, 
     return status;
 }
 
+/* Rounded operands are for the experts, not for the router (spec section 3a): a kernel that rounds does not
+ * make the logits. */
+static bool multiplies_in_float32(const adamoe_kernel *kernel)
+{
+    return kernel->multiply != NULL && kernel->x == ADAMOE_FLOAT32 && kernel->weight == ADAMOE_FLOAT32;
+}
+
 static adamoe_status route(adamoe_layer_run *run, resources *r, adamoe_rule rule)
 {
-    const size_t all = run->layer->experts + run->layer->null_experts;
-    float *logits = calloc(run->tokens * all + 1, sizeof *logits);
+    float *logits = calloc(run->tokens * run->router.rows + 1, sizeof *logits);
     adamoe_status status =
         logits == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "layer: out of memory") : adamoe_ok();
-    if (status.code == ADAMOE_OK && run->kernel->multiply != NULL) {
+    run->kernel_made_logits = multiplies_in_float32(run->kernel);
+    if (status.code == ADAMOE_OK && run->kernel_made_logits) {
         status = multiply_router(run, r, logits);
     } else if (status.code == ADAMOE_OK) {
         adamoe_router_logits(run->layer, run->hidden_states, run->tokens, logits);
@@ -94,7 +88,7 @@ static adamoe_status run_experts(adamoe_layer_run *run, resources *r)
 
 static adamoe_status run_steps(adamoe_layer_run *run, adamoe_rule rule, resources *r)
 {
-    ADAMOE_TRY(join_router(run));
+    ADAMOE_TRY(adamoe_router_matrix(run->layer, &run->router_rows, &run->router));
     ADAMOE_TRY(route(run, r, rule));
     run->loss = adamoe_routing_balance_loss(run->routing, NULL);
     ADAMOE_TRY(adamoe_plan_create(run->routing, &run->plan));
@@ -114,7 +108,7 @@ adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_
     if (status.code != ADAMOE_OK) {
         adamoe_layer_run_free(out);
     }
-    free(r.run.work);
+    release_work(&r);
     adamoe_team_free(r.team);
     return status;
 }

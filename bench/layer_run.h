@@ -14,16 +14,17 @@ typedef struct adamoe_layer_run {
     const adamoe_layer *layer;
     const float *hidden_states; /* [tokens, hidden_size] */
     size_t tokens;
-    adamoe_matrix router; /* gate and gate2 as one matrix, float32 */
-    float *router_rows;   /* its data */
+    adamoe_matrix router;    /* gate and gate2 as one matrix, float32 */
+    float *router_rows;      /* its data */
+    bool kernel_made_logits; /* by its dense product; false: the reference did */
     adamoe_routing *routing;
     adamoe_plan *plan;
     float *output; /* [tokens, hidden_size] */
     adamoe_balance_loss loss;
 } adamoe_layer_run;
 
-/* Router (by the kernel's dense product where it has one), routing, plan and experts. On failure nothing is
- * left allocated. */
+/* Router (by the kernel's dense product where it has one in float32, else by the reference), routing, plan
+ * and experts. On failure nothing is left allocated. */
 adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_layer *layer,
                                       adamoe_rule rule, const float *hidden_states, size_t tokens,
                                       uint32_t threads, adamoe_layer_run *out);
@@ -33,15 +34,20 @@ void adamoe_layer_run_free(adamoe_layer_run *run);
 typedef struct adamoe_comparison {
     const char *name;
     bool passed;
+    bool vacuous;         /* passed, and proves nothing: no element, or every expected value 0 */
     double largest_ratio; /* of error / allowed; 0 for comparisons without a bound */
     char detail[200];
 } adamoe_comparison;
 
 #define ADAMOE_MAX_COMPARISONS 12
 
-/* The kernel's output against its yardstick, then each expected tensor and loss that the file has against the
- * yardstick of float32 arithmetic, which is what such files are computed in. Errors: an expected tensor of
- * the wrong shape (BAD_INPUT), memory. */
+/* "passed", "failed" or "vacuous". */
+const char *adamoe_comparison_status(const adamoe_comparison *comparison);
+
+/* What the kernel computed, logits and output, against the yardstick of its arithmetic, then each expected
+ * tensor and loss that the file has against the yardstick of float32, which is what such files are computed
+ * in. Where the file expects another top-k than the run's, that is a failed comparison of its own, and ids
+ * and weights are not compared. Errors: an expected tensor of the wrong shape (BAD_INPUT), memory. */
 adamoe_status adamoe_layer_compare(const adamoe_layer_run *run, const adamoe_safetensors *file,
                                    adamoe_comparison *comparisons, size_t *count);
 

@@ -1,6 +1,7 @@
 /*
  * adamoe VERB ...: finds the verb and runs it.
  */
+#include "options.h"
 #include "verbs.h"
 
 #include <argp.h>
@@ -39,6 +40,15 @@ static void print_help(FILE *stream)
             "machine; 4 the environment failed (memory, disk, permission).\n");
 }
 
+static int finish(void)
+{
+    const adamoe_status status = adamoe_flush_output();
+    if (status.code != ADAMOE_OK) {
+        fprintf(stderr, "adamoe: %s\n", status.message);
+    }
+    return (int)status.code;
+}
+
 int main(int count, char **arguments)
 {
     argp_err_exit_status = 2;
@@ -49,11 +59,11 @@ int main(int count, char **arguments)
     const char *name = arguments[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
-        return 0;
+        return finish();
     }
     if (strcmp(name, "--version") == 0) {
         printf("adamoe %s\n", ADAMOE_VERSION);
-        return 0;
+        return finish();
     }
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
         if (strcmp(name, verbs[i].name) == 0) {

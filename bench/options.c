@@ -8,21 +8,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const adamoe_norm_names[3] = {"true", "all", "none"};
 const char *const adamoe_null_kind_names[2] = {"zero", "identity"};
 static const char *const numa_names[4] = {"local", "interleave", "experts", "split"};
 
+adamoe_status adamoe_flush_output(void)
+{
+    const bool failed_before = ferror(stdout) != 0;
+    if (fflush(stdout) != 0) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "standard output: write: %s", strerror(errno));
+    }
+    return failed_before ? adamoe_error(ADAMOE_ENVIRONMENT, "standard output: write: it failed")
+                         : adamoe_ok();
+}
+
 int adamoe_finish(const char *verb, adamoe_status status)
 {
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_flush_output();
+    }
     if (status.code != ADAMOE_OK) {
         fprintf(stderr, "adamoe %s: %s\n", verb, status.message);
     }
     return (int)status.code;
 }
 
+/* argp ends the program itself after --help, with 0 even where the text could not be written. */
+static bool parsing;
+
+static void finish_help(void)
+{
+    const adamoe_status status = parsing ? adamoe_flush_output() : adamoe_ok();
+    if (status.code != ADAMOE_OK) {
+        fprintf(stderr, "adamoe: %s\n", status.message);
+        _exit((int)status.code);
+    }
+}
+
 void adamoe_parse(const struct argp *argp, int count, char **arguments, void *input)
 {
+    parsing = true;
+    (void)atexit(finish_help);
     /* argp names the program after its first argument. */
     char name[64];
     (void)snprintf(name, sizeof name, "adamoe %s", arguments[0]);
@@ -30,16 +58,16 @@ void adamoe_parse(const struct argp *argp, int count, char **arguments, void *in
     arguments[0] = name;
     (void)argp_parse(argp, count, arguments, 0, NULL, input); /* ends the program on an error */
     arguments[0] = verb;
+    parsing = false;
 }
 
 uint64_t adamoe_parse_count(struct argp_state *state, const char *option, const char *text, uint64_t low,
                             uint64_t high)
 {
-    char *end = NULL;
     errno = 0;
-    const unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || strchr(text, '-') != NULL || value < low ||
-        value > high) {
+    const unsigned long long value = strtoull(text, NULL, 10);
+    const bool digits_only = text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+    if (!digits_only || errno != 0 || value < low || value > high) {
         argp_error(state, "%s: `%s' is not a whole number from %llu to %llu", option, text,
                    (unsigned long long)low, (unsigned long long)high);
     }
@@ -89,7 +117,8 @@ static const struct argp_option machine_options[] = {
     {0, 0, 0, 0, 0, 10},
     {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 10},
     {"threads", OPTION_THREADS, "N", 0, "Threads (default: all processors)", 10},
-    {"numa", OPTION_NUMA, "POLICY", 0, "local, interleave, experts or split", 10},
+    {"numa", OPTION_NUMA, "POLICY", 0,
+     "local (default); interleave, experts and split are not implemented yet", 10},
     {"seed", OPTION_SEED, "N", 0, "Seed of everything random (default: 1)", 10},
     {0},
 };
@@ -106,6 +135,9 @@ static error_t parse_machine(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_NUMA:
         options->numa = (adamoe_numa_policy)adamoe_parse_choice(state, "--numa", value, numa_names, 4);
+        if (options->numa != ADAMOE_NUMA_LOCAL) {
+            argp_error(state, "--numa: %s: not implemented yet", value);
+        }
         return 0;
     case OPTION_SEED:
         options->seed = adamoe_parse_count(state, "--seed", value, 0, UINT64_MAX);

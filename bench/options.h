@@ -9,7 +9,13 @@
 
 #include <argp.h>
 
-/* Reports the status on standard error as `adamoe VERB: MESSAGE` and returns the exit code. */
+/* Hands on what was printed; the error (ENVIRONMENT) of a write to standard output that failed, now or
+ * before.
+ */
+adamoe_status adamoe_flush_output(void);
+
+/* Reports the status on standard error as `adamoe VERB: MESSAGE` and returns the exit code. A result that
+ * could not be printed is an error too. */
 int adamoe_finish(const char *verb, adamoe_status status);
 
 /* Options that choose what runs the numbers. */

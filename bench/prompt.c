@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const adamoe_format_names[2] = {"cloze", "letter"};
+const char *const adamoe_bos_names[3] = {"auto", "always", "never"};
+
 /* A growing text. */
 typedef struct text {
     char *data;

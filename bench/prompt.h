@@ -19,6 +19,10 @@ typedef enum adamoe_bos {
     ADAMOE_BOS_NEVER = 2,  /* no special tokens */
 } adamoe_bos;
 
+/* What the command line and results call them, in the order of their enumerations. */
+extern const char *const adamoe_format_names[2];
+extern const char *const adamoe_bos_names[3];
+
 typedef struct adamoe_prompt_rule {
     adamoe_format format;
     adamoe_bos bos;

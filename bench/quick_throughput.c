@@ -2,13 +2,14 @@
  * A few timings of one expert layer, for an overview.
  */
 #include "quick_throughput.h"
+#include "clock.h"
 #include "host.h"
 #include "random_layer.h"
 #include "routing_pattern.h"
+#include "statistics.h"
 #include "team.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 const adamoe_quick_layer adamoe_quick_sizes = {1024, 2048, 8, 8, 3, 1.67};
 
@@ -24,27 +25,14 @@ typedef struct timing {
     uint64_t seed;
 } timing;
 
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Seconds of one call, as the mean over `calls`. */
 static adamoe_status time_calls(const timing *t, const adamoe_plan *plan, size_t calls, double *seconds)
 {
-    const double start = now();
+    const double start = adamoe_now();
     for (size_t i = 0; i < calls; ++i) {
         ADAMOE_TRY(t->kernel->experts(t->prepared, &t->run, t->x, plan, t->y));
     }
-    *seconds = (now() - start) / (double)calls;
+    *seconds = (adamoe_now() - start) / (double)calls;
     return adamoe_ok();
 }
 
@@ -64,11 +52,11 @@ static adamoe_status time_plan(timing *t, const adamoe_plan *plan, adamoe_quick_
     for (size_t i = 0; i < REPETITIONS; ++i) {
         ADAMOE_TRY(time_calls(t, plan, calls, &seconds[i]));
     }
-    qsort(seconds, REPETITIONS, sizeof *seconds, compare);
+    adamoe_sort(seconds, REPETITIONS);
     const adamoe_quick_layer *s = &adamoe_quick_sizes;
     out->tokens = plan->tokens;
     out->rows = plan->rows;
-    out->seconds = seconds[REPETITIONS / 2];
+    out->seconds = adamoe_median(seconds, REPETITIONS);
     out->least = seconds[0];
     out->greatest = seconds[REPETITIONS - 1];
     out->gflops = 6.0 * (double)(plan->rows * s->hidden_size * s->intermediate_size) / out->seconds * 1e-9;

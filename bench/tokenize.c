@@ -55,16 +55,17 @@ static const struct argp tokenize_argp = {
     .options = options_list,
     .parser = parse_option,
     .doc = "Reads lines from standard input and writes a line of token ids for each."
-           "\vExample:\n  echo 'Question: What is ice?' | adamoe tokenize --model datasets/tiny-adamoe\n",
+           "\vExample, in the project's folder:\n"
+           "  echo 'Question: What is ice?' | \\\n"
+           "      adamoe tokenize --model datasets/tiny-adamoe\n",
 };
 
-static adamoe_status print_ids(const adamoe_tokens *tokens)
+static void print_ids(const adamoe_tokens *tokens)
 {
     for (size_t i = 0; i < tokens->count; ++i) {
         printf("%s%u", i == 0 ? "" : " ", tokens->id[i]);
     }
     putchar('\n');
-    return adamoe_ok();
 }
 
 static adamoe_status encode_line(const tokenize_options *o, const adamoe_tokenizer *tokenizer,
@@ -73,7 +74,7 @@ static adamoe_status encode_line(const tokenize_options *o, const adamoe_tokeniz
     adamoe_tokens tokens = {0};
     adamoe_status status = adamoe_tokenizer_encode(tokenizer, line, length, !o->no_special, &tokens);
     if (status.code == ADAMOE_OK) {
-        status = print_ids(&tokens);
+        print_ids(&tokens);
     }
     adamoe_tokens_free(&tokens);
     return status;
@@ -90,7 +91,8 @@ static adamoe_status parse_ids(const char *line, adamoe_tokens *tokens)
         char *end = NULL;
         errno = 0;
         const unsigned long id = strtoul(at, &end, 10);
-        if (errno != 0 || end == at || *at == '-' || id > UINT32_MAX || strchr(" \t", *end) == NULL) {
+        if (errno != 0 || strchr("0123456789", *at) == NULL || id > UINT32_MAX ||
+            strchr(" \t", *end) == NULL) {
             return adamoe_error(ADAMOE_BAD_INPUT, "`%.40s' is not a token id", at);
         }
         ADAMOE_TRY(adamoe_tokens_append(tokens, (uint32_t)id));
@@ -98,9 +100,16 @@ static adamoe_status parse_ids(const char *line, adamoe_tokens *tokens)
     }
 }
 
-static adamoe_status decode_line(const tokenize_options *o, const adamoe_tokenizer *tokenizer,
-                                 const char *line)
+/* Lines may end as on Windows. */
+static adamoe_status decode_line(const tokenize_options *o, const adamoe_tokenizer *tokenizer, char *line,
+                                 size_t line_length)
 {
+    if (line_length > 0 && line[line_length - 1] == '\r') {
+        line[--line_length] = '\0';
+    }
+    if (strlen(line) != line_length) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "a zero byte is not part of a token id");
+    }
     adamoe_tokens tokens = {0};
     char *text = NULL;
     size_t length = 0;
@@ -117,6 +126,15 @@ static adamoe_status decode_line(const tokenize_options *o, const adamoe_tokeniz
     return status;
 }
 
+/* getline ends with -1 at the end of the input, and where it fails: to read, or for want of memory. */
+static adamoe_status input_error(void)
+{
+    const int reason = errno;
+    return feof(stdin) && !ferror(stdin)
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT, "standard input: read: %s", strerror(reason));
+}
+
 static adamoe_status run_lines(const tokenize_options *o, const adamoe_tokenizer *tokenizer)
 {
     char *line = NULL;
@@ -128,16 +146,16 @@ static adamoe_status run_lines(const tokenize_options *o, const adamoe_tokenizer
         if (length > 0 && line[length - 1] == '\n') {
             line[--length] = '\0';
         }
-        status =
-            o->decode ? decode_line(o, tokenizer, line) : encode_line(o, tokenizer, line, (size_t)length);
+        status = o->decode ? decode_line(o, tokenizer, line, (size_t)length)
+                           : encode_line(o, tokenizer, line, (size_t)length);
         if (status.code != ADAMOE_OK) {
             status = adamoe_error(status.code, "standard input: line %zu: %.400s", number, status.message);
         }
     }
-    free(line);
-    if (status.code == ADAMOE_OK && (ferror(stdin) || fflush(stdout) != 0)) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "standard input or output: %s", strerror(errno));
+    if (status.code == ADAMOE_OK) {
+        status = input_error();
     }
+    free(line);
     return status;
 }
 

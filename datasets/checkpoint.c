@@ -298,6 +298,11 @@ const adamoe_model *adamoe_checkpoint_model(const adamoe_checkpoint *checkpoint)
     return &checkpoint->model;
 }
 
+const adamoe_safetensors *adamoe_checkpoint_tensors(const adamoe_checkpoint *checkpoint)
+{
+    return checkpoint->tensors;
+}
+
 adamoe_status adamoe_checkpoint_check_finite(const adamoe_checkpoint *checkpoint)
 {
     return adamoe_safetensors_check_finite(checkpoint->tensors);

@@ -21,6 +21,9 @@ void adamoe_checkpoint_close(adamoe_checkpoint *checkpoint);
 /* Valid until close. */
 const adamoe_model *adamoe_checkpoint_model(const adamoe_checkpoint *checkpoint);
 
+/* The files behind it: their __metadata__ may say what the weights are. Valid until close. */
+const adamoe_safetensors *adamoe_checkpoint_tensors(const adamoe_checkpoint *checkpoint);
+
 /* Converts in memory: null_experts a multiple of n gives a checkpoint without null experts gate2 = copies of
  * gate's rows, repeated m/n times; 0 drops gate2. BAD_INPUT and no change: anything else; a positive number
  * where there are null experts already; a dense model; a rule whose top_k would be above n + m, so that who

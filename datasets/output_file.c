@@ -1,7 +1,9 @@
 /*
  * Writing a file so that it is there whole or not at all: a temporary file beside it, fsync, rename.
  * What is there already and is no regular file (a pipe, a device) is written to directly: it must not be
- * replaced by a file. A symbolic link to a file is followed, so that it stays a link.
+ * replaced by a file. A symbolic link to a file is followed, so that it stays a link; one to nothing is
+ * refused. What is replaced keeps its permissions, and must allow itself to be written to: that the folder
+ * allows it is not enough. Left out: keeping another owner, access control lists, hard links.
  */
 #include "output_file.h"
 
@@ -32,21 +34,21 @@ static void free_file(adamoe_output_file *file)
     free(file);
 }
 
-/* mkstemp makes files that only their owner may read; a result gets the permissions of any new file. */
-static void apply_umask(int descriptor)
+/* The permissions of any new file; mkstemp gives them to the owner alone. */
+static mode_t new_file_mode(void)
 {
     const mode_t mask = umask(0);
     umask(mask);
-    (void)fchmod(descriptor, 0666 & ~mask);
+    return 0666 & ~mask;
 }
 
-static adamoe_status open_temporary(adamoe_output_file *file)
+static adamoe_status open_temporary(adamoe_output_file *file, mode_t mode)
 {
     const int descriptor = mkostemp(file->temporary, O_CLOEXEC);
     if (descriptor < 0) {
         return disk_error(file->path, "create");
     }
-    apply_umask(descriptor);
+    (void)fchmod(descriptor, mode);
     file->stream = fdopen(descriptor, "wb");
     if (file->stream == NULL) {
         const adamoe_status status = disk_error(file->path, "create");
@@ -69,18 +71,38 @@ static char *with_suffix(const char *path, const char *suffix)
     return asprintf(&joined, "%s%s", path, suffix) < 0 ? NULL : joined;
 }
 
+/* What stands at the path: *exists is false where a new file can be made. Errors: a link to nothing, a file
+ * that must not be written to, a path that cannot be followed. */
+static adamoe_status look_at(const char *path, struct stat *facts, bool *exists)
+{
+    *exists = stat(path, facts) == 0;
+    if (*exists) {
+        return S_ISREG(facts->st_mode) && access(path, W_OK) != 0 ? disk_error(path, "open") : adamoe_ok();
+    }
+    if (errno != ENOENT) {
+        return disk_error(path, "create");
+    }
+    return lstat(path, facts) == 0
+               ? adamoe_error(ADAMOE_ENVIRONMENT, "%s: create: a symbolic link to nothing", path)
+               : adamoe_ok();
+}
+
 static adamoe_status open_file(adamoe_output_file *file, const char *path)
 {
     struct stat facts;
-    const bool exists = stat(path, &facts) == 0;
+    bool exists = false;
+    ADAMOE_TRY(look_at(path, &facts, &exists));
     const bool direct = exists && !S_ISREG(facts.st_mode);
-    file->path = strdup(path);
     file->target = exists ? realpath(path, NULL) : strdup(path);
-    file->temporary = direct || file->target == NULL ? NULL : with_suffix(file->target, ".XXXXXX");
-    if (file->path == NULL || file->target == NULL || (!direct && file->temporary == NULL)) {
+    if (file->target == NULL) {
+        return disk_error(path, "create");
+    }
+    file->path = strdup(path);
+    file->temporary = direct ? NULL : with_suffix(file->target, ".XXXXXX");
+    if (file->path == NULL || (!direct && file->temporary == NULL)) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "%s: create: out of memory", path);
     }
-    return direct ? open_target(file) : open_temporary(file);
+    return direct ? open_target(file) : open_temporary(file, exists ? facts.st_mode & 0777 : new_file_mode());
 }
 
 adamoe_status adamoe_output_file_open(const char *path, adamoe_output_file **out)

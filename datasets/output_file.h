@@ -9,7 +9,8 @@
 
 typedef struct adamoe_output_file adamoe_output_file;
 
-/* Opens a temporary file in the folder of `path`. Errors (ENVIRONMENT) name the path. */
+/* Opens a temporary file in the folder of `path`. Errors (ENVIRONMENT) name the path: among them a file that
+ * is read-only, and a symbolic link to nothing. */
 adamoe_status adamoe_output_file_open(const char *path, adamoe_output_file **out);
 
 /* The stream to write to; errors of writing are kept by the stream and reported by commit. */

@@ -11,17 +11,36 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct feature {
     const char *name;
     bool present;
 } feature;
 
+/* The state components of AMX: the configuration and the data of its tiles. */
+#define TILE_STATES   (3u << 17)
+#define TILE_DATA     18
+#define REQUEST_STATE 0x1023 /* ARCH_REQ_XCOMP_PERM */
+
+/* The system must save the tiles when it switches threads, and lets a process use them only after it asked.
+ */
+static bool may_use_tiles(void)
+{
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_OSXSAVE) == 0) {
+        return false;
+    }
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return (eax & TILE_STATES) == TILE_STATES && syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
+}
+
 /* AMX is not among the names that the run-time library knows; the processor's leaf 7 tells. */
 static bool has_amx(unsigned bit)
 {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> bit & 1u) != 0;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> bit & 1u) != 0 && may_use_tiles();
 }
 
 #define FEATURES 13

@@ -2,23 +2,13 @@
  * The float32 FMA peak of the threads of a team.
  */
 #include "fma_peak.h"
+#include "clock.h"
 #include "cpu.h"
-
-#include <time.h>
-
-#define CHAINS 12 /* FMAs in a round, as in fma_loop.h */
 
 typedef struct loop {
     float (*rounds)(size_t rounds);
     size_t count;
 } loop;
-
-static double now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static void run_loop(void *context, size_t i, uint32_t thread)
 {
@@ -33,9 +23,9 @@ static void run_loop(void *context, size_t i, uint32_t thread)
  * which makes that repetition slow: the fastest counts. */
 static double time_team(const adamoe_team *team, const loop *l)
 {
-    const double start = now();
+    const double start = adamoe_now();
     team->run(team->state, team->threads, run_loop, (void *)(uintptr_t)l);
-    return now() - start;
+    return adamoe_now() - start;
 }
 
 adamoe_fma_peak adamoe_measure_fma_peak(const adamoe_team *team, size_t repetitions)
@@ -58,7 +48,8 @@ adamoe_fma_peak adamoe_measure_fma_peak(const adamoe_team *team, size_t repetiti
         l.count *= 2;
     }
     for (size_t i = 0; i < repetitions; ++i) {
-        const double flops = 2.0 * CHAINS * (double)lanes * (double)l.count * (double)team->threads;
+        const double flops =
+            2.0 * ADAMOE_FMA_CHAINS * (double)lanes * (double)l.count * (double)team->threads;
         const double gflops = flops / time_team(team, &l) * 1e-9;
         peak.gflops = gflops > peak.gflops ? gflops : peak.gflops;
     }

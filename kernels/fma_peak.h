@@ -15,7 +15,12 @@ typedef struct adamoe_fma_peak {
  * takes the fastest. */
 adamoe_fma_peak adamoe_measure_fma_peak(const adamoe_team *team, size_t repetitions);
 
-/* Executes `rounds` rounds of 12 FMAs on vectors of 8 and of 16 floats; only where the processor can. */
+/* Enough independent chains to cover the latency of two units (4 or 5 cycles each), few enough for 16
+ * registers. */
+#define ADAMOE_FMA_CHAINS 12
+
+/* Executes `rounds` rounds of ADAMOE_FMA_CHAINS FMAs on vectors of 8 and of 16 floats; only where the
+ * processor can. */
 float adamoe_fma_rounds_avx2(size_t rounds);
 float adamoe_fma_rounds_avx512(size_t rounds);
 

@@ -39,6 +39,28 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
     return adamoe_ok();
 }
 
+/* A position in the words of the caller: the batch's rows are not known to it. */
+static adamoe_status not_finite(const char *what, size_t segment, size_t position, const char *kind, size_t i,
+                                float value)
+{
+    return adamoe_error(ADAMOE_BAD_INPUT, "%ssegment %zu, token %zu: logit of %s %zu is %s", what, segment,
+                        position, kind, i, isnan(value) ? "NaN" : "infinite");
+}
+
+static adamoe_status check_router_logits(const adamoe_config *config, const forward_state *state)
+{
+    const size_t all = config->experts + config->null_experts;
+    for (size_t s = 0; s < state->segments; ++s) {
+        for (size_t i = 0; i < state->span[s].count * all; ++i) {
+            const float logit = state->router_logits[state->span[s].first_row * all + i];
+            if (!isfinite(logit)) {
+                return not_finite("", s, i / all, "expert", i % all, logit);
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
 /* For a dense layer the logits stay 0: its one expert gets every token with weight 1. */
 static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, const forward_block *block,
                                forward_state *state, const adamoe_batch_hooks *hooks, adamoe_plan **plan)
@@ -46,6 +68,11 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
     const adamoe_config *config = &forward->model->config;
     if (block->router != NULL) {
         ADAMOE_TRY(multiply(forward, state, block->router, state->normed, state->rows, state->router_logits));
+    } else if (block->router_rows != NULL) {
+        forward_router(forward, block, state);
+    }
+    if (block->router_rows != NULL) {
+        ADAMOE_TRY(check_router_logits(config, state));
     }
     adamoe_routing *routing = NULL;
     ADAMOE_TRY(adamoe_routing_create(state->router_logits, state->rows, config->experts, config->null_experts,
@@ -125,9 +152,7 @@ static adamoe_status check_finite(const float *logits, size_t vocab, const wante
 {
     for (size_t v = 0; v < vocab; ++v) {
         if (!isfinite(logits[v])) {
-            return adamoe_error(ADAMOE_BAD_INPUT,
-                                "head: segment %zu, token %zu: logit of vocabulary entry %zu is %s",
-                                at->segment, at->position, v, isnan(logits[v]) ? "NaN" : "infinite");
+            return not_finite("head: ", at->segment, at->position, "vocabulary entry", v, logits[v]);
         }
     }
     return adamoe_ok();

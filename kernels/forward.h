@@ -24,7 +24,8 @@ bool adamoe_forward_is_resident(const adamoe_forward *forward);
 
 /* Runs a batch; hooks as in reference/batch.h, but: `routed` is called once for each layer with all tokens of
  * the batch in the order of their segments, and `logits` from any thread of the team, at the same time for
- * different positions. Errors as adamoe_batch_forward. */
+ * different positions. A hook must not run the team, which is running it, nor the same forward pass; what it
+ * is given is valid only until it returns. Errors as adamoe_batch_forward. */
 adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
                                    const adamoe_batch_hooks *hooks);
 

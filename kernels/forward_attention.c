@@ -1,6 +1,6 @@
 /*
- * Attention, rotary embedding and RMSNorm of the batched forward pass, in float32. Each row is computed by
- * one thread in one order, whatever its batch-mates, so that its bits do not depend on them.
+ * Attention, rotary embedding, RMSNorm and router of the batched forward pass, in float32. Each row is
+ * computed by one thread in one order, whatever its batch-mates, so that its bits do not depend on them.
  */
 #include "forward_parts.h"
 #include "attention.h"
@@ -67,6 +67,33 @@ void forward_rms_norm(const adamoe_forward *forward, forward_state *state, const
     }
     norm_call call = {state->gain, forward->model->config.rms_norm_eps, x, out, rows, gain->columns};
     forward->team->run(forward->team->state, (rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, norm_task, &call);
+}
+
+typedef struct router_call {
+    const adamoe_config *config;
+    const float *router_rows; /* [n + m, hidden_size] */
+    forward_state *state;
+} router_call;
+
+static void router_task(void *context, size_t i, uint32_t thread)
+{
+    (void)thread;
+    const router_call *call = context;
+    forward_state *state = call->state;
+    const size_t d = call->config->hidden_size, all = call->config->experts + call->config->null_experts;
+    const size_t end = (i + 1) * ROWS_PER_TASK < state->rows ? (i + 1) * ROWS_PER_TASK : state->rows;
+    for (size_t row = i * ROWS_PER_TASK; row < end; ++row) {
+        for (size_t e = 0; e < all; ++e) {
+            state->router_logits[row * all + e] = dot(state->normed + row * d, call->router_rows + e * d, d);
+        }
+    }
+}
+
+void forward_router(const adamoe_forward *forward, const forward_block *block, forward_state *state)
+{
+    router_call call = {&forward->model->config, block->router_rows, state};
+    forward->team->run(forward->team->state, (state->rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, router_task,
+                       &call);
 }
 
 typedef struct attention_call {
@@ -162,7 +189,10 @@ static void attention_task(void *context, size_t i, uint32_t thread)
     const size_t s = i / call->config->heads, head = i % call->config->heads;
     const forward_span *span = &state->span[s];
     size_t *row_at = state->row_at + thread * state->position_room;
-    list_rows(state, s, row_at);
+    if (state->listed[thread] != s + 1) { /* a thread mostly meets the heads of a segment one after another */
+        list_rows(state, s, row_at);
+        state->listed[thread] = s + 1;
+    }
     for (size_t row = span->first_row; row < span->first_row + span->count; ++row) {
         attend(call->config, state, row_at, row, head, state->scores + thread * state->position_room);
     }
@@ -172,6 +202,10 @@ void forward_attention(const adamoe_forward *forward, forward_state *state)
 {
     attention_call call = {&forward->model->config, state};
     const adamoe_team *team = forward->team;
+    if (state->segments == 0) {
+        return; /* there may be no arrays yet */
+    }
+    memset(state->listed, 0, team->threads * sizeof *state->listed);
     team->run(team->state, (state->rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, rotate_task, &call);
     team->run(team->state, state->segments * call.config->heads, attention_task, &call);
 }

@@ -10,8 +10,8 @@
 typedef struct forward_block {
     adamoe_prepared *experts;
     adamoe_prepared_matrix *q, *k, *v, *o;
-    adamoe_prepared_matrix *router; /* NULL for a dense layer */
-    float *router_rows;             /* gate and gate2 as one matrix, so that one product gives all logits */
+    float *router_rows;             /* gate and gate2 as one matrix; NULL for a dense layer */
+    adamoe_prepared_matrix *router; /* the same for the kernel; NULL where it would round its operands */
 } forward_block;
 
 struct adamoe_forward {
@@ -51,6 +51,7 @@ typedef struct forward_state {
     float *gain;                       /* [hidden_size] of the norm at work */
     float *scores;                     /* [threads, longest] */
     size_t *row_at;                    /* [threads, longest] the row of each position of a sequence */
+    size_t *listed;                    /* [threads] which segment's sequence that is, plus 1; 0 for none */
     size_t *position;                  /* [rows] */
     float *logits;                     /* [FORWARD_HEAD_ROWS, vocab_size] */
     adamoe_run run;                    /* workspace of the kernel */
@@ -68,6 +69,9 @@ adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes);
 
 /* Rotates queries and keys and mixes the values: mixed[row, head] for every row. */
 void forward_attention(const adamoe_forward *forward, forward_state *state);
+
+/* state->router_logits from state->normed and the block's router_rows, in float32. */
+void forward_router(const adamoe_forward *forward, const forward_block *block, forward_state *state);
 
 /* out = x / sqrt(mean(x^2) + eps) * gain for each row. */
 void forward_rms_norm(const adamoe_forward *forward, forward_state *state, const adamoe_matrix *gain,

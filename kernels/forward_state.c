@@ -27,9 +27,17 @@ static void free_position_arrays(forward_state *state)
     free(state->sine);
     free(state->scores);
     free(state->row_at);
+    free(state->listed);
     state->cosine = state->sine = state->scores = NULL;
-    state->row_at = NULL;
+    state->row_at = state->listed = NULL;
     state->position_room = 0;
+}
+
+static void free_work(forward_state *state)
+{
+    adamoe_heap_host.release(NULL, state->run.work);
+    state->run.work = NULL;
+    state->run.work_bytes = 0;
 }
 
 void forward_state_free(forward_state *state)
@@ -42,7 +50,7 @@ void forward_state_free(forward_state *state)
     free(state->span);
     free(state->gain);
     free(state->logits);
-    free(state->run.work);
+    free_work(state);
     free(state);
 }
 
@@ -99,7 +107,8 @@ static adamoe_status make_room_for_positions(const adamoe_forward *forward, forw
     const bool complete = (state->cosine = floats(longest * (c->head_dim / 2))) != NULL &&
                           (state->sine = floats(longest * (c->head_dim / 2))) != NULL &&
                           (state->scores = floats(threads * longest)) != NULL &&
-                          (state->row_at = calloc(threads * longest, sizeof *state->row_at)) != NULL;
+                          (state->row_at = calloc(threads * longest, sizeof *state->row_at)) != NULL &&
+                          (state->listed = calloc(threads, sizeof *state->listed)) != NULL;
     if (!complete) {
         return out_of_memory("positions", longest);
     }
@@ -177,8 +186,7 @@ adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes)
     if (bytes <= state->run.work_bytes) {
         return adamoe_ok();
     }
-    free(state->run.work);
-    state->run.work_bytes = 0;
+    free_work(state);
     state->run.work = adamoe_heap_host.allocate(NULL, bytes, 64);
     if (state->run.work == NULL) {
         return out_of_memory("bytes of workspace", bytes);

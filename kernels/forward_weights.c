@@ -4,39 +4,25 @@
 #include "forward_parts.h"
 #include "host.h"
 #include "numbers.h"
+#include "router.h"
 
 #include <stdlib.h>
 
-/* gate's rows, then gate2's, widened to float32. */
-static adamoe_status join_router(const adamoe_layer *moe, float **out)
-{
-    const size_t d = moe->hidden_size;
-    float *rows = calloc((moe->experts + moe->null_experts) * d + 1, sizeof *rows);
-    if (rows == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory");
-    }
-    for (size_t i = 0; i < moe->experts * d; ++i) {
-        rows[i] = adamoe_element(moe->gate.data, moe->gate.dtype, i);
-    }
-    for (size_t i = 0; i < moe->null_experts * d; ++i) {
-        rows[moe->experts * d + i] = adamoe_element(moe->gate2.data, moe->gate2.dtype, i);
-    }
-    *out = rows;
-    return adamoe_ok();
-}
-
+/* The router's inputs are not among the operands that a kernel may round (a near tie would fall otherwise): a
+ * kernel that rounds leaves its product to forward_router. */
 static adamoe_status prepare_router(const adamoe_forward *forward, const adamoe_layer *moe,
                                     forward_block *block)
 {
     if (forward->model->config.dense) {
         return adamoe_ok();
     }
-    ADAMOE_TRY(join_router(moe, &block->router_rows));
-    const adamoe_matrix joined = {.data = block->router_rows,
-                                  .dtype = ADAMOE_F32,
-                                  .rows = moe->experts + moe->null_experts,
-                                  .columns = moe->hidden_size};
-    return forward->kernel->prepare_matrix(&adamoe_heap_host, &joined, &forward->placement, &block->router);
+    adamoe_matrix joined;
+    ADAMOE_TRY(adamoe_router_matrix(moe, &block->router_rows, &joined));
+    const adamoe_kernel *kernel = forward->kernel;
+    if (kernel->x != ADAMOE_FLOAT32 || kernel->weight != ADAMOE_FLOAT32) {
+        return adamoe_ok();
+    }
+    return kernel->prepare_matrix(&adamoe_heap_host, &joined, &forward->placement, &block->router);
 }
 
 static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, forward_block *block)
@@ -86,11 +72,6 @@ void forward_block_release(const adamoe_forward *forward, forward_block *block)
     *block = (forward_block){0};
 }
 
-static size_t weight_bytes(adamoe_arithmetic arithmetic)
-{
-    return arithmetic == ADAMOE_INT8 ? 1 : arithmetic == ADAMOE_BFLOAT16 ? 2 : 4;
-}
-
 /* What the prepared weights of the whole model take, as the kernel's arithmetic suggests. */
 static double prepared_bytes(const adamoe_kernel *kernel, const adamoe_config *c)
 {
@@ -98,7 +79,7 @@ static double prepared_bytes(const adamoe_kernel *kernel, const adamoe_config *c
     const double attention = 2.0 * d * (double)((c->heads + c->key_value_heads) * c->head_dim);
     const double experts = 3.0 * d * (double)c->intermediate_size * (double)c->experts;
     const double elements = (double)c->layers * (attention + experts) + d * (double)c->vocab_size;
-    return elements * (double)weight_bytes(kernel->weight);
+    return elements * (double)adamoe_arithmetic_bytes(kernel->weight);
 }
 
 static adamoe_status prepare_all(adamoe_forward *forward)

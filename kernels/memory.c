@@ -3,12 +3,14 @@
  */
 #include "memory.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+
+/* Room for the root, the path of a control group (a line of 4096 bytes) and the name of a file. */
+#define PATH_ROOM 8192
 
 static size_t least(size_t a, size_t b)
 {
@@ -20,11 +22,19 @@ static size_t difference(size_t limit, size_t used)
     return limit > used ? limit - used : 0;
 }
 
+/* Opens FOLDER/NAME to read; NULL where that is not possible. */
+static FILE *open_in(const char *folder, const char *name)
+{
+    char path[PATH_ROOM];
+    const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return length < 0 || (size_t)length >= sizeof path ? NULL : fopen(path, "re");
+}
+
 /* The number after `key` in a file of lines `key NUMBER [kB]`; with an empty key, the number that the file
  * begins with. SIZE_MAX where there is none ("max", no such file). */
-static size_t read_number(const char *path, const char *key)
+static size_t read_number(const char *folder, const char *name, const char *key)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = open_in(folder, name);
     char line[256];
     size_t found = SIZE_MAX;
     while (file != NULL && found == SIZE_MAX && fgets(line, sizeof line, file) != NULL) {
@@ -41,33 +51,53 @@ static size_t read_number(const char *path, const char *key)
     return found;
 }
 
-/* One control group, version 2 or 1. Mapped files count as used there, but the system takes them back first.
- */
-static size_t group_memory(const char *folder, const char *limit_name, const char *used_name,
-                           const char *file_key)
+static size_t read_number_or_0(const char *folder, const char *name, const char *key)
 {
-    char path[4352];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, limit_name);
-    const size_t limit = read_number(path, "");
+    const size_t number = read_number(folder, name, key);
+    return number == SIZE_MAX ? 0 : number;
+}
+
+/* What one version of the control groups calls its files, and the entries of its memory.stat. */
+typedef struct group_names {
+    const char *folder;
+    const char *limit, *high; /* the latter NULL where there is no limit of that kind */
+    const char *used;
+    const char *file, *shared;
+} group_names;
+
+static const group_names version_2 = {"sys/fs/cgroup",  "memory.max", "memory.high",
+                                      "memory.current", "file ",      "shmem "};
+static const group_names version_1 = {"sys/fs/cgroup/memory",  "memory.limit_in_bytes", NULL,
+                                      "memory.usage_in_bytes", "total_cache ",          "total_shmem "};
+
+/* Files that are mapped or cached count as used, but the system takes them back first; not so what is shared
+ * memory or lies in a tmpfs, which is counted among them. Above `high` a process is slowed down to a crawl.
+ */
+static size_t group_memory(const char *folder, const group_names *names)
+{
+    size_t limit = read_number(folder, names->limit, "");
+    if (names->high != NULL) {
+        limit = least(limit, read_number(folder, names->high, ""));
+    }
     if (limit == SIZE_MAX) {
         return SIZE_MAX;
     }
-    (void)snprintf(path, sizeof path, "%s/%s", folder, used_name);
-    const size_t used = read_number(path, "");
-    (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
-    const size_t mapped = read_number(path, file_key);
-    return difference(limit, difference(used == SIZE_MAX ? 0 : used, mapped == SIZE_MAX ? 0 : mapped));
+    const size_t reclaimable = difference(read_number_or_0(folder, "memory.stat", names->file),
+                                          read_number_or_0(folder, "memory.stat", names->shared));
+    return difference(limit, difference(read_number_or_0(folder, names->used, ""), reclaimable));
 }
 
-/* Every group from the process's own up to the root has a say. */
-static size_t groups_memory(const char *root, char *group, const char *limit_name, const char *used_name,
-                            const char *file_key)
+/* Every group from the process's own up to the root has a say. Where the process's own is not mounted here,
+ * which containers bring about, its parents still are. */
+static size_t groups_memory(const char *root, char *group, const group_names *names)
 {
     size_t available = SIZE_MAX;
     for (;;) {
-        char folder[4224];
-        (void)snprintf(folder, sizeof folder, "%s%s", root, group);
-        available = least(available, group_memory(folder, limit_name, used_name, file_key));
+        char folder[PATH_ROOM];
+        const int length = snprintf(folder, sizeof folder, "%s/%s%s", root, names->folder, group);
+        if (length >= 0 && (size_t)length < sizeof folder) {
+            available = least(available, group_memory(folder, names));
+        }
         char *slash = strrchr(group, '/');
         if (slash == NULL) {
             return available;
@@ -77,9 +107,9 @@ static size_t groups_memory(const char *root, char *group, const char *limit_nam
 }
 
 /* Lines are HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers. */
-static size_t control_group_memory(void)
+static size_t control_group_memory(const char *root)
 {
-    FILE *file = fopen("/proc/self/cgroup", "re");
+    FILE *file = open_in(root, "proc/self/cgroup");
     char line[4096];
     size_t available = SIZE_MAX;
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
@@ -91,11 +121,9 @@ static size_t control_group_memory(void)
         }
         *path++ = '\0';
         if (controllers[1] == '\0') {
-            available = least(available,
-                              groups_memory("/sys/fs/cgroup", path, "memory.max", "memory.current", "file "));
+            available = least(available, groups_memory(root, path, &version_2));
         } else if (strstr(controllers, "memory") != NULL) {
-            available = least(available, groups_memory("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes",
-                                                       "memory.usage_in_bytes", "total_cache "));
+            available = least(available, groups_memory(root, path, &version_1));
         }
     }
     if (file != NULL) {
@@ -104,20 +132,27 @@ static size_t control_group_memory(void)
     return available;
 }
 
-static size_t limit_memory(__rlimit_resource_t resource, const char *used_key)
+size_t adamoe_available_memory_under(const char *root)
 {
-    struct rlimit limit;
-    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return SIZE_MAX;
-    }
-    const size_t used = read_number("/proc/self/status", used_key);
-    return difference((size_t)limit.rlim_cur, used == SIZE_MAX ? 0 : used);
+    return least(read_number(root, "proc/meminfo", "MemAvailable:"), control_group_memory(root));
+}
+
+static size_t limit_memory(const struct rlimit *limit, const char *used_key)
+{
+    return limit->rlim_cur == RLIM_INFINITY
+               ? SIZE_MAX
+               : difference((size_t)limit->rlim_cur, read_number_or_0("", "proc/self/status", used_key));
 }
 
 size_t adamoe_available_memory(void)
 {
-    size_t available = read_number("/proc/meminfo", "MemAvailable:");
-    available = least(available, control_group_memory());
-    available = least(available, limit_memory(RLIMIT_DATA, "VmData:"));
-    return least(available, limit_memory(RLIMIT_AS, "VmSize:"));
+    size_t available = adamoe_available_memory_under("");
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_DATA, &limit) == 0) {
+        available = least(available, limit_memory(&limit, "VmData:"));
+    }
+    if (getrlimit(RLIMIT_AS, &limit) == 0) {
+        available = least(available, limit_memory(&limit, "VmSize:"));
+    }
+    return available;
 }

@@ -10,4 +10,7 @@
  * resource limits (data, address space) leave. SIZE_MAX where nothing tells. Bytes. */
 size_t adamoe_available_memory(void);
 
+/* The first two of them, from the files below `root` in place of "/" ("" is the machine itself). */
+size_t adamoe_available_memory_under(const char *root);
+
 #endif

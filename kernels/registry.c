@@ -6,6 +6,8 @@
 #include "onednn/kernel.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +57,42 @@ void adamoe_registry_free(adamoe_registry *registry)
 #define KERNEL_SIZE_ABI_1                                                                                    \
     (offsetof(adamoe_kernel, implementation) + sizeof(((adamoe_kernel *)0)->implementation))
 
+/* Lower case, without blanks: a name must stand on a command line, in a list and in the name of a file. */
+static bool is_good_name(const char *name)
+{
+    for (const char *c = name; *c != '\0'; ++c) {
+        const unsigned char byte = (unsigned char)*c;
+        if (byte <= ' ' || byte == 0x7f || (byte >= 'A' && byte <= 'Z') || byte == '/' || byte == '\\') {
+            return false;
+        }
+    }
+    return name[0] != '\0';
+}
+
+static bool is_operand(adamoe_arithmetic a)
+{
+    return a == ADAMOE_FLOAT32 || a == ADAMOE_BFLOAT16 || a == ADAMOE_INT8;
+}
+
+/* What the judge reckons with must be something that it knows. */
+static adamoe_status check_arithmetic(const char *path, const adamoe_kernel *kernel)
+{
+    if (!is_operand(kernel->x) || !is_operand(kernel->h) || !is_operand(kernel->weight)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: operands of type %u, %u, %u: unknown", path,
+                            kernel->name, (unsigned)kernel->x, (unsigned)kernel->h, (unsigned)kernel->weight);
+    }
+    if (kernel->accumulate != ADAMOE_FLOAT32 && kernel->accumulate != ADAMOE_INT32 &&
+        kernel->accumulate != ADAMOE_FLOAT64) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: accumulation of type %u: unknown", path,
+                            kernel->name, (unsigned)kernel->accumulate);
+    }
+    if (!isfinite(kernel->silu_error) || kernel->silu_error < 0.0f) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: an error of silu of %g", path, kernel->name,
+                            (double)kernel->silu_error);
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status check_kernel(const adamoe_registry *registry, const char *path,
                                   const adamoe_kernel *kernel)
 {
@@ -66,6 +104,12 @@ static adamoe_status check_kernel(const adamoe_registry *registry, const char *p
     if (kernel->name == NULL || kernel->summary == NULL) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel: no name or no summary", path);
     }
+    if (!is_good_name(kernel->name)) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: kernel \"%s\": a name is in lower case, without blanks and slashes", path,
+                            kernel->name);
+    }
+    ADAMOE_TRY(check_arithmetic(path, kernel));
     if (kernel->supported == NULL || kernel->prepare == NULL || kernel->release == NULL ||
         kernel->work_bytes == NULL || kernel->experts == NULL) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: a function that every kernel has is missing",
@@ -93,6 +137,10 @@ static adamoe_status check_plugin(const adamoe_registry *registry, const char *p
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "%s: adamoe_plugin_export: version %u of the contract, expected %u", path,
                             plugin->abi, ADAMOE_ABI);
+    }
+    if (plugin->count > 0 && plugin->kernel == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: %zu kernels, but no list of them",
+                            path, plugin->count);
     }
     for (size_t i = 0; i < plugin->count; ++i) {
         ADAMOE_TRY(check_kernel(registry, path, plugin->kernel[i]));
@@ -132,7 +180,9 @@ adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path)
     /* Without a slash, dlopen would search the system's libraries instead of the working folder. */
     char *file = realpath(path, NULL);
     if (file == NULL) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s: open: no such file", path);
+        const bool absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP;
+        return adamoe_error(absent ? ADAMOE_BAD_INPUT : ADAMOE_ENVIRONMENT, "%s: open: %s", path,
+                            strerror(errno));
     }
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     free(file);

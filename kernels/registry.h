@@ -16,7 +16,8 @@ void adamoe_registry_free(adamoe_registry *registry);
 
 /* Adds the kernels of a shared object that exports `adamoe_plugin_export`. Errors name the file: BAD_INPUT
  * where it cannot be loaded, exports no such object, has another ABI, lacks a function that a kernel must
- * have, or brings a name that is taken. Nothing is added then. */
+ * have, declares an arithmetic that there is not, or brings a name that is taken or has upper case, blanks or
+ * slashes in it. Nothing is added then. */
 adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path);
 
 size_t adamoe_registry_count(const adamoe_registry *registry);

@@ -129,6 +129,9 @@ static void free_state(team_state *state)
 
 adamoe_status adamoe_team_create(uint32_t threads, adamoe_team **out)
 {
+    if (threads == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "threads: a team has at least 1");
+    }
     team_state *state = calloc(1, sizeof *state);
     worker *workers = calloc(threads, sizeof *workers);
     if (state == NULL || workers == NULL) {

@@ -7,9 +7,9 @@
 
 #include "adamoe.h"
 
-/* Starts threads - 1 workers; the calling thread is the remaining one. threads is at least 1. Tasks are taken
- * in ascending order, whoever is free. One thread at a time may run a team. Errors (ENVIRONMENT): threads
- * that cannot be started. */
+/* Starts threads - 1 workers; the calling thread is the remaining one. Tasks are taken in ascending
+ * order, whoever is free. One thread at a time may run a team, and no task may run its own. Errors: BAD_INPUT
+ * for no threads; ENVIRONMENT for threads that cannot be started. */
 adamoe_status adamoe_team_create(uint32_t threads, adamoe_team **out);
 void adamoe_team_free(adamoe_team *team);
 

@@ -109,8 +109,8 @@ typedef struct adamoe_expert {
  * A dense feed-forward layer has one expert, no null expert and a gate without rows. */
 typedef struct adamoe_layer {
     size_t hidden_size, intermediate_size;
-    size_t experts;              /* n */
-    size_t null_experts;         /* m */
+    size_t experts;              /* n, at least 1 */
+    size_t null_experts;         /* m, may be 0 */
     adamoe_matrix gate;          /* [n, hidden_size], or [0, hidden_size] for a dense layer */
     adamoe_matrix gate2;         /* [m, hidden_size] */
     const adamoe_expert *expert; /* [n] */
@@ -153,7 +153,12 @@ typedef struct adamoe_routing {
 /* ----------------------------------------------------------------------------------------------------- plan
  */
 
-/* A routing by expert and by token, both in compressed rows. All arrays are read-only to a kernel. */
+/* A routing by expert and by token, both in compressed rows. All arrays are read-only to a kernel.
+ *
+ * combine belongs to a place in a token's list, not to a row: a slot of Soft MoE is one row whose output goes
+ * to many tokens, to each with another weight. A plan of a routing has every row in one list. The rows of a
+ * list ascend, and so do their experts. self_scale takes x[t] for token t, so where it is given inputs equals
+ * tokens. */
 typedef struct adamoe_plan {
     size_t tokens;                /* rows of y */
     size_t inputs;                /* rows of x: tokens, or slots for Soft MoE */
@@ -162,10 +167,10 @@ typedef struct adamoe_plan {
     const uint32_t *offset;       /* [experts+1] rows of expert e are offset[e] .. offset[e+1]-1 */
     const uint32_t *input;        /* [rows]      which row of x it reads */
     const float *dispatch;        /* [rows] or NULL: scales the input */
-    const float *combine;         /* [rows]      scales the output */
-    const uint32_t *token_offset; /* [tokens+1] the rows that make up a token of y ... */
-    const uint32_t *token_row;    /* [token_offset[tokens]] ... in the order of summation: ascending expert */
-    const float *self_scale;      /* [tokens] or NULL: y += self_scale * x, the weight of identity experts */
+    const uint32_t *token_offset; /* [tokens+1]  token t is made of places token_offset[t] .. [t+1]-1 of */
+    const uint32_t *token_row;    /* [token_offset[tokens]] the rows, in the order of summation, and of */
+    const float *combine;    /* [token_offset[tokens]] what the output of the row at a place is scaled by */
+    const float *self_scale; /* [tokens] or NULL: y += self_scale * x, the weight of identity experts */
 } adamoe_plan;
 
 /* --------------------------------------------------------------------------------------------------- kernel
@@ -215,7 +220,8 @@ typedef struct adamoe_placement {
 } adamoe_placement;
 
 /* A team of threads. `run` calls task(context, i, thread) once for each i < tasks, thread < threads, in any
- * order and from any of its threads, and returns when all calls have returned. */
+ * order and from any of its threads, and returns when all calls have returned. It is not reentrant: no task
+ * runs its own team, and one thread at a time runs a team. */
 typedef struct adamoe_team {
     void *state;
     uint32_t threads;
@@ -223,14 +229,17 @@ typedef struct adamoe_team {
                 void *context);
 } adamoe_team;
 
-/* What a kernel may use during one call: it neither allocates nor starts threads itself. */
+/* What a kernel may use during one call: it starts no threads, and takes no memory that grows with the call
+ * but this. What its library needs for a number of rows that was not met before, compiled code for one, it
+ * may create and keep with the prepared object. */
 typedef struct adamoe_run {
     const adamoe_team *team;
     void *work; /* work_bytes bytes, aligned to 64, with undefined content */
     size_t work_bytes;
 } adamoe_run;
 
-/* Weights in a kernel's own layout. Each kernel defines these structures for itself. */
+/* Weights in a kernel's own layout. Each kernel defines these structures for itself. One call at a time works
+ * on a prepared object; calls on different ones may run at once, each with a team of its own. */
 typedef struct adamoe_prepared adamoe_prepared;
 typedef struct adamoe_prepared_matrix adamoe_prepared_matrix;
 
@@ -251,7 +260,8 @@ typedef struct adamoe_kernel {
     bool (*supported)(const char **why_not);
 
     /* Packs and places the weights of a layer once. The layer's data must outlive *out unless the kernel
-     * copies it; callers assume that it does not. */
+     * copies it; callers assume that it does not. `release` takes it back; it accepts NULL, and so does
+     * release_matrix. */
     adamoe_status (*prepare)(const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out);
     void (*release)(adamoe_prepared *prepared);
@@ -260,14 +270,16 @@ typedef struct adamoe_kernel {
      * most the placement's number of threads: callers never bring a larger one. */
     size_t (*work_bytes)(const adamoe_prepared *prepared, size_t rows, size_t tokens);
 
-    /* y[t] = sum over rows r of token t, in the order of token_row, of combine[r] * E_e(dispatch[r] *
-     * x[input[r]]), plus self_scale[t] * x[t]. x is [inputs, hidden_size], y [tokens, hidden_size]; they do
-     * not overlap. Writes every row of y, those of tokens without a row too. */
+    /* y[t] = sum over the places i of token t, in ascending order, of combine[i] * E_e(dispatch[r] *
+     * x[input[r]]) with row r = token_row[i] of expert e, plus self_scale[t] * x[t]. x is [inputs,
+     * hidden_size], y [tokens, hidden_size]; they do not overlap. Writes every row of y, those of tokens
+     * without a row too. x and y are aligned as floats are, no more. */
     adamoe_status (*experts)(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                              const adamoe_plan *plan, float *y);
 
     /* The dense product, for router, attention and head; all four are NULL where a kernel has none.
-     * y[i, r] = sum over c of x[i, c] * matrix[r, c]; x is [count, columns], y is [count, rows]. Equal rows
+     * y[i, r] = sum over c of x[i, c] * matrix[r, c]; x is [count, columns], y is [count, rows], both aligned
+     * as floats are. Equal rows
      * of the matrix give bit-equal columns of y wherever they stand. */
     adamoe_status (*prepare_matrix)(const adamoe_host *host, const adamoe_matrix *matrix,
                                     const adamoe_placement *placement, adamoe_prepared_matrix **out);

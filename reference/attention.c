@@ -39,19 +39,6 @@ void adamoe_attention_head(const float *query, const float *keys, const float *v
     }
 }
 
-/* y = matrix · x for one row of floats, through double buffers [columns], [columns] and [rows]. */
-static void project(const adamoe_matrix *matrix, const float *x, float *y, double *buffer)
-{
-    double *input = buffer, *row_buffer = input + matrix->columns, *output = row_buffer + matrix->columns;
-    for (size_t c = 0; c < matrix->columns; ++c) {
-        input[c] = (double)x[c];
-    }
-    adamoe_matrix_vector(matrix, ADAMOE_FLOAT32, input, output, row_buffer);
-    for (size_t r = 0; r < matrix->rows; ++r) {
-        y[r] = (float)output[r];
-    }
-}
-
 static void rotate_heads(const adamoe_config *config, float *x, size_t heads, size_t position)
 {
     for (size_t h = 0; h < heads; ++h) {
@@ -64,9 +51,9 @@ static void attend(const adamoe_config *config, const adamoe_attention *attentio
                    size_t position, const float *x, float *out, float *query, float *mixed, double *buffer)
 {
     const size_t hd = config->head_dim, stride = config->key_value_heads * hd;
-    project(&attention->q, x, query, buffer);
-    project(&attention->k, x, keys + position * stride, buffer);
-    project(&attention->v, x, values + position * stride, buffer);
+    adamoe_matrix_vector_float(&attention->q, x, query, buffer);
+    adamoe_matrix_vector_float(&attention->k, x, keys + position * stride, buffer);
+    adamoe_matrix_vector_float(&attention->v, x, values + position * stride, buffer);
     rotate_heads(config, query, config->heads, position);
     rotate_heads(config, keys + position * stride, config->key_value_heads, position);
     for (size_t h = 0; h < config->heads; ++h) {
@@ -74,7 +61,7 @@ static void attend(const adamoe_config *config, const adamoe_attention *attentio
         adamoe_attention_head(query + h * hd, keys + kv * hd, values + kv * hd, stride, hd, position,
                               config->sliding_window, buffer, mixed + h * hd);
     }
-    project(&attention->o, mixed, out, buffer);
+    adamoe_matrix_vector_float(&attention->o, mixed, out, buffer);
 }
 
 /* Enough for the scores of the last position and for the longest projection. */

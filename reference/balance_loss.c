@@ -3,14 +3,22 @@
  */
 #include "router.h"
 
+#include <string.h>
+
 /* What one loss needs of expert i: f, the fraction of tokens that selected it, and P, its mean probability.
  */
 typedef struct share {
     double f, p;
 } share;
 
-/* Adds up selections and probabilities of expert i over the counted tokens; returns the number of those. */
-static size_t add_share(const adamoe_routing *routing, const bool *counted, size_t i, share *sum)
+/* Experts whose shares are gathered in one pass over the tokens: more than models have, few enough for the
+ * stack. */
+enum { EXPERTS_PER_PASS = 512 };
+
+/* Adds up selections and probabilities of the experts first .. first+count-1 over the counted tokens; returns
+ * the number of those. */
+static size_t add_shares(const adamoe_routing *routing, const bool *counted, size_t first, size_t count,
+                         share *sum)
 {
     const size_t all = routing->experts + routing->null_experts, k = routing->rule.top_k;
     size_t tokens = 0;
@@ -19,27 +27,32 @@ static size_t add_share(const adamoe_routing *routing, const bool *counted, size
             continue;
         }
         ++tokens;
-        sum->p += (double)routing->probabilities[t * all + i];
-        for (size_t j = 0; j < k; ++j) {
-            sum->f += routing->id[t * k + j] == i ? 1.0 : 0.0;
+        for (size_t i = 0; i < count; ++i) {
+            sum[i].p += (double)routing->probabilities[t * all + first + i];
+        }
+        for (size_t j = t * k; j < (t + 1) * k; ++j) {
+            const size_t i = routing->id[j];
+            if (i >= first && i < first + count) {
+                sum[i - first].f += 1.0;
+            }
         }
     }
     return tokens;
 }
 
-/* f_i and P_i over the tokens of several layers, pooled. */
-static share pooled_share(const adamoe_routing *const *routing, size_t layers, const bool *counted, size_t i)
+/* f_i and P_i of some experts over the tokens of several layers, pooled. */
+static void pooled_shares(const adamoe_routing *const *routing, size_t layers, const bool *counted,
+                          size_t first, size_t count, share *sum)
 {
-    share sum = {0.0, 0.0};
     size_t tokens = 0;
+    memset(sum, 0, count * sizeof *sum);
     for (size_t l = 0; l < layers; ++l) {
-        tokens += add_share(routing[l], counted, i, &sum);
+        tokens += add_shares(routing[l], counted, first, count, sum);
     }
-    if (tokens > 0) {
-        sum.f /= (double)tokens;
-        sum.p /= (double)tokens;
+    for (size_t i = 0; i < count && tokens > 0; ++i) {
+        sum[i].f /= (double)tokens;
+        sum[i].p /= (double)tokens;
     }
-    return sum;
 }
 
 /* switch:        (n+m) sum_i f_i P_i
@@ -49,14 +62,18 @@ static adamoe_balance_loss loss_of_shares(const adamoe_routing *const *routing, 
 {
     const size_t n = routing[0]->experts, m = routing[0]->null_experts;
     double plain = 0.0, true_part = 0.0, null_f = 0.0, null_p = 0.0;
+    share s[EXPERTS_PER_PASS];
     for (size_t i = 0; i < n + m; ++i) {
-        const share s = pooled_share(routing, layers, counted, i);
-        plain += s.f * s.p;
+        const size_t at = i % EXPERTS_PER_PASS, left = n + m - i;
+        if (at == 0) {
+            pooled_shares(routing, layers, counted, i, left < EXPERTS_PER_PASS ? left : EXPERTS_PER_PASS, s);
+        }
+        plain += s[at].f * s[at].p;
         if (i < n) {
-            true_part += s.f * s.p;
+            true_part += s[at].f * s[at].p;
         } else {
-            null_f += s.f;
-            null_p += s.p;
+            null_f += s[at].f;
+            null_p += s[at].p;
         }
     }
     const double null_part = m == 0 ? 0.0 : null_f / (double)m * null_p;

@@ -39,7 +39,9 @@ adamoe_work adamoe_batch_work(const adamoe_config *config, const adamoe_segment 
 
 /* Runs the batch with adamoe_model_forward, one segment after the other; a segment that continues another
  * starts from a cache that was cut back to the end of that one, or was filled again with its ancestors (which
- * the hooks do not see a second time). */
+ * the hooks do not see a second time). `routed` is called once per segment and layer, with the segment's
+ * tokens in their order; without the hook `logits` the head is not computed. Errors name the segment, and a
+ * token by its place in it. */
 adamoe_status adamoe_batch_forward(const adamoe_model *model, const adamoe_segment *segment, size_t count,
                                    const adamoe_batch_hooks *hooks);
 

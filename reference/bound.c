@@ -34,38 +34,54 @@ adamoe_declared adamoe_kernel_arithmetic(const adamoe_kernel *kernel)
                              .silu_error = (double)kernel->silu_error};
 }
 
+/* A sum in ascending order, and what bounds the rounding of its steps. */
+typedef struct ascending_sum {
+    double exact;
+    double squares; /* of the terms */
+    double largest; /* |partial sum|: its rounding may outlast it, when what follows cancels it */
+} ascending_sum;
+
+static void add_term(ascending_sum *sum, double term)
+{
+    sum->exact += term;
+    sum->squares += square(term);
+    sum->largest = fmax(sum->largest, fabs(sum->exact));
+}
+
 /* Integer sums are exact; what follows them, two scales multiplied in float32, is counted as three roundings.
  */
-static double accumulation_variance(adamoe_arithmetic accumulate, size_t terms, double squares, double result)
+static double accumulation_variance(adamoe_arithmetic accumulate, size_t terms, const ascending_sum *sum)
 {
+    const double v = (double)terms * (sum->squares + square(sum->largest));
     switch (accumulate) {
     case ADAMOE_INT32:
-        return 3.0 * square(FLOAT_ROUNDOFF * result);
+        return 3.0 * square(FLOAT_ROUNDOFF * sum->exact);
     case ADAMOE_FLOAT64:
-        return square(0x1p-53) * (double)terms * (squares + square(result));
+        return square(0x1p-53) * v;
     default:
-        return square(FLOAT_ROUNDOFF) * (double)terms * (squares + square(result));
+        return square(FLOAT_ROUNDOFF) * v;
     }
 }
 
 /* One row of a matrix, rounded, times values that may carry errors of their own. */
 static value dot(adamoe_arithmetic accumulate, const double *row, const value *x, size_t terms)
 {
-    value sum = {0.0, 0.0, (double)terms * FLOAT_UNDERFLOW};
-    double squares = 0.0;
+    ascending_sum sum = {0.0, 0.0, 0.0};
+    value result = {0.0, 0.0, (double)terms * FLOAT_UNDERFLOW};
     for (size_t c = 0; c < terms; ++c) {
-        const double term = row[c] * x[c].exact;
-        sum.exact += term;
-        squares += square(term);
-        sum.variance += square(row[c]) * x[c].variance;
-        sum.slack += fabs(row[c]) * x[c].slack;
+        add_term(&sum, row[c] * x[c].exact);
+        result.variance += square(row[c]) * x[c].variance;
+        result.slack += fabs(row[c]) * x[c].slack;
     }
-    sum.variance += accumulation_variance(accumulate, terms, squares, sum.exact);
-    return sum;
+    result.exact = sum.exact;
+    result.variance += accumulation_variance(accumulate, terms, &sum);
+    return result;
 }
 
 /* h = silu(a) b: the error of a arrives through silu's derivative, that of b through silu(a), and silu itself
- * and the product are rounded: silu(a) to silu_error units, the product to one. */
+ * and the product are rounded: silu(a) to silu_error units, the product to one. Far below zero sigmoid(a) is
+ * subnormal in float32, and its absolute error is multiplied by a and b; from about -88.7 on exp(-a)
+ * overflows, which makes silu(a) 0. */
 static value silu_times(value a, value b, double silu_error)
 {
     const double sigmoid = 1.0 / (1.0 + exp(-a.exact));
@@ -76,22 +92,29 @@ static value silu_times(value a, value b, double silu_error)
         .exact = h,
         .variance = square(slope * b.exact) * a.variance + square(silu) * b.variance +
                     square(FLOAT_ROUNDOFF * h) * (square(silu_error) + 1.0),
-        .slack = fabs(slope * b.exact) * a.slack + fabs(silu) * b.slack + FLOAT_UNDERFLOW,
+        .slack = fabs(slope * b.exact) * a.slack + fabs(silu) * b.slack +
+                 FLOAT_UNDERFLOW * (1.0 + (1.0 + fabs(a.exact)) * fabs(b.exact)) +
+                 (a.exact < -88.0 ? fabs(h) : 0.0),
     };
 }
 
-/* The distance between neighbouring bfloat16 values around x: eight significant bits. */
+/* The distance between neighbouring bfloat16 values around x: eight significant bits; around 0 the smallest.
+ */
 static double bfloat16_step(double x)
 {
     int exponent = 0;
     (void)frexp(x, &exponent);
-    return ldexp(1.0, (exponent < -125 ? -125 : exponent) - 8);
+    return ldexp(1.0, (x == 0.0 || exponent < -125 ? -125 : exponent) - 8);
 }
 
 /* Rounds x to a multiple of step. If no boundary lies within reach, every honest computation rounds to the
- * same value, and the error that x carried is gone; otherwise it may be one step off. */
+ * same value, and the error that x carried is gone; otherwise it may be one step off. An error that can
+ * exceed a step survives the rounding, which adds half a step on either side. */
 static value round_to_step(value x, double step, double reach, double rounded)
 {
+    if (reach >= step) {
+        return (value){rounded, x.variance, x.slack + step};
+    }
     const double position = x.exact / step - floor(x.exact / step); /* boundaries lie at one half */
     const bool may_flip = fabs(position - 0.5) * step <= reach;
     return (value){.exact = rounded, .variance = 0.0, .slack = may_flip ? step : 0.0};
@@ -111,55 +134,76 @@ static void round_h_to_bfloat16(value *h, size_t count, double lambda)
     }
 }
 
-/* The scale is set by the largest value, and carries its error; each value may move with the scale too. */
-static void round_h_to_int8(value *h, size_t count, double lambda, double *rounded)
+/* The largest value sets the scale, whose error is that of whichever value may be the largest. */
+static double int8_scale_reach(const value *h, size_t count, size_t largest, double lambda)
+{
+    double reach = 0.0;
+    for (size_t i = 0; i < count; ++i) {
+        if (fabs(h[i].exact) + reach_of(&h[i], lambda) >=
+            fabs(h[largest].exact) - reach_of(&h[largest], lambda)) {
+            reach = fmax(reach, reach_of(&h[i], lambda));
+        }
+    }
+    return reach;
+}
+
+/* Returns the relative error of the scale. It is one factor that all values have in common: here it only
+ * moves their boundaries and widens their steps, what it does to the product is one error of the sum. */
+static double round_h_to_int8(value *h, size_t count, double lambda, double *rounded)
 {
     size_t largest = 0;
     for (size_t i = 0; i < count; ++i) {
         rounded[i] = h[i].exact;
         largest = fabs(h[i].exact) > fabs(h[largest].exact) ? i : largest;
     }
-    if (count == 0 || h[largest].exact == 0.0) {
-        return;
+    if (count == 0) {
+        return 0.0;
+    }
+    const double scale_reach = int8_scale_reach(h, count, largest, lambda);
+    if (h[largest].exact == 0.0) { /* errors alone set the scale */
+        for (size_t i = 0; i < count; ++i) {
+            h[i].slack += scale_reach / 127.0;
+        }
+        return 0.0;
     }
     const double step = fabs(h[largest].exact) / 127.0;
-    /* Two values may compete for the largest; the reach of any near it bounds the error of the scale. */
-    double scale_reach = 0.0;
-    for (size_t i = 0; i < count; ++i) {
-        if (fabs(h[i].exact) + reach_of(&h[i], lambda) >=
-            fabs(h[largest].exact) - reach_of(&h[largest], lambda)) {
-            scale_reach = fmax(scale_reach, reach_of(&h[i], lambda));
-        }
-    }
     const double relative = scale_reach / fabs(h[largest].exact) + 2.0 * FLOAT_ROUNDOFF;
     adamoe_round_operand(ADAMOE_INT8, rounded, count);
     for (size_t i = 0; i < count; ++i) {
         const double reach = reach_of(&h[i], lambda) + fabs(h[i].exact) * relative;
         h[i] = round_to_step(h[i], step, reach, rounded[i]);
-        h[i].slack += fabs(rounded[i]) * relative; /* the scale that the integer is multiplied by */
+        h[i].slack *= 1.0 + relative;
     }
+    return relative;
 }
 
-static void round_h(adamoe_arithmetic kind, value *h, size_t count, double lambda, double *scratch)
+/* Returns the relative error of a factor that all values have in common. */
+static double round_h(adamoe_arithmetic kind, value *h, size_t count, double lambda, double *scratch)
 {
     switch (kind) {
     case ADAMOE_BFLOAT16:
         round_h_to_bfloat16(h, count, lambda);
-        break;
+        return 0.0;
     case ADAMOE_INT8:
-        round_h_to_int8(h, count, lambda, scratch);
-        break;
+        return round_h_to_int8(h, count, lambda, scratch);
     default: /* the store to float32 is the product's rounding, counted already */
-        break;
+        return 0.0;
     }
 }
 
+/* One element of y while its experts are added. */
+typedef struct output_sum {
+    ascending_sum sum;
+    double variance, slack;
+} output_sum;
+
 /* Workspace of one expert and one token. */
 typedef struct workspace {
-    double *row;    /* the longer of hidden_size and intermediate_size */
-    double *input;  /* [hidden_size] */
-    value *x, *sum; /* [hidden_size] */
-    value *h;       /* [intermediate_size] */
+    double *row;   /* the longer of hidden_size and intermediate_size */
+    double *input; /* [hidden_size] */
+    value *x;      /* [hidden_size] */
+    value *h;      /* [intermediate_size] */
+    output_sum *y; /* [hidden_size] */
 } workspace;
 
 static void free_workspace(workspace *w)
@@ -167,8 +211,8 @@ static void free_workspace(workspace *w)
     free(w->row);
     free(w->input);
     free(w->x);
-    free(w->sum);
     free(w->h);
+    free(w->y);
 }
 
 static bool allocate_workspace(size_t d, size_t ff, workspace *w)
@@ -176,10 +220,9 @@ static bool allocate_workspace(size_t d, size_t ff, workspace *w)
     *w = (workspace){.row = calloc((d > ff ? d : ff) + 1, sizeof *w->row),
                      .input = calloc(d + 1, sizeof *w->input),
                      .x = calloc(d + 1, sizeof *w->x),
-                     .sum = calloc(d + 1, sizeof *w->sum),
-                     .h = calloc(ff + 1, sizeof *w->h)};
-    const bool complete =
-        w->row != NULL && w->input != NULL && w->x != NULL && w->sum != NULL && w->h != NULL;
+                     .h = calloc(ff + 1, sizeof *w->h),
+                     .y = calloc(d + 1, sizeof *w->y)};
+    const bool complete = w->row != NULL && w->input != NULL && w->x != NULL && w->h != NULL && w->y != NULL;
     if (!complete) {
         free_workspace(w);
     }
@@ -204,9 +247,9 @@ static void load_input(adamoe_arithmetic kind, const float *x, double scale, siz
     }
 }
 
-/* h = silu(w1 x) (w3 x), rounded as the input of w2. */
-static void expert_hidden(const adamoe_expert *expert, const adamoe_declared *kind, double lambda,
-                          workspace *w)
+/* h = silu(w1 x) (w3 x), rounded as the input of w2. Returns what round_h returns. */
+static double expert_hidden(const adamoe_expert *expert, const adamoe_declared *kind, double lambda,
+                            workspace *w)
 {
     const size_t d = expert->w1.columns, ff = expert->w1.rows;
     for (size_t i = 0; i < ff; ++i) {
@@ -216,27 +259,27 @@ static void expert_hidden(const adamoe_expert *expert, const adamoe_declared *ki
         const value up = dot(kind->accumulate, w->row, w->x, d);
         w->h[i] = silu_times(gate, up, kind->silu_error);
     }
-    round_h(kind->h, w->h, ff, lambda, w->row);
+    return round_h(kind->h, w->h, ff, lambda, w->row);
 }
 
-/* y = fma(combine, w2 h, y): the terms of the outer sum are combine * e; their squares gather in `squares`.
+/* y += combine * e with e = w2 h: e is stored in float32, and the product may be rounded before it is added.
  */
-static void add_expert(const adamoe_expert *expert, const adamoe_declared *kind, double combine, workspace *w,
-                       double *squares)
+static void add_expert(const adamoe_expert *expert, const adamoe_declared *kind, double combine,
+                       double h_factor_error, workspace *w)
 {
     const size_t d = expert->w2.rows, ff = expert->w2.columns;
     for (size_t c = 0; c < d; ++c) {
         load_row(&expert->w2, c, kind->weight, w->row);
-        const value e = dot(kind->accumulate, w->row, w->h, ff);
-        w->sum[c].exact += combine * e.exact;
-        w->sum[c].variance += square(combine) * (e.variance + square(FLOAT_ROUNDOFF * e.exact));
-        w->sum[c].slack += fabs(combine) * e.slack + FLOAT_UNDERFLOW;
-        squares[c] += square(combine * e.exact);
+        value e = dot(kind->accumulate, w->row, w->h, ff);
+        e.slack += h_factor_error * fabs(e.exact);
+        add_term(&w->y[c].sum, combine * e.exact);
+        w->y[c].variance += square(combine) * (e.variance + square(FLOAT_ROUNDOFF * e.exact));
+        w->y[c].slack += fabs(combine) * e.slack + FLOAT_UNDERFLOW;
     }
 }
 
 static void add_token(const adamoe_layer *layer, const adamoe_declared *kind, const float *x,
-                      const adamoe_plan *plan, size_t t, double lambda, workspace *w, double *squares)
+                      const adamoe_plan *plan, size_t t, double lambda, workspace *w)
 {
     const size_t d = layer->hidden_size;
     for (size_t i = plan->token_offset[t]; i < plan->token_offset[t + 1]; ++i) {
@@ -244,28 +287,24 @@ static void add_token(const adamoe_layer *layer, const adamoe_declared *kind, co
         const adamoe_expert *expert = &layer->expert[adamoe_plan_expert(plan, row)];
         const double scale = plan->dispatch == NULL ? 1.0 : (double)plan->dispatch[row];
         load_input(kind->x, x + plan->input[row] * d, scale, d, w);
-        expert_hidden(expert, kind, lambda, w);
-        add_expert(expert, kind, (double)plan->combine[row], w, squares);
+        const double h_factor_error = expert_hidden(expert, kind, lambda, w);
+        add_expert(expert, kind, (double)plan->combine[i], h_factor_error, w);
     }
     for (size_t c = 0; c < d && plan->self_scale != NULL; ++c) {
-        const double self = (double)plan->self_scale[t] * (double)x[t * d + c];
-        w->sum[c].exact += self;
-        squares[c] += square(self);
+        add_term(&w->y[c].sum, (double)plan->self_scale[t] * (double)x[t * d + c]);
     }
 }
 
 /* The outer sum is in float32 whatever the inner ones are in, at the least its result is stored as that. */
 static void finish_token(const adamoe_plan *plan, size_t t, size_t d, const workspace *w,
-                         const double *squares, adamoe_yardstick *out)
+                         adamoe_yardstick *out)
 {
     const size_t terms = plan->token_offset[t + 1] - plan->token_offset[t] + (plan->self_scale != NULL);
     for (size_t c = 0; c < d; ++c) {
-        const value *sum = &w->sum[c];
-        const double variance =
-            sum->variance + accumulation_variance(ADAMOE_FLOAT32, terms, squares[c], sum->exact);
-        out->expected[t * d + c] = sum->exact;
-        out->spread[t * d + c] = sqrt(variance);
-        out->slack[t * d + c] = sum->slack;
+        const output_sum *y = &w->y[c];
+        out->expected[t * d + c] = y->sum.exact;
+        out->spread[t * d + c] = sqrt(y->variance + accumulation_variance(ADAMOE_FLOAT32, terms, &y->sum));
+        out->slack[t * d + c] = y->slack;
     }
 }
 
@@ -275,18 +314,14 @@ adamoe_status adamoe_layer_yardstick(const adamoe_layer *layer, adamoe_declared 
     const size_t d = layer->hidden_size;
     const double lambda = adamoe_bound_factor(plan->rows * layer->intermediate_size, ADAMOE_FALSE_ALARM);
     workspace w;
-    double *squares = calloc(d + 1, sizeof *squares);
-    if (squares == NULL || !allocate_workspace(d, layer->intermediate_size, &w)) {
-        free(squares);
+    if (!allocate_workspace(d, layer->intermediate_size, &w)) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "yardstick: out of memory");
     }
     for (size_t t = 0; t < plan->tokens; ++t) {
-        memset(squares, 0, d * sizeof *squares);
-        memset(w.sum, 0, d * sizeof *w.sum);
-        add_token(layer, &arithmetic, x, plan, t, lambda, &w, squares);
-        finish_token(plan, t, d, &w, squares, out);
+        memset(w.y, 0, d * sizeof *w.y);
+        add_token(layer, &arithmetic, x, plan, t, lambda, &w);
+        finish_token(plan, t, d, &w, out);
     }
-    free(squares);
     free_workspace(&w);
     return adamoe_ok();
 }
@@ -316,7 +351,6 @@ adamoe_status adamoe_matrix_yardstick(const adamoe_matrix *matrix, adamoe_declar
 adamoe_status adamoe_token_magnitude(const adamoe_layer *layer, const float *x, const adamoe_plan *plan,
                                      size_t t, double *magnitude)
 {
-    static const adamoe_operands float32 = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32};
     const size_t d = layer->hidden_size;
     double *work = calloc(2 * d + adamoe_expert_work(d, layer->intermediate_size), sizeof *work);
     if (work == NULL) {
@@ -330,10 +364,10 @@ adamoe_status adamoe_token_magnitude(const adamoe_layer *layer, const float *x, 
         for (size_t c = 0; c < d; ++c) {
             input[c] = scale * (double)x[plan->input[row] * d + c];
         }
-        adamoe_expert_forward(&layer->expert[adamoe_plan_expert(plan, row)], float32, input, output,
-                              work + 2 * d);
+        adamoe_expert_forward(&layer->expert[adamoe_plan_expert(plan, row)], adamoe_float32_operands, input,
+                              output, work + 2 * d);
         for (size_t c = 0; c < d; ++c) {
-            magnitude[c] += fabs((double)plan->combine[row] * output[c]);
+            magnitude[c] += fabs((double)plan->combine[i] * output[c]);
         }
     }
     for (size_t c = 0; c < d && plan->self_scale != NULL; ++c) {

@@ -1,13 +1,16 @@
 /*
  * The yardstick: the exact result of what a kernel computes, and how far rounding can carry it from there.
  *
- * A sum of K terms t with result s, accumulated with unit roundoff u, has partial sums that wander: the
- * squared rounding errors of its steps add up to at most about u^2 V, V = K (sum t^2 + s^2), in any order of
- * summation. The error of one element therefore exceeds lambda u sqrt(V) with probability at most 2
- * exp(-lambda^2 / 2) (Azuma's inequality); lambda follows from the probability of a false alarm that one
- * accepts for a whole tensor. Errors are carried through silu and the products to first order, and through
- * the rounding of h to bfloat16 or int8 as what it is: nothing, unless the value sits within its error of a
- * rounding boundary; then one step.
+ * A sum of K terms t is rounded once a step, by at most u times the partial sum: with p the largest |partial
+ * sum| in ascending order, the squared errors of the steps add up to at most u^2 K p^2, and those of products
+ * that are rounded on their own to u^2 sum t^2. V = K (sum t^2 + p^2) covers both, and the partial sums of
+ * other orders and of several accumulators as long as they stay below p or wander like a random walk, within
+ * sqrt(sum t^2); an order that first adds up what cancels in ascending order is not covered. The error of one
+ * element therefore exceeds lambda u sqrt(V) with probability at most 2 exp(-lambda^2 / 2) (Azuma's
+ * inequality); lambda follows from the probability of a false alarm that one accepts for a whole tensor.
+ * Errors are carried through silu and the products to first order, and through the rounding of h to bfloat16
+ * or int8 as what it is: nothing, unless the value sits within its error of a rounding boundary; then one
+ * step. The error of int8's scale is one factor of the whole product with h.
  *
  * Left out: the rounding of the router's weights, which a plan gives; overflow, which makes a bound infinite.
  */
@@ -21,7 +24,7 @@ typedef struct adamoe_yardstick {
     size_t count;
     double *expected;
     double *spread; /* u sqrt(V), in the units of expected */
-    double *slack;  /* what one-step flips and underflow can add, whatever lambda is */
+    double *slack;  /* what one-step flips, an int8 scale and underflow can add, whatever lambda is */
 } adamoe_yardstick;
 
 adamoe_status adamoe_yardstick_create(size_t count, adamoe_yardstick *out);
@@ -57,7 +60,7 @@ double adamoe_bound_factor(size_t count, double probability);
 /* The verdict over a tensor. Its place is the element with the largest ratio. */
 typedef struct adamoe_verdict {
     bool passed;
-    bool vacuous;         /* proves nothing: no element, every expected value 0, or a bound that overflows */
+    bool vacuous;         /* proves nothing, see adamoe_judge */
     size_t worst;         /* element with the largest ratio, or that is NaN */
     double largest_ratio; /* of error / allowed; above 1 fails */
     double rms_ratio;     /* root mean square of (error beyond slack) / spread; above 1 fails */
@@ -65,7 +68,11 @@ typedef struct adamoe_verdict {
 
 /* One element may miss by lambda * spread + slack; the root mean square of (error - slack) / spread over the
  * elements with a spread may be 1. `scale` widens spread where the expected side was rounded too (1 if not).
- */
+ *
+ * Vacuous is a verdict over a bound that overflows, or over elements that were computed more than half of
+ * which are expected to be 0: zeros are what a kernel that computes nothing writes. Elements that allow no
+ * error are not counted there: those of tokens without a row, which must be exactly 0, however many there
+ * are. If there are no others, the verdict is vacuous unless something else than 0 is expected. */
 adamoe_verdict adamoe_judge(const adamoe_yardstick *yardstick, const float *got, double scale);
 
 #endif

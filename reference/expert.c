@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+const adamoe_operands adamoe_float32_operands = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32};
+
 double adamoe_silu(double z)
 {
     return z / (1.0 + exp(-z));
@@ -23,6 +25,18 @@ void adamoe_matrix_vector(const adamoe_matrix *matrix, adamoe_arithmetic weight,
             sum += row_buffer[c] * x[c];
         }
         y[r] = sum;
+    }
+}
+
+void adamoe_matrix_vector_float(const adamoe_matrix *matrix, const float *x, float *y, double *buffer)
+{
+    double *input = buffer, *row_buffer = input + matrix->columns, *output = row_buffer + matrix->columns;
+    for (size_t c = 0; c < matrix->columns; ++c) {
+        input[c] = (double)x[c];
+    }
+    adamoe_matrix_vector(matrix, ADAMOE_FLOAT32, input, output, row_buffer);
+    for (size_t r = 0; r < matrix->rows; ++r) {
+        y[r] = (float)output[r];
     }
 }
 
@@ -79,7 +93,7 @@ void adamoe_layer_forward(const adamoe_layer *layer, adamoe_operands operands, c
             adamoe_expert_forward(&layer->expert[adamoe_plan_expert(plan, row)], operands, input, output,
                                   expert_work);
             for (size_t c = 0; c < d; ++c) {
-                sum[c] += (double)plan->combine[row] * output[c];
+                sum[c] += (double)plan->combine[i] * output[c];
             }
         }
         for (size_t c = 0; c < d; ++c) {

@@ -7,15 +7,17 @@
 
 #include "model.h"
 
-/* Exact counts; a double holds integers to 2^53, these can be larger. */
+/* Exact counts up to 2^64 - 1, beyond which they wrap: 10^19 FLOPs, some hundred million tokens of a model
+ * with 5 * 10^10 active parameters. */
 typedef struct adamoe_flops {
     uint64_t experts, router, attention, head, total;
 } adamoe_flops;
 
-/* What was executed. Counts add up over layers: `expert_rows` are (token, layer, selected true expert). */
+/* What was executed. Only expert_rows differ from layer to layer and are added up over them; the other counts
+ * are those of one pass, and adamoe_count_flops multiplies by the layers where each has the work. */
 typedef struct adamoe_work {
     uint64_t tokens;         /* positions processed, counted once for the whole model */
-    uint64_t expert_rows;    /* pairs (token, selected true expert), over all layers */
+    uint64_t expert_rows;    /* (token, layer, selected true expert) */
     uint64_t visible_keys;   /* pairs (query, visible key) of one layer */
     uint64_t head_positions; /* positions whose logits were computed */
 } adamoe_work;

@@ -45,16 +45,19 @@ static double error_ratio(double error, double allowed)
 adamoe_verdict adamoe_judge(const adamoe_yardstick *yardstick, const float *got, double scale)
 {
     const double lambda = adamoe_bound_factor(yardstick->count, ADAMOE_FALSE_ALARM);
-    adamoe_verdict verdict = {.passed = true, .vacuous = true};
+    adamoe_verdict verdict = {.passed = true};
     double squares = 0.0;
-    size_t spread_elements = 0;
+    size_t spread_elements = 0, computed = 0, computed_zeros = 0, zeros = 0;
     bool overflow = false;
     for (size_t i = 0; i < yardstick->count; ++i) {
         const double error = fabs((double)got[i] - yardstick->expected[i]);
         const double spread = yardstick->spread[i] * scale;
         const double allowed = lambda * spread + yardstick->slack[i] * scale;
         overflow = overflow || !isfinite(allowed);
-        verdict.vacuous = verdict.vacuous && yardstick->expected[i] == 0.0;
+        const bool zero = yardstick->expected[i] == 0.0;
+        zeros += zero;
+        computed += allowed > 0.0;
+        computed_zeros += zero && allowed > 0.0;
         const double ratio = isfinite(got[i]) ? error_ratio(error, allowed) : HUGE_VAL;
         if (ratio > verdict.largest_ratio) {
             verdict.largest_ratio = ratio;
@@ -67,7 +70,7 @@ adamoe_verdict adamoe_judge(const adamoe_yardstick *yardstick, const float *got,
         }
     }
     verdict.rms_ratio = spread_elements == 0 ? 0.0 : sqrt(squares / (double)spread_elements);
-    verdict.vacuous = verdict.vacuous || overflow;
+    verdict.vacuous = overflow || (computed > 0 ? computed_zeros > computed / 2 : zeros == yardstick->count);
     /* Written so that a NaN fails. */
     verdict.passed = verdict.largest_ratio <= 1.0 && verdict.rms_ratio <= 1.0;
     return verdict;

@@ -4,8 +4,6 @@
 #include "layer.h"
 #include "numbers.h"
 
-static const adamoe_operands float32_operands = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32};
-
 struct adamoe_prepared {
     adamoe_host host;
     adamoe_layer layer;
@@ -58,7 +56,7 @@ static adamoe_status experts(adamoe_prepared *prepared, const adamoe_run *run, c
     if (run->work_bytes < work_bytes(prepared, plan->rows, plan->tokens)) {
         return adamoe_error(ADAMOE_BAD_INPUT, "reference: experts: workspace too small");
     }
-    adamoe_layer_forward(&prepared->layer, float32_operands, x, plan, y, run->work);
+    adamoe_layer_forward(&prepared->layer, adamoe_float32_operands, x, plan, y, run->work);
     return adamoe_ok();
 }
 
@@ -98,15 +96,8 @@ static adamoe_status multiply(adamoe_prepared_matrix *prepared, const adamoe_run
     if (run->work_bytes < matrix_work_bytes(prepared, count)) {
         return adamoe_error(ADAMOE_BAD_INPUT, "reference: multiply: workspace too small");
     }
-    double *input = run->work, *row_buffer = input + matrix->columns, *output = row_buffer + matrix->columns;
     for (size_t i = 0; i < count; ++i) {
-        for (size_t c = 0; c < matrix->columns; ++c) {
-            input[c] = (double)x[i * matrix->columns + c];
-        }
-        adamoe_matrix_vector(matrix, ADAMOE_FLOAT32, input, output, row_buffer);
-        for (size_t r = 0; r < matrix->rows; ++r) {
-            y[i * matrix->rows + r] = (float)output[r];
-        }
+        adamoe_matrix_vector_float(matrix, x + i * matrix->columns, y + i * matrix->rows, run->work);
     }
     return adamoe_ok();
 }

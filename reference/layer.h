@@ -11,6 +11,9 @@ typedef struct adamoe_operands {
     adamoe_arithmetic x, h, weight;
 } adamoe_operands;
 
+/* Nothing is rounded beyond float32. */
+extern const adamoe_operands adamoe_float32_operands;
+
 /* silu(z) = z / (1 + exp(-z)). */
 double adamoe_silu(double z);
 
@@ -18,6 +21,10 @@ double adamoe_silu(double z);
  * `weight` says. x is [columns] and already rounded; y is [rows]; row_buffer is [columns]. */
 void adamoe_matrix_vector(const adamoe_matrix *matrix, adamoe_arithmetic weight, const double *x, double *y,
                           double *row_buffer);
+
+/* The same from floats to floats with the matrix as stored, through a buffer of 2 * columns + rows doubles.
+ */
+void adamoe_matrix_vector_float(const adamoe_matrix *matrix, const float *x, float *y, double *buffer);
 
 /* Doubles of workspace that adamoe_expert_forward and adamoe_layer_forward need. */
 size_t adamoe_expert_work(size_t hidden_size, size_t intermediate_size);

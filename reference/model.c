@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const adamoe_operands float32_operands = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32};
-
 adamoe_status adamoe_cache_create(const adamoe_config *config, size_t capacity, adamoe_cache **out)
 {
     const size_t position = config->layers * config->key_value_heads * config->head_dim;
@@ -52,7 +50,7 @@ typedef struct activations {
 static size_t work_doubles(const adamoe_model *model)
 {
     const size_t layer = adamoe_layer_work(&model->block[0].moe); /* all layers have the same sizes */
-    const size_t head = 2 * model->config.hidden_size + model->config.vocab_size;
+    const size_t head = adamoe_model_head_work(&model->config);
     return layer > head ? layer : head;
 }
 
@@ -86,6 +84,12 @@ static void add_update(const adamoe_config *config, activations *a)
     }
 }
 
+static adamoe_status in_layer(size_t layer, adamoe_status status)
+{
+    return status.code == ADAMOE_OK ? status
+                                    : adamoe_error(status.code, "layer %zu: %.400s", layer, status.message);
+}
+
 /* A dense layer is a plan that gives every token to expert 0 with weight 1: its one logit is 0. */
 static adamoe_status route(const adamoe_model *model, size_t layer, const float *x, size_t count,
                            const adamoe_observer *observer, adamoe_plan **plan)
@@ -93,7 +97,7 @@ static adamoe_status route(const adamoe_model *model, size_t layer, const float 
     const adamoe_layer *moe = &model->block[layer].moe;
     float *logits = calloc(count * (moe->experts + moe->null_experts) + 1, sizeof *logits);
     if (logits == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "layer %zu: out of memory", layer);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory for %zu tokens", count);
     }
     adamoe_router_logits(moe, x, count, logits);
     adamoe_routing *routing = NULL;
@@ -101,7 +105,7 @@ static adamoe_status route(const adamoe_model *model, size_t layer, const float 
         adamoe_routing_create(logits, count, moe->experts, moe->null_experts, model->config.rule, &routing);
     free(logits);
     if (status.code != ADAMOE_OK) {
-        return adamoe_error(status.code, "layer %zu: %.400s", layer, status.message);
+        return status;
     }
     if (observer != NULL && !model->config.dense) {
         observer->routed(observer->context, layer, routing);
@@ -118,35 +122,32 @@ static adamoe_status block_forward(const adamoe_model *model, size_t layer, adam
     const adamoe_config *config = &model->config;
     const adamoe_block *block = &model->block[layer];
     adamoe_rms_norm(&block->input_norm, config->rms_norm_eps, a->residual, a->count, a->normed);
-    ADAMOE_TRY(
-        adamoe_attention_forward(config, &block->attention, layer, cache, a->normed, a->count, a->update));
+    ADAMOE_TRY(in_layer(layer, adamoe_attention_forward(config, &block->attention, layer, cache, a->normed,
+                                                        a->count, a->update)));
     add_update(config, a);
 
     adamoe_plan *plan = NULL;
     adamoe_rms_norm(&block->post_attention_norm, config->rms_norm_eps, a->residual, a->count, a->normed);
-    ADAMOE_TRY(route(model, layer, a->normed, a->count, observer, &plan));
-    adamoe_layer_forward(&block->moe, float32_operands, a->normed, plan, a->update, a->work);
+    ADAMOE_TRY(in_layer(layer, route(model, layer, a->normed, a->count, observer, &plan)));
+    adamoe_layer_forward(&block->moe, adamoe_float32_operands, a->normed, plan, a->update, a->work);
     adamoe_plan_free(plan);
     add_update(config, a);
     return adamoe_ok();
 }
 
-/* logits[t] = head · hidden[t] */
-static adamoe_status head_forward(const adamoe_model *model, const activations *a, float *logits)
+size_t adamoe_model_head_work(const adamoe_config *config)
 {
-    const size_t d = model->config.hidden_size, vocab = model->config.vocab_size;
-    double *input = a->work, *row_buffer = input + d, *output = row_buffer + d;
-    for (size_t t = 0; t < a->count; ++t) {
-        for (size_t c = 0; c < d; ++c) {
-            input[c] = (double)a->normed[t * d + c];
-        }
-        adamoe_matrix_vector(&model->head, ADAMOE_FLOAT32, input, output, row_buffer);
-        for (size_t v = 0; v < vocab; ++v) {
-            logits[t * vocab + v] = (float)output[v];
-            if (!isfinite(logits[t * vocab + v])) {
-                return adamoe_error(ADAMOE_BAD_INPUT, "head: token %zu: logit of vocabulary entry %zu is %s",
-                                    t, v, isnan(logits[t * vocab + v]) ? "NaN" : "infinite");
-            }
+    return 2 * config->hidden_size + config->vocab_size;
+}
+
+adamoe_status adamoe_model_head(const adamoe_model *model, const float *hidden, size_t token, float *logits,
+                                double *work)
+{
+    adamoe_matrix_vector_float(&model->head, hidden + token * model->config.hidden_size, logits, work);
+    for (size_t v = 0; v < model->config.vocab_size; ++v) {
+        if (!isfinite(logits[v])) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "head: token %zu: logit of vocabulary entry %zu is %s",
+                                token, v, isnan(logits[v]) ? "NaN" : "infinite");
         }
     }
     return adamoe_ok();
@@ -181,7 +182,10 @@ static adamoe_status forward(const adamoe_model *model, adamoe_cache *cache, con
         ADAMOE_TRY(block_forward(model, layer, cache, observer, a));
     }
     adamoe_rms_norm(&model->final_norm, model->config.rms_norm_eps, a->residual, a->count, a->normed);
-    return logits == NULL ? adamoe_ok() : head_forward(model, a, logits);
+    for (size_t t = 0; t < a->count && logits != NULL; ++t) {
+        ADAMOE_TRY(adamoe_model_head(model, a->normed, t, logits + t * model->config.vocab_size, a->work));
+    }
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_model_forward(const adamoe_model *model, adamoe_cache *cache, const uint32_t *tokens,

@@ -62,9 +62,15 @@ typedef struct adamoe_observer {
 /* Runs tokens[count] at positions cache->length .. and appends them to the cache. logits is [count,
  * vocab_size] or NULL; hidden, the states after the final norm, is [count, hidden_size] or NULL; observer may
  * be NULL. Errors: a token outside the vocabulary, a full cache, a NaN or infinite logit of a router (its
- * layer and token), memory. */
+ * layer and token) or of the head, memory. */
 adamoe_status adamoe_model_forward(const adamoe_model *model, adamoe_cache *cache, const uint32_t *tokens,
                                    size_t count, const adamoe_observer *observer, float *hidden,
                                    float *logits);
+
+/* The logits [vocab_size] that follow token `token` of the states that adamoe_model_forward gave. work is
+ * [adamoe_model_head_work]. Errors: a NaN or infinite logit, named by token and vocabulary entry. */
+adamoe_status adamoe_model_head(const adamoe_model *model, const float *hidden, size_t token, float *logits,
+                                double *work);
+size_t adamoe_model_head_work(const adamoe_config *config);
 
 #endif

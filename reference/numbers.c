@@ -33,6 +33,18 @@ const char *adamoe_arithmetic_name(adamoe_arithmetic arithmetic)
     return name[arithmetic];
 }
 
+size_t adamoe_arithmetic_bytes(adamoe_arithmetic arithmetic)
+{
+    switch (arithmetic) {
+    case ADAMOE_INT8:
+        return 1;
+    case ADAMOE_BFLOAT16:
+        return 2;
+    default:
+        return 4;
+    }
+}
+
 static float float_of_bits(uint32_t bits)
 {
     float value;
@@ -120,7 +132,9 @@ void adamoe_matrix_row(const adamoe_matrix *matrix, size_t row, double *out)
     }
 }
 
-/* One int8 scale for the whole array; the quotient is rounded in float32, as a kernel does it. */
+/* One int8 scale for the whole array; the quotient is rounded in float32, as a kernel does it. Where the
+ * scale is subnormal its own rounding can lift the quotient past 127 (190 * 2^-149 over a scale of 2^-149).
+ */
 static void round_to_int8(double *values, size_t count)
 {
     float largest = 0.0f;
@@ -129,7 +143,8 @@ static void round_to_int8(double *values, size_t count)
     }
     const float scale = largest / 127.0f;
     for (size_t i = 0; i < count; ++i) {
-        values[i] = scale == 0.0f ? 0.0 : (double)scale * (double)rintf((float)values[i] / scale);
+        const float q = scale == 0.0f ? 0.0f : rintf((float)values[i] / scale);
+        values[i] = (double)scale * (double)fmaxf(-127.0f, fminf(127.0f, q));
     }
 }
 

@@ -15,6 +15,9 @@ const char *adamoe_dtype_name(adamoe_dtype dtype);
 /* "float32", "bfloat16", "int8", "int32", "float64". */
 const char *adamoe_arithmetic_name(adamoe_arithmetic arithmetic);
 
+/* Bytes of one element of an operand as a kernel stores it: int8 1, bfloat16 2, any other 4. */
+size_t adamoe_arithmetic_bytes(adamoe_arithmetic arithmetic);
+
 /* Widening is exact: every F16 and BF16 value is a float32 value. */
 float adamoe_f16_to_float(uint16_t bits);
 float adamoe_bf16_to_float(uint16_t bits);
@@ -34,7 +37,7 @@ void adamoe_matrix_row(const adamoe_matrix *matrix, size_t row, double *out);
 
 /* Rounds values[count] in place as `arithmetic` says (spec section 3a): to float32; to bfloat16, to nearest
  * even; or to int8 steps of one scale for the whole array, s = max(abs) / 127 computed in float32, q =
- * round-half-even(x / s), the value s * q. For FLOAT64 and INT32 nothing changes. */
+ * round-half-even(x / s) within -127 .. 127, the value s * q. For FLOAT64 and INT32 nothing changes. */
 void adamoe_round_operand(adamoe_arithmetic arithmetic, double *values, size_t count);
 
 #endif

@@ -4,6 +4,7 @@
 #include "router.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The arrays that a plan points to, still writable. */
 typedef struct plan_arrays {
@@ -59,33 +60,34 @@ static void count_rows(const adamoe_routing *routing, plan_arrays *arrays)
     }
 }
 
-/* The position j at which token t selected expert e, or k. */
-static size_t position_of(const adamoe_routing *routing, size_t t, size_t e)
+/* The rows of each expert in the order of their tokens: a stable counting sort. row_weight is [rows], next
+ * [experts]. */
+static void place_rows(const adamoe_routing *routing, plan_arrays *arrays, float *row_weight, uint32_t *next)
 {
     const size_t k = routing->rule.top_k;
-    size_t j = 0;
-    while (j < k && routing->id[t * k + j] != e) {
-        ++j;
-    }
-    return j;
-}
-
-/* Visiting experts in ascending order, and the tokens of each in theirs, gives both orders at once: rows
- * sorted by expert and token, and for each token its rows by ascending expert. */
-static void place_rows(const adamoe_routing *routing, plan_arrays *arrays, uint32_t *placed)
-{
-    const size_t k = routing->rule.top_k;
-    uint32_t row = 0;
-    for (size_t e = 0; e < routing->experts; ++e) {
-        for (size_t t = 0; t < routing->tokens; ++t) {
-            const size_t j = position_of(routing, t, e);
-            if (j < k) {
+    memcpy(next, arrays->offset, routing->experts * sizeof *next);
+    for (size_t t = 0; t < routing->tokens; ++t) {
+        for (size_t j = t * k; j < (t + 1) * k; ++j) {
+            if (routing->id[j] < routing->experts) {
+                const uint32_t row = next[routing->id[j]]++;
                 arrays->input[row] = (uint32_t)t;
-                arrays->combine[row] = routing->weight[t * k + j];
-                arrays->token_row[arrays->token_offset[t] + placed[t]++] = row;
-                ++row;
+                row_weight[row] = routing->weight[j];
             }
         }
+    }
+}
+
+/* Rows ascend by expert, so visiting them in their order appends to the list of each token in ascending order
+ * of expert. next is [tokens]. */
+static void place_tokens(const adamoe_routing *routing, plan_arrays *arrays, const float *row_weight,
+                         uint32_t *next)
+{
+    const uint32_t rows = arrays->offset[routing->experts];
+    memcpy(next, arrays->token_offset, routing->tokens * sizeof *next);
+    for (uint32_t row = 0; row < rows; ++row) {
+        const uint32_t place = next[arrays->input[row]]++;
+        arrays->token_row[place] = row;
+        arrays->combine[place] = row_weight[row];
     }
 }
 
@@ -122,17 +124,22 @@ adamoe_status adamoe_plan_create(const adamoe_routing *routing, adamoe_plan **ou
     }
     const bool identity = routing->rule.null_kind == ADAMOE_NULL_IDENTITY && routing->null_experts > 0;
     adamoe_plan *plan = malloc(sizeof *plan);
-    uint32_t *placed = calloc(routing->tokens + 1, sizeof *placed);
+    const size_t longest = routing->tokens > routing->experts ? routing->tokens : routing->experts;
+    uint32_t *next = calloc(longest + 1, sizeof *next);
+    float *row_weight = calloc((size_t)rows + 1, sizeof *row_weight);
     plan_arrays arrays;
-    if (plan == NULL || placed == NULL ||
+    if (plan == NULL || next == NULL || row_weight == NULL ||
         !allocate_arrays(&arrays, routing->tokens, routing->experts, (size_t)rows, identity)) {
         free(plan);
-        free(placed);
+        free(next);
+        free(row_weight);
         return adamoe_error(ADAMOE_ENVIRONMENT, "plan: out of memory for %zu tokens", routing->tokens);
     }
     count_rows(routing, &arrays);
-    place_rows(routing, &arrays, placed);
-    free(placed);
+    place_rows(routing, &arrays, row_weight, next);
+    place_tokens(routing, &arrays, row_weight, next);
+    free(next);
+    free(row_weight);
     if (identity) {
         place_self_scale(routing, arrays.self_scale);
     }

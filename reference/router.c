@@ -33,6 +33,28 @@ void adamoe_router_logits(const adamoe_layer *layer, const float *hidden_states,
     }
 }
 
+/* Every stored value is a float32 value, so that nothing is rounded. */
+static void widen(const adamoe_matrix *matrix, float *out)
+{
+    for (size_t i = 0; i < matrix->rows * matrix->columns; ++i) {
+        out[i] = adamoe_element(matrix->data, matrix->dtype, i);
+    }
+}
+
+adamoe_status adamoe_router_matrix(const adamoe_layer *layer, float **rows, adamoe_matrix *out)
+{
+    const size_t n = layer->experts, m = layer->null_experts, d = layer->hidden_size;
+    float *joined = calloc((n + m) * d + 1, sizeof *joined); /* + 1: calloc(0) may give NULL */
+    if (joined == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory for %zu rows", n + m);
+    }
+    widen(&layer->gate, joined);
+    widen(&layer->gate2, joined + n * d);
+    *rows = joined;
+    *out = (adamoe_matrix){.data = joined, .dtype = ADAMOE_F32, .rows = n + m, .columns = d};
+    return adamoe_ok();
+}
+
 /* p = softmax(l) over all n + m. The largest logit is subtracted, so that no exponential overflows. */
 static void softmax(const float *logits, size_t count, float *probabilities)
 {

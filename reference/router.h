@@ -12,6 +12,11 @@
 void adamoe_router_logits(const adamoe_layer *layer, const float *hidden_states, size_t tokens,
                           float *logits);
 
+/* The router as one matrix [n + m, hidden_size] in float32: gate's rows, then gate2's. Rows that a dense
+ * layer's gate does not have are 0, so that the product with x is always the logits above. out->data is
+ * *rows, which the caller gives to free(). Errors: memory. */
+adamoe_status adamoe_router_matrix(const adamoe_layer *layer, float **rows, adamoe_matrix *out);
+
 /* Selection and weights from logits [tokens, n + m], which are copied (spec section 2). Errors: top_k outside
  * 1 .. n + m; a logit that is NaN or infinite, named by token and expert. */
 adamoe_status adamoe_routing_create(const float *logits, size_t tokens, size_t experts, size_t null_experts,
@@ -23,15 +28,16 @@ void adamoe_routing_free(adamoe_routing *routing);
 size_t adamoe_routing_true_experts(const adamoe_routing *routing, size_t token);
 double adamoe_routing_load(const adamoe_routing *routing);
 
-/* Turns a routing round, by expert: a stable counting sort, so that the rows of an expert are in the order of
- * their tokens. Errors: more rows than 32 bits count; memory. */
+/* Turns a routing round, by expert: a stable counting sort in O(rows + experts), so that the rows of an
+ * expert are in the order of their tokens. Errors: more rows than 32 bits count; memory. */
 adamoe_status adamoe_plan_create(const adamoe_routing *routing, adamoe_plan **out);
 void adamoe_plan_free(adamoe_plan *plan);
 
 /* The three forms of the balance loss of one layer with alpha = 1 (spec section 3):
  *   switch        (n+m) sum_i f_i P_i
  *   null_averaged the same, f of a null expert replaced by the mean of f over the null experts
- *   released      what the released code computes: equal to switch where there is no padding
+ *   released      what the released code computes: equal to switch; with `counted` the same formula over the
+ *                 counted tokens
  * f_i is the fraction of tokens that selected expert i, P_i the mean probability of expert i. Tokens with
  * counted[t] false count in neither; counted may be NULL: all count. */
 typedef struct adamoe_balance_loss {

@@ -84,6 +84,42 @@ static void pooling_over_layers(void **state)
     adamoe_routing_free(b);
 }
 
+/* More experts than one pass gathers: the definition, expert by expert. */
+static void many_experts(void **state)
+{
+    (void)state;
+    enum { T = 40, N = 700, M = 900, K = 9 };
+    float *logits = calloc((size_t)T * (N + M), sizeof *logits);
+    assert_non_null(logits);
+    uint64_t random = 1;
+    for (size_t i = 0; i < (size_t)T * (N + M); ++i) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        logits[i] = (float)((double)(random >> 11) * 0x1p-53 * 8.0);
+    }
+    adamoe_routing *routing = route(logits, T, N, M, K);
+    double expected = 0.0, null_f = 0.0, null_p = 0.0, averaged = 0.0;
+    for (size_t i = 0; i < N + M; ++i) {
+        double f = 0.0, p = 0.0;
+        for (size_t t = 0; t < T; ++t) {
+            p += (double)routing->probabilities[t * (N + M) + i] / T;
+            for (size_t j = 0; j < K; ++j) {
+                f += routing->id[t * K + j] == i ? 1.0 / T : 0.0;
+            }
+        }
+        expected += (N + M) * f * p;
+        averaged += i < N ? (N + M) * f * p : 0.0;
+        null_f += i < N ? 0.0 : f;
+        null_p += i < N ? 0.0 : p;
+    }
+    averaged += (N + M) * null_f * null_p / M;
+    const adamoe_balance_loss loss = adamoe_routing_balance_loss(routing, NULL);
+    assert_close(loss.switch_form, expected);
+    assert_close(loss.null_averaged, averaged);
+    assert_true(fabs(expected - averaged) > 1e-3);
+    adamoe_routing_free(routing);
+    free(logits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +127,7 @@ int main(void)
         cmocka_unit_test(null_experts_share_their_mean),
         cmocka_unit_test(padding_counts_neither_in_f_nor_in_p),
         cmocka_unit_test(pooling_over_layers),
+        cmocka_unit_test(many_experts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

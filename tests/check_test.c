@@ -101,17 +101,25 @@ static adamoe_status experts_without_last_column(adamoe_prepared *prepared, cons
     return adamoe_ok();
 }
 
+static bool is_last_of_its_expert(const adamoe_plan *plan, size_t row)
+{
+    size_t e = 0;
+    while (plan->offset[e + 1] <= row) {
+        ++e;
+    }
+    return plan->offset[e + 1] - 1 == row;
+}
+
 /* The last row of every expert counts for nothing. */
 static adamoe_status experts_without_last_token(adamoe_prepared *prepared, const adamoe_run *run,
                                                 const float *x, const adamoe_plan *plan, float *y)
 {
-    float *combine = calloc(plan->rows + 1, sizeof *combine);
+    const size_t places = plan->token_offset[plan->tokens];
+    float *combine = calloc(places + 1, sizeof *combine);
     assert_non_null(combine);
-    memcpy(combine, plan->combine, plan->rows * sizeof *combine);
-    for (size_t e = 0; e < plan->experts; ++e) {
-        if (plan->offset[e] < plan->offset[e + 1]) {
-            combine[plan->offset[e + 1] - 1] = 0.0f;
-        }
+    for (size_t i = 0; i < places; ++i) {
+        const size_t row = plan->token_row[i];
+        combine[i] = is_last_of_its_expert(plan, row) ? 0.0f : plan->combine[i];
     }
     adamoe_plan spoiled = *plan;
     spoiled.combine = combine;

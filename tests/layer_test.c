@@ -2,8 +2,10 @@
  * The expert layer: upcycling, all-null tokens, identity experts, and the reference as a kernel.
  */
 #include "test.h"
+#include "bound.h"
 #include "host.h"
 #include "layer.h"
+#include "registry.h"
 #include "router.h"
 #include "team.h"
 
@@ -167,12 +169,123 @@ static void identity_experts_return_their_input(void **state)
     adamoe_routing_free(routing);
 }
 
+/* Soft MoE: an input of the kernel is a slot, a mixture of tokens that the caller made; one row's output goes
+ * to every token, with a weight for each. Two experts with two slots, a token that takes all of them, one
+ * that takes two, and one that takes none; one slot is scaled on its way in. */
+typedef struct soft_plan {
+    uint32_t offset[3], input[4], token_offset[4], token_row[6];
+    float dispatch[4], combine[6];
+    adamoe_plan plan;
+} soft_plan;
+
+static void make_soft_plan(soft_plan *s)
+{
+    *s = (soft_plan){.offset = {0, 2, 4},
+                     .input = {0, 1, 2, 3},
+                     .token_offset = {0, 4, 4, 6},
+                     .token_row = {0, 1, 2, 3, 1, 2},
+                     .dispatch = {1.0f, 1.0f, 0.5f, 1.0f},
+                     .combine = {0.5f, 0.25f, 0.125f, 0.0625f, -3.0f, 2.0f}};
+    s->plan = (adamoe_plan){.tokens = 3,
+                            .inputs = 4,
+                            .rows = 4,
+                            .experts = 2,
+                            .offset = s->offset,
+                            .input = s->input,
+                            .dispatch = s->dispatch,
+                            .token_offset = s->token_offset,
+                            .token_row = s->token_row,
+                            .combine = s->combine};
+}
+
+static void expected_of_soft_plan(const soft_plan *s, const adamoe_expert *experts, const float *slots,
+                                  double *expected)
+{
+    double output[4][D], input[D], *work = calloc(adamoe_expert_work(D, FF), sizeof *work);
+    assert_non_null(work);
+    for (size_t r = 0; r < 4; ++r) {
+        for (size_t c = 0; c < D; ++c) {
+            input[c] = (double)s->dispatch[r] * (double)slots[r * D + c];
+        }
+        adamoe_expert_forward(&experts[r / 2], (adamoe_operands){0}, input, output[r], work);
+    }
+    free(work);
+    for (size_t c = 0; c < D; ++c) {
+        expected[c] = 0.5 * output[0][c] + 0.25 * output[1][c] + 0.125 * output[2][c] + 0.0625 * output[3][c];
+        expected[D + c] = 0.0;
+        expected[2 * D + c] = -3.0 * output[1][c] + 2.0 * output[2][c];
+    }
+}
+
+static void run_kernel(const adamoe_kernel *kernel, const adamoe_layer *layer, const float *x,
+                       const adamoe_plan *plan, float *y)
+{
+    adamoe_team *team = NULL;
+    adamoe_prepared *prepared = NULL;
+    const adamoe_placement placement = adamoe_one_node(1);
+    assert_ok(adamoe_team_create(1, &team));
+    assert_ok(kernel->prepare(&adamoe_heap_host, layer, &placement, &prepared));
+    const size_t bytes = kernel->work_bytes(prepared, plan->rows, plan->tokens);
+    const adamoe_run run = {
+        .team = team, .work = aligned_alloc(64, (bytes + 63) / 64 * 64), .work_bytes = bytes};
+    assert_non_null(run.work);
+    assert_ok(kernel->experts(prepared, &run, x, plan, y));
+    free(run.work);
+    kernel->release(prepared);
+    adamoe_team_free(team);
+}
+
+/* The reference to the last bit, every kernel within its bound, and the yardstick expects the same values. */
+static void slots_go_to_many_tokens_with_different_weights(void **state)
+{
+    (void)state;
+    weights w;
+    fill(&w);
+    adamoe_expert experts[2] = {expert_of(&w), expert_of(&w)};
+    experts[1].w1.data = w.w3;
+    experts[1].w3.data = w.w1;
+    const adamoe_layer layer = {.hidden_size = D, .intermediate_size = FF, .experts = 2, .expert = experts};
+    soft_plan s;
+    make_soft_plan(&s);
+    double expected[3 * D];
+    expected_of_soft_plan(&s, experts, w.x, expected);
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
+        const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
+        const char *why_not = NULL;
+        if (!kernel->supported(&why_not)) {
+            continue;
+        }
+        const adamoe_declared arithmetic = adamoe_kernel_arithmetic(kernel);
+        adamoe_yardstick yardstick;
+        float y[3 * D];
+        run_kernel(kernel, &layer, w.x, &s.plan, y);
+        assert_ok(adamoe_yardstick_create(3 * D, &yardstick));
+        assert_ok(adamoe_layer_yardstick(&layer, arithmetic, w.x, &s.plan, &yardstick));
+        const adamoe_verdict verdict = adamoe_judge(&yardstick, y, 1.0);
+        print_message("%s: error/bound %.3f\n", kernel->name, verdict.largest_ratio);
+        assert_true(verdict.passed && !verdict.vacuous);
+        for (size_t c = 0; c < 3 * D; ++c) {
+            if (arithmetic.weight == ADAMOE_FLOAT32) {
+                assert_true(fabs(yardstick.expected[c] - expected[c]) <= 1e-6); /* h is not stored there */
+            }
+            if (kernel == &adamoe_reference_kernel) {
+                assert_true(y[c] == (float)expected[c]);
+            }
+        }
+        adamoe_yardstick_free(&yardstick);
+    }
+    adamoe_registry_free(registry);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(upcycling_gives_the_dense_output),
         cmocka_unit_test(the_reference_is_a_kernel),
         cmocka_unit_test(identity_experts_return_their_input),
+        cmocka_unit_test(slots_go_to_many_tokens_with_different_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

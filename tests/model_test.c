@@ -8,6 +8,8 @@
 #include "checkpoint.h"
 #include "numbers.h"
 
+#include <time.h>
+
 static adamoe_checkpoint *open_model(const char *folder)
 {
     adamoe_checkpoint *checkpoint = NULL;
@@ -147,7 +149,7 @@ static void the_cache_changes_no_bit(void **state)
 /* Logits that a batch reported, by segment and position. */
 typedef struct seen {
     const adamoe_segment *segment;
-    size_t vocab, tokens, routed;
+    size_t vocab, tokens, routed, calls;
     float *logits; /* [segments, 16, vocab] */
     size_t count;
 } seen;
@@ -163,6 +165,7 @@ static void see_routing(void *context, size_t layer, const adamoe_routing *routi
 {
     seen *s = context;
     s->routed += layer == 0 ? routing->tokens : 0;
+    ++s->calls;
 }
 
 /* A question with choices of different lengths, a choice of a choice, and a sequence of its own: each
@@ -182,6 +185,7 @@ static void segments_continue_their_ancestors(void **state)
     const adamoe_batch_hooks hooks = {.context = &s, .routed = see_routing, .logits = see_logits};
     assert_ok(adamoe_batch_forward(model, segments, count, &hooks));
     assert_int_equal(s.routed, 4 + 3 + 1 + 4 + 2 + 3); /* shared tokens are seen once */
+    assert_int_equal(s.calls, count * model->config.layers);
     assert_int_equal(s.count, 1 + 3 + 1 + 2 + 1 + 0);
 
     const uint32_t sequence[] = {11, 22, 33, 44, 55, 66, 77, 33, 44}; /* segments 0, 1, 4 */
@@ -198,6 +202,104 @@ static void segments_continue_their_ancestors(void **state)
     /* window 5: 1+2+3+4, 5+5+5, 5, 1+2+3+4, 5+5, 5+5+5 */
     assert_int_equal(model->config.sliding_window, 5);
     assert_int_equal(work.visible_keys, 10 + 15 + 5 + 10 + 10 + 15);
+    adamoe_checkpoint_close(checkpoint);
+}
+
+/* A chain of segments, something else, and then two that continue the end and the middle of the chain. */
+static void a_long_chain_is_filled_again(void **state)
+{
+    (void)state;
+    enum { CHAIN = 300, LAST = CHAIN + 2 };
+    adamoe_checkpoint *checkpoint = open_model(SOURCE_PATH("tests/golden/tiny_mixtral"));
+    const adamoe_model *model = adamoe_checkpoint_model(checkpoint);
+    const size_t vocab = model->config.vocab_size;
+    uint32_t ids[CHAIN + 3];
+    adamoe_segment segments[CHAIN + 3];
+    for (size_t s = 0; s <= LAST; ++s) {
+        ids[s] = (uint32_t)(s * 29 % 96);
+        segments[s] = (adamoe_segment){ids + s, 1, s == 0 ? ADAMOE_NO_PARENT : s - 1, 1};
+    }
+    segments[CHAIN].parent = ADAMOE_NO_PARENT;
+    segments[CHAIN + 1] = (adamoe_segment){ids + CHAIN + 1, 1, CHAIN - 1, 0};
+    segments[LAST] = (adamoe_segment){ids + CHAIN + 1, 1, CHAIN / 2, 0};
+    seen s = {.vocab = vocab, .logits = calloc((LAST + 1) * 16 * vocab, sizeof(float))};
+    assert_non_null(s.logits);
+    const adamoe_batch_hooks hooks = {.context = &s, .logits = see_logits};
+    assert_ok(adamoe_batch_forward(model, segments, LAST + 1, &hooks));
+    assert_int_equal(s.count, 2);
+    assert_int_equal(adamoe_segment_start(segments, CHAIN + 1), CHAIN);
+    ids[CHAIN] = ids[CHAIN + 1];
+    float *alone = run_tokens(model, ids, CHAIN + 1);
+    assert_memory_equal(s.logits + (CHAIN + 1) * 16 * vocab, alone + CHAIN * vocab, vocab * sizeof(float));
+    free(alone);
+    ids[CHAIN / 2 + 1] = ids[CHAIN + 1];
+    alone = run_tokens(model, ids, CHAIN / 2 + 2);
+    assert_memory_equal(s.logits + (size_t)LAST * 16 * vocab, alone + (CHAIN / 2 + 1) * vocab,
+                        vocab * sizeof(float));
+    free(alone);
+    free(s.logits);
+    adamoe_checkpoint_close(checkpoint);
+}
+
+/* A chain of 200000 segments: walking to the root for each would take half a minute. */
+static void the_work_of_a_long_chain(void **state)
+{
+    (void)state;
+    enum { CHAIN = 200000 };
+    adamoe_segment *segments = calloc(CHAIN, sizeof *segments);
+    assert_non_null(segments);
+    for (size_t s = 0; s < CHAIN; ++s) {
+        segments[s] = (adamoe_segment){NULL, 3, s == 0 ? ADAMOE_NO_PARENT : s - 1, 2};
+    }
+    const clock_t start = clock();
+    const adamoe_work work = adamoe_batch_work(&(adamoe_config){.sliding_window = 0}, segments, CHAIN);
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 2.0);
+    const uint64_t tokens = 3 * (uint64_t)CHAIN;
+    assert_true(work.tokens == tokens && work.head_positions == CHAIN);
+    assert_true(work.visible_keys == tokens * (tokens + 1) / 2);
+    free(segments);
+}
+
+/* A head of NaN: nobody asks for logits, so nobody computes them; who asks learns which token it was, counted
+ * in its segment. */
+static void the_head_is_computed_where_somebody_reads_it(void **state)
+{
+    (void)state;
+    adamoe_checkpoint *checkpoint = open_model(SOURCE_PATH("tests/golden/tiny_mixtral"));
+    adamoe_model model = *adamoe_checkpoint_model(checkpoint);
+    const size_t size = model.config.vocab_size * model.config.hidden_size;
+    float *nan = calloc(size, sizeof *nan);
+    assert_non_null(nan);
+    for (size_t i = 0; i < size; ++i) {
+        nan[i] = NAN;
+    }
+    model.head = (adamoe_matrix){nan, ADAMOE_F32, model.config.vocab_size, model.config.hidden_size};
+    const uint32_t ids[] = {5, 9, 40, 3, 77};
+    const adamoe_segment segment = {ids, 5, ADAMOE_NO_PARENT, 2};
+    seen s = {.vocab = model.config.vocab_size};
+    assert_ok(adamoe_batch_forward(&model, &segment, 1,
+                                   &(adamoe_batch_hooks){.context = &s, .routed = see_routing}));
+    assert_int_equal(s.calls, model.config.layers);
+    s.logits = nan; /* nothing arrives there */
+    assert_error(
+        adamoe_batch_forward(&model, &segment, 1, &(adamoe_batch_hooks){.context = &s, .logits = see_logits}),
+        ADAMOE_BAD_INPUT, "segment 0: head: token 2: logit of vocabulary entry 0 is NaN");
+
+    /* Token 3 has a NaN for its embedding: its router says so, at its place in the segment. */
+    for (size_t i = 0; i < size; ++i) {
+        nan[i] = i / model.config.hidden_size == 3
+                     ? NAN
+                     : adamoe_element(model.embedding.data, model.embedding.dtype, i);
+    }
+    model.head = adamoe_checkpoint_model(checkpoint)->head;
+    model.embedding = (adamoe_matrix){nan, ADAMOE_F32, model.config.vocab_size, model.config.hidden_size};
+    s.logits = calloc(16 * s.vocab, sizeof *s.logits);
+    assert_non_null(s.logits);
+    assert_error(
+        adamoe_batch_forward(&model, &segment, 1, &(adamoe_batch_hooks){.context = &s, .logits = see_logits}),
+        ADAMOE_BAD_INPUT, "segment 0: layer 0: token 3: logit of expert 0 is NaN");
+    free(s.logits);
+    free(nan);
     adamoe_checkpoint_close(checkpoint);
 }
 
@@ -233,6 +335,9 @@ int main(void)
         cmocka_unit_test(visible_keys_of_a_window),
         cmocka_unit_test(the_cache_changes_no_bit),
         cmocka_unit_test(segments_continue_their_ancestors),
+        cmocka_unit_test(a_long_chain_is_filled_again),
+        cmocka_unit_test(the_work_of_a_long_chain),
+        cmocka_unit_test(the_head_is_computed_where_somebody_reads_it),
         cmocka_unit_test(refusals),
         cmocka_unit_test(log_sum_exp_of_large_logits),
     };

@@ -83,6 +83,10 @@ static void int8_uses_one_scale_and_rounds_half_to_even(void **state)
     for (size_t i = 0; i < 7; ++i) {
         assert_true(values[i] == expected[i]);
     }
+    double subnormal[] = {190 * 0x1p-149, -190 * 0x1p-149, 3 * 0x1p-149}; /* scale 1.496 -> 1 of 2^-149 */
+    adamoe_round_operand(ADAMOE_INT8, subnormal, 3);
+    assert_true(subnormal[0] == 127 * 0x1p-149 && subnormal[1] == -127 * 0x1p-149);
+    assert_true(subnormal[2] == 3 * 0x1p-149);
     double zeros[] = {0.0, -0.0};
     adamoe_round_operand(ADAMOE_INT8, zeros, 2);
     assert_true(zeros[0] == 0.0 && zeros[1] == 0.0);
@@ -101,6 +105,14 @@ static void other_operands(void **state)
     assert_true(value == 1.0 + 0x1p-6);
 }
 
+static void bytes_of_an_operand(void **state)
+{
+    (void)state;
+    assert_int_equal(adamoe_arithmetic_bytes(ADAMOE_INT8), 1);
+    assert_int_equal(adamoe_arithmetic_bytes(ADAMOE_BFLOAT16), 2);
+    assert_int_equal(adamoe_arithmetic_bytes(ADAMOE_FLOAT32), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +122,7 @@ int main(void)
         cmocka_unit_test(unaligned_elements_are_read),
         cmocka_unit_test(int8_uses_one_scale_and_rounds_half_to_even),
         cmocka_unit_test(other_operands),
+        cmocka_unit_test(bytes_of_an_operand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,51 @@ static void new_file_gets_the_usual_permissions(void **state)
     assert_int_equal(facts.st_mode & 0777, 0640);
 }
 
+static void replaced_file_keeps_its_permissions(void **state)
+{
+    const folder_path path = in_folder(state, "old");
+    write_text(path.text, "before");
+    assert_int_equal(chmod(path.text, 0604), 0);
+    assert_ok(adamoe_output_file_commit(open_output(path.text)));
+    struct stat facts;
+    assert_int_equal(stat(path.text, &facts), 0);
+    assert_int_equal(facts.st_mode & 07777, 0604);
+    assert_content(path.text, "");
+}
+
+static void read_only_file_is_refused(void **state)
+{
+    const folder_path path = in_folder(state, "old");
+    adamoe_output_file *file = NULL;
+    if (geteuid() == 0) {
+        print_message("skipped: permissions do not bind the superuser\n");
+        skip();
+    }
+    write_text(path.text, "before");
+    assert_int_equal(chmod(path.text, 0444), 0);
+    assert_error(adamoe_output_file_open(path.text, &file), ADAMOE_ENVIRONMENT,
+                 "/old: open: Permission denied");
+    assert_content(path.text, "before");
+    assert_int_equal(count_files(state), 1);
+}
+
+/* To nothing, and round in a circle. */
+static void links_that_lead_nowhere_are_refused(void **state)
+{
+    const folder_path link = in_folder(state, "link"), circle = in_folder(state, "circle");
+    adamoe_output_file *file = NULL;
+    assert_int_equal(symlink("absent", link.text), 0);
+    assert_error(adamoe_output_file_open(link.text, &file), ADAMOE_ENVIRONMENT,
+                 "/link: create: a symbolic link to nothing");
+    assert_int_equal(symlink("circle", circle.text), 0);
+    assert_error(adamoe_output_file_open(circle.text, &file), ADAMOE_ENVIRONMENT,
+                 "/circle: create: Too many levels of symbolic links");
+    struct stat facts;
+    assert_int_equal(lstat(link.text, &facts), 0);
+    assert_true(S_ISLNK(facts.st_mode));
+    assert_int_equal(count_files(state), 2);
+}
+
 static void unwritable_folder_is_reported(void **state)
 {
     adamoe_output_file *file = NULL;
@@ -174,6 +219,9 @@ int main(void)
         FOLDER_TEST(discard_leaves_nothing),
         FOLDER_TEST(failed_write_leaves_the_file_alone),
         FOLDER_TEST(new_file_gets_the_usual_permissions),
+        FOLDER_TEST(replaced_file_keeps_its_permissions),
+        FOLDER_TEST(read_only_file_is_refused),
+        FOLDER_TEST(links_that_lead_nowhere_are_refused),
         FOLDER_TEST(unwritable_folder_is_reported),
         FOLDER_TEST(folder_is_no_file),
         FOLDER_TEST(device_is_written_to_directly),

@@ -103,6 +103,36 @@ static void run_kernel(const adamoe_kernel *kernel, float *y)
     adamoe_routing_free(routing);
 }
 
+/* With d = ff = 1 and weights of 1, y = silu(x) * x; exp(89) is above the largest float. */
+static void check_silu(const adamoe_kernel *kernel)
+{
+    static const float x[] = {-89.0f, 100.0f}, one = 1.0f, logits[2] = {0.0f, 0.0f};
+    const adamoe_expert expert = {
+        .w1 = {&one, ADAMOE_F32, 1, 1}, .w3 = {&one, ADAMOE_F32, 1, 1}, .w2 = {&one, ADAMOE_F32, 1, 1}};
+    const adamoe_layer layer = {.hidden_size = 1, .intermediate_size = 1, .experts = 1, .expert = &expert};
+    const adamoe_placement placement = adamoe_one_node(1);
+    adamoe_routing *routing = NULL;
+    adamoe_plan *plan = NULL;
+    adamoe_team *team = NULL;
+    adamoe_prepared *prepared = NULL;
+    float y[2] = {0.0f, 0.0f}, work[64];
+    assert_ok(adamoe_routing_create(logits, 2, 1, 0, (adamoe_rule){.top_k = 1}, &routing));
+    assert_ok(adamoe_plan_create(routing, &plan));
+    assert_ok(adamoe_team_create(1, &team));
+    assert_ok(kernel->prepare(&adamoe_heap_host, &layer, &placement, &prepared));
+    assert_true(kernel->work_bytes(prepared, 2, 2) <= sizeof work);
+    const adamoe_run run = {.team = team, .work = work, .work_bytes = sizeof work};
+    assert_ok(kernel->experts(prepared, &run, x, plan, y));
+    for (size_t i = 0; i < 2; ++i) {
+        const double z = (double)x[i], expected = z / (1.0 + exp(-z)) * z;
+        assert_true(fabs((double)y[i] - expected) <= 1e-6 * fabs(expected));
+    }
+    kernel->release(prepared);
+    adamoe_team_free(team);
+    adamoe_plan_free(plan);
+    adamoe_routing_free(routing);
+}
+
 static void a_plugin_from_outside_the_tree(void **state)
 {
     SKIP_WITHOUT_COMPILER();
@@ -124,6 +154,7 @@ static void a_plugin_from_outside_the_tree(void **state)
     for (size_t i = 0; i < T * D; ++i) {
         assert_true(fabsf(y[i] - expected[i]) <= 1e-5f * fmaxf(1.0f, fabsf(expected[i])));
     }
+    check_silu(kernel);
     assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "kernel example: the name is taken");
     assert_int_equal(adamoe_registry_count(registry), built_in + 1);
     adamoe_registry_free(registry);
@@ -138,7 +169,7 @@ static void wrong_plugins_are_refused(void **state)
     adamoe_registry *registry = NULL;
     assert_ok(adamoe_registry_create(&registry));
     const size_t built_in = adamoe_registry_count(registry);
-    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "no such file");
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "open: No such file or directory");
 
     assert_true(
         build_plugin(folder, SOURCE_PATH("tests/plugin/example.c"), "-Dadamoe_plugin_export=another_name"));
@@ -160,12 +191,66 @@ static void wrong_plugins_are_refused(void **state)
     adamoe_registry_free(registry);
 }
 
+/* The example with one thing changed by a command of sed must be refused, with nothing added. */
+static void refuse(adamoe_registry *registry, const char *folder, const char *change, const char *message)
+{
+    char path[1024];
+    const size_t before = adamoe_registry_count(registry);
+    (void)snprintf(path, sizeof path, "%s/plugin.so", folder);
+    assert_true(run_command("rm -f '%s/plugin.so'%s%s", folder, "", ""));
+    assert_true(
+        run_command("sed '%s' '%s' > '%s/plugin.c'", change, SOURCE_PATH("tests/plugin/example.c"), folder));
+    assert_false(
+        run_command("cmp -s '%s' '%s/plugin.c'%s", SOURCE_PATH("tests/plugin/example.c"), folder, ""));
+    assert_true(run_command("cd '%s' && cc -std=c17 -w -shared -fPIC -I'%s' plugin.c -o plugin.so -lm%s",
+                            folder, SOURCE_PATH("reference"), ""));
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, message);
+    assert_int_equal(adamoe_registry_count(registry), before);
+}
+
+static void wrong_kernels_are_refused(void **state)
+{
+    SKIP_WITHOUT_COMPILER();
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    static const struct {
+        const char *change, *message;
+    } wrong[] = {
+        {"s/[.]kernel = kernels/.kernel = 0/",
+         "plugin.so: adamoe_plugin_export: 1 kernels, but no list of them"},
+        {"s/[{]&example[}]/{0}/", "kernel: made for another version"},
+        {"s/[.]name = \"example\"/.name = 0/", "kernel: no name or no summary"},
+        {"s/[.]name = \"example\"/.name = \"\"/", "kernel \"\": a name is in lower case"},
+        {"s/[.]name = \"example\"/.name = \"an example\"/", "kernel \"an example\": a name is in lower case"},
+        {"s/[.]name = \"example\"/.name = \"Example\"/", "kernel \"Example\": a name is in lower case"},
+        {"s/[.]name = \"example\"/.name = \"..\\/example\"/",
+         "kernel \"../example\": a name is in lower case, without blanks and slashes"},
+        {"s/[.]name = \"example\"/.name = \"reference\"/", "kernel reference: the name is taken"},
+        {"s/[.]x = ADAMOE_FLOAT32/.x = ADAMOE_FLOAT64/", "kernel example: operands of type 4, 0, 0: unknown"},
+        {"s/[.]h = ADAMOE_FLOAT32/.h = ADAMOE_INT32/", "kernel example: operands of type 0, 3, 0: unknown"},
+        {"s/[.]weight = ADAMOE_FLOAT32/.weight = 9/", "kernel example: operands of type 0, 0, 9: unknown"},
+        {"s/[.]accumulate = ADAMOE_FLOAT32/.accumulate = ADAMOE_BFLOAT16/",
+         "kernel example: accumulation of type 1: unknown"},
+        {"s/[.]silu_error = 4.0f/.silu_error = -1.0f/", "kernel example: an error of silu of -1"},
+        {"s/[.]silu_error = 4.0f/.silu_error = __builtin_nanf(\"\")/",
+         "kernel example: an error of silu of nan"},
+        {"s/[.]work_bytes = work_bytes,//", "kernel example: a function that every kernel has is missing"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+        refuse(registry, *state, wrong[i].change, wrong[i].message);
+    }
+    assert_error(adamoe_registry_load(registry, in_folder(state, "plugin.c/plugin.so").text),
+                 ADAMOE_BAD_INPUT, "plugin.c/plugin.so: open: Not a directory");
+    adamoe_registry_free(registry);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(built_in_kernels),
         cmocka_unit_test_setup_teardown(a_plugin_from_outside_the_tree, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(wrong_plugins_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(wrong_kernels_are_refused, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,43 +138,43 @@ static void no_tokens_at_all(void **state)
 {
     (void)state;
     adamoe_routing *routing = route(NULL, 0, 2, 1, (adamoe_rule){.top_k = 1});
-    adamoe_plan *plan = NULL;
-    assert_ok(adamoe_plan_create(routing, &plan));
-    assert_int_equal(plan->rows, 0);
     assert_true(adamoe_routing_load(routing) == 0.0);
-    adamoe_plan_free(plan);
     adamoe_routing_free(routing);
 }
 
-static void a_plan_is_the_routing_by_expert(void **state)
+/* The rows in float32, in the order of the logits, from matrices of different types. */
+static void the_router_is_one_matrix(void **state)
 {
     (void)state;
-    const float logits[] = {
-        3.0f, 2.0f, 1.0f, 0.0f, /* token 0: experts 0, 1 */
-        0.0f, 1.0f, 2.0f, 3.0f, /* token 1: null, null */
-        1.0f, 3.0f, 0.0f, 2.0f, /* token 2: expert 1, null */
-        2.0f, 3.0f, 0.0f, 1.0f, /* token 3: experts 1, 0 */
-    };
-    adamoe_routing *routing =
-        route(logits, 4, 2, 2, (adamoe_rule){.top_k = 2, .null_kind = ADAMOE_NULL_IDENTITY});
-    adamoe_plan *plan = NULL;
-    assert_ok(adamoe_plan_create(routing, &plan));
-    assert_int_equal(plan->rows, 5);
-    const uint32_t offset[] = {0, 2, 5}, input[] = {0, 3, 0, 2, 3}, token_offset[] = {0, 2, 2, 3, 5};
-    const uint32_t token_row[] = {0, 2, 3, 1,
-                                  4}; /* token 3 selected 1 before 0; the sum is by ascending expert */
-    assert_memory_equal(plan->offset, offset, sizeof offset);
-    assert_memory_equal(plan->input, input, sizeof input);
-    assert_memory_equal(plan->token_offset, token_offset, sizeof token_offset);
-    assert_memory_equal(plan->token_row, token_row, sizeof token_row);
-    assert_true(plan->combine[0] == routing->weight[0] && plan->combine[1] == routing->weight[7]);
-    assert_true(plan->combine[3] == 1.0f); /* its only true expert */
-    const double p = exp(3) / (1 + exp(1) + exp(2) + exp(3)), q = exp(2) / (1 + exp(1) + exp(2) + exp(3));
-    assert_true(fabs((double)plan->self_scale[1] - (p + q)) < 1e-6);
-    assert_true(plan->self_scale[0] == 0.0f);
-    assert_true(adamoe_routing_load(routing) == 5.0 / 4);
-    adamoe_plan_free(plan);
-    adamoe_routing_free(routing);
+    const uint16_t gate[] = {0x3f80, 0x4000, 0xbf80,
+                             0x3f00, 0x0000, 0x4040}; /* 1 2 -1, 0.5 0 3 in bfloat16 */
+    const float gate2[] = {0.1f, 0.2f, 0.3f}, x[] = {2.0f, 3.0f, 5.0f};
+    adamoe_layer layer = {.hidden_size = 3,
+                          .experts = 2,
+                          .null_experts = 1,
+                          .gate = {gate, ADAMOE_BF16, 2, 3},
+                          .gate2 = {gate2, ADAMOE_F32, 1, 3}};
+    const float expected[] = {1.0f, 2.0f, -1.0f, 0.5f, 0.0f, 3.0f, 0.1f, 0.2f, 0.3f};
+    float *rows = NULL, logits[3];
+    adamoe_matrix matrix = {0};
+    assert_ok(adamoe_router_matrix(&layer, &rows, &matrix));
+    assert_true(matrix.data == rows && matrix.dtype == ADAMOE_F32 && matrix.rows == 3 && matrix.columns == 3);
+    assert_memory_equal(rows, expected, sizeof expected);
+    free(rows);
+
+    /* A dense layer's gate has no rows: its logit is 0, and so is its row. */
+    layer = (adamoe_layer){.hidden_size = 3,
+                           .experts = 1,
+                           .null_experts = 1,
+                           .gate = {NULL, ADAMOE_F32, 0, 3},
+                           .gate2 = {gate2, ADAMOE_F32, 1, 3}};
+    const float dense[] = {0.0f, 0.0f, 0.0f, 0.1f, 0.2f, 0.3f};
+    assert_ok(adamoe_router_matrix(&layer, &rows, &matrix));
+    assert_true(matrix.rows == 2);
+    assert_memory_equal(rows, dense, sizeof dense);
+    adamoe_router_logits(&layer, x, 1, logits);
+    assert_true(logits[0] == 0.0f && logits[1] != 0.0f);
+    free(rows);
 }
 
 int main(void)
@@ -187,7 +187,7 @@ int main(void)
         cmocka_unit_test(equal_rows_give_equal_bits_wherever_they_stand),
         cmocka_unit_test(refusals),
         cmocka_unit_test(no_tokens_at_all),
-        cmocka_unit_test(a_plan_is_the_routing_by_expert),
+        cmocka_unit_test(the_router_is_one_matrix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +16,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <strings.h>
 
 struct gbench_state {
     benchmark::State &state;
@@ -153,14 +156,27 @@ std::unique_ptr<benchmark::BenchmarkReporter> make_file_reporter(const std::stri
     return std::make_unique<benchmark::JSONReporter>();
 }
 
+/* As the library reads a flag that is true or false; without a value it is true. */
+bool is_true(const std::string &value)
+{
+    for (const char *no : {"0", "f", "n", "false", "no", "off"}) {
+        if (strcasecmp(value.c_str(), no) == 0) {
+            return false;
+        }
+    }
+    return value.size() != 1 || std::isalnum(static_cast<unsigned char>(value[0])) != 0;
+}
+
+/* The last flag counts, and before it the environment. */
 bool wants_list(int count, char **arguments)
 {
-    const char *flag = "--benchmark_list_tests";
-    bool found = false;
+    const char *flag = "--benchmark_list_tests", *environment = std::getenv("BENCHMARK_LIST_TESTS");
+    bool wanted = environment != nullptr && is_true(environment);
     for (int i = 1; i < count; ++i) {
-        found = found || std::strncmp(arguments[i], flag, std::strlen(flag)) == 0;
+        const char *value = flag_value(arguments[i], flag);
+        wanted = value != nullptr ? is_true(value) : wanted || std::strcmp(arguments[i], flag) == 0;
     }
-    return found;
+    return wanted;
 }
 
 /* The names that the library lists, as they were registered. */

@@ -55,7 +55,8 @@ typedef enum gbench_result {
 } gbench_result;
 
 /* What a run leaves behind. The report is in the format of --benchmark_out_format (json where it is not
- * given) and is there where --benchmark_out is among the arguments: the file is the caller's to write. */
+ * given) and is there where --benchmark_out is among the arguments, unless the run only lists the names of
+ * benchmarks: the file is the caller's to write. */
 typedef struct gbench_report {
     char message[256];
     char *text; /* zero-terminated, or NULL; given back to gbench_report_free */

@@ -190,8 +190,11 @@ static adamoe_status write_weights(const char *folder, const writer *from)
     if (asprintf(&path, "%s/model.safetensors", folder) < 0) {
         return out_of_memory();
     }
-    const adamoe_metadata metadata = {"format", "pt"}; /* without it, transformers refuses the file */
-    const adamoe_status status = adamoe_safetensors_write(path, from->tensor, from->count, &metadata, 1);
+    static const adamoe_metadata metadata[] = {
+        {"format", "pt"}, /* without it, transformers refuses the file */
+        {"weights", "random"},
+    };
+    const adamoe_status status = adamoe_safetensors_write(path, from->tensor, from->count, metadata, 2);
     free(path);
     return status;
 }

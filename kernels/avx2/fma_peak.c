@@ -3,7 +3,6 @@
  */
 #define FMA_VECTOR_BYTES 32
 #include "fma_loop.h"
-#include "fma_peak.h"
 
 float adamoe_fma_rounds_avx2(size_t rounds)
 {

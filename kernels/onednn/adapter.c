@@ -6,10 +6,10 @@
  * needs few primitives and computes no row in vain. The packed layout of the weights is the one that oneDNN
  * prefers for ROW_STEP rows; every other primitive is asked for with that layout.
  */
-#include "adapter.h"
+#include "onednn/adapter.h"
 #include "numbers.h"
+#include "onednn/api.h"
 
-#include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +24,13 @@ extern void omp_set_num_threads(int count);
 extern int omp_get_max_threads(void);
 #endif
 
-#define ROW_STEP       64
-#define MAX_ROW_BLOCKS 16 /* the largest call has ROW_STEP * MAX_ROW_BLOCKS rows */
+#define ROW_STEP      64
+#define MAX_ROW_STEPS (ONEDNN_ROW_BLOCK / ROW_STEP)
 
-/* One compiled product for a fixed number of rows. */
+/* One product for a fixed number of rows, described and then compiled. */
 typedef struct compiled {
     dnnl_primitive_t primitive;
-    dnnl_memory_desc_t x, y;
+    dnnl_memory_desc_t x, y, scratch;
     size_t scratch_bytes;
 } compiled;
 
@@ -42,20 +42,18 @@ struct onednn_product {
     dnnl_data_type_t data_type;
     dnnl_memory_desc_t packed;
     bool has_packed;
-    void *weights;                   /* as `packed` says */
-    dnnl_memory_t memory;            /* of the weights */
-    compiled *rest[ROW_STEP];        /* [r]: r rows, NULL until asked for */
-    compiled *block[MAX_ROW_BLOCKS]; /* [b]: (b + 1) * ROW_STEP rows, likewise */
-    size_t scratch_bytes;
-    char implementation[64];
+    void *weights;                  /* as `packed` says */
+    dnnl_memory_t memory;           /* of the weights */
+    compiled *rest[ROW_STEP];       /* [r]: r rows, NULL until asked for */
+    compiled *steps[MAX_ROW_STEPS]; /* [s]: (s + 1) * ROW_STEP rows, likewise */
+    size_t scratch_bytes;           /* the most that a compiled one asks for */
+    char implementation[128];
 };
 
-const char *onednn_version(void)
+void onednn_version(char *text, size_t size)
 {
-    static char text[32];
     const dnnl_version_t *version = dnnl_version();
-    (void)snprintf(text, sizeof text, "%d.%d.%d", version->major, version->minor, version->patch);
-    return text;
+    (void)snprintf(text, size, "%d.%d.%d", version->major, version->minor, version->patch);
 }
 
 static adamoe_status failure(const char *what, dnnl_status_t status)
@@ -99,101 +97,24 @@ static void restore_threads(int before)
 #endif
 }
 
-/* ---------------------------------------------------------------------------- what differs between 2.x
- * and 3.x */
+/* ------------------------------------------------------------------------------------------- compiling */
 
-/* A matrix [rows, columns] with the given strides; `any` leaves the layout to oneDNN. */
-static dnnl_status_t describe(dnnl_memory_desc_t *out, size_t rows, size_t columns, dnnl_data_type_t type,
-                              size_t row_stride, size_t column_stride, bool any)
-{
-    const dnnl_dims_t sizes = {(dnnl_dim_t)rows, (dnnl_dim_t)columns};
-    const dnnl_dims_t strides = {(dnnl_dim_t)row_stride, (dnnl_dim_t)column_stride};
-#if DNNL_VERSION_MAJOR < 3
-    return any ? dnnl_memory_desc_init_by_tag(out, 2, sizes, type, dnnl_format_tag_any)
-               : dnnl_memory_desc_init_by_strides(out, 2, sizes, type, strides);
-#else
-    return any ? dnnl_memory_desc_create_with_tag(out, 2, sizes, type, dnnl_format_tag_any)
-               : dnnl_memory_desc_create_with_strides(out, 2, sizes, type, strides);
-#endif
-}
-
-#if DNNL_VERSION_MAJOR < 3
-#define DESC(descriptor) (&(descriptor))
-
-static void forget(dnnl_memory_desc_t *descriptor)
-{
-    (void)descriptor;
-}
-
-static size_t desc_bytes(const dnnl_memory_desc_t *descriptor)
-{
-    return dnnl_memory_desc_get_size(descriptor);
-}
-
-static dnnl_status_t make_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                 const dnnl_memory_desc_t *x, const dnnl_memory_desc_t *w,
-                                 const dnnl_memory_desc_t *y, const_dnnl_primitive_attr_t attributes)
-{
-    dnnl_matmul_desc_t matmul;
-    const dnnl_status_t status = dnnl_matmul_desc_init(&matmul, x, w, NULL, y);
-    return status != dnnl_success ? status
-                                  : dnnl_primitive_desc_create(out, &matmul, attributes, engine, NULL);
-}
-
-static dnnl_status_t copy_queried(dnnl_memory_desc_t *out, const_dnnl_primitive_desc_t from,
-                                  dnnl_query_t what)
-{
-    const dnnl_memory_desc_t *found = dnnl_primitive_desc_query_md(from, what, 0);
-    if (found == NULL) {
-        return dnnl_runtime_error;
-    }
-    *out = *found;
-    return dnnl_success;
-}
-#else
-#define DESC(descriptor) (descriptor)
-
-static void forget(dnnl_memory_desc_t *descriptor)
-{
-    if (*descriptor != NULL) {
-        dnnl_memory_desc_destroy(*descriptor);
-        *descriptor = NULL;
-    }
-}
-
-static size_t desc_bytes(const_dnnl_memory_desc_t descriptor)
-{
-    return dnnl_memory_desc_get_size(descriptor);
-}
-
-static dnnl_status_t make_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_memory_desc_t x,
-                                 const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t y,
-                                 const_dnnl_primitive_attr_t attributes)
-{
-    return dnnl_matmul_primitive_desc_create(out, engine, x, w, NULL, y, attributes);
-}
-
-static dnnl_status_t copy_queried(dnnl_memory_desc_t *out, const_dnnl_primitive_desc_t from,
-                                  dnnl_query_t what)
-{
-    const_dnnl_memory_desc_t found = dnnl_primitive_desc_query_md(from, what, 0);
-    return found == NULL ? dnnl_runtime_error : dnnl_memory_desc_clone(out, found);
-}
-#endif
-
-/* ------------------------------------------------------------------------------------------------- compiling
- */
-
-/* The scratch memory is the caller's: oneDNN's own belongs to the thread that made the primitive. */
+/* The scratch memory is the caller's: oneDNN's own belongs to the thread that made the primitive. float32 is
+ * float32, even where an environment variable allows oneDNN to round it to bfloat16. */
 static dnnl_status_t make_attributes(dnnl_primitive_attr_t *out)
 {
-    const dnnl_status_t status = dnnl_primitive_attr_create(out);
-    return status != dnnl_success ? status
-                                  : dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+    dnnl_status_t status = dnnl_primitive_attr_create(out);
+    if (status == dnnl_success) {
+        status = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+    }
+    if (status == dnnl_success) {
+        status = dnnl_primitive_attr_set_fpmath_mode(*out, dnnl_fpmath_mode_strict);
+    }
+    return status;
 }
 
 /* A primitive descriptor for `count` rows, with the packed layout or (`any`) the one that oneDNN prefers. */
-static adamoe_status make_descriptor(onednn_product *p, size_t count, bool any, compiled *c,
+static adamoe_status make_descriptor(const onednn_product *p, size_t count, bool any, compiled *c,
                                      dnnl_primitive_desc_t *out)
 {
     dnnl_memory_desc_t free_choice;
@@ -206,38 +127,86 @@ static adamoe_status make_descriptor(onednn_product *p, size_t count, bool any, 
         status = make_matmul(out, p->engine, DESC(c->x), any ? DESC(free_choice) : DESC(p->packed),
                              DESC(c->y), attributes);
     }
-    dnnl_primitive_attr_destroy(attributes);
+    if (attributes != NULL) {
+        dnnl_primitive_attr_destroy(attributes);
+    }
     forget(&free_choice);
+    if (status == dnnl_success) {
+        status = copy_queried(&c->scratch, *out, dnnl_query_scratchpad_md);
+    }
+    c->scratch_bytes = status == dnnl_success ? desc_bytes(DESC(c->scratch)) : 0;
     return status == dnnl_success ? adamoe_ok() : failure("matrix product", status);
+}
+
+/* For `count` rows, with the packed layout. What was described or compiled goes to free_parts. */
+static adamoe_status describe_product(const onednn_product *p, size_t count, compiled *c,
+                                      dnnl_primitive_desc_t *out)
+{
+    *out = NULL;
+    const int threads = hold_to_one_thread();
+    const adamoe_status status = make_descriptor(p, count, false, c, out);
+    restore_threads(threads);
+    return status;
+}
+
+static void free_descriptor(dnnl_primitive_desc_t descriptor)
+{
+    if (descriptor != NULL) {
+        dnnl_primitive_desc_destroy(descriptor);
+    }
+}
+
+/* Whether the list, joined by '+', has the first `length` characters of `name` as an entry. */
+static bool is_listed(const char *list, const char *name, size_t length)
+{
+    for (const char *entry = list; *entry != '\0'; entry += *entry == '+') {
+        const size_t size = strcspn(entry, "+");
+        if (size == length && memcmp(entry, name, length) == 0) {
+            return true;
+        }
+        entry += size;
+    }
+    return false;
+}
+
+void onednn_add_names(char *list, size_t size, const char *names)
+{
+    for (const char *name = names; *name != '\0'; name += *name == '+') {
+        const size_t length = strcspn(name, "+"), used = strlen(list);
+        if (!is_listed(list, name, length) && used + 1 + length < size) {
+            (void)snprintf(list + used, size - used, "%s%.*s", used == 0 ? "" : "+", (int)length, name);
+        }
+        name += length;
+    }
 }
 
 static adamoe_status finish_compiling(onednn_product *p, dnnl_primitive_desc_t descriptor, compiled *c)
 {
     const char *name = NULL;
     DNNL_TRY("name", dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &name));
-    if (p->implementation[0] == '\0') {
-        (void)snprintf(p->implementation, sizeof p->implementation, "%s", name);
-    } else if (strcmp(p->implementation, name) != 0 && strchr(p->implementation, '+') == NULL) {
-        const size_t used = strlen(p->implementation);
-        (void)snprintf(p->implementation + used, sizeof p->implementation - used, "+%s", name);
-    }
-    c->scratch_bytes =
-        dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0) == NULL
-            ? 0
-            : desc_bytes(dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0));
+    const int threads = hold_to_one_thread();
+    const dnnl_status_t status = dnnl_primitive_create(&c->primitive, descriptor);
+    restore_threads(threads);
+    DNNL_TRY("compile", status);
+    onednn_add_names(p->implementation, sizeof p->implementation, name);
     p->scratch_bytes = c->scratch_bytes > p->scratch_bytes ? c->scratch_bytes : p->scratch_bytes;
-    DNNL_TRY("compile", dnnl_primitive_create(&c->primitive, descriptor));
     return adamoe_ok();
+}
+
+static void free_parts(compiled *c)
+{
+    if (c->primitive != NULL) {
+        dnnl_primitive_destroy(c->primitive);
+    }
+    forget(&c->x);
+    forget(&c->y);
+    forget(&c->scratch);
 }
 
 static void free_compiled(compiled *c)
 {
     if (c != NULL) {
-        if (c->primitive != NULL) {
-            dnnl_primitive_destroy(c->primitive);
-        }
-        forget(&c->x);
-        forget(&c->y);
+        free_parts(c);
         free(c);
     }
 }
@@ -245,15 +214,11 @@ static void free_compiled(compiled *c)
 static adamoe_status compile_new(onednn_product *p, size_t count, compiled *c)
 {
     dnnl_primitive_desc_t descriptor = NULL;
-    const int threads = hold_to_one_thread();
-    adamoe_status status = make_descriptor(p, count, false, c, &descriptor);
+    adamoe_status status = describe_product(p, count, c, &descriptor);
     if (status.code == ADAMOE_OK) {
         status = finish_compiling(p, descriptor, c);
     }
-    if (descriptor != NULL) {
-        dnnl_primitive_desc_destroy(descriptor);
-    }
-    restore_threads(threads);
+    free_descriptor(descriptor);
     return status;
 }
 
@@ -275,8 +240,7 @@ static adamoe_status compile(onednn_product *p, size_t count, compiled **slot)
     return status;
 }
 
-/* --------------------------------------------------------------------------------------------------- packing
- */
+/* --------------------------------------------------------------------------------------------- packing */
 
 /* The rows as a plain array of the product's type. */
 static void *plain_copy(const adamoe_matrix *matrix, size_t first_row, size_t rows, adamoe_arithmetic type)
@@ -311,26 +275,17 @@ static adamoe_status choose_layout(onednn_product *p)
         p->has_packed = copied == dnnl_success;
         status = copied == dnnl_success ? status : failure("layout of the weights", copied);
     }
-    if (descriptor != NULL) {
-        dnnl_primitive_desc_destroy(descriptor);
-    }
-    forget(&trial.x);
-    forget(&trial.y);
+    free_descriptor(descriptor);
+    free_parts(&trial);
     restore_threads(threads);
     return status;
 }
 
-static adamoe_status reorder(onednn_product *p, dnnl_memory_t from)
+static adamoe_status reorder(onednn_product *p, const dnnl_memory_desc_t *plain, dnnl_memory_t from)
 {
     dnnl_primitive_desc_t descriptor = NULL;
     dnnl_primitive_t primitive = NULL;
-#if DNNL_VERSION_MAJOR < 3
-    const dnnl_memory_desc_t *plain = NULL;
-#else
-    const_dnnl_memory_desc_t plain = NULL;
-#endif
-    DNNL_TRY("pack", dnnl_memory_get_memory_desc(from, &plain));
-    DNNL_TRY("pack", dnnl_reorder_primitive_desc_create(&descriptor, plain, p->engine, DESC(p->packed),
+    DNNL_TRY("pack", dnnl_reorder_primitive_desc_create(&descriptor, DESC(*plain), p->engine, DESC(p->packed),
                                                         p->engine, NULL));
     dnnl_status_t status = dnnl_primitive_create(&primitive, descriptor);
     if (status == dnnl_success) {
@@ -360,7 +315,7 @@ static adamoe_status pack(onednn_product *p, void *plain)
     adamoe_status status = made == dnnl_success ? adamoe_ok() : failure("pack", made);
     const int threads = hold_to_one_thread();
     if (status.code == ADAMOE_OK) {
-        status = reorder(p, from);
+        status = reorder(p, &descriptor, from);
     }
     restore_threads(threads);
     dnnl_memory_destroy(from);
@@ -411,8 +366,8 @@ void onednn_product_free(onednn_product *p)
     for (size_t i = 0; i < ROW_STEP; ++i) {
         free_compiled(p->rest[i]);
     }
-    for (size_t i = 0; i < MAX_ROW_BLOCKS; ++i) {
-        free_compiled(p->block[i]);
+    for (size_t i = 0; i < MAX_ROW_STEPS; ++i) {
+        free_compiled(p->steps[i]);
     }
     if (p->memory != NULL) {
         dnnl_memory_destroy(p->memory);
@@ -430,30 +385,19 @@ void onednn_product_free(onednn_product *p)
     free(p);
 }
 
-/* --------------------------------------------------------------------------------------------------- running
- */
+/* --------------------------------------------------------------------------------------------- running */
 
 /* The rows of the next call of a product of `count` rows. */
 static size_t next_rows(size_t count)
 {
-    if (count >= ROW_STEP * MAX_ROW_BLOCKS) {
-        return ROW_STEP * MAX_ROW_BLOCKS;
-    }
     return count >= ROW_STEP ? count / ROW_STEP * ROW_STEP : count;
-}
-
-static size_t compiled_slot(size_t rows, bool *is_block)
-{
-    *is_block = rows >= ROW_STEP;
-    return *is_block ? rows / ROW_STEP - 1 : rows;
 }
 
 adamoe_status onednn_product_reserve(onednn_product *p, size_t count)
 {
     for (size_t left = count; left > 0;) {
-        bool is_block = false;
-        const size_t rows = next_rows(left), slot = compiled_slot(rows, &is_block);
-        ADAMOE_TRY(compile(p, rows, is_block ? &p->block[slot] : &p->rest[slot]));
+        const size_t rows = next_rows(left);
+        ADAMOE_TRY(compile(p, rows, rows >= ROW_STEP ? &p->steps[rows / ROW_STEP - 1] : &p->rest[rows]));
         left -= rows;
     }
     return adamoe_ok();
@@ -464,29 +408,34 @@ size_t onednn_product_scratch(const onednn_product *p)
     return p->scratch_bytes;
 }
 
+adamoe_status onednn_product_largest_scratch(const onednn_product *p, size_t *bytes)
+{
+    *bytes = 0;
+    for (size_t rows = 1; rows <= ONEDNN_ROW_BLOCK; rows += rows < ROW_STEP ? 1 : ROW_STEP) {
+        compiled trial = {0};
+        dnnl_primitive_desc_t descriptor = NULL;
+        const adamoe_status status = describe_product(p, rows, &trial, &descriptor);
+        *bytes = trial.scratch_bytes > *bytes ? trial.scratch_bytes : *bytes;
+        free_descriptor(descriptor);
+        free_parts(&trial);
+        ADAMOE_TRY(status);
+    }
+    return adamoe_ok();
+}
+
 /* Memory objects are views and cheap to make; made anew for each call, so that threads share nothing. */
 static adamoe_status execute(const onednn_product *p, const compiled *c, const void *x, float *y,
                              void *scratch)
 {
     dnnl_memory_t input = NULL, output = NULL, room = NULL;
-    dnnl_memory_desc_t bytes;
     /* oneDNN takes the address of inputs without const. */
     void *const source = (void *)(uintptr_t)x;
-    const dnnl_dims_t sizes = {(dnnl_dim_t)(c->scratch_bytes > 0 ? c->scratch_bytes : 1)};
-    const dnnl_dims_t strides = {1};
-#if DNNL_VERSION_MAJOR < 3
-    dnnl_status_t status = dnnl_memory_desc_init_by_strides(&bytes, 1, sizes, dnnl_u8, strides);
-#else
-    dnnl_status_t status = dnnl_memory_desc_create_with_strides(&bytes, 1, sizes, dnnl_u8, strides);
-#endif
-    if (status == dnnl_success) {
-        status = dnnl_memory_create(&input, DESC(c->x), p->engine, source);
-    }
+    dnnl_status_t status = dnnl_memory_create(&input, DESC(c->x), p->engine, source);
     if (status == dnnl_success) {
         status = dnnl_memory_create(&output, DESC(c->y), p->engine, y);
     }
-    if (status == dnnl_success) {
-        status = dnnl_memory_create(&room, DESC(bytes), p->engine, scratch);
+    if (status == dnnl_success && c->scratch_bytes > 0) {
+        status = dnnl_memory_create(&room, DESC(c->scratch), p->engine, scratch);
     }
     if (status == dnnl_success) {
         const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, input},
@@ -501,21 +450,20 @@ static adamoe_status execute(const onednn_product *p, const compiled *c, const v
     dnnl_memory_destroy(input);
     dnnl_memory_destroy(output);
     dnnl_memory_destroy(room);
-    forget(&bytes);
     return status == dnnl_success ? adamoe_ok() : failure("matrix product", status);
 }
 
 adamoe_status onednn_product_run(const onednn_product *p, const void *x, size_t count, float *y,
                                  void *scratch)
 {
-    const size_t row_bytes = p->columns * (p->type == ADAMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float));
+    const size_t row_bytes = p->columns * adamoe_arithmetic_bytes(p->type);
     const unsigned char *input = x;
     adamoe_status status = adamoe_ok();
     const int threads = hold_to_one_thread();
     for (size_t left = count; left > 0 && status.code == ADAMOE_OK;) {
-        bool is_block = false;
-        const size_t rows = next_rows(left), slot = compiled_slot(rows, &is_block);
-        status = execute(p, is_block ? p->block[slot] : p->rest[slot], input, y, scratch);
+        const size_t rows = next_rows(left);
+        status =
+            execute(p, rows >= ROW_STEP ? p->steps[rows / ROW_STEP - 1] : p->rest[rows], input, y, scratch);
         input += rows * row_bytes;
         y += rows * p->output_stride;
         left -= rows;
@@ -526,5 +474,5 @@ adamoe_status onednn_product_run(const onednn_product *p, const void *x, size_t 
 
 const char *onednn_product_implementation(const onednn_product *p)
 {
-    return p->implementation[0] == '\0' ? "none yet" : p->implementation;
+    return p->implementation;
 }

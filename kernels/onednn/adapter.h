@@ -10,8 +10,11 @@
 
 #include "adamoe.h"
 
+/* The largest number of rows of one run. */
+#define ONEDNN_ROW_BLOCK 512
+
 /* "2.6.3" */
-const char *onednn_version(void);
+void onednn_version(char *text, size_t size);
 
 /* The weights of one product: rows first_row .. first_row + rows - 1 of a matrix, as columns of the output.
  */
@@ -24,11 +27,17 @@ adamoe_status onednn_product_create(const adamoe_matrix *matrix, size_t first_ro
                                     adamoe_arithmetic type, size_t output_stride, onednn_product **out);
 void onednn_product_free(onednn_product *product);
 
-/* Makes ready for inputs of `count` rows; not during onednn_product_run of the same product. */
+/* Makes ready for inputs of `count` rows, at most ONEDNN_ROW_BLOCK; not during onednn_product_run of the same
+ * product. */
 adamoe_status onednn_product_reserve(onednn_product *product, size_t count);
 
-/* Bytes of scratch memory, aligned to 64, that a run of any number of rows may need on each thread. */
+/* Bytes of scratch memory, aligned to 64, that a run of any number of rows that was reserved needs on each
+ * thread. */
 size_t onednn_product_scratch(const onednn_product *product);
+
+/* The same for any number of rows: oneDNN describes all of them, and compiles none. Products of the same
+ * shape, stride and type need the same. */
+adamoe_status onednn_product_largest_scratch(const onednn_product *product, size_t *bytes);
 
 /* y[i, r] = sum over c of x[i, c] * W[r, c] for `count` rows, which must have been reserved. x is [count,
  * columns] of the product's type. Several threads may run one product at once, each with its own scratch
@@ -36,7 +45,11 @@ size_t onednn_product_scratch(const onednn_product *product);
 adamoe_status onednn_product_run(const onednn_product *product, const void *x, size_t count, float *y,
                                  void *scratch);
 
-/* What oneDNN calls the code that it chose: "gemm:jit", "brg:avx512_core". */
+/* What oneDNN calls the code that it chose, each name once: "brg:avx512_core+gemm:jit"; empty where nothing
+ * is reserved yet. */
 const char *onednn_product_implementation(const onednn_product *product);
+
+/* Adds the names of the second list that the first one lacks, as far as they fit. */
+void onednn_add_names(char *list, size_t size, const char *names);
 
 #endif

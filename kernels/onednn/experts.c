@@ -7,6 +7,7 @@
  * the plan's order. The blocks do not depend on the number of threads, so neither do the bits of the result.
  */
 #include "onednn/packed.h"
+#include "numbers.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,6 +26,9 @@ struct adamoe_prepared {
 
 void onednn_release(adamoe_prepared *prepared)
 {
+    if (prepared == NULL) {
+        return;
+    }
     for (size_t e = 0; e < prepared->experts && prepared->expert != NULL; ++e) {
         onednn_packed_free(&prepared->expert[e].w1);
         onednn_packed_free(&prepared->expert[e].w3);
@@ -34,15 +38,14 @@ void onednn_release(adamoe_prepared *prepared)
     free(prepared);
 }
 
-/* All experts have the same shapes, so that the first one tells what scratch memory they need. */
+/* All experts have the same shapes, and so have w1 and w3: the first ones tell what scratch memory all need.
+ */
 static adamoe_status find_scratch(adamoe_prepared *prepared)
 {
-    packed_expert *first = &prepared->expert[0];
-    ADAMOE_TRY(onednn_packed_reserve(&first->w1, ONEDNN_ROW_BLOCK));
-    ADAMOE_TRY(onednn_packed_reserve(&first->w3, ONEDNN_ROW_BLOCK));
-    ADAMOE_TRY(onednn_packed_reserve(&first->w2, ONEDNN_ROW_BLOCK));
-    const size_t up = onednn_packed_scratch(&first->w1), down = onednn_packed_scratch(&first->w2);
-    prepared->scratch_bytes = onednn_scratch_for(up > down ? up : down);
+    size_t up = 0, down = 0;
+    ADAMOE_TRY(onednn_packed_largest_scratch(&prepared->expert[0].w1, &up));
+    ADAMOE_TRY(onednn_packed_largest_scratch(&prepared->expert[0].w2, &down));
+    prepared->scratch_bytes = up > down ? up : down;
     return adamoe_ok();
 }
 
@@ -60,6 +63,9 @@ static adamoe_status pack_experts(const adamoe_layer *layer, adamoe_prepared *pr
 adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out)
 {
+    if (layer->experts == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: a layer without experts");
+    }
     adamoe_prepared *prepared = calloc(1, sizeof *prepared);
     if (prepared == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
@@ -91,9 +97,8 @@ static layout plan_layout(const adamoe_prepared *p, size_t rows)
     layout l = {0};
     l.thread_gate = onednn_aligned((size_t)ONEDNN_ROW_BLOCK * ONEDNN_COLUMN_BLOCK * sizeof(float));
     l.thread_scratch = p->scratch_bytes;
-    l.input = 0;
-    l.hidden = l.input + onednn_aligned(rows * p->hidden_size * onednn_element_bytes(p->type));
-    l.slots = l.hidden + onednn_aligned(rows * p->intermediate_size * onednn_element_bytes(p->type));
+    l.hidden = onednn_aligned(rows * p->hidden_size * adamoe_arithmetic_bytes(p->type));
+    l.slots = l.hidden + onednn_aligned(rows * p->intermediate_size * adamoe_arithmetic_bytes(p->type));
     l.gate = l.slots + onednn_aligned(rows * p->hidden_size * sizeof(float));
     l.up = l.gate + p->threads * l.thread_gate;
     l.scratch = l.up + p->threads * l.thread_gate;
@@ -125,10 +130,10 @@ static float *thread_floats(const call *c, size_t offset, size_t bytes, uint32_t
 
 static unsigned char *operand_row(const call *c, size_t offset, size_t row, size_t columns)
 {
-    return c->work + offset + row * columns * onednn_element_bytes(c->prepared->type);
+    return c->work + offset + row * columns * adamoe_arithmetic_bytes(c->prepared->type);
 }
 
-/* Task: one row of the plan. Gathers its input. */
+/* Task: the inputs of ONEDNN_ROW_BLOCK rows of the plan. */
 static void gather_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
@@ -172,11 +177,19 @@ static size_t row_blocks(const adamoe_plan *plan)
     return count;
 }
 
+/* silu(z) = z / (1 + exp(-z)); the exponential is of -|z|, because exp(-z) overflows for z < -88 already,
+ * where silu(z) = z exp(z) is still a number. */
+static float silu(float z)
+{
+    const float t = expf(-fabsf(z));
+    return z >= 0.0f ? z / (1.0f + t) : z * t / (1.0f + t);
+}
+
 /* gate = silu(gate) * up, in place. */
 static void silu_times(float *gate, const float *up, size_t count)
 {
     for (size_t i = 0; i < count; ++i) {
-        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+        gate[i] = silu(gate[i]) * up[i];
     }
 }
 
@@ -198,7 +211,7 @@ static void up_task(void *context, size_t i, uint32_t thread)
     for (size_t r = 0; r < t.rows; ++r) {
         onednn_store_operand(p->type, gate + r * columns, 1.0f, columns,
                              operand_row(c, c->at.hidden, t.first_row + r, ff) +
-                                 t.block * ONEDNN_COLUMN_BLOCK * onednn_element_bytes(p->type));
+                                 t.block * ONEDNN_COLUMN_BLOCK * adamoe_arithmetic_bytes(p->type));
     }
 }
 
@@ -227,13 +240,12 @@ static void combine_task(void *context, size_t i, uint32_t thread)
     const float *slots = (const float *)(const void *)(c->work + c->at.slots);
     for (size_t t = i * TOKENS_PER_TASK; t < (i + 1) * TOKENS_PER_TASK && t < plan->tokens; ++t) {
         float *y = c->y + t * d;
-        const float self = plan->self_scale == NULL ? 0.0f : plan->self_scale[t];
         for (size_t j = 0; j < d; ++j) {
-            y[j] = plan->self_scale == NULL ? 0.0f : self * c->x[t * d + j];
+            y[j] = plan->self_scale == NULL ? 0.0f : plan->self_scale[t] * c->x[t * d + j];
         }
         for (size_t place = plan->token_offset[t]; place < plan->token_offset[t + 1]; ++place) {
             const size_t row = plan->token_row[place];
-            const float weight = plan->combine[row];
+            const float weight = plan->combine[place];
             for (size_t j = 0; j < d; ++j) {
                 y[j] = y[j] + weight * slots[row * d + j];
             }
@@ -278,7 +290,19 @@ adamoe_status onednn_experts(adamoe_prepared *p, const adamoe_run *run, const fl
     return onednn_first_failure(&c.failed);
 }
 
-const char *onednn_prepared_implementation(const adamoe_prepared *prepared)
+static void add_packed_names(char *text, size_t size, const onednn_packed *packed)
 {
-    return onednn_product_implementation(prepared->expert[0].w1.block[0]);
+    for (size_t b = 0; b < packed->blocks; ++b) {
+        onednn_add_names(text, size, onednn_product_implementation(packed->block[b]));
+    }
+}
+
+void onednn_prepared_implementation(const adamoe_prepared *prepared, char *text, size_t size)
+{
+    text[0] = '\0';
+    for (size_t e = 0; e < prepared->experts; ++e) {
+        add_packed_names(text, size, &prepared->expert[e].w1);
+        add_packed_names(text, size, &prepared->expert[e].w3);
+        add_packed_names(text, size, &prepared->expert[e].w2);
+    }
 }

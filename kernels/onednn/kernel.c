@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* Whether oneDNN has the product at all on this machine: it is asked for one. */
-static bool try_product(adamoe_arithmetic type, char *implementation, size_t size)
+static bool try_product(adamoe_arithmetic type, char *names, size_t size)
 {
     const float weights[64 * 4] = {0};
     const adamoe_matrix matrix = {weights, ADAMOE_F32, 4, 64};
@@ -18,8 +18,7 @@ static bool try_product(adamoe_arithmetic type, char *implementation, size_t siz
         return false;
     }
     const bool reserved = onednn_product_reserve(product, 256).code == ADAMOE_OK;
-    (void)snprintf(implementation, size, "oneDNN %s %s", onednn_version(),
-                   onednn_product_implementation(product));
+    (void)snprintf(names, size, "%s", onednn_product_implementation(product));
     onednn_product_free(product);
     return reserved;
 }
@@ -28,27 +27,29 @@ static bool try_product(adamoe_arithmetic type, char *implementation, size_t siz
 static void describe_implementation(adamoe_arithmetic type, const adamoe_prepared *prepared, char *text,
                                     size_t size)
 {
-    if (prepared == NULL) {
-        if (!try_product(type, text, size)) {
-            (void)snprintf(text, size, "none");
-        }
+    char version[32], names[256];
+    if (prepared != NULL) {
+        onednn_prepared_implementation(prepared, names, sizeof names);
+    } else if (!try_product(type, names, sizeof names)) {
+        (void)snprintf(text, size, "none");
         return;
     }
-    (void)snprintf(text, size, "oneDNN %s %s", onednn_version(), onednn_prepared_implementation(prepared));
+    onednn_version(version, sizeof version);
+    (void)snprintf(text, size, "oneDNN %s%s%s", version, names[0] == '\0' ? "" : " ", names);
 }
 
 static bool f32_supported(const char **why_not)
 {
-    char implementation[96];
+    char names[256];
     *why_not = "oneDNN has no float32 product for this processor";
-    return try_product(ADAMOE_FLOAT32, implementation, sizeof implementation);
+    return try_product(ADAMOE_FLOAT32, names, sizeof names);
 }
 
 static bool bf16_supported(const char **why_not)
 {
-    char implementation[96];
+    char names[256];
     *why_not = "oneDNN has no bfloat16 product for this processor (it needs AVX-512)";
-    return try_product(ADAMOE_BFLOAT16, implementation, sizeof implementation);
+    return try_product(ADAMOE_BFLOAT16, names, sizeof names);
 }
 
 static void f32_implementation(const adamoe_prepared *prepared, char *text, size_t size)

@@ -18,6 +18,9 @@ struct adamoe_prepared_matrix {
 
 void onednn_release_matrix(adamoe_prepared_matrix *prepared)
 {
+    if (prepared == NULL) {
+        return;
+    }
     onednn_packed_free(&prepared->packed);
     free(prepared->source);
     free(prepared);
@@ -54,6 +57,16 @@ static void find_equal_rows(const adamoe_matrix *matrix, uint32_t *sorted, uint3
     }
 }
 
+static bool has_equal_rows(const uint32_t *source, size_t rows)
+{
+    for (size_t r = 0; r < rows; ++r) {
+        if (source[r] != r) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The matrix without its repeated rows, as a new array; source[r] becomes the row of it that row r equals. */
 static void *unique_rows(const adamoe_matrix *matrix, uint32_t *source, size_t *count)
 {
@@ -71,6 +84,19 @@ static void *unique_rows(const adamoe_matrix *matrix, uint32_t *source, size_t *
     return rows;
 }
 
+static adamoe_status pack_unique_rows(const adamoe_matrix *matrix, adamoe_prepared_matrix *prepared)
+{
+    size_t count = 0;
+    void *rows = unique_rows(matrix, prepared->source, &count);
+    if (rows == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    const adamoe_matrix unique = {rows, matrix->dtype, count, matrix->columns};
+    const adamoe_status status = onednn_packed_create(&unique, prepared->type, false, &prepared->packed);
+    free(rows);
+    return status;
+}
+
 static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_matrix *prepared)
 {
     uint32_t *sorted = malloc(matrix->rows * sizeof *sorted + 1);
@@ -81,22 +107,14 @@ static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_ma
     }
     find_equal_rows(matrix, sorted, prepared->source);
     free(sorted);
-    size_t count = 0;
-    void *rows = unique_rows(matrix, prepared->source, &count);
-    if (rows == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
-    }
-    const adamoe_matrix unique = {rows, matrix->dtype, count, matrix->columns};
-    const adamoe_status status = onednn_packed_create(&unique, prepared->type, false, &prepared->packed);
-    free(rows);
-    if (count == matrix->rows) {
+    if (has_equal_rows(prepared->source, matrix->rows)) {
+        ADAMOE_TRY(pack_unique_rows(matrix, prepared));
+    } else {
         free(prepared->source);
         prepared->source = NULL;
+        ADAMOE_TRY(onednn_packed_create(matrix, prepared->type, false, &prepared->packed));
     }
-    ADAMOE_TRY(status);
-    ADAMOE_TRY(onednn_packed_reserve(&prepared->packed, ONEDNN_ROW_BLOCK));
-    prepared->scratch_bytes = onednn_scratch_for(onednn_packed_scratch(&prepared->packed));
-    return adamoe_ok();
+    return onednn_packed_largest_scratch(&prepared->packed, &prepared->scratch_bytes);
 }
 
 adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_matrix *matrix,
@@ -131,7 +149,7 @@ static matrix_layout plan_matrix_layout(const adamoe_prepared_matrix *p, size_t 
 {
     const bool rounds = p->type != ADAMOE_FLOAT32, spreads = p->source != NULL;
     matrix_layout l = {0};
-    l.output = l.input + (rounds ? onednn_aligned(count * p->columns * onednn_element_bytes(p->type)) : 0);
+    l.output = rounds ? onednn_aligned(count * p->columns * adamoe_arithmetic_bytes(p->type)) : 0;
     l.scratch = l.output + (spreads ? onednn_aligned(count * p->packed.rows * sizeof(float)) : 0);
     l.status = l.scratch + p->threads * p->scratch_bytes;
     l.total = l.status + onednn_aligned(p->threads * sizeof(adamoe_status));
@@ -162,7 +180,7 @@ static void round_task(void *context, size_t i, uint32_t thread)
     const size_t columns = c->prepared->columns, rows = onednn_block_size(c->count, ONEDNN_ROW_BLOCK, i);
     onednn_store_operand(c->prepared->type, c->x + i * ONEDNN_ROW_BLOCK * columns, 1.0f, rows * columns,
                          c->work + c->at.input +
-                             i * ONEDNN_ROW_BLOCK * columns * onednn_element_bytes(c->prepared->type));
+                             i * ONEDNN_ROW_BLOCK * columns * adamoe_arithmetic_bytes(c->prepared->type));
 }
 
 static void multiply_task(void *context, size_t i, uint32_t thread)
@@ -171,7 +189,7 @@ static void multiply_task(void *context, size_t i, uint32_t thread)
     const adamoe_prepared_matrix *p = c->prepared;
     const size_t row_block = i / p->packed.blocks, block = i % p->packed.blocks;
     const unsigned char *x =
-        c->input + row_block * ONEDNN_ROW_BLOCK * p->columns * onednn_element_bytes(p->type);
+        c->input + row_block * ONEDNN_ROW_BLOCK * p->columns * adamoe_arithmetic_bytes(p->type);
     float *y = c->output + row_block * ONEDNN_ROW_BLOCK * p->packed.rows + block * ONEDNN_COLUMN_BLOCK;
     onednn_note(&c->failed, thread,
                 onednn_product_run(p->packed.block[block], x,

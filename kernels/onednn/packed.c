@@ -11,7 +11,6 @@ size_t onednn_block_count(size_t size, size_t block)
     return (size + block - 1) / block;
 }
 
-/* Elements of block i of a whole of `size`. */
 size_t onednn_block_size(size_t size, size_t block, size_t i)
 {
     const size_t left = size - i * block;
@@ -27,8 +26,6 @@ void onednn_packed_free(onednn_packed *packed)
     *packed = (onednn_packed){0};
 }
 
-/* The output of a block has its own width as stride where it is `compact`, otherwise that of the whole
- * matrix. */
 adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmetic type, bool compact,
                                    onednn_packed *out)
 {
@@ -51,7 +48,6 @@ adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmeti
     return adamoe_ok();
 }
 
-/* Compiles for every number of rows that blocks of `count` rows come in. */
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count)
 {
     for (size_t b = 0; b < packed->blocks; ++b) {
@@ -63,31 +59,34 @@ adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count)
     return adamoe_ok();
 }
 
-size_t onednn_packed_scratch(const onednn_packed *packed)
+/* All blocks but the last have the same shape. */
+adamoe_status onednn_packed_largest_scratch(const onednn_packed *packed, size_t *bytes)
 {
-    size_t largest = 0;
-    for (size_t b = 0; b < packed->blocks; ++b) {
-        const size_t bytes = onednn_product_scratch(packed->block[b]);
-        largest = bytes > largest ? bytes : largest;
+    size_t last = 0;
+    *bytes = 0;
+    if (packed->blocks > 1) {
+        ADAMOE_TRY(onednn_product_largest_scratch(packed->block[0], bytes));
     }
-    return largest;
+    if (packed->blocks > 0) {
+        ADAMOE_TRY(onednn_product_largest_scratch(packed->block[packed->blocks - 1], &last));
+    }
+    *bytes = onednn_aligned(last > *bytes ? last : *bytes);
+    return adamoe_ok();
 }
 
 adamoe_status onednn_check_scratch(const onednn_packed *packed, size_t bytes)
 {
-    const size_t asked = onednn_packed_scratch(packed);
-    return asked <= bytes
-               ? adamoe_ok()
-               : adamoe_error(ADAMOE_ENVIRONMENT,
-                              "oneDNN: it asks for %zu bytes of scratch memory, %zu are there", asked, bytes);
+    for (size_t b = 0; b < packed->blocks; ++b) {
+        const size_t asked = onednn_product_scratch(packed->block[b]);
+        if (asked > bytes) {
+            return adamoe_error(ADAMOE_ENVIRONMENT,
+                                "oneDNN: it asks for %zu bytes of scratch memory, %zu are there", asked,
+                                bytes);
+        }
+    }
+    return adamoe_ok();
 }
 
-size_t onednn_element_bytes(adamoe_arithmetic type)
-{
-    return type == ADAMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float);
-}
-
-/* Stores floats as the product's operand type. */
 void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to)
 {
     if (type == ADAMOE_FLOAT32) {
@@ -103,18 +102,9 @@ void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale
     }
 }
 
-/* Parts of the workspace, each aligned to 64 bytes. */
 size_t onednn_aligned(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
-}
-
-/* Scratch memory for each thread. What oneDNN asks for is known only once a primitive is compiled, for every
- * number of rows anew; blocks of ONEDNN_ROW_BLOCK rows are compiled first and everything smaller gets twice
- * what they ask for. */
-size_t onednn_scratch_for(size_t asked)
-{
-    return onednn_aligned(2 * asked + 4096);
 }
 
 void onednn_note(onednn_failures *f, uint32_t thread, adamoe_status status)

@@ -7,8 +7,8 @@
 
 #include "onednn/adapter.h"
 
-#define ONEDNN_ROW_BLOCK    512 /* rows of one task */
-#define ONEDNN_COLUMN_BLOCK 768 /* output columns of one task, and of one packed product */
+/* Output columns of one task, and of one packed product; its rows are ONEDNN_ROW_BLOCK at most. */
+#define ONEDNN_COLUMN_BLOCK 768
 
 /* A matrix as packed blocks of its rows. */
 typedef struct onednn_packed {
@@ -29,17 +29,13 @@ void onednn_packed_free(onednn_packed *packed);
 /* Compiles for every number of rows that `count` rows come in, block by block. */
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count);
 
-/* Scratch memory that the compiled products ask for; an error if it is more than `bytes`. */
-size_t onednn_packed_scratch(const onednn_packed *packed);
+/* Scratch memory to set aside for each thread, so that any number of rows can run; a multiple of 64. */
+adamoe_status onednn_packed_largest_scratch(const onednn_packed *packed, size_t *bytes);
+
+/* An error if the products compiled so far ask for more than `bytes`: it would be written beyond its end. */
 adamoe_status onednn_check_scratch(const onednn_packed *packed, size_t bytes);
 
-/* Scratch memory to set aside for each thread. What oneDNN asks for is known only once a primitive is
- * compiled, for every number of rows anew; whole blocks are compiled first, and everything smaller gets twice
- * what they ask for. */
-size_t onednn_scratch_for(size_t asked);
-
-/* Bytes of an operand's element; and storing scale * from[count] as such. */
-size_t onednn_element_bytes(adamoe_arithmetic type);
+/* Stores scale * from[count] as operands. */
 void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to);
 
 /* Rounded up to 64 bytes. */
@@ -63,7 +59,9 @@ void onednn_release(adamoe_prepared *prepared);
 size_t onednn_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens);
 adamoe_status onednn_experts(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                              const adamoe_plan *plan, float *y);
-const char *onednn_prepared_implementation(const adamoe_prepared *prepared);
+
+/* The distinct names of the code behind all products compiled so far. */
+void onednn_prepared_implementation(const adamoe_prepared *prepared, char *text, size_t size);
 
 adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_matrix *matrix,
                                     const adamoe_placement *placement, adamoe_prepared_matrix **out);

@@ -79,6 +79,13 @@ static float dot(const adamoe_matrix *matrix, size_t row, const float *x, float 
     return sum;
 }
 
+/* The exponential is of -|z|: exp(-z) overflows for z < -88 already, where silu is still a number. */
+static float silu(float z)
+{
+    const float t = expf(-fabsf(z));
+    return z >= 0.0f ? z / (1.0f + t) : z * t / (1.0f + t);
+}
+
 typedef struct call {
     const adamoe_layer *layer;
     const adamoe_plan *plan;
@@ -111,10 +118,10 @@ static void compute_token(void *context, size_t t, uint32_t thread)
         const float scale = c->plan->dispatch == NULL ? 1.0f : c->plan->dispatch[row];
         for (size_t i = 0; i < ff; ++i) {
             const float gate = dot(&expert->w1, i, x, scale);
-            h[i] = gate / (1.0f + expf(-gate)) * dot(&expert->w3, i, x, scale);
+            h[i] = silu(gate) * dot(&expert->w3, i, x, scale);
         }
         for (size_t i = 0; i < d; ++i) {
-            y[i] = fmaf(c->plan->combine[row], dot(&expert->w2, i, h, 1.0f), y[i]);
+            y[i] = fmaf(c->plan->combine[place], dot(&expert->w2, i, h, 1.0f), y[i]);
         }
     }
 }

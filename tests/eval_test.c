@@ -1,0 +1,102 @@
+/*
+ * adamoe eval: which option is blamed, what happens to its results before, during and after the work.
+ */
+#include "program.h"
+
+#include <jansson.h>
+
+#define EVAL ADAMOE_PROGRAM " eval --kernel reference --model " MODEL " --questions " QUESTIONS
+
+static void the_option_is_blamed(void **state)
+{
+    (void)state;
+    expect(run(EVAL " --top-k 17"), 2, "eval: --top-k: 17, but there are 16 experts");
+    expect(run(EVAL " --null-experts 0 --top-k 9"), 2, "eval: --top-k: 9, but there are 8 experts");
+    expect(run(EVAL " --null-experts 7"), 2, "eval: --null-experts: ");
+    expect(run(EVAL " --baseline-k 9"), 2, "eval: --baseline-k: 9, but there are 8 true experts");
+    expect(run(EVAL " --baseline-k 8 --limit 1"), 0, "top-8 baseline");
+    expect(run(EVAL " --limit 1"), 0, "top-2 baseline");
+}
+
+static void one_question_has_no_standard_error(void **state)
+{
+    (void)state;
+    const outcome *got = run(EVAL " --limit 1");
+    expect(got, 0, "(standard error -)");
+    assert_null(strstr(got->text, "nan"));
+    expect(got, 0, "The weights are random");
+}
+
+/* No exit code 0 or 4 after minutes of work: these are refused before the first question. */
+static void results_are_looked_at_first(void **state)
+{
+    const char *folder = *state;
+    expect(run("timeout 5 " EVAL " --json %s/no/r.json", folder), 4, "no/r.json: create: ");
+    expect(run(EVAL " --limit 1 --samples %s/no/s", folder), 4, "no/s: create: ");
+    expect(run(EVAL " --limit 1 --json %s", folder), 4, ": open: Is a directory");
+    expect(run(EVAL " --limit 1 --json %s/r --samples %s/r", folder, folder), 2, "/r: --json writes there");
+    expect(run(EVAL " --limit 1 --json %s/r --record-routing %s/./r", folder, folder), 2,
+           "/r: --json writes there");
+    expect(run("cd %s && touch r && ln -s r link && " EVAL " --limit 1 --json r --samples link", folder), 2,
+           "--samples: link: --json writes there");
+    expect(run(EVAL " --limit 1 --json - --samples -"), 2, "--samples: -: --json writes there");
+    expect(run(EVAL " --limit 1 --record-routing -"), 2, "--record-routing: a safetensors file");
+    assert_int_equal(count_files(state), 2);
+}
+
+static void samples_have_standard_output_alone(void **state)
+{
+    (void)state;
+    const outcome *got = run(EVAL " --limit 1 --samples -");
+    json_error_t error;
+    json_t *line = json_loads(got->text, 0, &error); /* which refuses anything behind it */
+    assert_non_null(line);
+    assert_string_equal(json_string_value(json_object_get(line, "id")), "adamoe-0001");
+    json_decref(line);
+}
+
+/* Interrupted or killed while it scores: no result, no temporary file. */
+static void an_interrupted_run_leaves_nothing(void **state)
+{
+    const char *folder = *state;
+    static const char *const signals[] = {"INT", "TERM", "HUP", "KILL"};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; ++i) {
+        const outcome *got = run("timeout --preserve-status -s %s 0.3 " EVAL
+                                 " --json %s/r --samples %s/s --record-routing %s/t; exit $?",
+                                 signals[i], folder, folder, folder);
+        assert_true(got->code != 0 && got->code != 2 && got->code != 4);
+        assert_int_equal(count_files(state), 0);
+    }
+}
+
+static void a_path_that_is_not_utf8(void **state)
+{
+    const char *folder = *state;
+    assert_int_equal(run("head -2 " QUESTIONS " > %s/$(printf "
+                         "'q\\377.jsonl')",
+                         folder)
+                         ->code,
+                     0);
+    expect(run(ADAMOE_PROGRAM " eval --kernel reference --model " SOURCE_PATH(
+                   "datasets/tiny-adamoe") " --questions %s/q*.jsonl --json %s/r.json",
+               folder, folder),
+           0, "2 of 2 questions");
+    json_error_t error;
+    json_t *document = json_load_file(in_folder(state, "r.json").text, 0, &error);
+    assert_non_null(document);
+    assert_non_null(json_object_get(json_object_get(document, "results"), "q\xEF\xBF\xBD"));
+    json_decref(document);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_option_is_blamed),
+        cmocka_unit_test(one_question_has_no_standard_error),
+        cmocka_unit_test_setup_teardown(results_are_looked_at_first, make_folder, remove_folder),
+        cmocka_unit_test(samples_have_standard_output_alone),
+        cmocka_unit_test_setup_teardown(an_interrupted_run_leaves_nothing, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_path_that_is_not_utf8, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
