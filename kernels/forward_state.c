@@ -137,10 +137,11 @@ static void place_segments(forward_state *state)
     state->rows = state->longest = 0;
     for (size_t s = 0; s < state->segments; ++s) {
         const adamoe_segment *segment = &state->segment[s];
-        state->span[s] = (forward_span){.first_row = state->rows,
-                                        .start = adamoe_segment_start(state->segment, s),
-                                        .count = segment->count,
-                                        .parent = segment->parent};
+        const size_t parent = segment->parent;
+        const size_t start =
+            parent == ADAMOE_NO_PARENT ? 0 : state->span[parent].start + state->span[parent].count;
+        state->span[s] = (forward_span){
+            .first_row = state->rows, .start = start, .count = segment->count, .parent = segment->parent};
         const size_t end = state->span[s].start + segment->count;
         state->longest = end > state->longest ? end : state->longest;
         state->rows += segment->count;

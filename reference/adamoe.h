@@ -167,10 +167,10 @@ typedef struct adamoe_plan {
     const uint32_t *offset;       /* [experts+1] rows of expert e are offset[e] .. offset[e+1]-1 */
     const uint32_t *input;        /* [rows]      which row of x it reads */
     const float *dispatch;        /* [rows] or NULL: scales the input */
-    const uint32_t *token_offset; /* [tokens+1]  token t is made of places token_offset[t] .. [t+1]-1 of */
-    const uint32_t *token_row;    /* [token_offset[tokens]] the rows, in the order of summation, and of */
-    const float *combine;    /* [token_offset[tokens]] what the output of the row at a place is scaled by */
-    const float *self_scale; /* [tokens] or NULL: y += self_scale * x, the weight of identity experts */
+    const uint32_t *token_offset; /* [tokens+1]  places of token t are token_offset[t] .. [t+1]-1 */
+    const uint32_t *token_row;    /* [token_offset[tokens]] the row at a place, in the order of summation */
+    const float *combine;         /* [token_offset[tokens]] what that row's output is scaled by there */
+    const float *self_scale;      /* [tokens] or NULL: y += self_scale * x, the weight of identity experts */
 } adamoe_plan;
 
 /* --------------------------------------------------------------------------------------------------- kernel

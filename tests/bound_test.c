@@ -313,7 +313,8 @@ static void small_wrongs_leave_the_bound_of_every_kind(void **state)
         print_kind(kinds[k]);
         print_message("of %zu, a dropped channel caught %zu, 1.001 %zu, 1.00002 %zu\n", tried, dropped,
                       thousandth, barely);
-        /* With int8 operands two of the dropped channels move y by no more than a flip of another may. */
+        /* With int8 operands two of the dropped channels, 142 of 144 are caught, stay within what flips of
+         * others may do. */
         assert_true(dropped == tried || (kinds[k].h == ADAMOE_INT8 && dropped + 2 >= tried));
         assert_int_equal(thousandth, tried);
         assert_int_equal(barely, tried);
