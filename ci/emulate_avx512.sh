@@ -1,0 +1,94 @@
+#!/bin/sh
+# Runs kernels of a build on an emulated processor with AVX-512, for machines that have none: Bochs (which emulates
+# AVX-512F, BW, DQ and VL; QEMU does not) boots Debian's cloud kernel with an initramfs that holds the program, the test
+# of onednn-bf16 and the golden layers. Correctness only: it is some hundred times slower than a processor.
+#
+#     sh ci/emulate_avx512.sh build/release
+#
+# Needs the packages bochs, bochs-term, bochsbios, vgabios, grub-pc-bin, grub-common, xorriso, mtools, busybox-static,
+# linux-image-cloud-amd64 and cpio; skipped, visibly, where one is absent. Takes about ten minutes on an idle core.
+set -eu
+build=$(cd "${1:-build/release}" && pwd)
+source=$(cd "$(dirname "$0")/.." && pwd)
+shared=$source/../shared
+
+kernel=$(ls /boot/vmlinuz-*-cloud-amd64 2>/dev/null | tail -n 1)
+busybox=$(command -v busybox || true)
+for need in bochs-bin grub-mkrescue xorriso mformat cpio script; do
+    command -v "$need" >/dev/null 2>&1 || { echo "skipped: there is no $need"; exit 0; }
+done
+[ -n "$kernel" ] && [ -n "$busybox" ] || { echo "skipped: there is no cloud kernel or no busybox"; exit 0; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$work/iso/boot/grub"
+cp "$busybox" "$root/bin/busybox"
+cp "$build/bin/adamoe" "$build/bin/onednn_test" "$root/bin/"
+for library in $(ldd "$build/bin/adamoe" "$build/bin/onednn_test" | grep -oE '/[^ ]+' | grep -vE ':$' | sort -u); do
+    mkdir -p "$root$(dirname "$library")"
+    cp -L "$library" "$root$library"
+done
+# The tests look for their files where the source stood when they were built.
+mkdir -p "$root$source/tests/golden"
+cp -r "$source/tests/golden/layer" "$root$source/tests/golden/"
+if [ -d "$shared/oracle" ]; then
+    mkdir -p "$root$(cd "$shared" && pwd)"
+    cp -r "$shared/oracle" "$root$(cd "$shared" && pwd)/"
+fi
+cat >"$root/init" <<END
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/adamoe info
+for file in $source/tests/golden/layer/*.safetensors; do
+    /bin/adamoe layer \$file --kernel onednn-bf16 >/tmp/out; echo "onednn-bf16 \$file: exit \$?"
+done
+/bin/onednn_test '*onednn-bf16'
+echo "onednn_test: exit \$?"
+echo "emulation: done"
+/bin/busybox poweroff -f
+END
+chmod +x "$root/init"
+(cd "$root" && find . | cpio -o -H newc 2>/dev/null | gzip -1 >"$work/iso/boot/initrd.gz")
+cp "$kernel" "$work/iso/boot/vmlinuz"
+# Bochs reports the compacted and the protection-key state wrongly, upon which Linux would switch AVX off; without
+# those two features (XSAVEC 321, XSAVES 323, PKU 515) it does not.
+cat >"$work/iso/boot/grub/grub.cfg" <<'END'
+set timeout=0
+menuentry test {
+ linux /boot/vmlinuz console=ttyS0,115200 quiet mitigations=off tsc=reliable lpj=1000000 nosmp panic=-1 clearcpuid=515,321,323
+ initrd /boot/initrd.gz
+}
+END
+grub-mkrescue -o "$work/test.iso" "$work/iso" >/dev/null 2>&1
+cat >"$work/bochsrc" <<END
+display_library: term
+cpu: model=corei7_skylake_x, count=1, ips=200000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+memory: guest=1024, host=1024
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path=$work/test.iso, status=inserted
+boot: cdrom
+com1: enabled=1, mode=file, dev=$work/serial.txt
+clock: sync=none
+log: $work/bochs.log
+panic: action=fatal
+error: action=ignore
+info: action=ignore
+END
+echo c >"$work/continue" # Debian's Bochs has its debugger on, and waits for this
+: >"$work/serial.txt"
+TERM=xterm timeout "${EMULATION_SECONDS:-3000}" script -qfc "bochs-bin -q -f $work/bochsrc -rc $work/continue" \
+    "$work/typescript" >/dev/null 2>&1 </dev/null &
+bochs=$!
+while kill -0 "$bochs" 2>/dev/null && ! grep -q '^emulation: done' "$work/serial.txt"; do
+    sleep 2
+done
+pkill -9 -P "$bochs" 2>/dev/null || true
+pkill -9 -f "$work/bochsrc" 2>/dev/null || true
+tr -d '\r' <"$work/serial.txt"
+grep -q '^emulation: done' "$work/serial.txt" || { echo "the emulation did not finish" >&2; exit 1; }
+! tr -d '\r' <"$work/serial.txt" | grep -qE ': exit [1-9]'
