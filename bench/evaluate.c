@@ -139,9 +139,6 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
     ADAMOE_TRY(make_prompts(e));
     ADAMOE_TRY(adamoe_team_create(options->threads != 0 ? options->threads : adamoe_available_processors(),
                                   &e->team));
-    if (kernel->implementation != NULL) {
-        kernel->implementation(NULL, e->implementation, sizeof e->implementation);
-    }
     return prepare(e);
 }
 
@@ -266,6 +263,13 @@ static size_t baseline_k(const adamoe_evaluation *e)
     return e->options.baseline_k != 0 ? e->options.baseline_k : experts < 2 ? experts : 2;
 }
 
+/* What the run itself was computed with, not what a trial would choose. */
+static const char *implementation_of(const adamoe_evaluation *e)
+{
+    const char *text = e->forward == NULL ? "" : adamoe_forward_implementation(e->forward);
+    return text[0] == '\0' ? NULL : text;
+}
+
 adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
 {
     const adamoe_config *config = config_of(e);
@@ -279,7 +283,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .model = e->options.model,
         .questions = e->options.questions,
         .kernel = e->kernel->name,
-        .implementation = e->implementation[0] == '\0' ? NULL : e->implementation,
+        .implementation = implementation_of(e),
         .format = e->options.format,
         .bos = e->options.bos,
         .config = config,

@@ -41,8 +41,7 @@ typedef struct adamoe_evaluation {
     adamoe_team *team;
     adamoe_forward *forward; /* NULL: the naive model */
     adamoe_scorer scorer;
-    char *task; /* the questions' file name without its suffix */
-    char implementation[128];
+    char *task;     /* the questions' file name without its suffix */
     double seconds; /* of scoring; loading and preparing are not in it */
     adamoe_fma_peak peak;
 } adamoe_evaluation;

@@ -124,6 +124,10 @@ static adamoe_status run_layers(adamoe_forward *forward, forward_state *state,
             ADAMOE_TRY(forward_block_prepare(forward, layer, block));
         }
         const adamoe_status status = block_step(forward, layer, block, state, hooks);
+        if (layer == 0 && status.code == ADAMOE_OK && forward->kernel->implementation != NULL) {
+            forward->kernel->implementation(block->experts, forward->implementation,
+                                            sizeof forward->implementation);
+        }
         if (!forward->resident) {
             forward_block_release(forward, block);
         }

@@ -19,6 +19,10 @@ adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_mo
                                     adamoe_forward **out);
 void adamoe_forward_free(adamoe_forward *forward);
 
+/* What the kernel says that the experts of the first layer ran on in the last batch; empty before one, and
+ * where the kernel is its own code. */
+const char *adamoe_forward_implementation(const adamoe_forward *forward);
+
 /* True where all layers are held prepared. */
 bool adamoe_forward_is_resident(const adamoe_forward *forward);
 

@@ -22,6 +22,7 @@ struct adamoe_forward {
     bool resident;
     forward_block *block; /* [layers] where resident, otherwise [1] */
     adamoe_prepared_matrix *head;
+    char implementation[128]; /* what the first layer's experts ran on in the last batch */
     struct forward_state
         *state; /* kept from batch to batch, so that its memory is touched for the first time once */
 };

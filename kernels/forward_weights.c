@@ -125,6 +125,11 @@ adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_mo
     return adamoe_ok();
 }
 
+const char *adamoe_forward_implementation(const adamoe_forward *forward)
+{
+    return forward->implementation;
+}
+
 bool adamoe_forward_is_resident(const adamoe_forward *forward)
 {
     return forward->resident;

@@ -230,7 +230,7 @@ static void down_task(void *context, size_t i, uint32_t thread)
 
 #define TOKENS_PER_TASK 16
 
-/* y = fma(combine, e, y) in the order of the plan, from 0 or from the identity experts' share. */
+/* y = y + combine * e in the order of the plan, from 0 or from the identity experts' share. */
 static void combine_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
