@@ -53,9 +53,9 @@ void adamoe_registry_free(adamoe_registry *registry)
     free(registry);
 }
 
-/* The part of the structure up to and including `implementation` is that of ABI 1. */
+/* The part of the structure up to and including `attention` is that of ABI 1. */
 #define KERNEL_SIZE_ABI_1                                                                                    \
-    (offsetof(adamoe_kernel, implementation) + sizeof(((adamoe_kernel *)0)->implementation))
+    (offsetof(adamoe_kernel, attention) + sizeof(((adamoe_kernel *)0)->attention))
 
 /* Lower case, without blanks: a name must stand on a command line, in a list and in the name of a file. */
 static bool is_good_name(const char *name)

@@ -6,7 +6,7 @@
  * saved FLOPs become saved time. A kernel computes a plan. A shared object that includes only this header can
  * bring kernels of its own (adamoe_plugin_export).
  *
- * Left out: how a routing is made (reference/router.h), models (reference/model.h), files (datasets/).
+ * Left out: how a routing is made (reference/router.h), whole models (reference/model.h), files (datasets/).
  *
  * Conventions. Matrices are row-major without gaps. Sizes are counts of elements unless a name says bytes.
  * The caller owns what it passes in; what an _create or prepare function returns is given back to the
@@ -202,7 +202,12 @@ typedef struct adamoe_host {
     void (*release)(void *context, void *memory);
     /* A line for a person; may be NULL. */
     void (*log)(void *context, const char *message);
+    /* The same as `allocate` on one node of the placement, 0 .. nodes-1, or page by page in turn over all of
+     * them for ADAMOE_ALL_NODES; given back by `release`. May be NULL: then `allocate` serves. */
+    void *(*allocate_on)(void *context, size_t bytes, size_t alignment, uint32_t node);
 } adamoe_host;
+
+#define ADAMOE_ALL_NODES UINT32_MAX
 
 /* Where weights and threads live. */
 typedef enum adamoe_numa_policy {
@@ -236,7 +241,46 @@ typedef struct adamoe_run {
     const adamoe_team *team;
     void *work; /* work_bytes bytes, aligned to 64, with undefined content */
     size_t work_bytes;
+    double *stage_seconds; /* [ADAMOE_STAGES] or NULL: a kernel that knows its stages adds to each */
 } adamoe_run;
+
+/* The stages of adamoe_kernel.experts: w1, w3 and silu; w2; the weighted sum over a token's rows. What does
+ * not belong to one of them (a gather, a quantisation) is part of the one that needs it. */
+enum { ADAMOE_STAGE_UP, ADAMOE_STAGE_DOWN, ADAMOE_STAGE_COMBINE, ADAMOE_STAGES };
+
+/* Attention of one layer over a batch of sequences that share prefixes. A span is a run of tokens that begins
+ * a sequence, or continues the whole of an earlier span, its parent. Query i of a span stands at position
+ * start + i of its sequence; it sees the key at position j of that sequence if 0 <= start + i - j < window.
+ */
+#define ADAMOE_NO_PARENT SIZE_MAX
+
+typedef struct adamoe_attention_span {
+    size_t first_query; /* row of `query` and `mixed` */
+    size_t first_key;   /* row of `key` and `value` */
+    size_t start;       /* position of its first token: the parent's start + count, or 0 without a parent */
+    size_t count;
+    size_t parent; /* index of an earlier span, or ADAMOE_NO_PARENT */
+    size_t skip;   /* the first so many of its tokens have keys but no query: they came in an earlier call */
+} adamoe_attention_span;
+
+typedef struct adamoe_attention_call {
+    size_t heads, head_dim;
+    size_t key_value_heads; /* query head h uses key-value head h * key_value_heads / heads */
+    size_t window;          /* SIZE_MAX: every earlier key is seen */
+    size_t spans;
+    const adamoe_attention_span *span; /* [spans] */
+    const float *query;       /* [queries, heads, head_dim], rotated; a span has count - skip of them */
+    const float *key, *value; /* [keys, key_value_heads, head_dim]; keys are rotated */
+    float *mixed;             /* [queries, heads, head_dim] softmax(query . key / sqrt(head_dim)) . value */
+} adamoe_attention_call;
+
+/* Sizes of the blocks that a kernel computes in, so that a check can try sizes below, at and above each; 0
+ * where it has none. */
+typedef struct adamoe_tiles {
+    uint32_t rows;    /* tokens of one expert */
+    uint32_t columns; /* outputs of one product */
+    uint32_t depth;   /* terms of one sum */
+} adamoe_tiles;
 
 /* Weights in a kernel's own layout. Each kernel defines these structures for itself. One call at a time works
  * on a prepared object; calls on different ones may run at once, each with a team of its own. */
@@ -291,6 +335,18 @@ typedef struct adamoe_kernel {
     /* What code computes the products, where a library chooses it: of `prepared`, or on this machine in
      * general where that is NULL. Writes a zero-terminated text. May be NULL: the kernel is its own code. */
     void (*implementation)(const adamoe_prepared *prepared, char *text, size_t size);
+
+    adamoe_tiles tiles;
+
+    /* The rest of a model, for a kernel that brings its own; where NULL, the program's serves. */
+
+    /* Selection, weights and probabilities from routing->logits, which are finite: fills all other arrays of
+     * `routing`, whose sizes and rule are set, as adamoe_routing_create defines them. Needs no workspace. */
+    adamoe_status (*route)(const adamoe_run *run, adamoe_routing *routing);
+
+    /* Fills call->mixed. */
+    size_t (*attention_work_bytes)(const adamoe_attention_call *call, uint32_t threads);
+    adamoe_status (*attention)(const adamoe_run *run, const adamoe_attention_call *call);
 } adamoe_kernel;
 
 /* The kernels that a shared object brings. It defines one object of this type by the name below. */

@@ -8,8 +8,6 @@
 #include "flops.h"
 #include "model.h"
 
-#define ADAMOE_NO_PARENT SIZE_MAX
-
 /* A run of tokens that begins a sequence or continues a whole earlier segment of the batch. */
 typedef struct adamoe_segment {
     const uint32_t *token; /* [count] */
