@@ -1,8 +1,13 @@
 /*
- * Order statistics of a few numbers.
+ * Order statistics, tests and intervals: against SciPy where there is a golden value (tests/golden/
+ * statistics.py made them), by hand where the answer is small enough, and by simulation for what is said
+ * about probabilities. Every simulation has a seed, so that it cannot fail by chance.
  */
 #include "test.h"
 #include "statistics.h"
+#include "generate/splitmix64.h"
+
+#include <jansson.h>
 
 static void sorts_ascending(void **state)
 {
@@ -24,11 +29,293 @@ static void takes_the_middle(void **state)
     assert_true(adamoe_median(values, 4) == 3.0);
 }
 
+static void ranks_share_ties(void **state)
+{
+    (void)state;
+    const double values[] = {5.0, 1.0, 5.0, 2.0, 5.0, 2.0};
+    const uint32_t expected[] = {10, 2, 10, 5, 10, 5};
+    uint32_t ranks[6];
+    double ties;
+    assert_ok(adamoe_double_ranks(values, 6, ranks, &ties));
+    assert_memory_equal(ranks, expected, sizeof expected);
+    assert_true(ties == 24.0 + 6.0);
+}
+
+/* ------------------------------------------------------------------------------------------------- golden
+ */
+
+static json_t *golden(const char *key)
+{
+    json_error_t error;
+    json_t *document = json_load_file(SOURCE_PATH("tests/golden/statistics.json"), 0, &error);
+    if (document == NULL) {
+        fail_msg("statistics.json: %s", error.text);
+    }
+    json_t *part = json_incref(json_object_get(document, key));
+    json_decref(document);
+    assert_non_null(part);
+    return part;
+}
+
+/* Values in an array of their own length, so that the sanitizers see a read past the end. */
+static double *numbers(const json_t *list, size_t *count)
+{
+    *count = json_array_size(list);
+    double *values = calloc(*count, sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < *count; ++i) {
+        values[i] = json_number_value(json_array_get(list, i));
+    }
+    return values;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+/* Both sum at most some thousand terms of at most 1 in double. */
+static void assert_close(double got, double expected)
+{
+    if (!(fabs(got - expected) <= 1e-11 * (expected + 1e-3))) {
+        fail_msg("%.17g, expected %.17g", got, expected);
+    }
+}
+
+static void signed_ranks_are_those_of_scipy(void **state)
+{
+    (void)state;
+    json_t *cases = golden("signed_rank");
+    assert_in_range(json_array_size(cases), 10, 100);
+    size_t i;
+    const json_t *one;
+    json_array_foreach(cases, i, one)
+    {
+        size_t count;
+        double *values = numbers(json_object_get(one, "values"), &count);
+        adamoe_rank_test got;
+        assert_ok(adamoe_signed_rank_test(values, count, &got));
+        assert_true(got.exact == (got.used <= 200));
+        assert_true(got.statistic == number(one, "statistic"));
+        assert_close(got.p, number(one, "p"));
+        free(values);
+    }
+    json_decref(cases);
+}
+
+static void rank_sums_are_those_of_scipy(void **state)
+{
+    (void)state;
+    json_t *cases = golden("rank_sum");
+    assert_in_range(json_array_size(cases), 9, 100);
+    size_t i;
+    const json_t *one;
+    json_array_foreach(cases, i, one)
+    {
+        size_t m, n;
+        double *first = numbers(json_object_get(one, "first"), &m);
+        double *second = numbers(json_object_get(one, "second"), &n);
+        adamoe_rank_test got;
+        assert_ok(adamoe_rank_sum_test(first, m, second, n, &got));
+        assert_true(got.exact == (m + n <= 60));
+        assert_true(got.statistic == number(one, "statistic"));
+        assert_close(got.p, number(one, "p"));
+        free(first);
+        free(second);
+    }
+    json_decref(cases);
+}
+
+static void mcnemar_is_that_of_scipy(void **state)
+{
+    (void)state;
+    json_t *cases = golden("mcnemar");
+    size_t i;
+    const json_t *one;
+    json_array_foreach(cases, i, one)
+    {
+        assert_close(adamoe_mcnemar((size_t)number(one, "lost"), (size_t)number(one, "won")),
+                     number(one, "p"));
+    }
+    json_decref(cases);
+}
+
+static void the_centre_is_the_median_of_means(void **state)
+{
+    (void)state;
+    json_t *one = golden("centre");
+    size_t count;
+    double *values = numbers(json_object_get(one, "values"), &count), centre;
+    adamoe_interval interval;
+    assert_ok(adamoe_signed_rank_centre(values, count, 0.95, &centre, &interval));
+    assert_close(centre, number(one, "centre"));
+    assert_true(interval.low < centre && centre < interval.high);
+    free(values);
+    json_decref(one);
+}
+
+/* ------------------------------------------------------------------------------------------------ by hand
+ */
+
+/* The interval holds exactly the centres that the test does not reject: the test at 5 % of the values less
+ * the end of the interval changes its mind there. */
+static void the_interval_inverts_the_test(void **state)
+{
+    (void)state;
+    const double values[] = {0.3, -0.11, 0.92, 1.27, 0.55, -0.4, 0.78, 1.9, 0.06, 0.64};
+    double shifted[10], centre;
+    adamoe_interval interval;
+    adamoe_rank_test test;
+    assert_ok(adamoe_signed_rank_centre(values, 10, 0.95, &centre, &interval));
+    for (int inside = 0; inside <= 1; ++inside) {
+        const double low = interval.low + (inside ? 1e-9 : -1e-9);
+        const double high = interval.high + (inside ? -1e-9 : 1e-9);
+        for (size_t i = 0; i < 10; ++i) {
+            shifted[i] = values[i] - low;
+        }
+        assert_ok(adamoe_signed_rank_test(shifted, 10, &test));
+        assert_true((test.p > 0.05) == (inside == 1));
+        for (size_t i = 0; i < 10; ++i) {
+            shifted[i] = values[i] - high;
+        }
+        assert_ok(adamoe_signed_rank_test(shifted, 10, &test));
+        assert_true((test.p > 0.05) == (inside == 1));
+    }
+    assert_ok(adamoe_signed_rank_centre(values, 5, 0.95, &centre, &interval)); /* 2 / 2^5 > 0.05 */
+    assert_true(isinf(interval.low) && isinf(interval.high));
+}
+
+static void zeros_are_dropped(void **state)
+{
+    (void)state;
+    const double values[] = {0.0, 1.0, 0.0, 2.0, 3.0};
+    adamoe_rank_test test;
+    assert_ok(adamoe_signed_rank_test(values, 5, &test));
+    assert_int_equal(test.used, 3);
+    assert_true(test.statistic == 6.0 && test.p == 0.25);
+    assert_ok(adamoe_signed_rank_test(values, 1, &test));
+    assert_true(test.used == 0 && test.p == 1.0);
+    assert_ok(adamoe_rank_sum_test(values, 0, values, 5, &test));
+    assert_true(test.p == 1.0);
+}
+
+/* Sorted: 1/128 twice (times 5), 1/32 (times 3), 1/16 (times 2), 1/2 (times 1). */
+static void holm_steps_down(void **state)
+{
+    (void)state;
+    const double p[] = {0.0078125, 0.0625, 0.03125, 0.0078125, 0.5}; /* exact in binary */
+    const double expected[] = {0.0390625, 0.125, 0.09375, 0.0390625, 0.5};
+    double adjusted[5];
+    assert_ok(adamoe_holm(p, 5, adjusted));
+    assert_memory_equal(adjusted, expected, sizeof expected);
+    const double large[] = {0.5, 0.75, 0.875};
+    assert_ok(adamoe_holm(large, 3, adjusted));
+    assert_true(adjusted[0] == 1.0 && adjusted[1] == 1.0 && adjusted[2] == 1.0);
+}
+
+/* What is said to be attainable is attained by the test itself. */
+static void the_smallest_p_is_attained(void **state)
+{
+    (void)state;
+    double first[12], second[12];
+    adamoe_rank_test test;
+    for (size_t i = 0; i < 12; ++i) {
+        first[i] = (double)i + 1.0;
+        second[i] = (double)i + 100.0;
+    }
+    for (size_t n = 1; n <= 12; ++n) {
+        assert_ok(adamoe_signed_rank_test(first, n, &test));
+        assert_true(test.p == adamoe_smallest_paired_p(n));
+        assert_ok(adamoe_rank_sum_test(first, n, second, 13 - n, &test));
+        assert_close(test.p, adamoe_smallest_unpaired_p(n, 13 - n));
+    }
+    assert_int_equal(adamoe_pairs_needed(1, 0.05), 6); /* 2 / 2^5 = 0.0625 */
+    assert_int_equal(adamoe_pairs_needed(8, 0.05), 9); /* 16 / 2^8 = 0.0625 */
+    for (size_t tests = 1; tests < 50; ++tests) {
+        const size_t pairs = adamoe_pairs_needed(tests, 0.01);
+        assert_true((double)tests * adamoe_smallest_paired_p(pairs) <= 0.01);
+        assert_true((double)tests * adamoe_smallest_paired_p(pairs - 1) > 0.01);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------- simulation
+ */
+
+#define TRIALS 1000
+
+/* Of TRIALS samples from a normal distribution the 90 % interval holds its mean about 900 times; with 20
+ * values a percentile interval holds it somewhat less often, in theory 88 % for the mean. Six standard
+ * deviations of a count: sqrt(1000 * 0.9 * 0.1) * 6 = 57. */
+static void bootstrap_intervals_hold_the_truth(void **state)
+{
+    (void)state;
+    adamoe_splitmix64 random = {7};
+    double values[20];
+    adamoe_interval first, again;
+    for (int location = ADAMOE_LOCATION_MEDIAN; location <= ADAMOE_LOCATION_MEAN; ++location) {
+        int held = 0;
+        for (uint64_t trial = 0; trial < TRIALS; ++trial) {
+            for (size_t i = 0; i < 20; ++i) {
+                values[i] = 3.0 + adamoe_splitmix64_normal(&random);
+            }
+            assert_ok(adamoe_bootstrap(values, 20, (adamoe_location)location, 0.9, 200, trial, &first));
+            held += first.low <= 3.0 && 3.0 <= first.high;
+        }
+        assert_in_range(held, 880 - 57, 900 + 57);
+    }
+    assert_ok(adamoe_bootstrap(values, 20, ADAMOE_LOCATION_MEAN, 0.9, 200, 5, &first));
+    assert_ok(adamoe_bootstrap(values, 20, ADAMOE_LOCATION_MEAN, 0.9, 200, 5, &again));
+    assert_memory_equal(&first, &again, sizeof first);
+}
+
+/* Five true null hypotheses at a time: with Holm's correction one of them is rejected in at most 5 % of the
+ * trials, without it in 1 - 0.95^5 = 23 %. */
+static void holm_bounds_the_family(void **state)
+{
+    (void)state;
+    adamoe_splitmix64 random = {11};
+    size_t with = 0, without = 0;
+    for (size_t trial = 0; trial < TRIALS; ++trial) {
+        double p[5], adjusted[5], values[14];
+        bool any = false, any_adjusted = false;
+        for (size_t test = 0; test < 5; ++test) {
+            adamoe_rank_test result;
+            for (size_t i = 0; i < 14; ++i) {
+                values[i] = adamoe_splitmix64_normal(&random);
+            }
+            assert_ok(adamoe_signed_rank_test(values, 14, &result));
+            p[test] = result.p;
+        }
+        assert_ok(adamoe_holm(p, 5, adjusted));
+        for (size_t test = 0; test < 5; ++test) {
+            any = any || p[test] <= 0.05;
+            any_adjusted = any_adjusted || adjusted[test] <= 0.05;
+        }
+        without += any;
+        with += any_adjusted;
+    }
+    assert_in_range(with, 10, 50 + 41); /* six deviations of a count of probability 0.05 */
+    assert_in_range(without, 226 - 79, 226 + 79);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorts_ascending),
         cmocka_unit_test(takes_the_middle),
+        cmocka_unit_test(ranks_share_ties),
+        cmocka_unit_test(signed_ranks_are_those_of_scipy),
+        cmocka_unit_test(rank_sums_are_those_of_scipy),
+        cmocka_unit_test(mcnemar_is_that_of_scipy),
+        cmocka_unit_test(the_centre_is_the_median_of_means),
+        cmocka_unit_test(the_interval_inverts_the_test),
+        cmocka_unit_test(zeros_are_dropped),
+        cmocka_unit_test(holm_steps_down),
+        cmocka_unit_test(the_smallest_p_is_attained),
+        cmocka_unit_test(bootstrap_intervals_hold_the_truth),
+        cmocka_unit_test(holm_bounds_the_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
