@@ -2,6 +2,7 @@
  * adamoe bench: throughput of one layer, by Google Benchmark.
  */
 #include "bench_layer.h"
+#include "environment.h"
 #include "gbench/gbench.h"
 #include "held_signals.h"
 #include "options.h"
@@ -200,9 +201,14 @@ static adamoe_status run_library(library_flags *flags)
 {
     const adamoe_result_file file = {"--benchmark_out", flags->out};
     gbench_report report;
+    adamoe_load_mark before;
     ADAMOE_TRY(adamoe_check_result_files(&file, 1)); /* before the hours, not after */
+    adamoe_mark_load(&before);
     const gbench_result result = gbench_run(flags->count, flags->argument, &report);
     adamoe_status status = library_status(result, report.message);
+    if (status.code == ADAMOE_OK && report.text != NULL && report.text[0] == '{') {
+        status = adamoe_add_environment(&before, &report.text, &report.length);
+    }
     if (status.code == ADAMOE_OK && report.text != NULL) {
         adamoe_hold_signals();
         status = write_report(flags->out, &report);

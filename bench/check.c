@@ -3,6 +3,7 @@
  */
 #include "bound.h"
 #include "check_report.h"
+#include "environment.h"
 #include "held_signals.h"
 #include "json_output.h"
 #include "result_files.h"
@@ -85,6 +86,7 @@ typedef struct session {
     adamoe_team *team;
     json_t *kernels;
     size_t failed, failed_kernels;
+    adamoe_load_mark before;
 } session;
 
 /* Keeps the cases that --case asks for. */
@@ -162,10 +164,11 @@ static adamoe_status finish(session *s)
 {
     if (s->options->json != NULL) {
         ADAMOE_TRY(adamoe_json_write(s->options->json,
-                                     json_pack("{s:s,s:I,s:I,s:f,s:O}", "version", ADAMOE_VERSION, "seed",
+                                     json_pack("{s:s,s:I,s:I,s:f,s:o,s:O}", "version", ADAMOE_VERSION, "seed",
                                                (json_int_t)s->options->common.seed, "threads",
                                                (json_int_t)s->team->threads, "false_alarm_probability",
-                                               ADAMOE_FALSE_ALARM, "kernels", s->kernels)));
+                                               ADAMOE_FALSE_ALARM, "environment",
+                                               adamoe_environment_json(&s->before), "kernels", s->kernels)));
     }
     if (s->failed > 0) {
         return adamoe_error(ADAMOE_DIFFERENCE, "%zu case%s of %zu kernel%s failed", s->failed,
@@ -216,6 +219,7 @@ int adamoe_verb_check(int count, char **arguments)
     check_options options = {.common = {.seed = 1}};
     adamoe_parse(&check_argp, count, arguments, &options);
     session s = {.options = &options};
+    adamoe_mark_load(&s.before);
     const adamoe_status status = options.list ? list_cases(&s) : run_session(&s);
     json_decref(s.kernels);
     adamoe_team_free(s.team);

@@ -1,6 +1,7 @@
 /*
  * adamoe eval: what a model scores on multiple-choice questions, and what that costs, from the same run.
  */
+#include "environment.h"
 #include "evaluate.h"
 #include "held_signals.h"
 #include "json_output.h"
@@ -148,11 +149,19 @@ static const struct argp eval_argp = {
     .children = children,
 };
 
-static adamoe_status report(const eval_options *o, const adamoe_evaluation *e)
+static json_t *result_json(const adamoe_eval_result *result, const adamoe_load_mark *before)
+{
+    json_t *all = adamoe_eval_json(result);
+    (void)json_object_set_new(all, "environment", adamoe_environment_json(before));
+    return all;
+}
+
+static adamoe_status report(const eval_options *o, const adamoe_evaluation *e, const adamoe_load_mark *before)
 {
     const adamoe_eval_result result = adamoe_evaluation_result(e);
     if (adamoe_json_leaves_stdout(o->json) && adamoe_json_leaves_stdout(o->samples)) {
         adamoe_eval_print(&result);
+        adamoe_print_disturbance(before);
     }
     if (o->samples != NULL) {
         ADAMOE_TRY(adamoe_eval_write_samples(o->samples, e->questions, e->outcome, e->count));
@@ -160,7 +169,7 @@ static adamoe_status report(const eval_options *o, const adamoe_evaluation *e)
     if (o->routing != NULL) {
         ADAMOE_TRY(adamoe_routing_record_write(e->scorer.record, result.config, o->routing));
     }
-    return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, adamoe_eval_json(&result));
+    return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, result_json(&result, before));
 }
 
 static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
@@ -168,6 +177,8 @@ static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
     const adamoe_result_file files[] = {
         {"--json", o->json}, {"--samples", o->samples}, {"--record-routing", o->routing}};
     adamoe_evaluation e;
+    adamoe_load_mark before;
+    adamoe_mark_load(&before);
     ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files));
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, &e);
     if (status.code == ADAMOE_OK) {
@@ -175,7 +186,7 @@ static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
     }
     if (status.code == ADAMOE_OK) {
         adamoe_hold_signals();
-        status = report(o, &e);
+        status = report(o, &e, &before);
         adamoe_release_signals();
     }
     adamoe_evaluation_free(&e);

@@ -2,15 +2,13 @@
  * adamoe info: what this machine is, which libraries the program uses, and which kernels run here.
  */
 #include "cpu.h"
+#include "environment.h"
 #include "json_output.h"
 #include "numbers.h"
-#include "onednn/adapter.h"
 #include "options.h"
 #include "team.h"
 #include "verbs.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,29 +62,6 @@ static const guarantee guarantees[] = {
 };
 
 #define GUARANTEES (sizeof guarantees / sizeof *guarantees)
-
-typedef struct library {
-    const char *key, *name; /* in JSON, and for people */
-    char version[64];
-} library;
-
-#define LIBRARIES 5
-
-/* The versions that run; of libnuma and Google Benchmark, which do not tell, those that were built with. */
-static void describe_libraries(library list[LIBRARIES])
-{
-    static const library names[LIBRARIES] = {{.key = "jansson", .name = "jansson"},
-                                             {.key = "onednn", .name = "oneDNN"},
-                                             {.key = "pcre2", .name = "PCRE2"},
-                                             {.key = "libnuma", .name = "libnuma"},
-                                             {.key = "google_benchmark", .name = "Google Benchmark"}};
-    memcpy(list, names, sizeof names);
-    (void)snprintf(list[0].version, sizeof list[0].version, "%s", jansson_version_str());
-    onednn_version(list[1].version, sizeof list[1].version);
-    (void)pcre2_config(PCRE2_CONFIG_VERSION, list[2].version);
-    (void)snprintf(list[3].version, sizeof list[3].version, "%s", ADAMOE_NUMA_VERSION);
-    (void)snprintf(list[4].version, sizeof list[4].version, "%s", ADAMOE_BENCHMARK_VERSION);
-}
 
 /* Why a kernel cannot run here; NULL where it can. */
 static const char *obstacle(const adamoe_kernel *kernel)
@@ -147,17 +122,6 @@ static json_t *features_json(const adamoe_cpu *cpu)
     return list;
 }
 
-static json_t *libraries_json(void)
-{
-    library list[LIBRARIES];
-    json_t *versions = json_object();
-    describe_libraries(list);
-    for (size_t i = 0; i < LIBRARIES; ++i) {
-        json_object_set_new(versions, list[i].key, adamoe_json_text(list[i].version));
-    }
-    return versions;
-}
-
 static json_t *info_json(const adamoe_cpu *cpu, const adamoe_registry *registry)
 {
     json_t *kernels = json_array();
@@ -167,8 +131,8 @@ static json_t *info_json(const adamoe_cpu *cpu, const adamoe_registry *registry)
     return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:o},s:o,s:o,s:o}", "version", ADAMOE_VERSION, "cpu", "model",
                      adamoe_json_text(cpu->model), "processors", (json_int_t)adamoe_available_processors(),
                      "numa_nodes", (json_int_t)cpu->numa_nodes, "features", features_json(cpu), "caches",
-                     caches_json(cpu), "libraries", libraries_json(), "kernels", kernels, "default_kernel",
-                     adamoe_json_text(adamoe_registry_default(registry)->name));
+                     caches_json(cpu), "libraries", adamoe_libraries_json(), "kernels", kernels,
+                     "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
 }
 
 static void print_cpu(const adamoe_cpu *cpu)
@@ -188,10 +152,10 @@ static void print_cpu(const adamoe_cpu *cpu)
 
 static void print_libraries(void)
 {
-    library list[LIBRARIES];
-    describe_libraries(list);
+    adamoe_library list[ADAMOE_LIBRARIES];
+    adamoe_describe_libraries(list);
     printf("libraries");
-    for (size_t i = 0; i < LIBRARIES; ++i) {
+    for (size_t i = 0; i < ADAMOE_LIBRARIES; ++i) {
         printf("%s %s %s", i == 0 ? "" : ",", list[i].name, list[i].version);
     }
     putchar('\n');

@@ -1,0 +1,103 @@
+/*
+ * How much a machine had to do besides, from the counters that Linux keeps. Left out: what a limit of a
+ * control group takes away, and memory bandwidth that others use without using more processors.
+ */
+#include "clock.h"
+#include "environment.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + 1e-6 * (double)time.tv_usec;
+}
+
+static double used_by(int who)
+{
+    struct rusage usage;
+    return getrusage(who, &usage) == 0 ? seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime) : NAN;
+}
+
+/* /proc/stat counts ticks: user, nice, system, idle, iowait, irq, softirq, steal. */
+static void read_stat(adamoe_load_mark *out)
+{
+    char line[512];
+    double tick[8];
+    const double per_second = (double)sysconf(_SC_CLK_TCK);
+    FILE *file = fopen("/proc/stat", "re");
+    if (file == NULL) {
+        return;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &tick[0], &tick[1], &tick[2], &tick[3],
+                   &tick[4], &tick[5], &tick[6], &tick[7]) == 8) {
+            out->busy = (tick[0] + tick[1] + tick[2] + tick[5] + tick[6]) / per_second;
+            out->steal = tick[7] / per_second;
+        } else if (strncmp(line, "procs_running ", 14) == 0) {
+            (void)sscanf(line + 14, "%lf", &out->running);
+        }
+    }
+    fclose(file);
+}
+
+static double read_number(const char *path, const char *format)
+{
+    double value = NAN;
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        if (fscanf(file, format, &value) != 1) {
+            value = NAN;
+        }
+        fclose(file);
+    }
+    return value;
+}
+
+void adamoe_mark_load(adamoe_load_mark *out)
+{
+    *out = (adamoe_load_mark){.seconds = adamoe_now(),
+                              .own = used_by(RUSAGE_SELF) + used_by(RUSAGE_CHILDREN),
+                              .busy = NAN,
+                              .steal = NAN,
+                              .running = NAN,
+                              .processors = (double)sysconf(_SC_NPROCESSORS_ONLN)};
+    read_stat(out);
+    out->load_average = read_number("/proc/loadavg", "%lf");
+    out->waiting = 1e-6 * read_number("/proc/pressure/cpu", "some avg10=%*f avg60=%*f avg300=%*f total=%lf");
+}
+
+/* The system counts in ticks of a hundredth of a second: what is shorter than this cannot be told. */
+#define LEAST_SECONDS 0.2
+
+adamoe_disturbance adamoe_disturbance_between(const adamoe_load_mark *before, const adamoe_load_mark *after)
+{
+    const double seconds = after->seconds - before->seconds, all = seconds * after->processors;
+    adamoe_disturbance out = {.seconds = seconds, .steal_share = NAN, .other_share = NAN, .wait_share = NAN};
+    if (seconds < LEAST_SECONDS) {
+        return out;
+    }
+    out.steal_share = (after->steal - before->steal) / all;
+    out.other_share = fmax(0.0, (after->busy - before->busy) - (after->own - before->own)) / all;
+    out.wait_share = (after->waiting - before->waiting) / seconds;
+    if (isnan(after->busy - before->busy)) {
+        out.other_share = NAN; /* fmax takes the other operand */
+    }
+    out.disturbed = out.steal_share > ADAMOE_MOST_STEAL || out.other_share > ADAMOE_MOST_OTHER;
+    return out;
+}
+
+void adamoe_print_disturbance(const adamoe_load_mark *before)
+{
+    adamoe_load_mark now;
+    adamoe_mark_load(&now);
+    const adamoe_disturbance d = adamoe_disturbance_between(before, &now);
+    if (d.disturbed) {
+        printf("Disturbed: of the processors' time, %.1f %% went to other processes and %.1f %% to the "
+               "hypervisor's other guests.\n",
+               100.0 * d.other_share, 100.0 * d.steal_share);
+    }
+}

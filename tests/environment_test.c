@@ -1,0 +1,120 @@
+/*
+ * What is recorded beside results, and when a run counts as disturbed.
+ */
+#include "program.h"
+#include "environment.h"
+#include "json_file.h"
+
+static adamoe_disturbance between(double own, double busy, double steal)
+{
+    const adamoe_load_mark before = {.processors = 2.0};
+    const adamoe_load_mark after = {
+        .seconds = 10.0, .own = own, .busy = busy, .steal = steal, .waiting = 2.5, .processors = 2.0};
+    return adamoe_disturbance_between(&before, &after);
+}
+
+/* Ten seconds of two processors: 20. */
+static void shares_are_of_all_processors(void **state)
+{
+    (void)state;
+    adamoe_disturbance d = between(12.0, 12.5, 0.125);
+    assert_true(d.seconds == 10.0 && d.other_share == 0.025 && d.steal_share == 0.00625);
+    assert_true(d.wait_share == 0.25 && !d.disturbed);
+    assert_true(between(12.0, 11.99, 0.0).other_share == 0.0); /* ticks are coarse */
+    assert_true(between(12.0, 13.5, 0.0).disturbed);
+    assert_true(between(12.0, 12.0, 0.5).disturbed);
+    d = between(12.0, NAN, NAN);
+    assert_true(isnan(d.other_share) && isnan(d.steal_share) && !d.disturbed);
+}
+
+static void a_short_run_tells_nothing(void **state)
+{
+    (void)state;
+    const adamoe_load_mark before = {.processors = 2.0};
+    const adamoe_load_mark after = {.seconds = 0.05, .busy = 1.0, .steal = 1.0, .processors = 2.0};
+    const adamoe_disturbance d = adamoe_disturbance_between(&before, &after);
+    assert_true(isnan(d.other_share) && isnan(d.steal_share) && !d.disturbed);
+}
+
+/* The system's own counters grow with what this process does. */
+static void marks_count_the_work(void **state)
+{
+    (void)state;
+    adamoe_load_mark before, after;
+    adamoe_mark_load(&before);
+    do {
+        adamoe_mark_load(&after);
+    } while (after.own - before.own < 0.05);
+    assert_true(after.seconds > before.seconds && before.processors >= 1.0);
+    assert_true(isnan(after.busy) || after.busy >= before.busy);
+    assert_true(isnan(after.waiting) || after.waiting >= before.waiting);
+}
+
+static json_t *environment_of(const char *path, const char *parent)
+{
+    json_t *document = NULL;
+    assert_ok(adamoe_json_read(path, &document));
+    const json_t *holder = parent == NULL ? document : json_object_get(document, parent);
+    json_t *environment = json_incref(json_object_get(holder, "environment"));
+    json_decref(document);
+    assert_true(json_is_object(environment));
+    return environment;
+}
+
+static void assert_complete(const char *path, const char *parent)
+{
+    json_t *environment = environment_of(path, parent);
+    const char *commit;
+    json_t *machine, *run, *libraries;
+    assert_int_equal(
+        json_unpack(environment, "{s:o,s:o,s:o}", "machine", &machine, "run", &run, "libraries", &libraries),
+        0);
+    if (json_unpack(environment, "{s:s}", "commit", &commit) == 0) { /* null in a tree without git */
+        assert_int_equal(strspn(commit, "0123456789abcdef"), 40);
+    }
+    assert_non_null(json_object_get(environment, "dirty"));
+    assert_string_not_equal(json_string_value(json_object_get(libraries, "onednn")), "");
+    assert_true(json_number_value(json_object_get(run, "seconds")) > 0.0);
+    assert_true(json_is_boolean(json_object_get(run, "disturbed")));
+    static const char *const facts[] = {"cpu",
+                                        "microcode",
+                                        "processors",
+                                        "numa_nodes",
+                                        "governor",
+                                        "numa_balancing",
+                                        "transparent_huge_pages",
+                                        "kernel"};
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; ++i) {
+        assert_non_null(json_object_get(machine, facts[i]));
+    }
+    json_decref(environment);
+}
+
+static void every_result_carries_it(void **state)
+{
+    const char *folder = *state;
+    expect(run(ADAMOE_PROGRAM " check --kernel reference --case tokens:0 --json %s/check.json", folder), 0,
+           "");
+    assert_complete(in_folder(state, "check.json").text, NULL);
+    expect(run(ADAMOE_PROGRAM " bench --kernel reference --tokens 1 --threads 1 "
+                              "--benchmark_min_time=0.001 --json %s/bench.json",
+               folder),
+           0, "");
+    assert_complete(in_folder(state, "bench.json").text, "context");
+    expect(run(ADAMOE_PROGRAM " eval --model " MODEL " --questions " QUESTIONS
+                              " --limit 2 --json %s/eval.json",
+               folder),
+           0, "");
+    assert_complete(in_folder(state, "eval.json").text, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shares_are_of_all_processors),
+        cmocka_unit_test(a_short_run_tells_nothing),
+        cmocka_unit_test(marks_count_the_work),
+        cmocka_unit_test_setup_teardown(every_result_carries_it, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
