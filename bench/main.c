@@ -18,6 +18,7 @@ static const verb verbs[] = {
     {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer},
     {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check},
     {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench},
+    {"compare", "what became worse between two results of check, bench, eval or gate", adamoe_verb_compare},
     {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops},
     {"tokenize", "text to token ids and back", adamoe_verb_tokenize},
     {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate},

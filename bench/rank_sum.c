@@ -91,3 +91,69 @@ adamoe_status adamoe_rank_sum_test(const double *first, size_t first_count, cons
     free(ranks);
     return status;
 }
+
+/* The largest c with P(U < c) <= probability. */
+static adamoe_status exact_lower(size_t m, size_t n, double probability, size_t *out)
+{
+    const size_t sum = (m + n) * (m + n + 1), least = m * (m + 1);
+    uint32_t ranks[MOST_EXACT];
+    double *ways = calloc((m + 1) * (sum + 1), sizeof *ways);
+    if (ways == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "rank-sum interval: out of memory");
+    }
+    for (size_t i = 0; i < m + n; ++i) {
+        ranks[i] = (uint32_t)(2 * (i + 1));
+    }
+    count_choices(ranks, m + n, m, sum, ways);
+    const double *of_first = ways + m * (sum + 1) + least; /* twice U: every second place */
+    double all = 0.0, below = 0.0;
+    for (size_t u = 0; u <= m * n; ++u) {
+        all += of_first[2 * u];
+    }
+    size_t c = 0;
+    for (; c < m * n && (below + of_first[2 * c]) / all <= probability; ++c) {
+        below += of_first[2 * c];
+    }
+    free(ways);
+    *out = c;
+    return adamoe_ok();
+}
+
+/* The same from the normal distribution: the z with P(Z < -z) = probability by bisection. */
+static size_t normal_lower(double m, double n, double probability)
+{
+    double low = 0.0, high = 10.0;
+    for (int i = 0; i < 60; ++i) {
+        const double z = 0.5 * (low + high);
+        *(0.5 * adamoe_normal_p(z) > probability ? &low : &high) = z;
+    }
+    const double c = 0.5 * m * n - high * sqrt(m * n * (m + n + 1.0) / 12.0);
+    return c < 0.0 ? 0 : (size_t)c;
+}
+
+adamoe_status adamoe_rank_sum_shift(const double *first, size_t first_count, const double *second,
+                                    size_t second_count, double level, double *shift,
+                                    adamoe_interval *interval)
+{
+    const size_t m = first_count, n = second_count;
+    const double probability = 0.5 * (1.0 - level);
+    size_t c = 0;
+    if (m + n <= MOST_EXACT) {
+        ADAMOE_TRY(exact_lower(m, n, probability, &c));
+    } else {
+        c = normal_lower((double)m, (double)n, probability);
+    }
+    double *difference = calloc(m * n, sizeof *difference);
+    if (difference == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "rank-sum interval: out of memory");
+    }
+    for (size_t i = 0; i < m * n; ++i) {
+        difference[i] = first[i / n] - second[i % n];
+    }
+    adamoe_sort(difference, m * n);
+    *shift = adamoe_median(difference, m * n);
+    *interval = c == 0 ? (adamoe_interval){-HUGE_VAL, HUGE_VAL}
+                       : (adamoe_interval){difference[c - 1], difference[m * n - c]};
+    free(difference);
+    return adamoe_ok();
+}

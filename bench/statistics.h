@@ -58,6 +58,14 @@ adamoe_status adamoe_signed_rank_centre(const double *values, size_t count, doub
 adamoe_status adamoe_rank_sum_test(const double *first, size_t first_count, const double *second,
                                    size_t second_count, adamoe_rank_test *out);
 
+/* The estimate that goes with the test, by how much the first sample lies above the second: the median of all
+ * differences of a value of the first and one of the second; and the interval of shifts that the test at
+ * 1 - `level` does not reject (values without ties), infinite where there are too few values for it. Neither
+ * sample is empty. Errors: memory. */
+adamoe_status adamoe_rank_sum_shift(const double *first, size_t first_count, const double *second,
+                                    size_t second_count, double level, double *shift,
+                                    adamoe_interval *interval);
+
 /* -------------------------------------------------------------------------------------- multiple_tests.c */
 
 /* Holm's step-down correction (Holm 1979): adjusted[i] is p[i] times the number of hypotheses that are not

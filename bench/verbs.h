@@ -9,6 +9,7 @@ int adamoe_verb_info(int count, char **arguments);
 int adamoe_verb_layer(int count, char **arguments);
 int adamoe_verb_check(int count, char **arguments);
 int adamoe_verb_bench(int count, char **arguments);
+int adamoe_verb_compare(int count, char **arguments);
 int adamoe_verb_flops(int count, char **arguments);
 int adamoe_verb_tokenize(int count, char **arguments);
 int adamoe_verb_generate(int count, char **arguments);

@@ -187,6 +187,48 @@ static void the_interval_inverts_the_test(void **state)
     assert_true(isinf(interval.low) && isinf(interval.high));
 }
 
+/* The same for two samples, on both sides of where the distribution becomes normal. */
+static void the_shift_inverts_the_test(void **state)
+{
+    (void)state;
+    adamoe_splitmix64 random = {3};
+    static const size_t sizes[][2] = {{7, 9}, {20, 20}, {45, 50}};
+    for (size_t s = 0; s < 3; ++s) {
+        const size_t m = sizes[s][0], n = sizes[s][1];
+        double first[45], second[50], shifted[45], shift;
+        adamoe_interval interval;
+        adamoe_rank_test test;
+        for (size_t i = 0; i < m; ++i) {
+            first[i] = 0.5 + adamoe_splitmix64_normal(&random);
+        }
+        for (size_t i = 0; i < n; ++i) {
+            second[i] = adamoe_splitmix64_normal(&random);
+        }
+        assert_ok(adamoe_rank_sum_shift(first, m, second, n, 0.95, &shift, &interval));
+        assert_true(interval.low < shift && shift < interval.high);
+        const double places[] = {interval.low - 1e-9, interval.low + 1e-9, interval.high - 1e-9,
+                                 interval.high + 1e-9};
+        double p[4];
+        for (size_t place = 0; place < 4; ++place) {
+            for (size_t i = 0; i < m; ++i) {
+                shifted[i] = first[i] - places[place];
+            }
+            assert_ok(adamoe_rank_sum_test(shifted, m, second, n, &test));
+            p[place] = test.p;
+        }
+        /* The normal interval has no correction for continuity: half a rank, and one rank of rounding, of a
+         * deviation of sqrt(mn(m+n+1)/12) = 134 change a p of 0.05 by 2 * 0.0584 * 1.5 / 134 at most. */
+        const double tolerance = m + n > 60 ? 0.0014 : 0.0;
+        assert_true(p[0] <= 0.05 + tolerance && p[1] > 0.05 - tolerance);
+        assert_true(p[2] > 0.05 - tolerance && p[3] <= 0.05 + tolerance);
+    }
+    double shift;
+    adamoe_interval interval;
+    const double few[] = {1.0, 2.0, 3.0};
+    assert_ok(adamoe_rank_sum_shift(few, 3, few, 2, 0.95, &shift, &interval));
+    assert_true(isinf(interval.low) && isinf(interval.high) && shift == 0.5);
+}
+
 static void zeros_are_dropped(void **state)
 {
     (void)state;
@@ -311,6 +353,7 @@ int main(void)
         cmocka_unit_test(mcnemar_is_that_of_scipy),
         cmocka_unit_test(the_centre_is_the_median_of_means),
         cmocka_unit_test(the_interval_inverts_the_test),
+        cmocka_unit_test(the_shift_inverts_the_test),
         cmocka_unit_test(zeros_are_dropped),
         cmocka_unit_test(holm_steps_down),
         cmocka_unit_test(the_smallest_p_is_attained),

@@ -1,0 +1,268 @@
+/*
+ * adamoe compare: what counts as a regression, and what does not.
+ */
+#include "program.h"
+#include "generate/splitmix64.h"
+
+#include <jansson.h>
+
+#define COMPARE ADAMOE_PROGRAM " compare"
+
+static void write_json(void **state, const char *name, json_t *document)
+{
+    assert_non_null(document);
+    assert_int_equal(json_dump_file(document, in_folder(state, name).text, 0), 0);
+    json_decref(document);
+}
+
+static const outcome *compare(void **state, const char *options)
+{
+    const char *folder = *state;
+    return run(COMPARE " %s/base.json %s/new.json %s", folder, folder, options);
+}
+
+/* -------------------------------------------------------------------------------------------------- check */
+
+/* One kernel with two cases. */
+static json_t *check(const char *first, const char *second, double ratio)
+{
+    json_t *results = json_pack("[{s:s,s:s,s:s}]", "case", "experts/d:1", "status", first, "tier", "bound");
+    if (second != NULL) {
+        json_array_append_new(results,
+                              json_pack("{s:s,s:s,s:s}", "case", "a|b", "status", second, "tier", "bound"));
+    }
+    return json_pack("{s:i,s:[{s:s,s:s,s:n,s:f,s:o}]}", "seed", 1, "kernels", "kernel", "fast", "status",
+                     "passed", "why_not", "largest_ratio", ratio, "results", results);
+}
+
+static void a_check_that_fails_now_is_one(void **state)
+{
+    write_json(state, "base.json", check("passed", "passed", 0.4));
+    write_json(state, "new.json", check("passed", "passed", 0.4));
+    expect(compare(state, ""), 0, "0 regressions, 0 missing");
+    write_json(state, "new.json", check("passed", "failed", 0.4));
+    expect(compare(state, ""), 1, "regression check    fast a|b: status passed -> failed");
+    write_json(state, "new.json", check("vacuous", "passed", 0.4));
+    expect(compare(state, ""), 1, "fast experts/d:1: status passed -> vacuous");
+    write_json(state, "base.json", check("failed", "passed", 0.4));
+    write_json(state, "new.json", check("failed", "passed", 0.4));
+    expect(compare(state, ""), 0, "0 regressions");
+    write_json(state, "new.json", check("passed", "passed", 0.4));
+    expect(compare(state, ""), 0, "1 improved");
+    write_json(state, "base.json", check("passed", NULL, 0.4));
+    write_json(state, "new.json", check("passed", "failed", 0.4)); /* a new case */
+    expect(compare(state, ""), 1, "nothing -> failed");
+}
+
+static void a_check_that_is_missing_is_said(void **state)
+{
+    write_json(state, "base.json", check("passed", "passed", 0.4));
+    write_json(state, "new.json", check("passed", NULL, 0.4));
+    expect(compare(state, ""), 0, "missing    check    fast a|b: status passed -> nothing");
+    expect(compare(state, "--require-all"), 1, "0 regressions, 1 missing");
+    write_json(state, "new.json",
+               json_pack("{s:i,s:[{s:s,s:s,s:s}]}", "seed", 2, "kernels", "kernel", "fast", "status",
+                         "skipped", "why_not", "no AVX2"));
+    expect(compare(state, ""), 0, "fast: status passed -> skipped; no AVX2");
+    expect(compare(state, ""), 0, "different seeds");
+}
+
+static void a_larger_error_within_the_bound_is_shown(void **state)
+{
+    write_json(state, "base.json", check("passed", "passed", 0.40625));
+    write_json(state, "new.json", check("passed", "passed", 0.71875));
+    expect(compare(state, ""), 0, "largest error/bound 0.4062 -> 0.7188; grown");
+}
+
+/* -------------------------------------------------------------------------------------------------- bench */
+
+#define MOST_REPETITIONS 64
+
+/* One benchmark, its repetitions within two percent of `share` of the roofline, and a mean that lies. */
+static json_t *bench(double flops, double share, size_t repetitions, uint64_t seed)
+{
+    adamoe_splitmix64 random = {seed};
+    json_t *list = json_array();
+    for (size_t i = 0; i < repetitions; ++i) {
+        const double noise = 0.005 * adamoe_splitmix64_normal(&random);
+        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:f,s:f,s:f}", "name", "layer/x", "run_type",
+                                              "iteration", "real_time", 1.0, "executed_flops", flops, "load",
+                                              1.67, "roofline_share", share * (1.0 + noise)));
+    }
+    json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:f}", "name", "layer/x", "run_type", "aggregate",
+                                          "executed_flops", 1.0, "roofline_share", 0.001));
+    return json_pack("{s:{},s:o}", "context", "benchmarks", list);
+}
+
+static void work_is_compared_to_the_last_digit(void **state)
+{
+    write_json(state, "base.json", bench(1e15, 0.8, 12, 1));
+    write_json(state, "new.json", bench(1e15, 0.8, 12, 2));
+    expect(compare(state, ""), 0, "2 deterministic values unchanged");
+    write_json(state, "new.json", bench(1e15 + 1.0, 0.8, 12, 2));
+    expect(compare(state, ""), 1, "executed_flops 1000000000000000 -> 1000000000000001");
+    write_json(state, "new.json", bench(1e15 - 2.0, 0.8, 12, 2)); /* less work is a change, too */
+    expect(compare(state, ""), 1, "regression work     layer/x: executed_flops");
+    json_t *unsteady = bench(1e15, 0.8, 12, 2);
+    json_object_set_new(json_array_get(json_object_get(unsteady, "benchmarks"), 5), "executed_flops",
+                        json_real(1.0));
+    write_json(state, "new.json", unsteady);
+    expect(compare(state, ""), 1, "differs between repetitions");
+}
+
+static void an_error_is_a_regression(void **state)
+{
+    write_json(state, "base.json", bench(1.0, 0.8, 1, 1));
+    write_json(state, "new.json",
+               json_pack("{s:[{s:s,s:b,s:s}]}", "benchmarks", "name", "layer/x", "error_occurred", 1,
+                         "error_message", "wrong result at token 3"));
+    expect(compare(state, ""), 1, "done -> error; wrong result at token 3");
+    write_json(state, "new.json",
+               json_pack("{s:[{s:s,s:b,s:s}]}", "benchmarks", "name", "layer/x", "error_occurred", 1,
+                         "error_message", "cannot run here: no AVX-512"));
+    expect(compare(state, ""), 0, "missing    work     layer/x");
+    write_json(state, "new.json", json_pack("{s:[]}", "benchmarks"));
+    expect(compare(state, "--require-all"), 1, "layer/x: result done -> nothing");
+}
+
+static void speed_needs_significance_and_size(void **state)
+{
+    write_json(state, "base.json", bench(1.0, 0.8, 12, 1));
+    write_json(state, "new.json", bench(1.0, 0.8 / 1.05, 12, 2));
+    expect(compare(state, ""), 1, "regression speed    layer/x: time 1.0");
+    expect(compare(state, "--minimum-effect 0.1"), 0, "below the minimum effect");
+    write_json(state, "new.json", bench(1.0, 0.8 * 1.05, 12, 2));
+    expect(compare(state, ""), 0, "improved   speed    layer/x: time 0.95");
+    write_json(state, "new.json", bench(1.0, 0.8 / 1.02, 12, 2));
+    expect(compare(state, ""), 0, "below the minimum effect");
+    write_json(state, "new.json", bench(1.0, 0.8, 12, 2));
+    expect(compare(state, ""), 0, "not distinguishable");
+    write_json(state, "new.json", bench(1.0, 0.8 / 1.5, 2, 2)); /* 2 / C(14, 2) > 0.01 */
+    expect(compare(state, "--alpha 0.01"), 0, "too few repetitions: p cannot be below 0.022");
+}
+
+static void bare_times_are_not_judged(void **state)
+{
+    write_json(state, "base.json", json_pack("{s:[{s:s,s:f}]}", "benchmarks", "name", "x", "real_time", 1.0));
+    write_json(state, "new.json", json_pack("{s:[{s:s,s:f}]}", "benchmarks", "name", "x", "real_time", 9.0));
+    expect(compare(state, ""), 0, "not judged speed    x: time; no yardstick");
+}
+
+/* --------------------------------------------------------------------------------------------------- eval */
+
+static json_t *eval(double accuracy, double error, int flops, int top_k)
+{
+    return json_pack("{s:{s:{s:f,s:f}},s:{s:i},s:{s:f,s:[f,f],s:{s:i}}}", "results", "arc", "acc,none",
+                     accuracy, "acc_stderr,none", error, "config", "top_k", top_k, "adamoe", "load", 1.5,
+                     "load_by_layer", 1.25, 1.75, "executed_flops", "experts", flops);
+}
+
+static void write_samples(void **state, const char *name, size_t right)
+{
+    char text[8192] = "";
+    for (size_t q = 0; q < 40; ++q) {
+        char line[128];
+        (void)snprintf(line, sizeof line,
+                       "{\"id\":\"%zu\",\"prediction\":%d,\"prediction_norm\":1,\"gold\":0}\n", q,
+                       q >= right);
+        strcat(text, line);
+    }
+    write_text(in_folder(state, name).text, text);
+}
+
+static void answers_are_paired_by_question(void **state)
+{
+    const char *folder = *state;
+    char logs[512];
+    (void)snprintf(logs, sizeof logs, "--base-samples %s/a --new-samples %s/b", folder, folder);
+    write_json(state, "base.json", eval(0.75, 0.07, 100, 3));
+    write_json(state, "new.json", eval(0.525, 0.08, 100, 3));
+    write_samples(state, "a", 30);
+    write_samples(state, "b", 21);
+    /* 2 / 2^9, times two tests */
+    expect(compare(state, logs), 1, "acc, 40 questions, 9 lost, 0 won 75.00 % -> 52.50 %, -22.50 points");
+    expect(compare(state, logs), 1, "p 0.0078");
+    expect(compare(state, ""), 1, "acc, unpaired 75.00 % -> 52.50 %");
+    write_json(state, "new.json", eval(0.65, 0.07, 100, 3));
+    write_samples(state, "b", 26); /* 2 / 2^4 */
+    expect(compare(state, logs), 0, "4 lost, 0 won");
+    expect(compare(state, ""), 0, "acc, unpaired 75.00 % -> 65.00 %");
+    write_text(in_folder(state, "b").text, "{\"id\":\"0\",\"prediction\":1,\"gold\":0}\n{\"id\":\n");
+    expect(compare(state, logs), 2, "b: sample 2: line 1");
+    write_text(in_folder(state, "b").text, "{\"id\":\"elsewhere\",\"prediction\":1,\"gold\":0}\n");
+    expect(compare(state, logs), 2, "no question in common");
+}
+
+static void load_and_flops_are_deterministic(void **state)
+{
+    write_json(state, "base.json", eval(0.5, 0.1, 100, 3));
+    write_json(state, "new.json", eval(0.5, 0.1, 101, 3));
+    expect(compare(state, ""), 1, "arc: executed_flops.experts 100 -> 101");
+    write_json(state, "new.json", eval(0.5, 0.1, 101, 4)); /* another experiment */
+    expect(compare(state, ""), 0, "the options of the two runs differ");
+}
+
+/* -------------------------------------------------------------------------------------------------- files */
+
+static void what_cannot_be_compared_is_an_error(void **state)
+{
+    const char *folder = *state;
+    write_json(state, "base.json", check("passed", NULL, 0.4));
+    write_json(state, "new.json", bench(1.0, 0.8, 1, 1));
+    expect(compare(state, ""), 2, "new.json: a result of bench, where ");
+    write_json(state, "new.json", json_object());
+    expect(compare(state, ""), 2, "new.json: no result of check, bench, eval or gate");
+    write_text(in_folder(state, "new.json").text, "{\"kernels\": [");
+    expect(compare(state, ""), 2, "new.json: line 1");
+    expect(run(COMPARE " %s/base.json %s/none", folder, folder), 2, "none: open: No such file");
+    expect(run(COMPARE " %s/base.json", folder), 2, "two results are compared");
+    expect(compare(state, "--base-samples x"), 2, "belong together");
+    expect(compare(state, "--alpha 1"), 2, "not between 0 and 1");
+}
+
+/* The verdict is the exit code even where it is also written. */
+static void reports_are_whole_or_not_there(void **state)
+{
+    const char *folder = *state;
+    char options[1024];
+    size_t size;
+    write_json(state, "base.json", check("passed", "passed", 0.4));
+    write_json(state, "new.json", check("passed", "failed", 0.4));
+    (void)snprintf(options, sizeof options, "--markdown %s/m.md --json %s/c.json", folder, folder);
+    expect(compare(state, options), 1, "1 regression, 0 missing");
+    char *text = read_bytes(in_folder(state, "m.md").text, &size);
+    assert_non_null(strstr(text, "### adamoe compare: regression\n"));
+    assert_non_null(strstr(text, "| **regression** | check | fast a\\|b | status | passed -> failed |"));
+    free(text);
+    json_t *document = json_load_file(in_folder(state, "c.json").text, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(document, "regressions")), 1);
+    json_decref(document);
+    expect(compare(state, "--json /nowhere/c.json"), 4, "/nowhere/c.json");
+    const folder_path full = full_device(state);
+    const size_t files = count_files(state);
+    (void)snprintf(options, sizeof options, "--markdown %s", full.text);
+    expect(compare(state, options), 4, "write: No space left");
+    (void)snprintf(options, sizeof options, "--json %s", full.text);
+    expect(compare(state, options), 4, "write: No space left");
+    assert_int_equal(count_files(state), files);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_check_that_fails_now_is_one),
+        TEST(a_check_that_is_missing_is_said),
+        TEST(a_larger_error_within_the_bound_is_shown),
+        TEST(work_is_compared_to_the_last_digit),
+        TEST(an_error_is_a_regression),
+        TEST(speed_needs_significance_and_size),
+        TEST(bare_times_are_not_judged),
+        TEST(answers_are_paired_by_question),
+        TEST(load_and_flops_are_deterministic),
+        TEST(what_cannot_be_compared_is_an_error),
+        TEST(reports_are_whole_or_not_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
