@@ -2,6 +2,7 @@
  * How much memory this process may still use, from /proc, the control groups and the resource limits.
  */
 #include "memory.h"
+#include "system_file.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* Room for the root, the path of a control group (a line of 4096 bytes) and the name of a file. */
+/* Room for the root and the path of a control group, which is a line of 4096 bytes. */
 #define PATH_ROOM 8192
 
 static size_t least(size_t a, size_t b)
@@ -22,38 +23,9 @@ static size_t difference(size_t limit, size_t used)
     return limit > used ? limit - used : 0;
 }
 
-/* Opens FOLDER/NAME to read; NULL where that is not possible. */
-static FILE *open_in(const char *folder, const char *name)
-{
-    char path[PATH_ROOM];
-    const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
-    return length < 0 || (size_t)length >= sizeof path ? NULL : fopen(path, "re");
-}
-
-/* The number after `key` in a file of lines `key NUMBER [kB]`; with an empty key, the number that the file
- * begins with. SIZE_MAX where there is none ("max", no such file). */
-static size_t read_number(const char *folder, const char *name, const char *key)
-{
-    FILE *file = open_in(folder, name);
-    char line[256];
-    size_t found = SIZE_MAX;
-    while (file != NULL && found == SIZE_MAX && fgets(line, sizeof line, file) != NULL) {
-        char *end = line;
-        if (strncmp(line, key, strlen(key)) == 0) {
-            const unsigned long long value = strtoull(line + strlen(key), &end, 10);
-            found = end == line + strlen(key) ? SIZE_MAX : (size_t)value;
-            found = found != SIZE_MAX && strstr(end, "kB") != NULL ? found * 1024 : found;
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return found;
-}
-
 static size_t read_number_or_0(const char *folder, const char *name, const char *key)
 {
-    const size_t number = read_number(folder, name, key);
+    const size_t number = adamoe_system_file_number(folder, name, key);
     return number == SIZE_MAX ? 0 : number;
 }
 
@@ -75,9 +47,9 @@ static const group_names version_1 = {"sys/fs/cgroup/memory",  "memory.limit_in_
  */
 static size_t group_memory(const char *folder, const group_names *names)
 {
-    size_t limit = read_number(folder, names->limit, "");
+    size_t limit = adamoe_system_file_number(folder, names->limit, "");
     if (names->high != NULL) {
-        limit = least(limit, read_number(folder, names->high, ""));
+        limit = least(limit, adamoe_system_file_number(folder, names->high, ""));
     }
     if (limit == SIZE_MAX) {
         return SIZE_MAX;
@@ -109,7 +81,7 @@ static size_t groups_memory(const char *root, char *group, const group_names *na
 /* Lines are HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers. */
 static size_t control_group_memory(const char *root)
 {
-    FILE *file = open_in(root, "proc/self/cgroup");
+    FILE *file = adamoe_system_file_open(root, "proc/self/cgroup");
     char line[4096];
     size_t available = SIZE_MAX;
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
@@ -134,7 +106,8 @@ static size_t control_group_memory(const char *root)
 
 size_t adamoe_available_memory_under(const char *root)
 {
-    return least(read_number(root, "proc/meminfo", "MemAvailable:"), control_group_memory(root));
+    return least(adamoe_system_file_number(root, "proc/meminfo", "MemAvailable:"),
+                 control_group_memory(root));
 }
 
 static size_t limit_memory(const struct rlimit *limit, const char *used_key)
