@@ -1,5 +1,6 @@
 /*
- * The balance losses in their three forms (spec section 3), in double. Gradients are not here.
+ * The balance losses in their three forms (spec section 3), in double. Gradients are in
+ * gradient_balance_loss.c.
  */
 #include "router.h"
 

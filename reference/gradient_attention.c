@@ -1,0 +1,233 @@
+/*
+ * Attention of one whole sequence in double, and its gradient: grouped queries, rotary embedding, causal,
+ * with an optional sliding window (spec section 6).
+ */
+#include "attention.h"
+#include "gradient.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* One value, or one derivative, for each position of the sequence. */
+typedef struct projections {
+    double *query;       /* [count, heads, head_dim] rotated */
+    double *key, *value; /* [count, key_value_heads, head_dim]; keys are rotated */
+    double *mixed;       /* [count, heads, head_dim] what the output projection reads */
+} projections;
+
+static size_t query_width(const adamoe_config *config)
+{
+    return config->heads * config->head_dim;
+}
+
+static size_t key_width(const adamoe_config *config)
+{
+    return config->key_value_heads * config->head_dim;
+}
+
+static void free_projections(projections *p)
+{
+    free(p->query);
+    free(p->key);
+    free(p->value);
+    free(p->mixed);
+}
+
+static bool allocate_projections(const adamoe_config *config, size_t count, projections *p)
+{
+    p->query = calloc(count + 1, query_width(config) * sizeof(double)); /* + 1: calloc(0) may give NULL */
+    p->key = calloc(count + 1, key_width(config) * sizeof(double));
+    p->value = calloc(count + 1, key_width(config) * sizeof(double));
+    p->mixed = calloc(count + 1, query_width(config) * sizeof(double));
+    return p->query != NULL && p->key != NULL && p->value != NULL && p->mixed != NULL;
+}
+
+static adamoe_status out_of_memory(size_t count)
+{
+    return adamoe_error(ADAMOE_ENVIRONMENT, "attention: out of memory for %zu positions", count);
+}
+
+/* Rotates the heads of one position by +angle (turn 1), or back by -angle (turn -1). A rotation's transpose
+ * is its inverse, so that the gradient of turn 1 is turn -1. */
+static void rotate_heads(const adamoe_config *config, double *x, size_t heads, size_t position, double turn)
+{
+    const size_t half = config->head_dim / 2;
+    for (size_t h = 0; h < heads; ++h) {
+        double *head = x + h * config->head_dim;
+        for (size_t i = 0; i < half; ++i) {
+            const double angle = turn * (double)position *
+                                 pow(config->rope_theta, -2.0 * (double)i / (double)config->head_dim);
+            const double first = head[i], second = head[i + half];
+            head[i] = first * cos(angle) - second * sin(angle);
+            head[i + half] = second * cos(angle) + first * sin(angle);
+        }
+    }
+}
+
+static void project(const adamoe_config *config, const adamoe_attention *attention, const double *x,
+                    size_t count, projections *p, double *row_buffer)
+{
+    const size_t q = query_width(config), kv = key_width(config);
+    for (size_t t = 0; t < count; ++t) {
+        const double *input = x + t * config->hidden_size;
+        adamoe_matrix_vector(&attention->q, ADAMOE_FLOAT64, input, p->query + t * q, row_buffer);
+        adamoe_matrix_vector(&attention->k, ADAMOE_FLOAT64, input, p->key + t * kv, row_buffer);
+        adamoe_matrix_vector(&attention->v, ADAMOE_FLOAT64, input, p->value + t * kv, row_buffer);
+        rotate_heads(config, p->query + t * q, config->heads, t, 1.0);
+        rotate_heads(config, p->key + t * kv, config->key_value_heads, t, 1.0);
+    }
+}
+
+/* Where the query head h stands at a position, and the key-value head that it uses. */
+static size_t query_at(const adamoe_config *config, size_t position, size_t h)
+{
+    return position * query_width(config) + h * config->head_dim;
+}
+
+static size_t key_at(const adamoe_config *config, size_t position, size_t h)
+{
+    return position * key_width(config) + h * config->key_value_heads / config->heads * config->head_dim;
+}
+
+static double dot(const double *a, const double *b, size_t count)
+{
+    double sum = 0.0;
+    for (size_t c = 0; c < count; ++c) {
+        sum += a[c] * b[c];
+    }
+    return sum;
+}
+
+/* out += scale * x */
+static void add_scaled(double scale, const double *x, size_t count, double *out)
+{
+    for (size_t c = 0; c < count; ++c) {
+        out[c] += scale * x[c];
+    }
+}
+
+/* share[j] = softmax over the visible j of q · k_j / sqrt(head_dim), for head h at `position`. */
+static void attention_shares(const adamoe_config *config, const projections *p, size_t position, size_t h,
+                             double *share)
+{
+    const size_t first = adamoe_first_visible(position, config->sliding_window);
+    double largest = -HUGE_VAL, sum = 0.0;
+    for (size_t j = first; j <= position; ++j) {
+        share[j] =
+            dot(p->query + query_at(config, position, h), p->key + key_at(config, j, h), config->head_dim) /
+            sqrt((double)config->head_dim);
+        largest = fmax(largest, share[j]);
+    }
+    for (size_t j = first; j <= position; ++j) {
+        share[j] = exp(share[j] - largest);
+        sum += share[j];
+    }
+    for (size_t j = first; j <= position; ++j) {
+        share[j] /= sum;
+    }
+}
+
+static void mix_values(const adamoe_config *config, size_t count, projections *p, double *share)
+{
+    for (size_t t = 0; t < count; ++t) {
+        for (size_t h = 0; h < config->heads; ++h) {
+            attention_shares(config, p, t, h, share);
+            for (size_t j = adamoe_first_visible(t, config->sliding_window); j <= t; ++j) {
+                add_scaled(share[j], p->value + key_at(config, j, h), config->head_dim,
+                           p->mixed + query_at(config, t, h));
+            }
+        }
+    }
+}
+
+/* mixed = sum over j of a_j v_j with a = softmax(s) and s_j = q · k_j / sqrt(head_dim):
+ *   dv_j += a_j dmixed,  da_j = dmixed · v_j,  ds_j = a_j (da_j - sum over i of a_i da_i),
+ *   dq += ds_j k_j / sqrt(head_dim),  dk_j += ds_j q / sqrt(head_dim). */
+static void mix_head_backward(const adamoe_config *config, const projections *p, size_t t, size_t h,
+                              const double *share, double *dshare, projections *d)
+{
+    const size_t hd = config->head_dim, at = query_at(config, t, h);
+    const size_t first = adamoe_first_visible(t, config->sliding_window);
+    double mean = 0.0;
+    for (size_t j = first; j <= t; ++j) {
+        dshare[j] = dot(d->mixed + at, p->value + key_at(config, j, h), hd);
+        mean += share[j] * dshare[j];
+    }
+    for (size_t j = first; j <= t; ++j) {
+        const size_t key = key_at(config, j, h);
+        const double dscore = share[j] * (dshare[j] - mean) / sqrt((double)hd);
+        add_scaled(share[j], d->mixed + at, hd, d->value + key);
+        add_scaled(dscore, p->key + key, hd, d->query + at);
+        add_scaled(dscore, p->query + at, hd, d->key + key);
+    }
+}
+
+static void project_backward(const adamoe_config *config, const adamoe_attention *attention, const double *x,
+                             size_t count, projections *d, double *dx,
+                             const adamoe_attention_gradient *gradient)
+{
+    const size_t q = query_width(config), kv = key_width(config), hidden = config->hidden_size;
+    for (size_t t = 0; t < count; ++t) {
+        double *dinput = dx == NULL ? NULL : dx + t * hidden;
+        rotate_heads(config, d->query + t * q, config->heads, t, -1.0);
+        rotate_heads(config, d->key + t * kv, config->key_value_heads, t, -1.0);
+        adamoe_product_backward(&attention->q, x + t * hidden, d->query + t * q, dinput, gradient->q);
+        adamoe_product_backward(&attention->k, x + t * hidden, d->key + t * kv, dinput, gradient->k);
+        adamoe_product_backward(&attention->v, x + t * hidden, d->value + t * kv, dinput, gradient->v);
+    }
+}
+
+/* Rows of the four matrices, and two rows of shares. */
+static double *allocate_buffer(const adamoe_config *config, size_t count)
+{
+    const size_t width = query_width(config), hidden = config->hidden_size;
+    const size_t longest = width > hidden ? width : hidden;
+    return calloc(longest > 2 * count ? longest : 2 * count, sizeof(double));
+}
+
+adamoe_status adamoe_attention_double(const adamoe_config *config, const adamoe_attention *attention,
+                                      const double *x, size_t count, double *y)
+{
+    projections p;
+    double *buffer = allocate_buffer(config, count);
+    const bool complete = allocate_projections(config, count, &p) && buffer != NULL;
+    if (complete) {
+        project(config, attention, x, count, &p, buffer);
+        mix_values(config, count, &p, buffer);
+        for (size_t t = 0; t < count; ++t) {
+            adamoe_matrix_vector(&attention->o, ADAMOE_FLOAT64, p.mixed + t * query_width(config),
+                                 y + t * config->hidden_size, buffer);
+        }
+    }
+    free_projections(&p);
+    free(buffer);
+    return complete ? adamoe_ok() : out_of_memory(count);
+}
+
+adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamoe_attention *attention,
+                                        const double *x, size_t count, const double *dy, double *dx,
+                                        const adamoe_attention_gradient *gradient)
+{
+    const size_t q = query_width(config);
+    projections p, d;
+    double *buffer = allocate_buffer(config, count);
+    const bool values = allocate_projections(config, count, &p);
+    const bool complete = allocate_projections(config, count, &d) && values && buffer != NULL;
+    if (complete) {
+        project(config, attention, x, count, &p, buffer);
+        mix_values(config, count, &p, buffer);
+        for (size_t t = 0; t < count; ++t) {
+            adamoe_product_backward(&attention->o, p.mixed + t * q, dy + t * config->hidden_size,
+                                    d.mixed + t * q, gradient->o);
+            for (size_t h = 0; h < config->heads; ++h) {
+                attention_shares(config, &p, t, h, buffer);
+                mix_head_backward(config, &p, t, h, buffer, buffer + count, &d);
+            }
+        }
+        project_backward(config, attention, x, count, &d, dx, gradient);
+    }
+    free_projections(&p);
+    free_projections(&d);
+    free(buffer);
+    return complete ? adamoe_ok() : out_of_memory(count);
+}
