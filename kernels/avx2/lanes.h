@@ -130,6 +130,27 @@ static inline float lanes_largest(lanes a)
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+/* Lane i is the sum of a[i], in the order of lanes_sum. */
+static inline lanes lanes_sums(const lanes a[LANES])
+{
+    lanes four[4], two[2];
+    for (int i = 0; i < 4; ++i) { /* each half of a vector is one sum's from here on */
+        four[i] = _mm256_add_ps(_mm256_permute2f128_ps(a[i], a[i + 4], 0x20),
+                                _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
+    for (int i = 0; i < 2; ++i) {
+        two[i] = _mm256_add_ps(_mm256_shuffle_ps(four[2 * i], four[2 * i + 1], 0x44),
+                               _mm256_shuffle_ps(four[2 * i], four[2 * i + 1], 0xee));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], 0x88), _mm256_shuffle_ps(two[0], two[1], 0xdd));
+}
+
+/* Bit i is set where lane i of a is larger than that of b. */
+static inline uint32_t lanes_bits_larger(lanes a, lanes b)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+
 /* Eight pairs of bfloat16 from 32 bytes: each 32-bit lane holds an even element in its low half and the odd
  * one that follows in its high half. */
 static inline lanes_int lanes_load_pairs(const uint16_t *from)

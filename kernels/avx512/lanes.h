@@ -125,6 +125,33 @@ static inline float lanes_largest(lanes a)
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+/* Lane i is the sum of a[i], in the order of lanes_sum. */
+static inline lanes lanes_sums(const lanes a[LANES])
+{
+    lanes eight[8], four[4], two[2];
+    for (int i = 0; i < 8; ++i) { /* each half of a vector is one sum's from here on */
+        eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[i], a[i + 8], 0x44),
+                                 _mm512_shuffle_f32x4(a[i], a[i + 8], 0xee));
+    }
+    for (int i = 0; i < 4; ++i) { /* and each quarter: of a[i], a[i + 8], a[i + 4], a[i + 12] */
+        four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eight[i], eight[i + 4], 0x88),
+                                _mm512_shuffle_f32x4(eight[i], eight[i + 4], 0xdd));
+    }
+    for (int i = 0; i < 2; ++i) {
+        two[i] = _mm512_add_ps(_mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0x44),
+                               _mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0xee));
+    }
+    const lanes one =
+        _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88), _mm512_shuffle_ps(two[0], two[1], 0xdd));
+    return _mm512_shuffle_f32x4(one, one, 0xd8); /* quarters 0, 8, 4, 12 into their order */
+}
+
+/* Bit i is set where lane i of a is larger than that of b. */
+static inline uint32_t lanes_bits_larger(lanes a, lanes b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+
 /* Sixteen pairs of bfloat16 from 64 bytes: each 32-bit lane holds an even element in its low half and the odd
  * one that follows in its high half. */
 static inline lanes_int lanes_load_pairs(const uint16_t *from)

@@ -1,0 +1,319 @@
+/*
+ * The functions of vector_ops.h in the vocabulary of a lanes.h, which is included before. All are static; a
+ * file for one instruction set makes a table of them with VECTOR_OPS_TABLE.
+ */
+#ifndef ADAMOE_VECTOR_OPS_LANES_H
+#define ADAMOE_VECTOR_OPS_LANES_H
+
+#include "lanes_math.h"
+#include "vector_ops.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Sums run in this many chains, so that additions need not wait for one another. */
+#define CHAINS 4
+
+/* The lanes at x + i, 0 beyond count. */
+static inline lanes load_at(const float *x, size_t i, size_t count)
+{
+    return i + LANES <= count ? lanes_load(x + i) : lanes_load_first(x + i, count - i);
+}
+
+static inline void store_at(float *x, size_t i, size_t count, lanes a)
+{
+    if (i + LANES <= count) {
+        lanes_store(x + i, a);
+    } else {
+        lanes_store_first(x + i, a, count - i);
+    }
+}
+
+static inline float sum_of_chains(const lanes chain[CHAINS])
+{
+    return lanes_sum(lanes_add(lanes_add(chain[0], chain[2]), lanes_add(chain[1], chain[3])));
+}
+
+static void add(float *sum, const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i += LANES) {
+        store_at(sum, i, count, lanes_add(load_at(sum, i, count), load_at(x, i, count)));
+    }
+}
+
+static float dot(const float *a, const float *b, size_t count)
+{
+    lanes chain[CHAINS] = {lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f)};
+    size_t i = 0;
+    for (; i + CHAINS * LANES <= count; i += CHAINS * LANES) {
+        for (size_t c = 0; c < CHAINS; ++c) {
+            chain[c] = lanes_fma(lanes_load(a + i + c * LANES), lanes_load(b + i + c * LANES), chain[c]);
+        }
+    }
+    for (; i < count; i += LANES) {
+        chain[0] = lanes_fma(load_at(a, i, count), load_at(b, i, count), chain[0]);
+    }
+    return sum_of_chains(chain);
+}
+
+static void rms_norm(const float *x, const float *gain, double eps, size_t count, float *out)
+{
+    const double squares = (double)dot(x, x, count);
+    const lanes scale = lanes_all((float)(1.0 / sqrt(squares / (double)count + eps)));
+    for (size_t i = 0; i < count; i += LANES) {
+        const lanes scaled = lanes_multiply(load_at(x, i, count), scale);
+        store_at(out, i, count, lanes_multiply(scaled, load_at(gain, i, count)));
+    }
+}
+
+static void rotate(float *head, const float *cosine, const float *sine, size_t half)
+{
+    for (size_t i = 0; i < half; i += LANES) {
+        const lanes c = load_at(cosine, i, half), s = load_at(sine, i, half);
+        const lanes first = load_at(head, i, half), second = load_at(head + half, i, half);
+        store_at(head, i, half, lanes_subtract(lanes_multiply(first, c), lanes_multiply(second, s)));
+        store_at(head + half, i, half, lanes_fma(first, s, lanes_multiply(second, c)));
+    }
+}
+
+/* The products of one query with LANES keys. */
+static inline lanes key_products(const float *query, const float *const key[LANES], size_t head_dim)
+{
+    lanes sum[LANES];
+    for (size_t l = 0; l < LANES; ++l) {
+        sum[l] = lanes_all(0.0f);
+    }
+    size_t c = 0;
+    for (; c + LANES <= head_dim; c += LANES) {
+        const lanes q = lanes_load(query + c);
+        for (size_t l = 0; l < LANES; ++l) {
+            sum[l] = lanes_fma(q, lanes_load(key[l] + c), sum[l]);
+        }
+    }
+    if (c < head_dim) {
+        const lanes q = lanes_load_first(query + c, head_dim - c);
+        for (size_t l = 0; l < LANES; ++l) {
+            sum[l] = lanes_fma(q, lanes_load_first(key[l] + c, head_dim - c), sum[l]);
+        }
+    }
+    return lanes_sums(sum);
+}
+
+static void scores(const float *query, const adamoe_listed_rows *keys, size_t first, size_t count,
+                   size_t head_dim, float scale, float *score)
+{
+    const float *key[LANES];
+    for (size_t i = 0; i < count; i += LANES) {
+        for (size_t l = 0; l < LANES; ++l) {
+            const size_t at = i + l < count ? i + l : count - 1; /* beyond the end: any row that is there */
+            key[l] = keys->base + keys->row[first + at] * keys->stride;
+        }
+        store_at(score, i, count, lanes_multiply(key_products(query, key, head_dim), lanes_all(scale)));
+    }
+}
+
+/* `vectors` vectors of `mixed`, held in registers over all rows: it is a constant wherever this is called. */
+static inline void mix_columns(const float *weight, const float *base, const size_t *row, size_t stride,
+                               size_t count, size_t vectors, float *mixed)
+{
+    lanes sum[8];
+    for (size_t v = 0; v < vectors; ++v) {
+        sum[v] = lanes_load(mixed + v * LANES);
+    }
+    for (size_t i = 0; i < count; ++i) {
+        const lanes w = lanes_all(weight[i]);
+        const float *value = base + row[i] * stride;
+        for (size_t v = 0; v < vectors; ++v) {
+            sum[v] = lanes_fma(w, lanes_load(value + v * LANES), sum[v]);
+        }
+    }
+    for (size_t v = 0; v < vectors; ++v) {
+        lanes_store(mixed + v * LANES, sum[v]);
+    }
+}
+
+static void mix(const float *weight, const adamoe_listed_rows *values, size_t first, size_t count,
+                size_t head_dim, float *mixed)
+{
+    const size_t *row = values->row + first;
+    const size_t stride = values->stride;
+    size_t c = 0;
+    for (; c + 8 * LANES <= head_dim; c += 8 * LANES) {
+        mix_columns(weight, values->base + c, row, stride, count, 8, mixed + c);
+    }
+    if (c + 4 * LANES <= head_dim) {
+        mix_columns(weight, values->base + c, row, stride, count, 4, mixed + c);
+        c += 4 * LANES;
+    }
+    for (; c + LANES <= head_dim; c += LANES) {
+        mix_columns(weight, values->base + c, row, stride, count, 1, mixed + c);
+    }
+    if (c < head_dim) {
+        lanes sum = lanes_load_first(mixed + c, head_dim - c);
+        for (size_t i = 0; i < count; ++i) {
+            const lanes value = lanes_load_first(values->base + row[i] * stride + c, head_dim - c);
+            sum = lanes_fma(lanes_all(weight[i]), value, sum);
+        }
+        lanes_store_first(mixed + c, sum, head_dim - c);
+    }
+}
+
+/* The last lanes overlap those before them, so that no lane is empty: a maximum may count a value twice. */
+static float largest_of(const float *x, size_t count)
+{
+    float largest = x[0];
+    if (count < LANES) {
+        for (size_t i = 1; i < count; ++i) {
+            largest = x[i] > largest ? x[i] : largest;
+        }
+        return largest;
+    }
+    lanes even = lanes_load(x), odd = lanes_load(x + count - LANES);
+    size_t i = LANES;
+    for (; i + 2 * LANES <= count; i += 2 * LANES) {
+        even = lanes_larger(even, lanes_load(x + i));
+        odd = lanes_larger(odd, lanes_load(x + i + LANES));
+    }
+    if (i + LANES <= count) {
+        even = lanes_larger(even, lanes_load(x + i));
+    }
+    return lanes_largest(lanes_larger(even, odd));
+}
+
+/* exp(x - largest) for x <= largest, with the rounding error of the difference (by Knuth's two-sum) added to
+ * first order. Where the difference overflows the error is NaN, and any finite one serves: the exponential
+ * is 0. */
+static inline lanes exp_of_difference(lanes x, lanes largest)
+{
+    const lanes d = lanes_subtract(x, largest), back = lanes_add(d, largest);
+    lanes error = lanes_subtract(lanes_subtract(x, back), lanes_subtract(largest, lanes_subtract(back, d)));
+    error = lanes_larger(error, lanes_all(-1.0f));
+    error = lanes_smaller(error, lanes_all(1.0f));
+    const lanes e = lanes_exp(d);
+    return lanes_fma(e, error, e);
+}
+
+/* The last exponentials, 0 beyond count. */
+static inline lanes exp_of_last(const float *x, size_t i, size_t count, float largest)
+{
+    float last[LANES] = {0};
+    lanes_store_first(last, exp_of_difference(lanes_load_first(x + i, count - i), lanes_all(largest)),
+                      count - i);
+    return lanes_load(last);
+}
+
+static void softmax(const float *x, size_t count, float *out)
+{
+    const float largest = largest_of(x, count);
+    lanes sum = lanes_all(0.0f);
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const lanes e = exp_of_difference(lanes_load(x + i), lanes_all(largest));
+        lanes_store(out + i, e);
+        sum = lanes_add(sum, e);
+    }
+    if (i < count) {
+        const lanes e = exp_of_last(x, i, count, largest);
+        lanes_store_first(out + i, e, count - i);
+        sum = lanes_add(sum, e);
+    }
+    const lanes total = lanes_all(lanes_sum(sum));
+    for (i = 0; i < count; i += LANES) {
+        store_at(out, i, count, lanes_divide(load_at(out, i, count), total));
+    }
+}
+
+/* 0 times a finite value is 0, times any other NaN. */
+static bool all_finite(const float *x, size_t count)
+{
+    lanes sum[2] = {lanes_all(0.0f), lanes_all(0.0f)};
+    size_t i = 0;
+    for (; i + 2 * LANES <= count; i += 2 * LANES) {
+        sum[0] = lanes_fma(lanes_load(x + i), lanes_all(0.0f), sum[0]);
+        sum[1] = lanes_fma(lanes_load(x + i + LANES), lanes_all(0.0f), sum[1]);
+    }
+    for (; i < count; i += LANES) {
+        sum[0] = lanes_fma(load_at(x, i, count), lanes_all(0.0f), sum[0]);
+    }
+    return lanes_sum(lanes_add(sum[0], sum[1])) == 0.0f;
+}
+
+/* Sum of exp(x - largest). */
+static double sum_of_exp(const float *x, size_t count, float largest)
+{
+    lanes chain[CHAINS] = {lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f)};
+    const lanes most = lanes_all(largest);
+    size_t i = 0;
+    for (; i + CHAINS * LANES <= count; i += CHAINS * LANES) {
+        for (size_t c = 0; c < CHAINS; ++c) {
+            const lanes difference = lanes_subtract(lanes_load(x + i + c * LANES), most);
+            chain[c] = lanes_add(chain[c], lanes_exp(difference));
+        }
+    }
+    for (; i + LANES <= count; i += LANES) {
+        chain[0] = lanes_add(chain[0], lanes_exp(lanes_subtract(lanes_load(x + i), most)));
+    }
+    if (i < count) {
+        chain[1] = lanes_add(chain[1], exp_of_last(x, i, count, largest));
+    }
+    return (double)sum_of_chains(chain);
+}
+
+static bool log_sum_add(adamoe_log_sum *sum, const float *x, size_t count)
+{
+    if (!all_finite(x, count)) {
+        return false;
+    }
+    const float largest = largest_of(x, count);
+    if (largest > sum->largest) {
+        sum->sum *= exp((double)sum->largest - (double)largest);
+        sum->largest = largest;
+    }
+    sum->sum += sum_of_exp(x, count, sum->largest);
+    return true;
+}
+
+/* Puts i into a list of indices by descending x, behind those of the same x; a full list loses its last. */
+static inline void insert(const float *x, uint32_t i, uint32_t *index, size_t *listed, size_t room)
+{
+    size_t place = *listed < room ? (*listed)++ : room - 1;
+    for (; place > 0 && x[index[place - 1]] < x[i]; --place) {
+        index[place] = index[place - 1];
+    }
+    index[place] = i;
+}
+
+/* In ascending order of the index, what is larger than the last of a full list replaces it: of equal values
+ * the first ones stay. Few are, and whole vectors are passed over. */
+static void top_k(const float *x, size_t count, size_t room, uint32_t *index)
+{
+    size_t listed = 0, i = 0;
+    for (; i < room; ++i) {
+        insert(x, (uint32_t)i, index, &listed, room);
+    }
+    for (; i + LANES <= count; i += LANES) {
+        uint32_t larger = lanes_bits_larger(lanes_load(x + i), lanes_all(x[index[room - 1]]));
+        for (; larger != 0; larger &= larger - 1) {
+            const uint32_t candidate = (uint32_t)i + (uint32_t)__builtin_ctz(larger);
+            if (x[candidate] > x[index[room - 1]]) {
+                insert(x, candidate, index, &listed, room);
+            }
+        }
+    }
+    for (; i < count; ++i) {
+        if (x[i] > x[index[room - 1]]) {
+            insert(x, (uint32_t)i, index, &listed, room);
+        }
+    }
+}
+
+/* clang-format off */
+#define VECTOR_OPS_TABLE(instruction_set)                                                                    \
+    {                                                                                                        \
+        .name = (instruction_set), .add = add, .dot = dot, .rms_norm = rms_norm, .rotate = rotate,           \
+        .scores = scores, .mix = mix, .softmax = softmax, .log_sum_add = log_sum_add,                        \
+        .all_finite = all_finite, .top_k = top_k,                                                            \
+    }
+/* clang-format on */
+
+#endif
