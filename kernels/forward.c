@@ -1,129 +1,173 @@
 /*
- * The whole model on a kernel of the contract: the order of its steps, and the arrays that they pass on.
+ * The whole model on a kernel of the contract: the order of its steps. What each step computes row by row is
+ * in forward_rows.c, the head in forward_head.c, the arrays in forward_state.c.
  */
 #include "forward.h"
 #include "forward_parts.h"
-#include "host.h"
-#include "numbers.h"
-#include "router.h"
+#include "span_attention.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-static adamoe_status multiply(const adamoe_forward *forward, forward_state *state,
-                              adamoe_prepared_matrix *matrix, const float *x, size_t rows, float *y)
+adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_matrix *matrix, const float *x,
+                               size_t rows, float *y)
 {
+    forward_state *state = forward->state;
     ADAMOE_TRY(forward_state_reserve_work(state, forward->kernel->matrix_work_bytes(matrix, rows)));
     return forward->kernel->multiply(matrix, &state->run, x, rows, y);
 }
 
-static void add_update(const adamoe_config *config, forward_state *state)
+/* By the kernel's own attention where it brings one. */
+static adamoe_status attend(const adamoe_forward *forward, const float *keys, const float *values)
 {
-    for (size_t i = 0; i < state->rows * config->hidden_size; ++i) {
-        state->residual[i] += state->update[i];
+    const adamoe_config *config = &forward->model->config;
+    const adamoe_kernel *kernel = forward->kernel;
+    forward_state *state = forward->state;
+    const adamoe_attention_call call = {
+        .heads = config->heads,
+        .head_dim = config->head_dim,
+        .key_value_heads = config->key_value_heads,
+        .window = config->sliding_window == 0 ? SIZE_MAX : config->sliding_window,
+        .spans = state->segments,
+        .span = state->span,
+        .query = state->query,
+        .key = keys,
+        .value = values,
+        .mixed = state->mixed,
+    };
+    const uint32_t threads = forward->team->threads;
+    if (kernel->attention != NULL) {
+        const size_t bytes =
+            kernel->attention_work_bytes == NULL ? 0 : kernel->attention_work_bytes(&call, threads);
+        ADAMOE_TRY(forward_state_reserve_work(state, bytes));
+        return kernel->attention(&state->run, &call);
     }
+    ADAMOE_TRY(forward_state_reserve_work(state, adamoe_span_attention_work_bytes(&call, threads)));
+    return adamoe_span_attention(&state->run, &call);
 }
 
-static adamoe_status attention_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
-                                    forward_state *state)
+/* With a cache, the new keys and values are computed into their places behind the old ones. */
+static adamoe_status attention_step(const adamoe_forward *forward, size_t layer, const forward_block *block)
 {
-    const adamoe_block *weights = &forward->model->block[layer];
-    forward_rms_norm(forward, state, &weights->input_norm, state->residual, state->rows, state->normed);
-    ADAMOE_TRY(multiply(forward, state, block->q, state->normed, state->rows, state->query));
-    ADAMOE_TRY(multiply(forward, state, block->k, state->normed, state->rows, state->keys));
-    ADAMOE_TRY(multiply(forward, state, block->v, state->normed, state->rows, state->values));
-    forward_attention(forward, state);
-    ADAMOE_TRY(multiply(forward, state, block->o, state->mixed, state->rows, state->update));
-    add_update(&forward->model->config, state);
+    forward_state *state = forward->state;
+    const adamoe_key_value_cache *cache = state->cache;
+    float *keys = state->keys, *values = state->values;
+    size_t behind = 0;
+    if (cache != NULL) {
+        keys = adamoe_key_value_cache_keys(cache, layer);
+        values = adamoe_key_value_cache_values(cache, layer);
+        behind = cache->length * cache->width;
+    }
+    forward_norm(forward, &forward->model->block[layer].input_norm);
+    ADAMOE_TRY(forward_multiply(forward, block->q, state->normed, state->rows, state->query));
+    ADAMOE_TRY(forward_multiply(forward, block->k, state->normed, state->rows, keys + behind));
+    ADAMOE_TRY(forward_multiply(forward, block->v, state->normed, state->rows, values + behind));
+    forward_rotate(forward, keys + behind);
+    ADAMOE_TRY(attend(forward, keys, values));
+    ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed, state->rows, state->update));
+    state->has_update = true;
     return adamoe_ok();
 }
 
-/* A position in the words of the caller: the batch's rows are not known to it. */
-static adamoe_status not_finite(const char *what, size_t segment, size_t position, const char *kind, size_t i,
-                                float value)
+adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,
+                                 size_t i, float value)
 {
     return adamoe_error(ADAMOE_BAD_INPUT, "%ssegment %zu, token %zu: logit of %s %zu is %s", what, segment,
                         position, kind, i, isnan(value) ? "NaN" : "infinite");
 }
 
-static adamoe_status check_router_logits(const adamoe_config *config, const forward_state *state)
+static adamoe_status check_router_logits(const adamoe_forward *forward, const float *logits)
 {
+    const adamoe_config *config = &forward->model->config;
+    const forward_state *state = forward->state;
     const size_t all = config->experts + config->null_experts;
-    for (size_t s = 0; s < state->segments; ++s) {
-        for (size_t i = 0; i < state->span[s].count * all; ++i) {
-            const float logit = state->router_logits[state->span[s].first_row * all + i];
+    if (forward->ops->all_finite(logits, state->rows * all)) {
+        return adamoe_ok();
+    }
+    for (size_t s = 0, row = 0; s < state->segments; ++s) {
+        for (size_t i = 0; i < state->segment[s].count * all; ++i) {
+            const float logit = logits[row * all + i];
             if (!isfinite(logit)) {
-                return not_finite("", s, i / all, "expert", i % all, logit);
+                return forward_not_finite("", s, i / all, "expert", i % all, logit);
             }
         }
+        row += state->segment[s].count;
     }
     return adamoe_ok();
 }
 
-/* For a dense layer the logits stay 0: its one expert gets every token with weight 1. */
-static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, const forward_block *block,
-                               forward_state *state, const adamoe_batch_hooks *hooks, adamoe_plan **plan)
+/* For a dense layer the logits are 0: its one expert gets every token with weight 1. */
+static adamoe_status router_logits(const adamoe_forward *forward, const forward_block *block, float *logits)
 {
     const adamoe_config *config = &forward->model->config;
+    forward_state *state = forward->state;
     if (block->router != NULL) {
-        ADAMOE_TRY(multiply(forward, state, block->router, state->normed, state->rows, state->router_logits));
+        ADAMOE_TRY(forward_multiply(forward, block->router, state->normed, state->rows, logits));
     } else if (block->router_rows != NULL) {
-        forward_router(forward, block, state);
+        forward_router(forward, block, logits);
+    } else {
+        memset(logits, 0, state->rows * (config->experts + config->null_experts) * sizeof *logits);
     }
-    if (block->router_rows != NULL) {
-        ADAMOE_TRY(check_router_logits(config, state));
+    return check_router_logits(forward, logits);
+}
+
+/* By the kernel's own router where it brings one. */
+static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, const forward_block *block,
+                               const adamoe_batch_hooks *hooks)
+{
+    const adamoe_config *config = &forward->model->config;
+    const adamoe_kernel *kernel = forward->kernel;
+    forward_state *state = forward->state;
+    if (state->has_plan) {
+        return adamoe_ok();
     }
-    adamoe_routing *routing = NULL;
-    ADAMOE_TRY(adamoe_routing_create(state->router_logits, state->rows, config->experts, config->null_experts,
-                                     config->rule, &routing));
+    adamoe_routing *routing = &state->routing.routing;
+    ADAMOE_TRY(adamoe_routing_space_begin(&state->routing, state->rows, config->experts, config->null_experts,
+                                          config->rule));
+    ADAMOE_TRY(router_logits(forward, block, routing->logits));
+    ADAMOE_TRY(kernel->route != NULL ? kernel->route(&state->run, routing)
+                                     : adamoe_route(&state->run, routing));
     if (hooks->routed != NULL && !config->dense) {
         hooks->routed(hooks->context, layer, routing);
     }
-    const adamoe_status status = adamoe_plan_create(routing, plan);
-    adamoe_routing_free(routing);
-    return status;
+    state->has_plan = config->dense;
+    return adamoe_plan_build(forward->team, routing, &state->plan);
 }
 
 static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
-                                 forward_state *state, const adamoe_batch_hooks *hooks)
+                                 const adamoe_batch_hooks *hooks)
 {
     const adamoe_kernel *kernel = forward->kernel;
-    adamoe_plan *plan = NULL;
-    forward_rms_norm(forward, state, &forward->model->block[layer].post_attention_norm, state->residual,
-                     state->rows, state->normed);
-    ADAMOE_TRY(make_plan(forward, layer, block, state, hooks, &plan));
-    adamoe_status status =
-        forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens));
-    if (status.code == ADAMOE_OK) {
-        status = kernel->experts(block->experts, &state->run, state->normed, plan, state->update);
-    }
-    adamoe_plan_free(plan);
-    ADAMOE_TRY(status);
-    add_update(&forward->model->config, state);
+    forward_state *state = forward->state;
+    const adamoe_plan *plan = &state->plan.plan;
+    forward_norm(forward, &forward->model->block[layer].post_attention_norm);
+    ADAMOE_TRY(make_plan(forward, layer, block, hooks));
+    ADAMOE_TRY(
+        forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
+    ADAMOE_TRY(kernel->experts(block->experts, &state->run, state->normed, plan, state->update));
+    state->has_update = true;
     return adamoe_ok();
 }
 
 static adamoe_status block_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
-                                forward_state *state, const adamoe_batch_hooks *hooks)
+                                const adamoe_batch_hooks *hooks)
 {
-    adamoe_status status = attention_step(forward, layer, block, state);
+    adamoe_status status = attention_step(forward, layer, block);
     if (status.code == ADAMOE_OK) {
-        status = expert_step(forward, layer, block, state, hooks);
+        status = expert_step(forward, layer, block, hooks);
     }
     return status.code == ADAMOE_OK ? status
                                     : adamoe_error(status.code, "layer %zu: %.400s", layer, status.message);
 }
 
-static adamoe_status run_layers(adamoe_forward *forward, forward_state *state,
-                                const adamoe_batch_hooks *hooks)
+static adamoe_status run_layers(adamoe_forward *forward, const adamoe_batch_hooks *hooks)
 {
     for (size_t layer = 0; layer < forward->model->config.layers; ++layer) {
         forward_block *block = &forward->block[forward->resident ? layer : 0];
         if (!forward->resident) {
             ADAMOE_TRY(forward_block_prepare(forward, layer, block));
         }
-        const adamoe_status status = block_step(forward, layer, block, state, hooks);
+        const adamoe_status status = block_step(forward, layer, block, hooks);
         if (layer == 0 && status.code == ADAMOE_OK && forward->kernel->implementation != NULL) {
             forward->kernel->implementation(block->experts, forward->implementation,
                                             sizeof forward->implementation);
@@ -136,121 +180,109 @@ static adamoe_status run_layers(adamoe_forward *forward, forward_state *state,
     return adamoe_ok();
 }
 
-/* A position whose logits are wanted. */
-typedef struct wanted {
-    size_t segment, position, row;
-} wanted;
-
-static size_t list_wanted(const forward_state *state, wanted *list)
+static adamoe_status run_body(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
+                              adamoe_key_value_cache *cache, const adamoe_batch_hooks *hooks)
 {
-    size_t count = 0;
-    for (size_t s = 0; s < state->segments; ++s) {
+    ADAMOE_TRY(adamoe_batch_check(&forward->model->config, segment, count));
+    ADAMOE_TRY(forward_state_begin(forward, segment, count, cache));
+    forward_embed(forward);
+    return run_layers(forward, hooks);
+}
+
+/* The positions that the segments ask for. */
+static void list_wanted(forward_state *state)
+{
+    state->wanted_count = 0;
+    for (size_t s = 0, row = 0; s < state->segments; ++s) {
         for (size_t i = state->segment[s].logits_from; i < state->segment[s].count; ++i) {
-            list[count++] = (wanted){s, i, state->span[s].first_row + i};
+            state->wanted[state->wanted_count++] = (forward_wanted){s, i, row + i, 0};
         }
+        row += state->segment[s].count;
     }
-    return count;
 }
 
-static adamoe_status check_finite(const float *logits, size_t vocab, const wanted *at)
+static adamoe_status run_head(adamoe_forward *forward, const adamoe_batch_hooks *hooks)
 {
-    for (size_t v = 0; v < vocab; ++v) {
-        if (!isfinite(logits[v])) {
-            return not_finite("head: ", at->segment, at->position, "vocabulary entry", v, logits[v]);
-        }
-    }
-    return adamoe_ok();
-}
-
-/* What one part of the head reports. */
-typedef struct report {
-    const adamoe_batch_hooks *hooks;
-    const wanted *list;
-    const float *logits;
-    size_t vocab_size;
-} report;
-
-static void report_task(void *context, size_t i, uint32_t thread)
-{
-    (void)thread;
-    const report *r = context;
-    r->hooks->logits(r->hooks->context, r->list[i].segment, r->list[i].position,
-                     r->logits + i * r->vocab_size);
-}
-
-/* Up to FORWARD_HEAD_ROWS positions: gathers their states (into `update`, which is free by now), multiplies,
- * reports. */
-static adamoe_status head_part(const adamoe_forward *forward, adamoe_prepared_matrix *head,
-                               forward_state *state, const wanted *list, size_t count,
-                               const adamoe_batch_hooks *hooks)
-{
-    const size_t d = forward->model->config.hidden_size, vocab = forward->model->config.vocab_size;
-    for (size_t i = 0; i < count; ++i) {
-        memcpy(state->update + i * d, state->residual + list[i].row * d, d * sizeof(float));
-    }
-    forward_rms_norm(forward, state, &forward->model->final_norm, state->update, count, state->normed);
-    ADAMOE_TRY(multiply(forward, state, head, state->normed, count, state->logits));
-    for (size_t i = 0; i < count; ++i) {
-        ADAMOE_TRY(check_finite(state->logits + i * vocab, vocab, &list[i]));
-    }
-    report r = {hooks, list, state->logits, vocab};
-    forward->team->run(forward->team->state, count, report_task, &r);
-    return adamoe_ok();
-}
-
-static adamoe_status run_head_parts(const adamoe_forward *forward, adamoe_prepared_matrix *head,
-                                    forward_state *state, const adamoe_batch_hooks *hooks)
-{
-    wanted *list = calloc(state->rows + 1, sizeof *list);
-    if (list == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "head: out of memory");
-    }
-    const size_t count = list_wanted(state, list);
-    adamoe_status status = adamoe_ok();
-    for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += FORWARD_HEAD_ROWS) {
-        const size_t part = count - i < FORWARD_HEAD_ROWS ? count - i : FORWARD_HEAD_ROWS;
-        status = head_part(forward, head, state, list + i, part, hooks);
-    }
-    free(list);
-    return status;
-}
-
-static adamoe_status run_head(adamoe_forward *forward, forward_state *state, const adamoe_batch_hooks *hooks)
-{
-    if (hooks->logits == NULL) {
+    if (hooks->logits == NULL || forward->state->segments == 0) {
         return adamoe_ok();
     }
-    if (forward->resident) {
-        return run_head_parts(forward, forward->head, state, hooks);
-    }
-    adamoe_prepared_matrix *head = NULL;
-    ADAMOE_TRY(forward->kernel->prepare_matrix(&adamoe_heap_host, &forward->model->head, &forward->placement,
-                                               &head));
-    const adamoe_status status = run_head_parts(forward, head, state, hooks);
-    forward->kernel->release_matrix(head);
-    return status;
-}
-
-static void embed(const adamoe_model *model, forward_state *state)
-{
-    const size_t d = model->config.hidden_size;
-    for (size_t s = 0; s < state->segments; ++s) {
-        for (size_t i = 0; i < state->segment[s].count; ++i) {
-            float *row = state->residual + (state->span[s].first_row + i) * d;
-            for (size_t c = 0; c < d; ++c) {
-                row[c] = adamoe_element(model->embedding.data, model->embedding.dtype,
-                                        state->segment[s].token[i] * d + c);
-            }
-        }
-    }
+    list_wanted(forward->state);
+    return forward_head_logits(forward, hooks);
 }
 
 adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
                                    const adamoe_batch_hooks *hooks)
 {
-    ADAMOE_TRY(adamoe_batch_check(&forward->model->config, segment, count));
-    ADAMOE_TRY(forward_state_begin(forward, segment, count));
-    embed(forward->model, forward->state);
-    ADAMOE_TRY(run_layers(forward, forward->state, hooks));
-    return run_head(forward, forward->state, hooks);
+    ADAMOE_TRY(run_body(forward, segment, count, NULL, hooks));
+    return run_head(forward, hooks);
+}
+
+/* The positions of the targets, each once. */
+static void list_targets(forward_state *state, const adamoe_target *target, size_t targets)
+{
+    size_t segment = 0, first_row = 0;
+    state->wanted_count = 0;
+    for (size_t t = 0; t < targets; ++t) {
+        for (; segment < target[t].segment; ++segment) {
+            first_row += state->segment[segment].count;
+        }
+        if (t == 0 || target[t].segment != target[t - 1].segment ||
+            target[t].position != target[t - 1].position) {
+            state->wanted[state->wanted_count++] =
+                (forward_wanted){segment, target[t].position, first_row + target[t].position, t};
+        }
+    }
+    state->wanted[state->wanted_count].first_target = targets;
+}
+
+static adamoe_status check_targets(const adamoe_config *config, const adamoe_segment *segment, size_t count,
+                                   const adamoe_target *target, size_t targets)
+{
+    for (size_t t = 0; t < targets; ++t) {
+        if (target[t].segment >= count || target[t].position >= segment[target[t].segment].count ||
+            target[t].token >= config->vocab_size) {
+            return adamoe_error(ADAMOE_BAD_INPUT,
+                                "batch: target %zu: token %u after token %zu of segment %zu", t,
+                                target[t].token, target[t].position, target[t].segment);
+        }
+        if (t > 0 &&
+            (target[t].segment < target[t - 1].segment ||
+             (target[t].segment == target[t - 1].segment && target[t].position < target[t - 1].position))) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "batch: target %zu: it comes before the one before it", t);
+        }
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_forward_score(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
+                                   const adamoe_batch_hooks *hooks, const adamoe_target *target,
+                                   size_t targets, double *log_probability)
+{
+    ADAMOE_TRY(check_targets(&forward->model->config, segment, count, target, targets));
+    ADAMOE_TRY(run_body(forward, segment, count, NULL, hooks));
+    if (targets == 0) {
+        return adamoe_ok();
+    }
+    list_targets(forward->state, target, targets);
+    return forward_head_score(forward, target, log_probability);
+}
+
+adamoe_status adamoe_forward_continue(adamoe_forward *forward, adamoe_key_value_cache *cache,
+                                      const uint32_t *token, size_t count, const adamoe_batch_hooks *hooks)
+{
+    const adamoe_config *config = &forward->model->config;
+    const adamoe_segment segment = {token, count, ADAMOE_NO_PARENT, count == 0 ? 0 : count - 1};
+    if (cache->layers != config->layers || cache->width != config->key_value_heads * config->head_dim) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "key-value cache: made for %zu layers of %zu, not %zu of %zu",
+                            cache->layers, cache->width, config->layers,
+                            config->key_value_heads * config->head_dim);
+    }
+    if (cache->length > cache->capacity || count > cache->capacity - cache->length) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "key-value cache: %zu tokens behind %zu, room for %zu", count,
+                            cache->length, cache->capacity);
+    }
+    ADAMOE_TRY(run_body(forward, &segment, 1, cache, hooks));
+    ADAMOE_TRY(run_head(forward, hooks));
+    cache->length += count;
+    return adamoe_ok();
 }

@@ -7,6 +7,7 @@
 #define ADAMOE_FORWARD_H
 
 #include "batch.h"
+#include "key_value_cache.h"
 
 typedef struct adamoe_forward adamoe_forward;
 
@@ -29,8 +30,31 @@ bool adamoe_forward_is_resident(const adamoe_forward *forward);
 /* Runs a batch; hooks as in reference/batch.h, but: `routed` is called once for each layer with all tokens of
  * the batch in the order of their segments, and `logits` from any thread of the team, at the same time for
  * different positions. A hook must not run the team, which is running it, nor the same forward pass; what it
- * is given is valid only until it returns. Errors as adamoe_batch_forward. */
+ * is given is valid only until it returns. A batch that is no larger than one before it allocates nothing,
+ * where weights are held, beyond what the kernel's library does. Errors as adamoe_batch_forward. */
 adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
                                    const adamoe_batch_hooks *hooks);
+
+/* A token whose log-probability is wanted, given all up to token `position` of segment `segment`. */
+typedef struct adamoe_target {
+    size_t segment, position;
+    uint32_t token;
+} adamoe_target;
+
+/* Runs a batch for the log-probabilities of some tokens: log_probability[t] = log softmax(logits that follow
+ * target[t].position)[target[t].token]. Targets ascend by segment, then position; one position may have
+ * several. The logits themselves are gathered block by block and not kept; hooks->logits and the segments'
+ * logits_from are not looked at. Errors as above; BAD_INPUT for targets out of order or out of range. */
+adamoe_status adamoe_forward_score(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
+                                   const adamoe_batch_hooks *hooks, const adamoe_target *target,
+                                   size_t targets, double *log_probability);
+
+/* Runs tokens that follow those in `cache`, which receives them; a failure leaves it as it was. The hooks see
+ * one segment that begins with the first of these tokens; `logits` is called for the last one alone. The
+ * results have the same bits as in one batch with all tokens of the sequence, where the kernel's have them
+ * for any batch-mates. Errors as above; BAD_INPUT for no token, for more than the cache has room for, and for
+ * a cache of another model's sizes. */
+adamoe_status adamoe_forward_continue(adamoe_forward *forward, adamoe_key_value_cache *cache,
+                                      const uint32_t *token, size_t count, const adamoe_batch_hooks *hooks);
 
 #endif

@@ -5,6 +5,8 @@
 #define ADAMOE_FORWARD_PARTS_H
 
 #include "forward.h"
+#include "route.h"
+#include "vector_ops.h"
 
 /* One layer's weights as the kernel holds them. */
 typedef struct forward_block {
@@ -18,64 +20,101 @@ struct adamoe_forward {
     const adamoe_kernel *kernel;
     const adamoe_model *model;
     const adamoe_team *team;
+    const adamoe_vector_ops *ops;
     adamoe_placement placement;
     bool resident;
-    forward_block *block; /* [layers] where resident, otherwise [1] */
-    adamoe_prepared_matrix *head;
-    char implementation[128]; /* what the first layer's experts ran on in the last batch */
-    struct forward_state
-        *state; /* kept from batch to batch, so that its memory is touched for the first time once */
+    forward_block *block;          /* [layers] where resident, otherwise [1] */
+    adamoe_prepared_matrix **head; /* [forward_head_blocks]; NULL where not held */
+    struct forward_state *state;   /* kept from batch to batch, so that nothing is allocated again */
+    char implementation[128];      /* what the first layer's experts ran on in the last batch */
 };
 
 /* Prepares one layer; on failure nothing is left prepared. */
 adamoe_status forward_block_prepare(const adamoe_forward *forward, size_t layer, forward_block *block);
 void forward_block_release(const adamoe_forward *forward, forward_block *block);
 
-/* Where a segment's tokens stand: row `first_row` on among the rows of the batch, position `start` on in its
- * sequence. */
-typedef struct forward_span {
-    size_t first_row, start, count, parent;
-} forward_span;
+/* The head is prepared and multiplied in blocks of so many entries of the vocabulary, for so many positions
+ * at a time: the logits of a block are used while they are in cache, and a model that is not held needs
+ * memory for one block. */
+#define FORWARD_HEAD_COLUMNS 3072
+#define FORWARD_HEAD_ROWS    256
+size_t forward_head_blocks(const adamoe_config *config);
+size_t forward_head_columns(const adamoe_config *config, size_t block);
+adamoe_status forward_head_prepare(const adamoe_forward *forward, size_t block, adamoe_prepared_matrix **out);
+void forward_head_release(adamoe_forward *forward);
+
+/* A position whose logits are wanted. */
+typedef struct forward_wanted {
+    size_t segment, position, row;
+    size_t first_target; /* where tokens are scored: its targets are this one to the next one's first */
+} forward_wanted;
 
 /* The arrays of a batch. Rows are the tokens of all segments, in their order. Each array has room for the
  * largest batch so far. */
 typedef struct forward_state {
     const adamoe_segment *segment; /* [segments] */
-    forward_span *span;            /* [segments] */
+    adamoe_attention_span *span;   /* [segments] */
     size_t segments, rows, longest;
     size_t segment_room, row_room, position_room;
+    adamoe_key_value_cache *cache;     /* where keys and values go and come from, or NULL: below */
     float *residual, *normed, *update; /* [rows, hidden_size] */
+    bool has_update;                   /* the residual is still to receive `update` */
     float *query, *mixed;              /* [rows, heads * head_dim] */
     float *keys, *values;              /* [rows, key_value_heads * head_dim], of the layer at work */
-    float *router_logits;              /* [rows, n + m] */
     float *cosine, *sine;              /* [longest, head_dim / 2] */
     float *gain;                       /* [hidden_size] of the norm at work */
-    float *scores;                     /* [threads, longest] */
-    size_t *row_at;                    /* [threads, longest] the row of each position of a sequence */
-    size_t *listed;                    /* [threads] which segment's sequence that is, plus 1; 0 for none */
+    uint32_t *token;                   /* [rows] */
     size_t *position;                  /* [rows] */
-    float *logits;                     /* [FORWARD_HEAD_ROWS, vocab_size] */
-    adamoe_run run;                    /* workspace of the kernel */
+    adamoe_routing_space routing;
+    adamoe_plan_space plan;
+    bool has_plan;          /* a dense model has one plan for all its layers */
+    forward_wanted *wanted; /* [rows + 1] */
+    size_t wanted_count;
+    float *logits; /* [logits_room] of one block of the head, or of the whole vocabulary */
+    size_t logits_room;
+    adamoe_log_sum *log_sum; /* [rows] */
+    adamoe_run run;          /* workspace of the kernel */
 } forward_state;
 
-/* Logits are computed for so many positions at a time: enough rows for the product, little enough memory. */
-#define FORWARD_HEAD_ROWS 128
-
-/* Gives the state room for a batch and fills in its spans, positions and angles. */
-adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment *segment, size_t count);
+/* Gives the state room for a batch and fills in its spans, positions and angles. With a cache, `segment` is
+ * one that continues it. */
+adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
+                                  adamoe_key_value_cache *cache);
 void forward_state_free(forward_state *state);
 
-/* Gives the kernel's workspace at least this size. */
+/* Gives the kernel's workspace at least this size; `logits` room for at least so many floats. */
 adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes);
+adamoe_status forward_state_reserve_logits(forward_state *state, size_t count);
 
-/* Rotates queries and keys and mixes the values: mixed[row, head] for every row. */
-void forward_attention(const adamoe_forward *forward, forward_state *state);
+/* y = x . matrix^T for `rows` rows. */
+adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_matrix *matrix, const float *x,
+                               size_t rows, float *y);
 
-/* state->router_logits from state->normed and the block's router_rows, in float32. */
-void forward_router(const adamoe_forward *forward, const forward_block *block, forward_state *state);
+/* residual = the embeddings of the batch's tokens. */
+void forward_embed(const adamoe_forward *forward);
 
-/* out = x / sqrt(mean(x^2) + eps) * gain for each row. */
-void forward_rms_norm(const adamoe_forward *forward, forward_state *state, const adamoe_matrix *gain,
-                      const float *x, size_t rows, float *out);
+/* residual += update where there is one; normed = RMSNorm(residual). */
+void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain);
+
+/* The same for the rows of state->wanted, in their order: normed[i] is that of wanted i. */
+void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gain);
+
+/* Rotates the queries of the batch and the keys that came with them, which begin at `keys`. */
+void forward_rotate(const adamoe_forward *forward, float *keys);
+
+/* logits [rows, n + m] from state->normed and the block's router_rows, in float32. */
+void forward_router(const adamoe_forward *forward, const forward_block *block, float *logits);
+
+/* The head at state->wanted: calls hooks->logits for each position. */
+adamoe_status forward_head_logits(adamoe_forward *forward, const adamoe_batch_hooks *hooks);
+
+/* The head at state->wanted: log_probability[t] of each target. */
+adamoe_status forward_head_score(adamoe_forward *forward, const adamoe_target *target,
+                                 double *log_probability);
+
+/* The error for a logit that is NaN or infinite. A position in the words of the caller: the batch's rows are
+ * not known to it. */
+adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,
+                                 size_t i, float value);
 
 #endif

@@ -9,14 +9,17 @@
 
 static void free_row_arrays(forward_state *state)
 {
-    float *const arrays[] = {state->residual, state->normed, state->update, state->query,
-                             state->mixed,    state->keys,   state->values, state->router_logits};
+    void *const arrays[] = {state->residual, state->normed,  state->update,  state->query,
+                            state->mixed,    state->keys,    state->values,  state->token,
+                            state->wanted,   state->log_sum, state->position};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; ++i) {
         free(arrays[i]);
     }
-    free(state->position);
     state->residual = state->normed = state->update = state->query = NULL;
-    state->mixed = state->keys = state->values = state->router_logits = NULL;
+    state->mixed = state->keys = state->values = NULL;
+    state->token = NULL;
+    state->wanted = NULL;
+    state->log_sum = NULL;
     state->position = NULL;
     state->row_room = 0;
 }
@@ -25,11 +28,7 @@ static void free_position_arrays(forward_state *state)
 {
     free(state->cosine);
     free(state->sine);
-    free(state->scores);
-    free(state->row_at);
-    free(state->listed);
-    state->cosine = state->sine = state->scores = NULL;
-    state->row_at = state->listed = NULL;
+    state->cosine = state->sine = NULL;
     state->position_room = 0;
 }
 
@@ -50,6 +49,8 @@ void forward_state_free(forward_state *state)
     free(state->span);
     free(state->gain);
     free(state->logits);
+    adamoe_routing_space_free(&state->routing);
+    adamoe_plan_space_free(&state->plan);
     free_work(state);
     free(state);
 }
@@ -77,7 +78,9 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
         (state->update = floats(rows * c->hidden_size)) != NULL &&
         (state->query = floats(rows * width)) != NULL && (state->mixed = floats(rows * width)) != NULL &&
         (state->keys = floats(rows * kv)) != NULL && (state->values = floats(rows * kv)) != NULL &&
-        (state->router_logits = floats(rows * (c->experts + c->null_experts))) != NULL &&
+        (state->token = calloc(rows, sizeof *state->token)) != NULL &&
+        (state->wanted = calloc(rows + 1, sizeof *state->wanted)) != NULL &&
+        (state->log_sum = calloc(rows, sizeof *state->log_sum)) != NULL &&
         (state->position = calloc(rows, sizeof *state->position)) != NULL;
     state->row_room = complete ? rows : 0;
     return complete ? adamoe_ok() : out_of_memory("tokens", rows);
@@ -99,16 +102,12 @@ static adamoe_status make_room_for_positions(const adamoe_forward *forward, forw
                                              size_t longest)
 {
     const adamoe_config *c = &forward->model->config;
-    const size_t threads = forward->team->threads;
     if (longest <= state->position_room) {
         return adamoe_ok();
     }
     free_position_arrays(state);
     const bool complete = (state->cosine = floats(longest * (c->head_dim / 2))) != NULL &&
-                          (state->sine = floats(longest * (c->head_dim / 2))) != NULL &&
-                          (state->scores = floats(threads * longest)) != NULL &&
-                          (state->row_at = calloc(threads * longest, sizeof *state->row_at)) != NULL &&
-                          (state->listed = calloc(threads, sizeof *state->listed)) != NULL;
+                          (state->sine = floats(longest * (c->head_dim / 2))) != NULL;
     if (!complete) {
         return out_of_memory("positions", longest);
     }
@@ -132,17 +131,30 @@ static adamoe_status make_room_for_segments(forward_state *state, size_t count)
     return adamoe_ok();
 }
 
+/* A batch's keys stand where its queries do. The one segment that continues a cache has its keys in there,
+ * behind those that came before. */
 static void place_segments(forward_state *state)
 {
+    const size_t before = state->cache == NULL ? 0 : state->cache->length;
     state->rows = state->longest = 0;
     for (size_t s = 0; s < state->segments; ++s) {
         const adamoe_segment *segment = &state->segment[s];
-        const size_t parent = segment->parent;
-        const size_t start =
-            parent == ADAMOE_NO_PARENT ? 0 : state->span[parent].start + state->span[parent].count;
-        state->span[s] = (forward_span){
-            .first_row = state->rows, .start = start, .count = segment->count, .parent = segment->parent};
-        const size_t end = state->span[s].start + segment->count;
+        const adamoe_attention_span *parent =
+            segment->parent == ADAMOE_NO_PARENT ? NULL : &state->span[segment->parent];
+        const adamoe_attention_span span = {
+            .first_query = state->rows,
+            .first_key = before == 0 ? state->rows : 0,
+            .start = parent == NULL ? 0 : parent->start + parent->count,
+            .count = before + segment->count,
+            .parent = segment->parent,
+            .skip = before,
+        };
+        const size_t end = span.start + span.count;
+        for (size_t i = 0; i < segment->count; ++i) {
+            state->token[state->rows + i] = segment->token[i];
+            state->position[state->rows + i] = span.start + span.skip + i;
+        }
+        state->span[s] = span;
         state->longest = end > state->longest ? end : state->longest;
         state->rows += segment->count;
     }
@@ -151,8 +163,7 @@ static void place_segments(forward_state *state)
 static adamoe_status create_state(const adamoe_config *config, forward_state **out)
 {
     forward_state *state = calloc(1, sizeof *state);
-    if (state == NULL || (state->gain = floats(config->hidden_size)) == NULL ||
-        (state->logits = floats(FORWARD_HEAD_ROWS * config->vocab_size)) == NULL) {
+    if (state == NULL || (state->gain = floats(config->hidden_size)) == NULL) {
         forward_state_free(state);
         return out_of_memory("tokens", 0);
     }
@@ -160,7 +171,17 @@ static adamoe_status create_state(const adamoe_config *config, forward_state **o
     return adamoe_ok();
 }
 
-adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment *segment, size_t count)
+static size_t count_tokens(const adamoe_segment *segment, size_t count)
+{
+    size_t tokens = 0;
+    for (size_t s = 0; s < count; ++s) {
+        tokens += segment[s].count;
+    }
+    return tokens;
+}
+
+adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
+                                  adamoe_key_value_cache *cache)
 {
     const adamoe_config *config = &forward->model->config;
     if (forward->state == NULL) {
@@ -169,17 +190,13 @@ adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment 
     forward_state *state = forward->state;
     state->segment = segment;
     state->segments = count;
+    state->cache = cache;
+    state->has_plan = false;
     state->run.team = forward->team;
     ADAMOE_TRY(make_room_for_segments(state, count));
+    ADAMOE_TRY(make_room_for_rows(config, state, count_tokens(segment, count)));
     place_segments(state);
-    ADAMOE_TRY(make_room_for_rows(config, state, state->rows));
-    ADAMOE_TRY(make_room_for_positions(forward, state, state->longest));
-    for (size_t s = 0; s < count; ++s) {
-        for (size_t i = 0; i < state->span[s].count; ++i) {
-            state->position[state->span[s].first_row + i] = state->span[s].start + i;
-        }
-    }
-    return adamoe_ok();
+    return make_room_for_positions(forward, state, cache == NULL ? state->longest : cache->capacity);
 }
 
 adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes)
@@ -187,11 +204,27 @@ adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes)
     if (bytes <= state->run.work_bytes) {
         return adamoe_ok();
     }
+    bytes += bytes / 4; /* a sequence that grows by a token at a time asks for a little more each time */
     free_work(state);
     state->run.work = adamoe_heap_host.allocate(NULL, bytes, 64);
     if (state->run.work == NULL) {
         return out_of_memory("bytes of workspace", bytes);
     }
     state->run.work_bytes = bytes;
+    return adamoe_ok();
+}
+
+adamoe_status forward_state_reserve_logits(forward_state *state, size_t count)
+{
+    if (count <= state->logits_room) {
+        return adamoe_ok();
+    }
+    free(state->logits);
+    state->logits_room = 0;
+    state->logits = floats(count);
+    if (state->logits == NULL) {
+        return out_of_memory("logits", count);
+    }
+    state->logits_room = count;
     return adamoe_ok();
 }

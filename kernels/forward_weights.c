@@ -86,7 +86,9 @@ static adamoe_status prepare_all(adamoe_forward *forward)
 {
     const size_t layers = forward->model->config.layers;
     forward->block = calloc(forward->resident ? layers : 1, sizeof *forward->block);
-    if (forward->block == NULL) {
+    forward->head =
+        calloc(forward_head_blocks(&forward->model->config) + 1, sizeof(adamoe_prepared_matrix *));
+    if (forward->block == NULL || forward->head == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory");
     }
     if (!forward->resident) {
@@ -95,8 +97,10 @@ static adamoe_status prepare_all(adamoe_forward *forward)
     for (size_t layer = 0; layer < layers; ++layer) {
         ADAMOE_TRY(forward_block_prepare(forward, layer, &forward->block[layer]));
     }
-    return forward->kernel->prepare_matrix(&adamoe_heap_host, &forward->model->head, &forward->placement,
-                                           &forward->head);
+    for (size_t block = 0; block < forward_head_blocks(&forward->model->config); ++block) {
+        ADAMOE_TRY(forward_head_prepare(forward, block, &forward->head[block]));
+    }
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_model *model,
@@ -115,6 +119,7 @@ adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_mo
         return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory");
     }
     *forward = (adamoe_forward){.kernel = kernel, .model = model, .team = team, .placement = *placement};
+    forward->ops = adamoe_vector_ops_best();
     forward->resident = prepared_bytes(kernel, &model->config) <= (double)memory;
     const adamoe_status status = prepare_all(forward);
     if (status.code != ADAMOE_OK) {
@@ -144,7 +149,8 @@ void adamoe_forward_free(adamoe_forward *forward)
     for (size_t i = 0; i < blocks && forward->block != NULL; ++i) {
         forward_block_release(forward, &forward->block[i]);
     }
-    release_matrix(forward->kernel, forward->head);
+    forward_head_release(forward);
+    free(forward->head);
     forward_state_free(forward->state);
     free(forward->block);
     free(forward);

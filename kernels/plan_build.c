@@ -98,8 +98,7 @@ static void count_task(void *context, size_t block, uint32_t thread)
             ++rows;
         }
     }
-    b->space->block_rows[block + 1] =
-        largest < experts + b->routing->null_experts ? rows : UINT32_MAX;
+    b->space->block_rows[block + 1] = largest < experts + b->routing->null_experts ? rows : UINT32_MAX;
 }
 
 /* next[block][e] = the first row of expert e for the tokens of the block; block_rows[block] = places of the
@@ -192,8 +191,9 @@ adamoe_status adamoe_plan_build(const adamoe_team *team, const adamoe_routing *r
 {
     const size_t tokens = routing->tokens, k = routing->rule.top_k;
     if (tokens >= UINT32_MAX / k) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "plan: %zu tokens with %zu experts each are more than 32 bits "
-                                              "count",
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "plan: %zu tokens with %zu experts each are more than 32 bits "
+                            "count",
                             tokens, k);
     }
     const size_t blocks = (tokens + BLOCK - 1) / BLOCK;

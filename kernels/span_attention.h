@@ -10,11 +10,11 @@
 /* Bytes of workspace for adamoe_span_attention with a team of at most `threads`. */
 size_t adamoe_span_attention_work_bytes(const adamoe_attention_call *call, uint32_t threads);
 
-/* Fills call->mixed, as adamoe_attention_call says; in float32. A query's result has the same bits however its
- * sequence is cut into spans, whatever else is in the call, and for any number of threads: scores are summed
- * over the head, weights and values over positions, each in one order. Errors (BAD_INPUT): a workspace that is
- * too small; a span whose parent is not before it, that does not start where its parent ends, or that skips
- * more than it has. */
+/* Fills call->mixed, as adamoe_attention_call says; in float32. A query's result has the same bits however
+ * its sequence is cut into spans, whatever else is in the call, and for any number of threads: scores are
+ * summed over the head, weights and values over positions, each in one order. Errors (BAD_INPUT): a workspace
+ * that is too small; a span whose parent is not before it, that does not start where its parent ends, or that
+ * skips more than it has. */
 adamoe_status adamoe_span_attention(const adamoe_run *run, const adamoe_attention_call *call);
 
 #endif

@@ -26,7 +26,8 @@ static bool has_avx512(void)
 const adamoe_vector_ops *adamoe_vector_ops_best(void)
 {
     return has_avx512() ? &adamoe_vector_ops_avx512
-                        : has_avx2() ? &adamoe_vector_ops_avx2 : &adamoe_vector_ops_portable;
+           : has_avx2() ? &adamoe_vector_ops_avx2
+                        : &adamoe_vector_ops_portable;
 }
 
 const adamoe_vector_ops *adamoe_vector_ops_at(size_t index, bool *runs_here)

@@ -12,9 +12,8 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    {0, 4, 2, 2},     {1, 1, 0, 1},    {3, 1, 3, 2},      {65, 8, 8, 3},
-    {200, 64, 0, 8},  {77, 64, 32, 12}, {130, 5, 4, 9},    {1023, 8, 8, 3},
-    {1024, 8, 0, 2},  {1025, 7, 6, 4}, {3000, 128, 0, 8}, {5, 300, 21, 40},
+    {0, 4, 2, 2},   {1, 1, 0, 1},    {3, 1, 3, 2},    {65, 8, 8, 3},   {200, 64, 0, 8},   {77, 64, 32, 12},
+    {130, 5, 4, 9}, {1023, 8, 8, 3}, {1024, 8, 0, 2}, {1025, 7, 6, 4}, {3000, 128, 0, 8}, {5, 300, 21, 40},
 };
 
 /* `levels` different values, or as many as there are. */
@@ -26,7 +25,8 @@ static float random_logit(uint64_t *state, unsigned levels, float scale)
     return (float)((2.0 * unit - 1.0) * (double)scale);
 }
 
-/* exp 2 units and its correction 1, sums of at most 321 positive terms in lanes of at least 4, the quotient 1.
+/* exp 2 units and its correction 1, sums of at most 321 positive terms in lanes of at least 4, the
+ * quotient 1.
  */
 static void assert_same_weights(const char *what, const float *got, const float *expected, size_t count,
                                 size_t terms)

@@ -41,7 +41,8 @@ static void assert_near(const char *what, size_t count, size_t i, double got, do
 static void check_sums(const adamoe_vector_ops *ops, size_t count)
 {
     guarded memory[3];
-    float *a = guarded_array(&memory[0], count * sizeof *a), *b = guarded_array(&memory[1], count * sizeof *b);
+    float *a = guarded_array(&memory[0], count * sizeof *a),
+          *b = guarded_array(&memory[1], count * sizeof *b);
     float *out = guarded_array(&memory[2], count * sizeof *out);
     fill(a, count, 2.0);
     fill(b, count, 2.0);
@@ -150,7 +151,8 @@ static void check_attention(const adamoe_vector_ops *ops, size_t count, size_t h
 static void check_softmax(const adamoe_vector_ops *ops, size_t count, double size)
 {
     guarded memory[2];
-    float *x = guarded_array(&memory[0], count * sizeof *x), *out = guarded_array(&memory[1], count * sizeof *x);
+    float *x = guarded_array(&memory[0], count * sizeof *x),
+          *out = guarded_array(&memory[1], count * sizeof *x);
     fill(x, count, size);
     double largest = (double)x[0], sum = 0.0, error = 0.0;
     for (size_t i = 0; i < count; ++i) {
