@@ -49,13 +49,13 @@ static void add_term(ascending_sum *sum, double term)
 }
 
 /* Integer sums are exact; what follows them, two scales multiplied in float32, is counted as three roundings.
- */
+ * The expected value is not: it is a sum in double, and keeps a residue where steps cancel to 0. */
 static double accumulation_variance(adamoe_arithmetic accumulate, size_t terms, const ascending_sum *sum)
 {
     const double v = (double)terms * (sum->squares + square(sum->largest));
     switch (accumulate) {
     case ADAMOE_INT32:
-        return 3.0 * square(FLOAT_ROUNDOFF * sum->exact);
+        return 3.0 * square(FLOAT_ROUNDOFF * sum->exact) + square(0x1p-53) * v;
     case ADAMOE_FLOAT64:
         return square(0x1p-53) * v;
     default:

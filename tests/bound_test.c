@@ -360,6 +360,29 @@ static void honest_sums_that_cancel_pass(void **state)
 
 /* y = 2^100 silu(a): two ways of computing silu that lose to underflow and overflow what a relative error
  * does not cover. */
+/* 127 - 90 - 37 = 0 in steps: a kernel with integer sums gives 0, where the sum of the scaled values, in
+ * double, is a little beside it for most scales. */
+static void integer_steps_that_cancel_pass(void **state)
+{
+    (void)state;
+    const adamoe_declared int8 = {ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT32, 4.0};
+    const float weight[] = {1.0f, -1.0f, -1.0f};
+    const adamoe_matrix matrix = {weight, ADAMOE_F32, 1, 3};
+    size_t residues = 0;
+    for (int i = 1; i <= 100; ++i) {
+        const float largest = sqrtf((float)i), step = largest / 127.0f;
+        const float x[] = {largest, 90.0f * step, 37.0f * step}, got = 0.0f, one_step = step * step;
+        adamoe_yardstick yardstick;
+        assert_ok(adamoe_yardstick_create(1, &yardstick));
+        assert_ok(adamoe_matrix_yardstick(&matrix, int8, x, 1, &yardstick));
+        residues += yardstick.expected[0] != 0.0;
+        assert_true(adamoe_judge(&yardstick, &got, 1.0).passed);
+        assert_false(adamoe_judge(&yardstick, &one_step, 1.0).passed);
+        adamoe_yardstick_free(&yardstick);
+    }
+    assert_true(residues > 0);
+}
+
 static void silu_far_below_zero(void **state)
 {
     (void)state;
@@ -488,6 +511,7 @@ int main(void)
         cmocka_unit_test(wrong_kernels_fail),
         cmocka_unit_test(small_wrongs_leave_the_bound_of_every_kind),
         cmocka_unit_test(honest_sums_that_cancel_pass),
+        cmocka_unit_test(integer_steps_that_cancel_pass),
         cmocka_unit_test(silu_far_below_zero),
         cmocka_unit_test(rounding_does_not_hide_a_large_error),
         cmocka_unit_test(a_yardstick_of_zeros_is_vacuous),
