@@ -17,19 +17,21 @@ enum {
     OPTION_CASE = 1,
     OPTION_LIST,
     OPTION_JSON,
+    OPTION_FAIL_FAST,
 };
 
 typedef struct check_options {
     adamoe_common_options common;
     const char *part; /* of the names of cases; NULL: all */
     const char *json;
-    bool list;
+    bool list, fail_fast;
 } check_options;
 
 static const struct argp_option options_list[] = {
     {"case", OPTION_CASE, "SUBSTRING", 0,
      "Only the cases whose names contain this; a whole name need not be one of those that --list prints", 0},
     {"list", OPTION_LIST, 0, 0, "Print the names of the cases, run none", 0},
+    {"fail-fast", OPTION_FAIL_FAST, 0, 0, "Go on to the next kernel after the first case that fails", 0},
     {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 0},
     {0},
 };
@@ -49,6 +51,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_JSON:
         o->json = value;
+        return 0;
+    case OPTION_FAIL_FAST:
+        o->fail_fast = true;
         return 0;
     case ARGP_KEY_END:
         if (o->list && o->json != NULL) {
@@ -109,13 +114,17 @@ static adamoe_status choose_cases(session *s)
                                    part);
 }
 
-static adamoe_status run_cases(session *s, const adamoe_kernel_check *check)
+static adamoe_status run_cases(session *s, adamoe_kernel_check *check)
 {
     for (size_t i = 0; i < s->count; ++i) {
+        check->count = i + 1;
         ADAMOE_TRY(
             adamoe_check_run(check->kernel, &s->cases[i], s->options->common.seed, s->team, &s->results[i]));
         if (s->results[i].status == ADAMOE_CHECK_FAILED && adamoe_json_leaves_stdout(s->options->json)) {
             adamoe_print_failure(check, i);
+        }
+        if (s->results[i].status == ADAMOE_CHECK_FAILED && s->options->fail_fast) {
+            break;
         }
     }
     return adamoe_ok();
@@ -131,7 +140,6 @@ static adamoe_status check_kernel(session *s, const adamoe_kernel *kernel)
     adamoe_check_summary summary;
     const char *why_not = NULL;
     if (kernel->supported(&why_not)) {
-        check.count = s->count;
         ADAMOE_TRY(run_cases(s, &check));
     } else {
         check.why_not = why_not == NULL ? "no reason given" : why_not;

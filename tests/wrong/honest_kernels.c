@@ -1,0 +1,17 @@
+/*
+ * The honest twins: the kernel of which the wrong ones are made, in each of its three arithmetics, with
+ * nothing replaced. They must pass.
+ */
+#include "honest_route.h"
+
+#define ALL_OF_A_MODEL                                                                                       \
+    (.route = honest_route, .attention_work_bytes = honest_attention_work, .attention = honest_attention)
+
+KERNEL_OF_PIECES(float32, "honest-f32", "the pieces of the wrong kernels, all honest", ADAMOE_FLOAT32,
+                 ALL_OF_A_MODEL, .run = honest_run);
+KERNEL_OF_PIECES(bfloat16, "honest-bf16", "the same with bfloat16 operands", ADAMOE_BFLOAT16, ALL_OF_A_MODEL,
+                 .run = honest_run);
+KERNEL_OF_PIECES(int8, "honest-int8", "the same with int8 operands", ADAMOE_INT8, ALL_OF_A_MODEL,
+                 .run = honest_run);
+
+EXPORT_KERNELS(&float32, &bfloat16, &int8);

@@ -1,0 +1,143 @@
+/*
+ * Wrong kernels that select other experts, or give them other weights.
+ */
+#include "honest_route.h"
+
+#include <math.h>
+
+/* A kernel with one wrong piece of its route. */
+#define WRONG_ROUTE(symbol, title, text, ...)                                                                \
+    static adamoe_status symbol##_route(const adamoe_run *run, adamoe_routing *routing)                      \
+    {                                                                                                        \
+        static const route_pieces given = {__VA_ARGS__};                                                     \
+        (void)run;                                                                                           \
+        return route_by_pieces(&given, routing);                                                             \
+    }                                                                                                        \
+    KERNEL_OF_PIECES(symbol, title, text, ADAMOE_FLOAT32, (.route = symbol##_route), .run = honest_run)
+
+/* --------------------------------------------------------------------------------------------------
+ * selection
+ */
+
+static bool higher_index_first(const float *logits, const float *probabilities, size_t i, size_t j)
+{
+    (void)probabilities;
+    return logits[i] > logits[j] || (logits[i] == logits[j] && i > j);
+}
+WRONG_ROUTE(tie_higher, "wrong-tie-higher-index", "among equal logits the higher index wins",
+            .before = higher_index_first);
+
+/* A float32 softmax makes ties of its own. */
+static bool by_probability(const float *logits, const float *probabilities, size_t i, size_t j)
+{
+    (void)logits;
+    return probabilities[i] > probabilities[j] || (probabilities[i] == probabilities[j] && i < j);
+}
+WRONG_ROUTE(selected_by_probability, "wrong-selected-by-probability",
+            "probabilities are compared instead of logits", .before = by_probability);
+
+static bool in_bfloat16(const float *logits, const float *probabilities, size_t i, size_t j)
+{
+    (void)probabilities;
+    const float a = round_to_bfloat16(logits[i]), b = round_to_bfloat16(logits[j]);
+    return a > b || (a == b && i < j);
+}
+WRONG_ROUTE(selected_in_bf16, "wrong-selected-in-bf16", "logits are compared in bfloat16",
+            .before = in_bfloat16);
+
+/* A comparison of the bits as signed integers: right for positive logits, the wrong way for negative ones. */
+static bool by_bits(const float *logits, const float *probabilities, size_t i, size_t j)
+{
+    (void)probabilities;
+    const int64_t a = (int32_t)bits_of(logits[i]), b = (int32_t)bits_of(logits[j]);
+    return a > b || (a == b && i < j);
+}
+WRONG_ROUTE(negative_reversed, "wrong-negative-reversed", "negative logits are compared the wrong way",
+            .before = by_bits);
+
+/* ----------------------------------------------------------------------------------------------------
+ * weights
+ */
+
+static void weights_over_all(const adamoe_routing *routing, size_t token)
+{
+    adamoe_routing other = *routing;
+    if (other.rule.norm == ADAMOE_NORM_TRUE) {
+        other.rule.norm = ADAMOE_NORM_ALL;
+    }
+    honest_weights(&other, token);
+}
+WRONG_ROUTE(norm_over_all, "wrong-norm-over-all", "norm true is taken for norm all",
+            .weights = weights_over_all);
+
+static void weights_over_true(const adamoe_routing *routing, size_t token)
+{
+    adamoe_routing other = *routing;
+    other.rule.norm = ADAMOE_NORM_TRUE;
+    honest_weights(&other, token);
+}
+WRONG_ROUTE(norm_ignored, "wrong-norm-ignored", "every norm is taken for norm true",
+            .weights = weights_over_true);
+
+static void weights_of_null_experts(const adamoe_routing *routing, size_t token)
+{
+    const size_t k = routing->rule.top_k;
+    honest_weights(routing, token);
+    for (size_t j = token * k; j < (token + 1) * k; ++j) {
+        if (routing->id[j] >= routing->experts) {
+            routing->weight[j] = routing->probability[j];
+        }
+    }
+}
+WRONG_ROUTE(null_weight_leaks, "wrong-null-weight-leaks", "a null expert has a weight",
+            .weights = weights_of_null_experts);
+
+/* Where a null expert is far above, the probabilities of true ones underflow, and their quotient is NaN. */
+static void weights_of_probabilities(const adamoe_routing *routing, size_t token)
+{
+    const size_t k = routing->rule.top_k, n = routing->experts;
+    const uint32_t *id = routing->id + token * k;
+    const float *p = routing->probability + token * k;
+    float sum = 0.0f;
+    for (size_t j = 0; j < k; ++j) {
+        sum += id[j] < n ? p[j] : 0.0f;
+    }
+    honest_weights(routing, token);
+    for (size_t j = 0; j < k && routing->rule.norm == ADAMOE_NORM_TRUE; ++j) {
+        routing->weight[token * k + j] = id[j] < n ? p[j] / sum : 0.0f;
+    }
+}
+WRONG_ROUTE(weights_underflow, "wrong-weights-underflow", "weights are quotients of probabilities",
+            .weights = weights_of_probabilities);
+
+/* -----------------------------------------------------------------------------------------------
+ * probabilities
+ */
+
+static void softmax_without_maximum(const float *logits, size_t experts, size_t all, float *probabilities)
+{
+    (void)experts;
+    float sum = 0.0f;
+    for (size_t i = 0; i < all; ++i) {
+        sum += expf(logits[i]);
+    }
+    for (size_t i = 0; i < all; ++i) {
+        probabilities[i] = expf(logits[i]) / sum;
+    }
+}
+WRONG_ROUTE(softmax_overflows, "wrong-softmax-overflows", "softmax without its maximum subtracted",
+            .probabilities = softmax_without_maximum);
+
+static void softmax_over_true(const float *logits, size_t experts, size_t all, float *probabilities)
+{
+    honest_probabilities(logits, experts, experts, probabilities);
+    for (size_t i = experts; i < all; ++i) {
+        probabilities[i] = 0.0f;
+    }
+}
+WRONG_ROUTE(probabilities_of_true, "wrong-probabilities-of-true", "softmax over the true experts alone",
+            .probabilities = softmax_over_true);
+
+EXPORT_KERNELS(&tie_higher, &selected_by_probability, &selected_in_bf16, &negative_reversed, &norm_over_all,
+               &norm_ignored, &null_weight_leaks, &weights_underflow, &softmax_overflows,
+               &probabilities_of_true);

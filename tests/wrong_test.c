@@ -1,0 +1,224 @@
+/*
+ * The checker checked: `adamoe check` on kernels with one realistic bug each (tests/wrong/), and on the
+ * honest kernel that they are made of. Prints which tier caught which, at which case; fails where one is not
+ * caught, or where an honest one is. The kernels are run by the program alone, in processes of their own:
+ * some of them crash, and some do not return.
+ */
+#include "temporary_folder.h"
+#include "registry.h"
+
+#include <jansson.h>
+#include <sys/wait.h>
+
+static const char *const wrong_plugins[] = {"plan",   "product", "rounding", "order",
+                                            "memory", "routing", "attention"};
+
+#define PLUGINS (sizeof wrong_plugins / sizeof *wrong_plugins)
+
+/* Bugs that no tier looks for yet. Their kernels are not run; the list is to become empty. */
+static const char *const not_yet[] = {
+    "wrong-rows-65536",
+    "wrong-offset-16-bit",
+    "wrong-slots-are-tokens",
+    "wrong-combine-renormalised",
+    "wrong-stale-weights",
+    "wrong-silu-overflows",
+    "wrong-nan-swallowed",
+    "wrong-int8-half-away",
+    "wrong-int8-not-clamped",
+    "wrong-int8-zero-row",
+    "wrong-order-by-threads",
+    "wrong-order-by-placement",
+    "wrong-order-by-batch",
+    "wrong-order-by-row-tile",
+    "wrong-order-by-input",
+    "wrong-order-by-run",
+    "wrong-write-past-y",
+    "wrong-write-before-y",
+    "wrong-read-past-x",
+    "wrong-read-past-weights",
+    "wrong-read-past-plan",
+    "wrong-workspace-overrun",
+    "wrong-alignment-assumed",
+    "wrong-flush-left-on",
+    "wrong-flush-left-on-in-team",
+    "wrong-denormals-flushed",
+    "wrong-rounding-left-up",
+    "wrong-crash",
+    "wrong-illegal-instruction",
+    "wrong-endless-loop",
+    "wrong-exit",
+    "wrong-divides-by-rows",
+    "wrong-tie-higher-index",
+    "wrong-selected-by-probability",
+    "wrong-selected-in-bf16",
+    "wrong-negative-reversed",
+    "wrong-norm-over-all",
+    "wrong-norm-ignored",
+    "wrong-null-weight-leaks",
+    "wrong-weights-underflow",
+    "wrong-softmax-overflows",
+    "wrong-probabilities-of-true",
+    "wrong-window-off-by-one",
+    "wrong-window-ignored",
+    "wrong-self-unseen",
+    "wrong-key-value-head",
+    "wrong-parent-ignored",
+    "wrong-odd-queries-lost",
+    "wrong-attention-scale",
+    "wrong-attention-overflows",
+};
+
+static bool waits(const char *kernel)
+{
+    for (size_t i = 0; i < sizeof not_yet / sizeof *not_yet; ++i) {
+        if (strcmp(not_yet[i], kernel) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How one run of `adamoe check` on one kernel ended. */
+typedef struct finding {
+    int code;         /* of the program; -1 where it did not end by itself */
+    size_t passed;    /* cases */
+    bool caught;      /* a failed case is in the results */
+    char tier[16];    /* that found the first failed case */
+    char place[256];  /* its name */
+    char detail[256]; /* what it says */
+} finding;
+
+static void copy_text(char *to, size_t size, const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    (void)snprintf(to, size, "%s", text == NULL ? "" : text);
+}
+
+static void read_finding(const char *path, finding *out)
+{
+    json_t *root = json_load_file(path, 0, NULL);
+    const json_t *kernel = json_array_get(json_object_get(root, "kernels"), 0);
+    const json_t *results = json_object_get(kernel, "results");
+    out->passed = (size_t)json_integer_value(json_object_get(kernel, "passed"));
+    for (size_t i = 0; i < json_array_size(results) && !out->caught; ++i) {
+        const json_t *result = json_array_get(results, i);
+        const char *status = json_string_value(json_object_get(result, "status"));
+        if (status != NULL && strcmp(status, "failed") == 0) {
+            out->caught = true;
+            copy_text(out->tier, sizeof out->tier, result, "tier");
+            copy_text(out->place, sizeof out->place, result, "case");
+            copy_text(out->detail, sizeof out->detail, result, "detail");
+        }
+    }
+    json_decref(root);
+}
+
+/* Two threads, whatever machine it is: some of the bugs need a second one. */
+static finding check(void **state, const char *plugin, const char *kernel, const char *options)
+{
+    finding result = {.code = -1};
+    char command[2048];
+    const folder_path json = in_folder(state, "result.json");
+    (void)remove(json.text);
+    (void)snprintf(command, sizeof command,
+                   "timeout 120 '%s' check --plugin '%s/%s.so' --kernel %s --threads 2 %s --json '%s' "
+                   "> /dev/null 2>&1",
+                   ADAMOE_PROGRAM, ADAMOE_WRONG_DIR, plugin, kernel, options, json.text);
+    const int status = system(command);
+    if (WIFEXITED(status) && WEXITSTATUS(status) < 124) { /* above are timeout's own, and signals */
+        result.code = WEXITSTATUS(status);
+    }
+    read_finding(json.text, &result);
+    return result;
+}
+
+static adamoe_registry *load(const char *plugin)
+{
+    char path[1024];
+    adamoe_registry *registry = NULL;
+    (void)snprintf(path, sizeof path, "%s/%s.so", ADAMOE_WRONG_DIR, plugin);
+    assert_ok(adamoe_registry_create(&registry));
+    assert_ok(adamoe_registry_load(registry, path));
+    return registry;
+}
+
+/* A plugin's kernels come after the built-in ones. */
+static size_t built_in_count(void)
+{
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    const size_t count = adamoe_registry_count(registry);
+    adamoe_registry_free(registry);
+    return count;
+}
+
+static void honest_kernels_pass(void **state)
+{
+    adamoe_registry *registry = load("honest");
+    for (size_t i = built_in_count(); i < adamoe_registry_count(registry); ++i) {
+        const char *name = adamoe_registry_at(registry, i)->name;
+        const finding f = check(state, "honest", name, "");
+        print_message("%s: exit code %d, %zu cases passed\n", name, f.code, f.passed);
+        if (f.code != 0 || f.caught || f.passed < 100) {
+            fail_msg("%s: %s: %s: %s", name, f.tier, f.place, f.detail);
+        }
+    }
+    adamoe_registry_free(registry);
+}
+
+typedef struct tally {
+    size_t kernels, caught, waiting;
+} tally;
+
+/* The kernels of one plugin. */
+static void catch_all(void **state, const char *plugin, tally *sum)
+{
+    adamoe_registry *registry = load(plugin);
+    for (size_t i = built_in_count(); i < adamoe_registry_count(registry); ++i) {
+        const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
+        ++sum->kernels;
+        if (waits(kernel->name)) {
+            print_message("%-32s| %-10s| %s\n", kernel->name, "not yet", kernel->summary);
+            ++sum->waiting;
+            continue;
+        }
+        const finding f = check(state, plugin, kernel->name, "--fail-fast");
+        const bool reported = f.caught && f.code == ADAMOE_DIFFERENCE && f.tier[0] != '\0';
+        print_message("%-32s| %-10s| %s\n", kernel->name, reported ? f.tier : "NOT CAUGHT",
+                      reported ? f.place : kernel->summary);
+        sum->caught += reported;
+    }
+    adamoe_registry_free(registry);
+}
+
+static void wrong_kernels_are_caught(void **state)
+{
+    tally sum = {0};
+    print_message("%-32s| %-10s| %s\n", "wrong kernel", "tier", "first failing case");
+    for (size_t i = 0; i < PLUGINS; ++i) {
+        catch_all(state, wrong_plugins[i], &sum);
+    }
+    print_message("%zu of %zu wrong kernels caught, %zu wait for a tier that looks for them\n", sum.caught,
+                  sum.kernels, sum.waiting);
+    assert_true(sum.kernels >= 45);
+    assert_int_equal(sum.caught + sum.waiting, sum.kernels);
+}
+
+/* A plugin for another version is refused as a whole, before anything of it runs. */
+static void another_version_is_refused(void **state)
+{
+    const finding f = check(state, "abi", "wrong-abi", "");
+    assert_int_equal(f.code, ADAMOE_BAD_INPUT);
+    assert_false(f.caught);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(honest_kernels_pass, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(wrong_kernels_are_caught, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(another_version_is_refused, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
