@@ -147,7 +147,7 @@ static void hostile_files(void **state)
     assert_ok(adamoe_topology_detect_under(*state, &topology));
     assert_described(topology, "0-1");
     adamoe_topology_free(topology);
-    put(state, NODE "online", "0-65535\n");
+    put(state, NODE "online", "0-9999\n");
     put_node(state, 7, "1\n", "ten\n", 1);
     assert_ok(adamoe_topology_detect_under(*state, &topology));
     assert_described(topology, "1");
