@@ -46,10 +46,20 @@ adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *r)
     return cost;
 }
 
+/* How many (token, layer) have so many true experts. */
+static uint64_t pairs_with(const adamoe_route_counts *counts, size_t true_experts)
+{
+    uint64_t sum = 0;
+    for (size_t layer = 0; layer < counts->layers; ++layer) {
+        sum += counts->histogram[layer * (counts->top_k + 1) + true_experts];
+    }
+    return sum;
+}
+
 static double all_null_share(const adamoe_eval_result *r)
 {
     const double pairs = (double)r->work.tokens * (double)r->config->layers;
-    return pairs == 0.0 ? 0.0 : (double)r->counts->histogram[0] / pairs;
+    return pairs == 0.0 ? 0.0 : (double)pairs_with(r->counts, 0) / pairs;
 }
 
 static void print_flops_row(const char *part, uint64_t executed, uint64_t baseline)
@@ -79,7 +89,7 @@ static void print_load(const adamoe_eval_result *r, double load)
     printf("\nshare of (token, layer) by number of true experts");
     for (size_t i = 0; i <= r->counts->top_k; ++i) {
         printf("  %zu: %.2f %%", i,
-               100.0 * (double)r->counts->histogram[i] /
+               100.0 * (double)pairs_with(r->counts, i) /
                    ((double)r->work.tokens * (double)r->counts->layers));
     }
     printf("\n");
@@ -143,6 +153,30 @@ static json_t *fractions_json(const uint64_t *counts, size_t size, double whole)
     return list;
 }
 
+/* Fractions of all (token, layer). */
+static json_t *histogram_json(const adamoe_eval_result *r)
+{
+    const double pairs = (double)r->work.tokens * (double)r->counts->layers;
+    json_t *list = json_array();
+    for (size_t i = 0; i <= r->counts->top_k; ++i) {
+        const double count = (double)pairs_with(r->counts, i);
+        json_array_append_new(list, adamoe_json_number(pairs == 0.0 ? 0.0 : count / pairs));
+    }
+    return list;
+}
+
+/* Fractions of the tokens, for each layer. */
+static json_t *layer_histograms_json(const adamoe_eval_result *r)
+{
+    const size_t size = r->counts->top_k + 1;
+    json_t *layers = json_array();
+    for (size_t layer = 0; layer < r->counts->layers; ++layer) {
+        json_array_append_new(
+            layers, fractions_json(r->counts->histogram + layer * size, size, (double)r->work.tokens));
+    }
+    return layers;
+}
+
 static json_t *selections_json(const adamoe_eval_result *r)
 {
     json_t *layers = json_array();
@@ -157,12 +191,12 @@ static json_t *cost_json(const adamoe_eval_result *r)
 {
     const adamoe_eval_cost c = adamoe_eval_cost_of(r);
     const double tokens = (double)r->work.tokens;
-    json_t *cost = json_pack(
-        "{s:o,s:I,s:f,s:o,s:o,s:f,s:o}", "kernel", adamoe_json_text(r->kernel), "threads",
-        (json_int_t)r->threads, "load", c.load, "load_by_layer",
-        fractions_json(r->counts->expert_rows, r->counts->layers, tokens), "true_expert_histogram",
-        fractions_json(r->counts->histogram, r->counts->top_k + 1, tokens * (double)r->counts->layers),
-        "all_null_share", all_null_share(r), "selections_by_layer", selections_json(r));
+    json_t *cost =
+        json_pack("{s:o,s:I,s:f,s:o,s:o,s:o,s:f,s:o}", "kernel", adamoe_json_text(r->kernel), "threads",
+                  (json_int_t)r->threads, "load", c.load, "load_by_layer",
+                  fractions_json(r->counts->expert_rows, r->counts->layers, tokens), "true_expert_histogram",
+                  histogram_json(r), "true_expert_histogram_by_layer", layer_histograms_json(r),
+                  "all_null_share", all_null_share(r), "selections_by_layer", selections_json(r));
     json_t *more = json_pack(
         "{s:o,s:o,s:I,s:f,s:f,s:b,s:I,s:f,s:f,s:f,s:b}", "executed_flops", flops_json(&c.executed),
         "baseline_flops", flops_json(&c.baseline), "baseline_k", (json_int_t)r->baseline_k,

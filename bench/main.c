@@ -25,6 +25,7 @@ static const verb verbs[] = {
     {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",
      adamoe_verb_reproduce},
+    {"report", "results of the other verbs as one page with pictures", adamoe_verb_report},
 };
 
 static void print_help(FILE *stream)

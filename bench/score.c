@@ -14,7 +14,7 @@ static adamoe_status allocate_counts(const adamoe_config *config, adamoe_route_c
                                     .top_k = config->rule.top_k,
                                     .experts = config->experts + config->null_experts};
     counts->expert_rows = calloc(config->layers + 1, sizeof *counts->expert_rows);
-    counts->histogram = calloc(config->rule.top_k + 1, sizeof *counts->histogram);
+    counts->histogram = calloc(config->layers * (config->rule.top_k + 1) + 1, sizeof *counts->histogram);
     counts->selections = calloc(config->layers * counts->experts + 1, sizeof *counts->selections);
     if (counts->expert_rows == NULL || counts->histogram == NULL || counts->selections == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
@@ -179,7 +179,7 @@ static void take_routing(void *context, size_t layer, const adamoe_routing *rout
     for (size_t t = 0; t < routing->tokens; ++t) {
         const size_t experts = adamoe_routing_true_experts(routing, t);
         counts->expert_rows[layer] += experts;
-        ++counts->histogram[experts];
+        ++counts->histogram[layer * (counts->top_k + 1) + experts];
         for (size_t j = 0; j < routing->rule.top_k; ++j) {
             ++counts->selections[layer * counts->experts + routing->id[t * routing->rule.top_k + j]];
         }
@@ -191,7 +191,7 @@ static void count_dense(adamoe_scorer *scorer, uint64_t tokens)
 {
     for (size_t layer = 0; layer < scorer->counts.layers; ++layer) {
         scorer->counts.expert_rows[layer] += tokens;
-        scorer->counts.histogram[1] += tokens;
+        scorer->counts.histogram[layer * (scorer->counts.top_k + 1) + 1] += tokens;
         scorer->counts.selections[layer] += tokens;
     }
 }

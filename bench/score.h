@@ -13,7 +13,7 @@
 typedef struct adamoe_route_counts {
     size_t layers, top_k;
     uint64_t *expert_rows; /* [layers] (token, selected true expert) */
-    uint64_t *histogram;   /* [top_k + 1] (token, layer) by number of true experts */
+    uint64_t *histogram;   /* [layers, top_k + 1] tokens by number of true experts */
     uint64_t *selections;  /* [layers, experts] */
     size_t experts;
 } adamoe_route_counts;

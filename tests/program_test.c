@@ -13,8 +13,8 @@ static void help_and_usage(void **state)
     expect(run(ADAMOE_PROGRAM), 2, "Usage: adamoe VERB");
     expect(run(ADAMOE_PROGRAM " frobnicate"), 2, "adamoe: frobnicate: no such verb");
     expect(run(ADAMOE_PROGRAM " --version"), 0, "adamoe 0.");
-    static const char *const verbs[] = {"info",     "layer",    "check", "bench",    "flops",
-                                        "tokenize", "generate", "eval",  "reproduce"};
+    static const char *const verbs[] = {"info",     "layer",    "check", "bench",     "flops",
+                                        "tokenize", "generate", "eval",  "reproduce", "report"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
         const outcome *help = run(ADAMOE_PROGRAM " %s --help", verbs[i]);
         expect(help, 0, "\nExample");

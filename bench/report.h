@@ -1,0 +1,120 @@
+/*
+ * The results that one report shows, and the sections of its page.
+ *
+ * A result is whatever a verb wrote with --json. The reader finds out which verb that was from what is in it;
+ * the sections draw what there is, and leave out what there is not. Numbers that a file does not have are
+ * NaN, and a dash on the page.
+ */
+#ifndef ADAMOE_REPORT_H
+#define ADAMOE_REPORT_H
+
+#include "adamoe.h"
+
+#include <jansson.h>
+
+/* Which verb wrote a file. */
+typedef enum adamoe_result_kind {
+    ADAMOE_RESULT_BENCH,
+    ADAMOE_RESULT_SAVED, /* bench --saved */
+    ADAMOE_RESULT_CHECK,
+    ADAMOE_RESULT_EVAL,
+    ADAMOE_RESULT_REPRODUCE,
+    ADAMOE_RESULT_FLOPS,
+    ADAMOE_RESULT_COMPARE, /* gate too */
+    ADAMOE_RESULT_INFO,
+    ADAMOE_RESULT_KINDS
+} adamoe_result_kind;
+
+extern const char *const adamoe_result_kind_names[ADAMOE_RESULT_KINDS];
+
+typedef struct adamoe_source {
+    const char *path;
+    adamoe_result_kind kind;
+    json_t *document;
+} adamoe_source;
+
+/* One benchmark of a layer: medians over its repetitions. */
+typedef struct adamoe_timing {
+    size_t source;               /* index of the file */
+    char *preset, *kernel;       /* parts of its name */
+    char *setting;               /* the other parts: "routing:balanced, threads:2" */
+    size_t tokens;               /* in one call */
+    size_t repetitions;          /* 0 where it has no time */
+    double seconds, least, most; /* of one call */
+    double gflops, gbytes_per_second;
+    double roofline_share, share_without_overlap; /* fractions */
+    double peak_gflops, peak_gbytes_per_second;   /* what the machine can do, measured in the same run */
+    double executed_flops, touched_bytes, load;
+    const char *error; /* why it has no time; NULL */
+} adamoe_timing;
+
+/* One model on one set of questions. */
+typedef struct adamoe_evaluated {
+    size_t source;
+    const char *name;       /* "top-2", "AdaMoE"; "" for eval's own result */
+    const char *task;       /* name of the question set */
+    const json_t *scores;   /* results.TASK */
+    const json_t *document; /* with config, n-samples and adamoe */
+} adamoe_evaluated;
+
+typedef struct adamoe_report {
+    adamoe_source *source; /* [sources] */
+    size_t sources;
+    adamoe_timing *timing; /* [timings] by file, preset, setting, kernel, tokens */
+    size_t timings;
+    char **kernel; /* [kernels] names of all that were timed, sorted: a place is a style */
+    size_t kernels;
+    adamoe_evaluated *evaluated; /* [evaluations] */
+    size_t evaluations;
+} adamoe_report;
+
+/* Reads result files. Errors (BAD_INPUT) name the file, and what in it is wrong. On failure the caller frees
+ * too. */
+adamoe_status adamoe_report_read(const char *const *paths, size_t count, adamoe_report *out);
+void adamoe_report_free(adamoe_report *report);
+
+/* Adds the benchmarks of a file to the report, and sorts what was added; for adamoe_report_read. */
+adamoe_status adamoe_report_add_timings(adamoe_report *report, size_t source);
+adamoe_status adamoe_report_sort_timings(adamoe_report *report);
+
+/* Timings first .. first+count-1 that differ in kernel and tokens alone: one picture. */
+typedef struct adamoe_panel {
+    size_t first, count;
+} adamoe_panel;
+
+/* The panel that begins at timing `first`; count is 0 after the last one. */
+adamoe_panel adamoe_report_panel(const adamoe_report *report, size_t first);
+
+/* How many timings from `first` on, at most `count`, are of the same kernel: one line of a picture. */
+size_t adamoe_report_series(const adamoe_report *report, size_t first, size_t count);
+
+/* The kernel's place among all names. */
+size_t adamoe_report_style(const adamoe_report *report, const char *kernel);
+
+/* ----------------------------------------------------------------------------------------- values of files
+ */
+
+/* object[key] as a number; NaN where there is none. */
+double adamoe_number_in(const json_t *object, const char *key);
+
+/* object[key] as a text; `otherwise` where there is none. */
+const char *adamoe_text_in(const json_t *object, const char *key, const char *otherwise);
+
+/* -------------------------------------------------------------------------------------- sections of the page
+ */
+
+/* The whole page. Errors of the stream are kept by the stream. */
+void adamoe_report_write(const adamoe_report *report, FILE *out);
+
+/* Each writes nothing where the report has nothing for it. */
+void adamoe_report_checks(const adamoe_report *report, FILE *out);
+void adamoe_report_roofline(const adamoe_report *report, FILE *out);
+void adamoe_report_throughput(const adamoe_report *report, FILE *out);
+void adamoe_report_saved(const adamoe_report *report, FILE *out);
+void adamoe_report_load(const adamoe_report *report, FILE *out);
+void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
+void adamoe_report_flops(const adamoe_report *report, FILE *out);
+void adamoe_report_compared(const adamoe_report *report, FILE *out);
+void adamoe_report_environment(const adamoe_report *report, FILE *out);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * What the sections of a report share.
+ */
+#ifndef ADAMOE_REPORT_PARTS_H
+#define ADAMOE_REPORT_PARTS_H
+
+#include "report.h"
+#include "svg.h"
+
+/* The style sheet of the page: light, dark, narrow and printed. */
+void adamoe_report_write_style(FILE *out);
+
+/* A section with its head, and its end. `id` is what the page's own links point to. */
+void adamoe_report_section_begin(FILE *out, const char *id, const char *title);
+void adamoe_report_section_end(FILE *out);
+
+/* A figure with the panel's preset and setting as its caption, and its end. */
+void adamoe_report_figure_begin(FILE *out, const adamoe_report *report, adamoe_panel panel);
+void adamoe_report_figure_end(FILE *out);
+
+/* Which style is which kernel; of the kernels that have a time. */
+void adamoe_report_legend(const adamoe_report *report, FILE *out);
+
+/* "reproduce.json, AdaMoE": a name for an evaluation that a reader can find again. */
+void adamoe_report_evaluated_name(const adamoe_report *report, const adamoe_evaluated *evaluated, FILE *out);
+
+/* Cases of all files that passed and that failed. */
+void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, size_t *failed);
+
+/* The last part of a path. */
+const char *adamoe_base_name(const char *path);
+
+#endif
