@@ -4,6 +4,7 @@
 #include "registry.h"
 #include "layer.h"
 #include "onednn/kernel.h"
+#include "packed/kernels.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,6 +17,14 @@ static const adamoe_kernel *const built_in[] = {
     &adamoe_reference_kernel,
     &adamoe_onednn_bf16_kernel,
     &adamoe_onednn_f32_kernel,
+#ifdef __x86_64__
+    &adamoe_avx2_int8_kernel,
+    &adamoe_avx2_bf16_kernel,
+    &adamoe_avx2_f32_kernel,
+    &adamoe_avx512_int8_kernel,
+    &adamoe_avx512_bf16_kernel,
+    &adamoe_avx512_f32_kernel,
+#endif
 };
 
 #define BUILT_IN_COUNT (sizeof built_in / sizeof *built_in)

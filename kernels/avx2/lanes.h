@@ -153,9 +153,9 @@ static inline uint32_t lanes_bits_larger(lanes a, lanes b)
 
 /* Eight pairs of bfloat16 from 32 bytes: each 32-bit lane holds an even element in its low half and the odd
  * one that follows in its high half. */
-static inline lanes_int lanes_load_pairs(const uint16_t *from)
+static inline lanes_int lanes_load_pairs(const void *from)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)from);
+    return _mm256_loadu_si256((const __m256i *)from);
 }
 
 static inline lanes lanes_even(lanes_int pairs)

@@ -154,7 +154,7 @@ static inline uint32_t lanes_bits_larger(lanes a, lanes b)
 
 /* Sixteen pairs of bfloat16 from 64 bytes: each 32-bit lane holds an even element in its low half and the odd
  * one that follows in its high half. */
-static inline lanes_int lanes_load_pairs(const uint16_t *from)
+static inline lanes_int lanes_load_pairs(const void *from)
 {
     return _mm512_loadu_si512(from);
 }

@@ -1,0 +1,88 @@
+/*
+ * The tables of the packed kernels.
+ *
+ * All guarantees hold by construction: an element of a product is one sum in ascending order of its terms,
+ * whatever tile, task or thread computes it (packed/tile.h), and a token's rows are added in the plan's
+ * order.
+ */
+#include "packed/kernels.h"
+#include "cpu.h"
+#include "packed/experts.h"
+
+static bool avx2_supported(const char **why_not)
+{
+    *why_not = "needs AVX2 and FMA";
+    return adamoe_cpu_has("avx2") && adamoe_cpu_has("fma");
+}
+
+static bool avx512_supported(const char **why_not)
+{
+    *why_not = "needs AVX-512 F";
+    return adamoe_cpu_has("avx512f");
+}
+
+static bool avx512_vnni_supported(const char **why_not)
+{
+    *why_not = "needs AVX-512 F and VNNI";
+    return adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512vnni");
+}
+
+/* The two functions that depend on the products, and the table. */
+#define PACKED_KERNEL(kernel, products, the_name, the_summary, is_supported, type, weights, sums, tile_rows, \
+                      tile_columns)                                                                          \
+    static adamoe_status kernel##_prepare(const adamoe_host *host, const adamoe_layer *layer,                \
+                                          const adamoe_placement *placement, adamoe_prepared **out)          \
+    {                                                                                                        \
+        return adamoe_packed_prepare(&products, host, layer, placement, out);                                \
+    }                                                                                                        \
+    static adamoe_status kernel##_prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,       \
+                                                 const adamoe_placement *placement,                          \
+                                                 adamoe_prepared_matrix **out)                               \
+    {                                                                                                        \
+        return adamoe_packed_prepare_matrix(&products, host, matrix, placement, out);                        \
+    }                                                                                                        \
+    const adamoe_kernel kernel = {                                                                           \
+        .abi = ADAMOE_ABI,                                                                                   \
+        .struct_size = sizeof(adamoe_kernel),                                                                \
+        .guarantees = ADAMOE_SAME_BITS_RUNS | ADAMOE_SAME_BITS_THREADS | ADAMOE_SAME_BITS_BATCH |            \
+                      ADAMOE_SAME_BITS_PLACEMENT,                                                            \
+        .name = the_name,                                                                                    \
+        .summary = the_summary,                                                                              \
+        .x = type,                                                                                           \
+        .h = type,                                                                                           \
+        .weight = weights,                                                                                   \
+        .accumulate = sums,                                                                                  \
+        .silu_error = SILU_ERROR,                                                                            \
+        .supported = is_supported,                                                                           \
+        .prepare = kernel##_prepare,                                                                         \
+        .release = adamoe_packed_release,                                                                    \
+        .work_bytes = adamoe_packed_work_bytes,                                                              \
+        .experts = adamoe_packed_experts,                                                                    \
+        .prepare_matrix = kernel##_prepare_matrix,                                                           \
+        .release_matrix = adamoe_packed_release_matrix,                                                      \
+        .matrix_work_bytes = adamoe_packed_matrix_work_bytes,                                                \
+        .multiply = adamoe_packed_multiply_matrix,                                                           \
+        .tiles = {.rows = tile_rows, .columns = tile_columns, .depth = 256},                                 \
+    }
+
+/* The largest relative error of lanes_silu over all floats, in units of 2^-24, is below this: a test tries
+ * them. */
+#define SILU_ERROR 4.0f
+
+PACKED_KERNEL(adamoe_avx2_f32_kernel, adamoe_products_f32_avx2, "avx2-f32", "packed float32 weights, AVX2",
+              avx2_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 6, 16);
+PACKED_KERNEL(adamoe_avx2_bf16_kernel, adamoe_products_bf16_avx2, "avx2-bf16",
+              "packed bfloat16 weights, float32 inputs, AVX2", avx2_supported, ADAMOE_FLOAT32,
+              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 4, 16);
+PACKED_KERNEL(adamoe_avx2_int8_kernel, adamoe_products_int8_avx2, "avx2-int8",
+              "packed int8 weights, int8 inputs, AVX2", avx2_supported, ADAMOE_INT8, ADAMOE_INT8,
+              ADAMOE_INT32, 5, 16);
+PACKED_KERNEL(adamoe_avx512_f32_kernel, adamoe_products_f32_avx512, "avx512-f32",
+              "packed float32 weights, AVX-512", avx512_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32,
+              ADAMOE_FLOAT32, 14, 32);
+PACKED_KERNEL(adamoe_avx512_bf16_kernel, adamoe_products_bf16_avx512, "avx512-bf16",
+              "packed bfloat16 weights, float32 inputs, AVX-512", avx512_supported, ADAMOE_FLOAT32,
+              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32);
+PACKED_KERNEL(adamoe_avx512_int8_kernel, adamoe_products_int8_avx512, "avx512-int8",
+              "packed int8 weights, int8 inputs, AVX-512 VNNI", avx512_vnni_supported, ADAMOE_INT8,
+              ADAMOE_INT8, ADAMOE_INT32, 14, 32);

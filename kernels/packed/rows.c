@@ -1,0 +1,223 @@
+/*
+ * Groups and tiles of rows, and the loop over blocks, panels and tiles.
+ */
+#include "packed/rows.h"
+
+#include <string.h>
+
+/* Weights narrower than what is multiplied are widened once for all tiles where there are more than so many,
+ * and once for each tile, in registers, where there are not. */
+#define TILES_WIDENED_IN_REGISTERS 2
+
+packed_group adamoe_packed_group(const packed_products *weights, size_t expert, size_t first_row, size_t rows,
+                                 size_t first_tile)
+{
+    const packed_products *products = weights;
+    if (weights->widened != NULL && rows > TILES_WIDENED_IN_REGISTERS * weights->most_rows) {
+        products = weights->widened;
+    }
+    return (packed_group){.products = products,
+                          .expert = expert,
+                          .first_row = first_row,
+                          .rows = rows,
+                          .tiles = (rows + products->most_rows - 1) / products->most_rows,
+                          .first_tile = first_tile};
+}
+
+size_t adamoe_packed_cut(const packed_products *weights, size_t most, size_t expert, size_t first_row,
+                         size_t rows, size_t first_tile, packed_group *group)
+{
+    const size_t groups = (rows + most - 1) / most;
+    for (size_t i = 0; i < groups && group != NULL; ++i) {
+        const size_t begin = rows * i / groups, end = rows * (i + 1) / groups;
+        group[i] = adamoe_packed_group(weights, expert, first_row + begin, end - begin, first_tile);
+        first_tile += group[i].tiles;
+    }
+    return groups;
+}
+
+/* The first tiles have a row more than the others where rows do not divide evenly. */
+packed_rows adamoe_packed_tile_rows(const packed_group *group, size_t tile)
+{
+    const size_t least = group->rows / group->tiles, longer = group->rows % group->tiles;
+    return (packed_rows){tile * least + (tile < longer ? tile : longer), least + (tile < longer ? 1 : 0)};
+}
+
+static size_t input_groups(const packed_products *products, size_t terms)
+{
+    return (terms + products->input_group - 1) / products->input_group;
+}
+
+/* Inputs are padded to whole groups of the weights: a pair of bfloat16 weights takes two float inputs. */
+static size_t padded(const packed_products *products, size_t terms)
+{
+    return (terms + products->weight_group - 1) / products->weight_group * products->weight_group;
+}
+
+size_t adamoe_packed_input_bytes(const packed_products *products, size_t rows, size_t depth)
+{
+    return rows * input_groups(products, padded(products, depth)) * INPUT_GROUP_BYTES;
+}
+
+static size_t block_terms(const packed_matrix *matrix, size_t first)
+{
+    return adamoe_packed_block_groups(matrix, first) * matrix->products->weight_group;
+}
+
+size_t adamoe_packed_input_at(const packed_matrix *matrix, const packed_group *group, size_t tile,
+                              size_t first)
+{
+    const packed_products *products = matrix->products;
+    const size_t before = group->rows * input_groups(products, first);
+    const size_t block = input_groups(products, block_terms(matrix, first));
+    return (before + adamoe_packed_tile_rows(group, tile).first * block) * INPUT_GROUP_BYTES;
+}
+
+/* Row r of a tile of `rows` rows: one term in each group, so that groups are floats. */
+static void store_floats(const float *terms, size_t count, size_t padded_count, size_t rows, float *to)
+{
+    for (size_t c = 0; c < count; ++c) {
+        to[c * rows] = terms[c];
+    }
+    for (size_t c = count; c < padded_count; ++c) {
+        to[c * rows] = 0.0f;
+    }
+}
+
+void adamoe_packed_store_row(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t r,
+                             const float *terms, const float *factor, float *scratch, char *inputs,
+                             float *scale)
+{
+    const packed_products *products = matrix->products;
+    const size_t depth = matrix->depth, rows = adamoe_packed_tile_rows(group, tile).count;
+    if (factor != NULL) {
+        for (size_t c = 0; c < depth; ++c) {
+            scratch[c] = *factor * terms[c];
+        }
+        terms = scratch;
+    }
+    if (products->quantise != NULL) {
+        *scale = products->largest(terms, depth) / 127.0f;
+    }
+    for (size_t first = 0; first < depth; first += matrix->blocks.depth) {
+        const size_t count = depth - first < matrix->blocks.depth ? depth - first : matrix->blocks.depth;
+        char *to = inputs + adamoe_packed_input_at(matrix, group, tile, first) + r * INPUT_GROUP_BYTES;
+        if (products->quantise != NULL) {
+            products->quantise(terms + first, count, *scale, to, rows * INPUT_GROUP_BYTES);
+        } else {
+            store_floats(terms + first, count, block_terms(matrix, first), rows, (float *)(void *)to);
+        }
+    }
+}
+
+void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs)
+{
+    const size_t rows = adamoe_packed_tile_rows(group, tile).count;
+    const size_t first = (matrix->depth - 1) / matrix->blocks.depth * matrix->blocks.depth;
+    float *const block = (float *)(void *)(inputs + adamoe_packed_input_at(matrix, group, tile, first));
+    for (size_t i = (matrix->depth - first) * rows; i < block_terms(matrix, first) * rows; ++i) {
+        block[i] = 0.0f;
+    }
+}
+
+size_t adamoe_packed_widened_bytes(const packed_matrix *matrix)
+{
+    const packed_products *widened = matrix->products->widened;
+    return widened == NULL
+               ? 0
+               : (matrix->blocks.depth + matrix->products->weight_group) * adamoe_packed_group_bytes(widened);
+}
+
+/* What one step of the loop works on: `wide` (0, 1, 2) panels side by side as a power of two. */
+typedef struct panel_step {
+    const packed_matrix *matrix;
+    const packed_group *group;
+    size_t first, groups; /* of the block: its first term and its groups of weights */
+    const char *weights;
+    size_t panel_bytes;
+    packed_ahead ahead; /* the weights of the step that follows */
+    const char *inputs;
+    float *sums;
+    size_t stride;
+    size_t wide;
+} panel_step;
+
+/* All tiles of the group; each fetches its share of what comes next. */
+static void multiply_tiles(const panel_step *s, void *widened)
+{
+    const packed_group *group = s->group;
+    const packed_products *products = s->matrix->products;
+    const char *weights = s->weights;
+    size_t groups = s->groups;
+    if (group->products != products) {
+        products->widen(weights, groups, widened);
+        weights = widened;
+        groups = groups * products->weight_group / group->products->weight_group;
+    }
+    for (size_t t = 0; t < group->tiles; ++t) {
+        const packed_rows rows = adamoe_packed_tile_rows(group, t);
+        const size_t from = s->ahead.lines * t / group->tiles, to = s->ahead.lines * (t + 1) / group->tiles;
+        group->products->tile[rows.count].panels[s->wide](
+            groups, s->inputs + adamoe_packed_input_at(s->matrix, group, t, s->first), weights,
+            s->panel_bytes, s->sums + rows.first * s->stride, s->stride, s->first == 0,
+            (packed_ahead){s->ahead.from + from * 64, to - from});
+    }
+}
+
+/* Panels side by side where one tile has all rows, so that they are few: as many as there are tiles for. */
+static size_t choose_wide(const packed_group *group, size_t panels_left)
+{
+    size_t wide = 0;
+    for (size_t i = 1; i < 3 && group->tiles == 1; ++i) {
+        if ((size_t)1 << i <= panels_left && group->products->tile[group->rows].panels[i] != NULL) {
+            wide = i;
+        }
+    }
+    return wide;
+}
+
+static void scale_sums(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
+                       size_t panels, const packed_group *group, const float *row_scale, float *sums)
+{
+    const size_t width = PACKED_VECTORS * matrix->products->lanes;
+    for (size_t p = 0; p < panels; ++p) {
+        const packed_scales scales = {row_scale, part->scale + (first_panel + p) * width,
+                                      part->excess + (first_panel + p) * width};
+        matrix->products->scale_sums(sums + p * width, panels * width, group->rows, scales);
+    }
+}
+
+void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
+                            size_t panels, const packed_group *group, const char *inputs,
+                            const float *row_scale, float *sums, void *widened)
+{
+    const size_t width = PACKED_VECTORS * matrix->products->lanes;
+    const size_t group_bytes = adamoe_packed_group_bytes(matrix->products);
+    if (matrix->depth == 0) {
+        memset(sums, 0, group->rows * panels * width * sizeof *sums);
+    }
+    for (size_t first = 0; first < matrix->depth; first += matrix->blocks.depth) {
+        const size_t groups = adamoe_packed_block_groups(matrix, first), bytes = groups * group_bytes;
+        const size_t next_first = first + matrix->blocks.depth;
+        for (size_t p = 0; p < panels;) {
+            const size_t wide = choose_wide(group, panels - p), count = (size_t)1 << wide;
+            const char *weights = adamoe_packed_panel(matrix, part, first, first_panel + p);
+            packed_ahead ahead = {weights + count * bytes, count * bytes / 64};
+            if (p + count == panels) {
+                ahead = next_first < matrix->depth
+                            ? (packed_ahead){adamoe_packed_panel(matrix, part, next_first, first_panel),
+                                             count * adamoe_packed_block_groups(matrix, next_first) *
+                                                 group_bytes / 64}
+                            : (packed_ahead){weights, 0};
+            }
+            const panel_step step = {matrix,           group,          first, groups,
+                                     weights,          bytes,          ahead, inputs,
+                                     sums + p * width, panels * width, wide};
+            multiply_tiles(&step, widened);
+            p += count;
+        }
+    }
+    if (matrix->products->scale_sums != NULL) {
+        scale_sums(matrix, part, first_panel, panels, group, row_scale, sums);
+    }
+}

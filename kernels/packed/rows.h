@@ -1,0 +1,66 @@
+/*
+ * Rows of inputs, cut into groups that stay in cache and into tiles, and packed for the tiles' loop.
+ *
+ * A group is rows of one expert, or of a dense product. Its inputs stand block of depth by block of depth as
+ * the weights do; within a block tile by tile; within a tile group of terms by group of terms, each with its
+ * rows side by side. A row takes INPUT_GROUP_BYTES for each group of terms, whatever the arithmetic.
+ */
+#ifndef ADAMOE_PACKED_ROWS_H
+#define ADAMOE_PACKED_ROWS_H
+
+#include "packed/weights.h"
+
+#define INPUT_GROUP_BYTES 4
+
+typedef struct packed_group {
+    const packed_products
+        *products; /* what its rows are multiplied with: the weights' own, or widened ones */
+    size_t expert;
+    size_t first_row, rows; /* rows of the plan */
+    size_t tiles;
+    size_t first_tile; /* the number of its first tile among those of all groups */
+} packed_group;
+
+/* A tile's rows within its group. */
+typedef struct packed_rows {
+    size_t first, count;
+} packed_rows;
+
+/* Cuts rows into tiles of nearly equal size. */
+packed_group adamoe_packed_group(const packed_products *weights, size_t expert, size_t first_row, size_t rows,
+                                 size_t first_tile);
+packed_rows adamoe_packed_tile_rows(const packed_group *group, size_t tile);
+
+/* The groups of `rows` rows of one expert, at most `most` rows each. Writes them to group[], unless it is
+ * NULL, and returns how many there are. */
+size_t adamoe_packed_cut(const packed_products *weights, size_t most, size_t expert, size_t first_row,
+                         size_t rows, size_t first_tile, packed_group *group);
+
+/* Bytes of the inputs of `rows` rows of `depth` terms. */
+size_t adamoe_packed_input_bytes(const packed_products *products, size_t rows, size_t depth);
+
+/* Where the inputs of a tile's block begin within those of its group. */
+size_t adamoe_packed_input_at(const packed_matrix *matrix, const packed_group *group, size_t tile,
+                              size_t first);
+
+/* Packs one row of a tile, row r of it, for products with `matrix`: terms[depth] times `factor`. For int8 the
+ * row is quantised and *scale is set; scratch is [depth]. */
+void adamoe_packed_store_row(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t r,
+                             const float *terms, const float *factor, float *scratch, char *inputs,
+                             float *scale);
+
+/* Zeros the inputs of a tile beyond the last term, up to whole groups of weights, for rows that are not
+ * stored by adamoe_packed_store_row. */
+void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs);
+
+/* sums[row of the group][output of the panels] = inputs times `panels` panels of a part, from first_panel of
+ * the part on; rows of sums are panels * PACKED_VECTORS * lanes apart. For int8, row_scale is [rows of the
+ * group]. `widened` is room for one panel's block in the type that is multiplied. */
+void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
+                            size_t panels, const packed_group *group, const char *inputs,
+                            const float *row_scale, float *sums, void *widened);
+
+/* Bytes of `widened`. */
+size_t adamoe_packed_widened_bytes(const packed_matrix *matrix);
+
+#endif

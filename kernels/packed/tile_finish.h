@@ -1,0 +1,47 @@
+/*
+ * What stands around the products and is done on vectors: silu and its product, the weighted sum over a
+ * token's rows, the largest magnitude of a row. Included once for each instruction set, after its lanes.h.
+ */
+#include "lanes_math.h"
+#include "packed/tile.h"
+
+static void gate(const float *sums, size_t stride, size_t rows, size_t outputs, float *h,
+                 size_t output_stride, size_t row_stride)
+{
+    for (size_t r = 0; r < rows; ++r) {
+        const lanes z = lanes_load(sums + r * stride), up = lanes_load(sums + r * stride + LANES);
+        float out[LANES];
+        lanes_store(out, lanes_multiply(lanes_silu(z), up));
+        for (size_t o = 0; o < outputs; ++o) {
+            h[o * output_stride + r * row_stride] = out[o];
+        }
+    }
+}
+
+static void combine(size_t width, size_t rows, const float *weight, const float *slots, const uint32_t *row,
+                    float self_scale, const float *x, float *y)
+{
+    for (size_t c = 0; c < width; c += LANES) {
+        const size_t count = width - c < LANES ? width - c : LANES;
+        lanes sum = lanes_all(0.0f);
+        for (size_t i = 0; i < rows; ++i) {
+            sum = lanes_fma(lanes_all(weight[i]), lanes_load_first(slots + row[i] * width + c, count), sum);
+        }
+        if (x != NULL) {
+            sum = lanes_fma(lanes_all(self_scale), lanes_load_first(x + c, count), sum);
+        }
+        lanes_store_first(y + c, sum, count);
+    }
+}
+
+static float largest(const float *terms, size_t count)
+{
+    lanes most = lanes_all(0.0f);
+    for (size_t c = 0; c < count; c += LANES) {
+        most = lanes_larger(most, lanes_magnitude(lanes_load_first(terms + c, count - c)));
+    }
+    return lanes_largest(most);
+}
+
+/* What all products of an instruction set have in common. */
+#define FINISH .lanes = LANES, .largest = largest, .gate = gate, .combine = combine

@@ -1,0 +1,44 @@
+/*
+ * Float32 products, with weights in float32 or in pairs of bfloat16 that are widened on the way into
+ * registers: part 0 is the even, part 1 the odd term of a pair. Included once for each instruction set, after
+ * its lanes.h. One source file cannot have both kinds of weights: WEIGHT_PAIRS says which.
+ */
+typedef lanes tile_operand;
+typedef lanes tile_sum;
+
+#define WEIGHT_BYTES sizeof(lanes)
+
+static inline lanes tile_input(const char *at)
+{
+    return lanes_all(*(const float *)(const void *)at);
+}
+
+static inline lanes tile_weight(size_t part, const char *at)
+{
+    if (!WEIGHT_PAIRS) {
+        return lanes_load((const float *)(const void *)at);
+    }
+    return part == 0 ? lanes_even(lanes_load_pairs(at)) : lanes_odd(lanes_load_pairs(at));
+}
+
+static inline lanes tile_add(lanes input, lanes weight, lanes sum)
+{
+    return lanes_fma(input, weight, sum);
+}
+
+static inline lanes tile_zero(void)
+{
+    return lanes_all(0.0f);
+}
+
+static inline lanes tile_load(const char *at)
+{
+    return lanes_load((const float *)(const void *)at);
+}
+
+static inline void tile_store(char *at, lanes sum)
+{
+    lanes_store((float *)(void *)at, sum);
+}
+
+#include "packed/tile_loop.h"

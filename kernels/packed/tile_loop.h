@@ -1,0 +1,133 @@
+/*
+ * The loop of every tile, whatever it multiplies. Before it is included these are defined:
+ *   tile_operand, tile_sum                    what registers hold
+ *   tile_input(at)                            four bytes of one row's input, in every lane
+ *   tile_weight(part, at)                     part 0 or 1 of the weights of one vector
+ *   tile_add(input, weight, sum)              sum + input * weight
+ *   tile_zero(), tile_load(at), tile_store(at, sum)
+ *   WEIGHT_BYTES                              of one group of terms and one vector
+ *   LANES                                     sums of a vector, four bytes each
+ */
+#include "packed/tile.h"
+
+#include <immintrin.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Complete unrolling, without which the sums would not be registers; and none at all, where it would make the
+ * compiler move loads from one term into another until there are too few registers. */
+#ifdef __clang__
+#define UNROLL    _Pragma("clang loop unroll(full)")
+#define KEEP_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define UNROLL    _Pragma("GCC unroll 16")
+#define KEEP_LOOP _Pragma("GCC unroll 1")
+#endif
+
+/* Says that the register is read and written here, so that a compiler does not move a sum from register to
+ * register. No instruction comes of it. */
+#define STAY_IN_REGISTER(a) __asm__("" : "+v"(a))
+
+/* The sums of a tile; all bounds are constants where a function is inlined, so that each is a register. */
+#define MOST_VECTORS (4 * PACKED_VECTORS)
+typedef tile_sum (*tile_sums)[MOST_VECTORS];
+
+/* Bytes of one row's input for one term, or for one group where an instruction multiplies groups. */
+#define INPUT_BYTES 4
+
+/* Up to so many rows, inputs are kept in registers and weights pass by; beyond, the other way round. */
+#define FEW_ROWS 3
+
+ALWAYS_INLINE tile_operand vector_weight(size_t part, const char *group, size_t panel_bytes, size_t v)
+{
+    return tile_weight(part, group + v / PACKED_VECTORS * panel_bytes + v % PACKED_VECTORS * WEIGHT_BYTES);
+}
+
+/* sum[r][v] += input[r] * weight[v], for one part of a group. */
+ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size_t part, const char *group,
+                            size_t panel_bytes, tile_sums sum)
+{
+    tile_operand kept[MOST_VECTORS];
+    if (rows <= FEW_ROWS) {
+        UNROLL
+        for (size_t r = 0; r < rows; ++r) {
+            kept[r] = tile_input(input + r * INPUT_BYTES);
+        }
+        UNROLL
+        for (size_t v = 0; v < vectors; ++v) {
+            const tile_operand weight = vector_weight(part, group, panel_bytes, v);
+            UNROLL
+            for (size_t r = 0; r < rows; ++r) {
+                sum[r][v] = tile_add(kept[r], weight, sum[r][v]);
+                STAY_IN_REGISTER(sum[r][v]);
+            }
+        }
+        return;
+    }
+    UNROLL
+    for (size_t v = 0; v < vectors; ++v) {
+        kept[v] = vector_weight(part, group, panel_bytes, v);
+    }
+    UNROLL
+    for (size_t r = 0; r < rows; ++r) {
+        const tile_operand x = tile_input(input + r * INPUT_BYTES);
+        UNROLL
+        for (size_t v = 0; v < vectors; ++v) {
+            sum[r][v] = tile_add(x, kept[v], sum[r][v]);
+            STAY_IN_REGISTER(sum[r][v]);
+        }
+    }
+}
+
+/* Groups between two rounds of prefetching. */
+#define STEP 4
+
+/* A packed_tile of `rows` rows and `panels` panels, whose weights have `parts` parts. */
+ALWAYS_INLINE void compute_tile(size_t parts, size_t rows, size_t panels, size_t groups, const void *inputs,
+                                const void *weights, size_t panel_bytes, void *sums, size_t stride,
+                                bool first, packed_ahead ahead)
+{
+    const size_t vectors = panels * PACKED_VECTORS, steps = (groups + STEP - 1) / STEP;
+    const size_t lines = steps == 0 ? 0 : (ahead.lines + steps - 1) / steps;
+    const char *input = inputs, *group = weights;
+    char *const to = sums;
+    tile_sum sum[PACKED_MOST_ROWS][MOST_VECTORS];
+    UNROLL
+    for (size_t r = 0; r < rows; ++r) {
+        UNROLL
+        for (size_t v = 0; v < vectors; ++v) {
+            sum[r][v] = first ? tile_zero() : tile_load(to + (r * stride + v * LANES) * sizeof(float));
+        }
+    }
+    for (size_t i = 0; i < groups;) {
+        const size_t end = groups - i < STEP ? groups : i + STEP;
+        for (size_t l = 0; l < lines; ++l, ahead.from += 64) {
+            _mm_prefetch(ahead.from, _MM_HINT_T1);
+        }
+        KEEP_LOOP
+        for (; i < end; ++i) {
+            UNROLL
+            for (size_t part = 0; part < parts; ++part) {
+                add_part(rows, vectors, input + part * rows * INPUT_BYTES, part, group, panel_bytes, sum);
+            }
+            input += parts * rows * INPUT_BYTES;
+            group += PACKED_VECTORS * WEIGHT_BYTES;
+        }
+    }
+    UNROLL
+    for (size_t r = 0; r < rows; ++r) {
+        UNROLL
+        for (size_t v = 0; v < vectors; ++v) {
+            tile_store(to + (r * stride + v * LANES) * sizeof(float), sum[r][v]);
+        }
+    }
+}
+
+/* Defines the packed_tile TYPE_ROWSxPANELS. */
+#define TILE(type, parts, rows, count)                                                                       \
+    static void type##_##rows##x##count(size_t groups, const void *inputs, const void *weights,              \
+                                        size_t panel_bytes, void *sums, size_t stride, bool first,           \
+                                        packed_ahead ahead)                                                  \
+    {                                                                                                        \
+        compute_tile(parts, rows, count, groups, inputs, weights, panel_bytes, sums, stride, first, ahead);  \
+    }
