@@ -128,6 +128,9 @@ static error_t parse_machine(int key, char *value, struct argp_state *state)
     adamoe_common_options *options = state->input;
     switch (key) {
     case OPTION_PLUGIN:
+        if (options->plugin != NULL) {
+            argp_error(state, "--plugin: only one can be loaded");
+        }
         options->plugin = value;
         return 0;
     case OPTION_THREADS:

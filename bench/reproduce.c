@@ -8,16 +8,15 @@
 #include "json_output.h"
 #include "quick_throughput.h"
 #include "result_files.h"
+#include "shipped.h"
 #include "side_by_side.h"
 #include "team.h"
 #include "verbs.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     OPTION_MODEL = 1,
@@ -75,7 +74,7 @@ static const struct argp reproduce_argp = {
     .doc = "Checks every kernel quickly, times them quickly, and evaluates a model as vanilla top-2 and as "
            "AdaMoE, side by "
            "side: accuracy, load, both FLOPs reductions and measured time, with the paper's row beneath."
-           "\vExample, in the project's folder:\n  adamoe reproduce\n",
+           "\vExample, in the project's folder or with an installed program:\n  adamoe reproduce\n",
     .children = children,
 };
 
@@ -87,6 +86,7 @@ typedef struct reproduction {
     adamoe_registry *registry;
     const adamoe_kernel *kernel; /* for the evaluation */
     adamoe_side_by_side sides;
+    adamoe_shipped_file shipped_model, shipped_questions;
     uint32_t threads;
     bool prints;
     size_t failed;
@@ -236,15 +236,12 @@ static adamoe_status report(reproduction *r)
                                        adamoe_side_by_side_json(&r->sides)));
 }
 
-/* `path`, or what ships, which is found from the project's folder alone. */
-static adamoe_status or_shipped(const char *path, const char *shipped, const char **out)
+/* `path`, or what ships; *found keeps its path. */
+static adamoe_status or_shipped(const char *path, const char *shipped, adamoe_shipped_file *found,
+                                const char **out)
 {
-    *out = path != NULL ? path : shipped;
-    return path != NULL || access(shipped, R_OK) == 0
-               ? adamoe_ok()
-               : adamoe_error(ADAMOE_BAD_INPUT,
-                              "%s: open: %s; run it in the project's folder, or give --model and --questions",
-                              shipped, strerror(errno));
+    *out = path != NULL ? path : found->path;
+    return path != NULL ? adamoe_ok() : adamoe_find_shipped(shipped, found);
 }
 
 /* What can go wrong with files goes wrong before the work. */
@@ -252,8 +249,9 @@ static adamoe_status open_all(reproduction *r)
 {
     const adamoe_result_file file = {"--json", r->options->json};
     const char *model, *questions;
-    ADAMOE_TRY(or_shipped(r->options->model, "datasets/tiny-adamoe", &model));
-    ADAMOE_TRY(or_shipped(r->options->questions, "datasets/arc-style/questions.jsonl", &questions));
+    ADAMOE_TRY(or_shipped(r->options->model, "datasets/tiny-adamoe", &r->shipped_model, &model));
+    ADAMOE_TRY(or_shipped(r->options->questions, "datasets/arc-style/questions.jsonl", &r->shipped_questions,
+                          &questions));
     ADAMOE_TRY(adamoe_check_result_files(&file, 1));
     return adamoe_side_by_side_open(model, questions, r->threads, r->kernel, &r->sides);
 }

@@ -100,7 +100,7 @@ static void refused_before_the_work(void **state)
 {
     const char *folder = *state;
     const outcome *got = run("cd %s && " ADAMOE_PROGRAM " reproduce", folder);
-    expect(got, 2, "datasets/tiny-adamoe: open: No such file or directory; run it in the project's folder");
+    expect(got, 2, "datasets/tiny-adamoe: neither here nor installed with the program; run it in the project's folder");
     assert_null(strstr(got->text, "Quick check"));
     got = run(IN_PROJECT " --questions %s/none.jsonl", folder);
     expect(got, 2, "none.jsonl: open: ");
