@@ -45,9 +45,6 @@ void adamoe_scorer_free(adamoe_scorer *scorer)
     *scorer = (adamoe_scorer){0};
 }
 
-/* What a segment is for: the prompt that choices share (choice = NONE), or one choice. */
-#define NONE SIZE_MAX
-
 typedef struct purpose {
     size_t prompt, choice;
 } purpose;
@@ -57,19 +54,28 @@ typedef struct scoring {
     const adamoe_prompt *prompt;
     double *const *logprob;
     adamoe_segment *segment;
-    purpose *purpose;
     uint32_t **joined; /* [segments] tokens of choices that are scored alone, else NULL */
-    double *
-        *score; /* [segments] what each wanted position adds: to its choice, or one value for each choice */
     size_t segments;
+    adamoe_target *target; /* [targets] every token of every choice, by segment and position */
+    purpose *purpose;      /* [targets] what it is a token of */
+    double *score;         /* [targets] its log-probability */
+    size_t *first_target;  /* [segments + 1] */
+    size_t targets;
 } scoring;
 
-static void add_segment(scoring *s, const uint32_t *token, size_t count, size_t parent, size_t logits_from,
-                        purpose what)
+static void add_target(scoring *s, size_t segment, size_t position, uint32_t token, purpose what)
+{
+    s->target[s->targets] = (adamoe_target){segment, position, token};
+    s->purpose[s->targets++] = what;
+}
+
+/* Its targets follow at once: the tokens after each of its own from logits_from on. */
+static size_t add_segment(scoring *s, const uint32_t *token, size_t count, size_t parent, size_t logits_from)
 {
     s->segment[s->segments] =
         (adamoe_segment){.token = token, .count = count, .parent = parent, .logits_from = logits_from};
-    s->purpose[s->segments++] = what;
+    s->first_target[s->segments] = s->targets;
+    return s->segments++;
 }
 
 /* Context and choice as one sequence, without its last token: nothing follows that. */
@@ -83,8 +89,11 @@ static adamoe_status add_alone(scoring *s, const adamoe_choice_tokens *choice, p
     for (size_t i = 0; i < count; ++i) {
         joined[i] = i < context ? choice->alone.id[i] : choice->continuation.id[i - context];
     }
-    s->joined[s->segments] = joined;
-    add_segment(s, joined, count, ADAMOE_NO_PARENT, context - 1, what);
+    const size_t segment = add_segment(s, joined, count, ADAMOE_NO_PARENT, context - 1);
+    s->joined[segment] = joined;
+    for (size_t i = 0; i < choice->continuation.count; ++i) {
+        add_target(s, segment, context - 1 + i, choice->continuation.id[i], what);
+    }
     return adamoe_ok();
 }
 
@@ -93,79 +102,55 @@ static bool shares(const adamoe_choice_tokens *choice)
     return choice->alone.count == 0;
 }
 
+/* The prompt scores the first token of every choice that shares it; a choice's own tokens score the next
+ * ones, and its last token need not be run. */
 static adamoe_status add_prompt(scoring *s, size_t p)
 {
     const adamoe_prompt *prompt = &s->prompt[p];
-    const size_t shared = s->segments;
-    bool any_shares = false;
+    size_t shared = ADAMOE_NO_PARENT;
     for (size_t c = 0; c < prompt->choices; ++c) {
-        any_shares = any_shares || shares(&prompt->choice[c]);
-    }
-    if (any_shares) {
-        add_segment(s, prompt->shared.id, prompt->shared.count, ADAMOE_NO_PARENT, prompt->shared.count - 1,
-                    (purpose){p, NONE});
+        if (!shares(&prompt->choice[c])) {
+            continue;
+        }
+        if (shared == ADAMOE_NO_PARENT) {
+            shared = add_segment(s, prompt->shared.id, prompt->shared.count, ADAMOE_NO_PARENT,
+                                 prompt->shared.count - 1);
+        }
+        add_target(s, shared, prompt->shared.count - 1, prompt->choice[c].continuation.id[0],
+                   (purpose){p, c});
     }
     for (size_t c = 0; c < prompt->choices; ++c) {
         const adamoe_choice_tokens *choice = &prompt->choice[c];
         if (!shares(choice)) {
             ADAMOE_TRY(add_alone(s, choice, (purpose){p, c}));
-        } else if (choice->continuation.count > 1) {
-            add_segment(s, choice->continuation.id, choice->continuation.count - 1, shared, 0,
-                        (purpose){p, c});
+            continue;
+        }
+        const size_t own = choice->continuation.count - 1;
+        const size_t segment = own == 0 ? 0 : add_segment(s, choice->continuation.id, own, shared, 0);
+        for (size_t i = 0; i < own; ++i) {
+            add_target(s, segment, i, choice->continuation.id[i + 1], (purpose){p, c});
         }
     }
     return adamoe_ok();
 }
 
-/* The logits after token `position` of a segment score the next token of its choice, or the first of every
- * choice that shares the prompt. Threads report positions in any order: each value has a place of its own,
- * and they are added up afterwards. */
+/* For the naive model, whose logits come position by position. */
 static void take_logits(void *context, size_t segment, size_t position, const float *logits)
 {
     const scoring *s = context;
-    const purpose what = s->purpose[segment];
-    const adamoe_prompt *prompt = &s->prompt[what.prompt];
-    double *score = s->score[segment];
-    const double norm = adamoe_log_sum_exp(logits, s->scorer->model->config.vocab_size);
-    if (what.choice != NONE) {
-        const adamoe_choice_tokens *choice = &prompt->choice[what.choice];
-        const size_t next = position - s->segment[segment].logits_from + (shares(choice) ? 1 : 0);
-        score[position - s->segment[segment].logits_from] =
-            (double)logits[choice->continuation.id[next]] - norm;
-        return;
-    }
-    for (size_t c = 0; c < prompt->choices; ++c) {
-        score[c] = (double)logits[prompt->choice[c].continuation.id[0]] - norm;
-    }
-}
-
-static adamoe_status allocate_scores(scoring *s)
-{
-    for (size_t i = 0; i < s->segments; ++i) {
-        const adamoe_segment *segment = &s->segment[i];
-        const size_t choices = s->prompt[s->purpose[i].prompt].choices;
-        const size_t count = s->purpose[i].choice == NONE ? choices : segment->count - segment->logits_from;
-        s->score[i] = calloc(count, sizeof **s->score);
-        if (s->score[i] == NULL) {
-            return adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
+    const double log_sum = adamoe_log_sum_exp(logits, s->scorer->model->config.vocab_size);
+    for (size_t t = s->first_target[segment]; t < s->first_target[segment + 1]; ++t) {
+        if (s->target[t].position == position) {
+            s->score[t] = (double)logits[s->target[t].token] - log_sum;
         }
     }
-    return adamoe_ok();
 }
 
-/* In the order of segments and positions, whoever computed them. */
+/* In the order of segments and positions. */
 static void add_scores(scoring *s)
 {
-    for (size_t i = 0; i < s->segments; ++i) {
-        const purpose what = s->purpose[i];
-        double *logprob = s->logprob[what.prompt];
-        const adamoe_prompt *prompt = &s->prompt[what.prompt];
-        for (size_t c = 0; what.choice == NONE && c < prompt->choices; ++c) {
-            logprob[c] += shares(&prompt->choice[c]) ? s->score[i][c] : 0.0;
-        }
-        for (size_t p = s->segment[i].logits_from; what.choice != NONE && p < s->segment[i].count; ++p) {
-            logprob[what.choice] += s->score[i][p - s->segment[i].logits_from];
-        }
+    for (size_t t = 0; t < s->targets; ++t) {
+        s->logprob[s->purpose[t].prompt][s->purpose[t].choice] += s->score[t];
     }
 }
 
@@ -219,41 +204,55 @@ static adamoe_status run(scoring *s, size_t count)
             s->logprob[p][c] = 0.0;
         }
     }
-    ADAMOE_TRY(allocate_scores(s));
+    s->first_target[s->segments] = s->targets;
     const adamoe_batch_hooks hooks = {.context = s, .routed = take_routing, .logits = take_logits};
     adamoe_scorer *scorer = s->scorer;
-    ADAMOE_TRY(scorer->forward == NULL
-                   ? adamoe_batch_forward(scorer->model, s->segment, s->segments, &hooks)
-                   : adamoe_forward_batch(scorer->forward, s->segment, s->segments, &hooks));
+    ADAMOE_TRY(scorer->forward == NULL ? adamoe_batch_forward(scorer->model, s->segment, s->segments, &hooks)
+                                       : adamoe_forward_score(scorer->forward, s->segment, s->segments,
+                                                              &hooks, s->target, s->targets, s->score));
     add_scores(s);
     add_work(scorer, s->segment, s->segments);
     return adamoe_ok();
 }
 
+static adamoe_status allocate(scoring *s, size_t prompts)
+{
+    size_t segments = 0, targets = 0;
+    for (size_t p = 0; p < prompts; ++p) {
+        segments += 1 + s->prompt[p].choices;
+        for (size_t c = 0; c < s->prompt[p].choices; ++c) {
+            targets += s->prompt[p].choice[c].continuation.count;
+        }
+    }
+    s->segment = calloc(segments + 1, sizeof *s->segment);
+    s->joined = calloc(segments + 1, sizeof *s->joined);
+    s->first_target = calloc(segments + 1, sizeof *s->first_target);
+    s->target = calloc(targets + 1, sizeof *s->target);
+    s->purpose = calloc(targets + 1, sizeof *s->purpose);
+    s->score = calloc(targets + 1, sizeof *s->score);
+    return s->segment != NULL && s->joined != NULL && s->first_target != NULL && s->target != NULL &&
+                   s->purpose != NULL && s->score != NULL
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
+}
+
 adamoe_status adamoe_score(adamoe_scorer *scorer, const adamoe_prompt *prompt, size_t count,
                            double *const *logprob)
 {
-    size_t most = 0;
-    for (size_t p = 0; p < count; ++p) {
-        most += 1 + prompt[p].choices;
-    }
     scoring s = {.scorer = scorer, .prompt = prompt, .logprob = logprob};
-    s.segment = calloc(most + 1, sizeof *s.segment);
-    s.purpose = calloc(most + 1, sizeof *s.purpose);
-    s.joined = calloc(most + 1, sizeof *s.joined);
-    s.score = calloc(most + 1, sizeof *s.score);
-    adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
-    if (s.segment != NULL && s.purpose != NULL && s.joined != NULL && s.score != NULL) {
+    adamoe_status status = allocate(&s, count);
+    if (status.code == ADAMOE_OK) {
         status = run(&s, count);
     }
     for (size_t i = 0; i < s.segments; ++i) {
         free(s.joined[i]);
-        free(s.score[i]);
     }
-    free(s.score);
     free(s.segment);
-    free(s.purpose);
     free(s.joined);
+    free(s.first_target);
+    free(s.target);
+    free(s.purpose);
+    free(s.score);
     return status;
 }
 
