@@ -1,8 +1,13 @@
 /*
- * adamoe generate: greedy text from a model on the reference kernel.
+ * adamoe generate: greedy text from a model. Each token is computed once, and those after it find its keys
+ * and values in a cache.
  */
+#include "forward.h"
+#include "host.h"
+#include "memory.h"
 #include "model_folder.h"
 #include "options.h"
+#include "team.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -16,6 +21,7 @@ enum {
 };
 
 typedef struct generate_options {
+    adamoe_common_options common;
     const char *model, *prompt;
     size_t tokens;
 } generate_options;
@@ -31,6 +37,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     generate_options *o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
     case OPTION_MODEL:
         o->model = value;
         return 0;
@@ -50,15 +59,18 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
 }
 
+static const struct argp_child children[] = {{&adamoe_common_argp, 0, 0, 0}, {0}};
+
 static const struct argp generate_argp = {
     .options = options_list,
     .parser = parse_option,
-    .doc = "Continues a prompt with the most probable token each time, on the reference kernel, until the "
-           "end-of-text "
-           "token, the model's context or --tokens ends it."
+    .doc = "Continues a prompt with the most probable token each time, until the end-of-text token, the "
+           "model's "
+           "context or --tokens ends it."
            "\vExample, in the project's folder:\n"
            "  adamoe generate --model datasets/tiny-adamoe \\\n"
            "      --prompt 'Question:' --tokens 16\n",
+    .children = children,
 };
 
 static uint32_t most_probable(const float *logits, size_t vocab_size)
@@ -70,22 +82,72 @@ static uint32_t most_probable(const float *logits, size_t vocab_size)
     return (uint32_t)best;
 }
 
-/* Runs what the cache does not hold yet, without logits but for the last token. */
-static adamoe_status next_logits(const adamoe_model *model, adamoe_cache *cache, const adamoe_tokens *text,
-                                 float *logits)
+/* Who computes the logits, and what it remembers: the naive model, or a prepared one. */
+typedef struct writer {
+    const adamoe_model *model;
+    adamoe_cache *naive_cache; /* NULL where `forward` is there */
+    adamoe_team *team;
+    adamoe_forward *forward;
+    adamoe_key_value_cache *cache;
+    float *logits; /* [vocab_size] that follow the last token */
+} writer;
+
+static void free_writer(writer *w)
 {
-    const size_t quiet = text->count - cache->length - 1;
-    ADAMOE_TRY(adamoe_model_forward(model, cache, text->id + cache->length, quiet, NULL, NULL, NULL));
-    return adamoe_model_forward(model, cache, text->id + cache->length, 1, NULL, NULL, logits);
+    adamoe_cache_free(w->naive_cache);
+    adamoe_key_value_cache_free(w->cache);
+    adamoe_forward_free(w->forward);
+    adamoe_team_free(w->team);
+    free(w->logits);
 }
 
-static adamoe_status extend(const adamoe_model *model, adamoe_cache *cache, size_t tokens,
-                            adamoe_tokens *text, float *logits)
+static adamoe_status prepare(const adamoe_common_options *options, const adamoe_kernel *kernel,
+                             size_t positions, writer *w)
 {
-    const adamoe_config *config = &model->config;
+    const adamoe_config *config = &w->model->config;
+    w->logits = calloc(config->vocab_size, sizeof *w->logits);
+    if (w->logits == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "logits: out of memory");
+    }
+    if (strcmp(kernel->name, "reference") == 0) {
+        return adamoe_cache_create(config, positions, &w->naive_cache);
+    }
+    const uint32_t threads = options->threads != 0 ? options->threads : adamoe_available_processors();
+    const adamoe_placement placement = adamoe_one_node(threads);
+    ADAMOE_TRY(adamoe_team_create(threads, &w->team));
+    ADAMOE_TRY(adamoe_key_value_cache_create(config, positions, &w->cache));
+    return adamoe_forward_create(kernel, w->model, w->team, &placement, adamoe_available_memory() / 2,
+                                 &w->forward);
+}
+
+static void keep_logits(void *context, size_t segment, size_t position, const float *logits)
+{
+    (void)segment;
+    (void)position;
+    const writer *w = context;
+    memcpy(w->logits, logits, w->model->config.vocab_size * sizeof *logits);
+}
+
+/* Runs what the cache does not hold yet, with logits for the last token alone. */
+static adamoe_status next_logits(writer *w, const adamoe_tokens *text)
+{
+    if (w->forward != NULL) {
+        const adamoe_batch_hooks hooks = {.context = w, .logits = keep_logits};
+        return adamoe_forward_continue(w->forward, w->cache, text->id + w->cache->length,
+                                       text->count - w->cache->length, &hooks);
+    }
+    adamoe_cache *cache = w->naive_cache;
+    const size_t quiet = text->count - cache->length - 1;
+    ADAMOE_TRY(adamoe_model_forward(w->model, cache, text->id + cache->length, quiet, NULL, NULL, NULL));
+    return adamoe_model_forward(w->model, cache, text->id + cache->length, 1, NULL, NULL, w->logits);
+}
+
+static adamoe_status extend(writer *w, size_t tokens, adamoe_tokens *text)
+{
+    const adamoe_config *config = &w->model->config;
     for (size_t i = 0; i < tokens && text->count < config->context; ++i) {
-        ADAMOE_TRY(next_logits(model, cache, text, logits));
-        const uint32_t token = most_probable(logits, config->vocab_size);
+        ADAMOE_TRY(next_logits(w, text));
+        const uint32_t token = most_probable(w->logits, config->vocab_size);
         if (config->has_eos && token == config->eos) {
             return adamoe_ok();
         }
@@ -109,21 +171,16 @@ static adamoe_status encode_prompt(const adamoe_model_folder *folder, const char
 }
 
 /* `text` fits into the model's context. */
-static adamoe_status generate(const adamoe_model *model, size_t tokens, adamoe_tokens *text)
+static adamoe_status generate(const adamoe_model *model, const adamoe_common_options *options,
+                              const adamoe_kernel *kernel, size_t tokens, adamoe_tokens *text)
 {
-    const adamoe_config *config = &model->config;
-    const size_t room = config->context - text->count;
-    adamoe_cache *cache = NULL;
-    float *logits = calloc(config->vocab_size, sizeof *logits);
-    if (logits == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "logits: out of memory");
-    }
-    adamoe_status status = adamoe_cache_create(config, text->count + (tokens < room ? tokens : room), &cache);
+    const size_t room = model->config.context - text->count;
+    writer w = {.model = model};
+    adamoe_status status = prepare(options, kernel, text->count + (tokens < room ? tokens : room), &w);
     if (status.code == ADAMOE_OK) {
-        status = extend(model, cache, tokens, text, logits);
+        status = extend(&w, tokens, text);
     }
-    adamoe_cache_free(cache);
-    free(logits);
+    free_writer(&w);
     return status;
 }
 
@@ -144,12 +201,14 @@ static adamoe_status about(const char *what, adamoe_status status)
     return status.code == ADAMOE_OK ? status : adamoe_error(status.code, "%s: %.400s", what, status.message);
 }
 
-static adamoe_status run_on(const adamoe_model_folder *folder, const generate_options *o)
+static adamoe_status run_on(const adamoe_model_folder *folder, const generate_options *o,
+                            const adamoe_kernel *kernel)
 {
     adamoe_tokens text = {0};
     adamoe_status status = about("--prompt", encode_prompt(folder, o->prompt, &text));
     if (status.code == ADAMOE_OK) {
-        status = about(o->model, generate(adamoe_checkpoint_model(folder->checkpoint), o->tokens, &text));
+        status = about(o->model, generate(adamoe_checkpoint_model(folder->checkpoint), &o->common, kernel,
+                                          o->tokens, &text));
     }
     if (status.code == ADAMOE_OK) {
         status = about(o->model, print_text(folder->tokenizer, &text));
@@ -158,15 +217,25 @@ static adamoe_status run_on(const adamoe_model_folder *folder, const generate_op
     return status;
 }
 
+static adamoe_status run(const generate_options *o, const adamoe_kernel *kernel)
+{
+    adamoe_model_folder folder;
+    ADAMOE_TRY(adamoe_model_folder_open(o->model, &folder));
+    const adamoe_status status = run_on(&folder, o, kernel);
+    adamoe_model_folder_close(&folder);
+    return status;
+}
+
 int adamoe_verb_generate(int count, char **arguments)
 {
-    generate_options options = {.prompt = "", .tokens = 64};
+    generate_options options = {.common = {.seed = 1}, .prompt = "", .tokens = 64};
     adamoe_parse(&generate_argp, count, arguments, &options);
-    adamoe_model_folder folder;
-    adamoe_status status = adamoe_model_folder_open(options.model, &folder);
+    adamoe_registry *registry = NULL;
+    const adamoe_kernel *kernel = NULL;
+    adamoe_status status = adamoe_choose_kernel(&options.common, &registry, &kernel);
     if (status.code == ADAMOE_OK) {
-        status = run_on(&folder, &options);
-        adamoe_model_folder_close(&folder);
+        status = run(&options, kernel);
     }
+    adamoe_registry_free(registry);
     return adamoe_finish("generate", status);
 }

@@ -319,10 +319,15 @@ static void stories_tell_their_story(void **state)
 {
     (void)state;
     SKIP_WITHOUT(SHARED_PATH("stories260K/model.safetensors"));
-    expect(run(ADAMOE_PROGRAM " generate --model %s --tokens 80", SHARED_PATH("stories260K")), 0,
-           "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One "
-           "day, she "
-           "saw a big, r");
+    static const char *const how[] = {"", "--threads 1", "--kernel reference"};
+    for (size_t i = 0; i < sizeof how / sizeof *how; ++i) {
+        expect(run(ADAMOE_PROGRAM " generate --model %s --tokens 80 %s", SHARED_PATH("stories260K"), how[i]),
+               0,
+               "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
+               "One day, she saw a big, r");
+    }
+    expect(run(ADAMOE_PROGRAM " generate --model %s --kernel no-such", SHARED_PATH("stories260K")), 2,
+           "adamoe generate: --kernel: no-such: no such kernel");
 }
 
 /* The numbers of the report against those of its own samples. */
