@@ -67,34 +67,20 @@ static bool has_equal_rows(const uint32_t *source, size_t rows)
     return false;
 }
 
-/* The matrix without its repeated rows, as a new array; source[r] becomes the row of it that row r equals. */
-static void *unique_rows(const adamoe_matrix *matrix, uint32_t *source, size_t *count)
+/* Lists the rows that repeat none before them; source[r] becomes the place in that list of the row that row r
+ * equals. */
+static size_t list_distinct_rows(size_t rows, uint32_t *source, uint32_t *distinct)
 {
-    const size_t bytes = matrix->columns * adamoe_dtype_bytes(matrix->dtype);
-    unsigned char *rows = malloc(matrix->rows * bytes + 1);
-    *count = 0;
-    for (uint32_t r = 0; r < matrix->rows && rows != NULL; ++r) {
+    uint32_t count = 0;
+    for (uint32_t r = 0; r < rows; ++r) {
         if (source[r] != r) {
             source[r] = source[source[r]]; /* a lower row, whose place is known already */
             continue;
         }
-        memcpy(rows + *count * bytes, (const unsigned char *)matrix->data + r * bytes, bytes);
-        source[r] = (uint32_t)(*count)++;
+        distinct[count] = r;
+        source[r] = count++;
     }
-    return rows;
-}
-
-static adamoe_status pack_unique_rows(const adamoe_matrix *matrix, adamoe_prepared_matrix *prepared)
-{
-    size_t count = 0;
-    void *rows = unique_rows(matrix, prepared->source, &count);
-    if (rows == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
-    }
-    const adamoe_matrix unique = {rows, matrix->dtype, count, matrix->columns};
-    const adamoe_status status = onednn_packed_create(&unique, prepared->type, false, &prepared->packed);
-    free(rows);
-    return status;
+    return count;
 }
 
 static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_matrix *prepared)
@@ -106,14 +92,18 @@ static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_ma
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
     }
     find_equal_rows(matrix, sorted, prepared->source);
-    free(sorted);
+    adamoe_status status;
     if (has_equal_rows(prepared->source, matrix->rows)) {
-        ADAMOE_TRY(pack_unique_rows(matrix, prepared));
+        uint32_t *distinct = sorted; /* its order is not needed any more */
+        const size_t count = list_distinct_rows(matrix->rows, prepared->source, distinct);
+        status = onednn_packed_create_of_rows(matrix, distinct, count, prepared->type, &prepared->packed);
     } else {
         free(prepared->source);
         prepared->source = NULL;
-        ADAMOE_TRY(onednn_packed_create(matrix, prepared->type, false, &prepared->packed));
+        status = onednn_packed_create(matrix, prepared->type, false, &prepared->packed);
     }
+    free(sorted);
+    ADAMOE_TRY(status);
     return onednn_packed_largest_scratch(&prepared->packed, &prepared->scratch_bytes);
 }
 

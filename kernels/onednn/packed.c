@@ -5,6 +5,7 @@
 #include "numbers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 size_t onednn_block_count(size_t size, size_t block)
 {
@@ -26,16 +27,18 @@ void onednn_packed_free(onednn_packed *packed)
     *packed = (onednn_packed){0};
 }
 
+static adamoe_status begin_packed(size_t rows, size_t columns, onednn_packed *out)
+{
+    *out = (onednn_packed){
+        .rows = rows, .columns = columns, .blocks = onednn_block_count(rows, ONEDNN_COLUMN_BLOCK)};
+    out->block = calloc(out->blocks + 1, sizeof(onednn_product *));
+    return out->block != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+}
+
 adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmetic type, bool compact,
                                    onednn_packed *out)
 {
-    *out = (onednn_packed){.rows = matrix->rows,
-                           .columns = matrix->columns,
-                           .blocks = onednn_block_count(matrix->rows, ONEDNN_COLUMN_BLOCK)};
-    out->block = calloc(out->blocks + 1, sizeof(onednn_product *));
-    if (out->block == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
-    }
+    ADAMOE_TRY(begin_packed(matrix->rows, matrix->columns, out));
     for (size_t b = 0; b < out->blocks; ++b) {
         const size_t width = onednn_block_size(matrix->rows, ONEDNN_COLUMN_BLOCK, b);
         const adamoe_status status = onednn_product_create(matrix, b * ONEDNN_COLUMN_BLOCK, width, type,
@@ -46,6 +49,37 @@ adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmeti
         }
     }
     return adamoe_ok();
+}
+
+/* `copy` has room for the rows of one block. */
+static adamoe_status pack_block_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t b,
+                                        adamoe_arithmetic type, unsigned char *copy, onednn_packed *out)
+{
+    const size_t bytes = matrix->columns * adamoe_dtype_bytes(matrix->dtype);
+    const size_t width = onednn_block_size(out->rows, ONEDNN_COLUMN_BLOCK, b);
+    for (size_t r = 0; r < width; ++r) {
+        memcpy(copy + r * bytes,
+               (const unsigned char *)matrix->data + row[b * ONEDNN_COLUMN_BLOCK + r] * bytes, bytes);
+    }
+    const adamoe_matrix rows = {copy, matrix->dtype, width, matrix->columns};
+    return onednn_product_create(&rows, 0, width, type, out->rows, &out->block[b]);
+}
+
+adamoe_status onednn_packed_create_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t count,
+                                           adamoe_arithmetic type, onednn_packed *out)
+{
+    ADAMOE_TRY(begin_packed(count, matrix->columns, out));
+    unsigned char *copy = malloc(ONEDNN_COLUMN_BLOCK * matrix->columns * adamoe_dtype_bytes(matrix->dtype));
+    adamoe_status status =
+        copy != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    for (size_t b = 0; b < out->blocks && status.code == ADAMOE_OK; ++b) {
+        status = pack_block_of_rows(matrix, row, b, type, copy, out);
+    }
+    free(copy);
+    if (status.code != ADAMOE_OK) {
+        onednn_packed_free(out);
+    }
+    return status;
 }
 
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count)

@@ -26,6 +26,11 @@ adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmeti
                                    onednn_packed *out);
 void onednn_packed_free(onednn_packed *packed);
 
+/* The same of rows row[0 .. count - 1] of `matrix`, in that order, not compact. They are copied out of it
+ * block by block, so that a large matrix is not held twice. */
+adamoe_status onednn_packed_create_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t count,
+                                           adamoe_arithmetic type, onednn_packed *out);
+
 /* Compiles for every number of rows that `count` rows come in, block by block. */
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count);
 
