@@ -113,6 +113,21 @@ static adamoe_status compare_counter(adamoe_result_comparison *comparison, const
     return adamoe_add_finding(comparison, &f);
 }
 
+/* Another rounding is no regression, but nobody should have to guess. */
+static adamoe_status compare_bits(adamoe_result_comparison *comparison, const char *name, const json_t *base,
+                                  const json_t *now)
+{
+    const char *before = json_string_value(json_object_get(base, "output_bits"));
+    const char *after = json_string_value(json_object_get(now, "output_bits"));
+    if (before == NULL || after == NULL || strcmp(before, after) == 0) {
+        return adamoe_ok();
+    }
+    adamoe_finding f = about(ADAMOE_ASPECT_CHECK, ADAMOE_VERDICT_SAME, name);
+    (void)snprintf(f.measure, sizeof f.measure, "bits of the output");
+    (void)snprintf(f.note, sizeof f.note, "differ: another rounding, which the checks judge");
+    return adamoe_add_finding(comparison, &f);
+}
+
 /* -------------------------------------------------------------------------------------------------- speed */
 
 /* log(time / time at the roofline), or NaN where the entry has no yardstick. */
@@ -183,7 +198,10 @@ static adamoe_status compare_benchmark(adamoe_result_comparison *comparison, con
                                        const json_t *base, const json_t *now)
 {
     if (error_of(base) != NULL) {
-        return adamoe_ok(); /* there is nothing to compare with */
+        adamoe_finding f = about(ADAMOE_ASPECT_WORK, ADAMOE_VERDICT_NOT_JUDGED, name);
+        (void)snprintf(f.measure, sizeof f.measure, "result");
+        (void)snprintf(f.note, sizeof f.note, "nothing to compare with: %s", error_of(base));
+        return adamoe_add_finding(comparison, &f);
     }
     const char *error = error_of(now);
     if (now == NULL || error != NULL) {
@@ -193,14 +211,17 @@ static adamoe_status compare_benchmark(adamoe_result_comparison *comparison, con
         if (error != NULL) {
             (void)snprintf(f.now, sizeof f.now, "error");
             (void)snprintf(f.note, sizeof f.note, "%s", error);
-            f.verdict = strncmp(error, "cannot run here", 15) == 0 ? ADAMOE_VERDICT_MISSING
-                                                                   : ADAMOE_VERDICT_REGRESSION;
+            const bool cannot_run = strncmp(error, "cannot run here", 15) == 0;
+            f.verdict = !cannot_run                ? ADAMOE_VERDICT_REGRESSION
+                        : comparison->same_machine ? ADAMOE_VERDICT_MISSING
+                                                   : ADAMOE_VERDICT_NOT_JUDGED;
         }
         return adamoe_add_finding(comparison, &f);
     }
     for (size_t i = 0; i < WORK_COUNTERS; ++i) {
         ADAMOE_TRY(compare_counter(comparison, name, work_counters[i], base, now));
     }
+    ADAMOE_TRY(compare_bits(comparison, name, json_array_get(base, 0), json_array_get(now, 0)));
     return compare_times(comparison, name, base, now);
 }
 

@@ -124,7 +124,7 @@ static adamoe_status show_ratio(adamoe_result_comparison *comparison, const char
 {
     const double before = json_number_value(json_object_get(base, "largest_ratio"));
     const double after = json_number_value(json_object_get(now, "largest_ratio"));
-    if (after <= before) {
+    if (json_object_get(base, "largest_ratio") == NULL || after <= before) {
         return adamoe_ok();
     }
     adamoe_finding f = about(kernel, "", "", "");
@@ -145,7 +145,8 @@ static adamoe_status compare_kernel(adamoe_result_comparison *comparison, const 
     }
     if (now == NULL || why_not[0] != '\0') {
         adamoe_finding f = about(kernel, "", text_of(base, "status"), now == NULL ? "" : "skipped");
-        f.verdict = ADAMOE_VERDICT_MISSING;
+        f.verdict =
+            now == NULL || comparison->same_machine ? ADAMOE_VERDICT_MISSING : ADAMOE_VERDICT_NOT_JUDGED;
         (void)snprintf(f.note, sizeof f.note, "%s", why_not);
         return adamoe_add_finding(comparison, &f);
     }

@@ -115,8 +115,11 @@ static void print_row(FILE *stream, const adamoe_finding *f)
 
 static void print_markdown(const adamoe_result_comparison *c, const char *title, FILE *stream)
 {
+    const adamoe_code outcome = adamoe_comparison_outcome(c).code;
     fprintf(stream, "### %s: %s\n\n", title,
-            adamoe_comparison_outcome(c).code == ADAMOE_OK ? "no regression" : "regression");
+            outcome == ADAMOE_OK           ? "no regression"
+            : outcome == ADAMOE_DIFFERENCE ? "regression"
+                                           : "nothing could be compared");
     print_summary(c, stream);
     fputs(".\n", stream);
     if (c->count > 0) {

@@ -54,15 +54,21 @@ static const json_t *part_of(const json_t *environment, const char *part, const 
     return json_object_get(json_object_get(environment, part), key);
 }
 
+static bool differ(const json_t *base, const json_t *now, const char *key)
+{
+    const json_t *before = json_object_get(base, key), *after = json_object_get(now, key);
+    return before != NULL && after != NULL && !json_equal(before, after);
+}
+
 static void note_environment(adamoe_result_comparison *comparison, const json_t *base, const json_t *now)
 {
     const char *before = json_string_value(part_of(base, "machine", "cpu"));
     const char *after = json_string_value(part_of(now, "machine", "cpu"));
+    comparison->same_machine = before != NULL && after != NULL && strcmp(before, after) == 0;
     if (before != NULL && after != NULL && strcmp(before, after) != 0) {
         adamoe_add_note(comparison, "Another processor: %.100s, now %.100s.", before, after);
     }
-    if (!json_equal(json_object_get(base, "build_type"), json_object_get(now, "build_type")) ||
-        !json_equal(json_object_get(base, "compiler"), json_object_get(now, "compiler"))) {
+    if (differ(base, now, "build_type") || differ(base, now, "compiler")) {
         adamoe_add_note(comparison, "Another compiler or build type.");
     }
     if (json_is_true(part_of(base, "run", "disturbed"))) {

@@ -109,6 +109,12 @@ adamoe_status adamoe_comparison_outcome(const adamoe_result_comparison *comparis
 {
     const size_t worse = adamoe_count_verdict(comparison, ADAMOE_VERDICT_REGRESSION);
     const size_t missing = adamoe_count_verdict(comparison, ADAMOE_VERDICT_MISSING);
+    if (comparison->unchanged == 0 &&
+        adamoe_count_verdict(comparison, ADAMOE_VERDICT_NOT_JUDGED) == comparison->count) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "nothing could be compared%s%.400s",
+                            comparison->count > 0 ? ": " : "",
+                            comparison->count > 0 ? comparison->finding[0].note : "");
+    }
     if (worse == 0 && (missing == 0 || !comparison->options.missing_fails)) {
         return adamoe_ok();
     }

@@ -64,7 +64,8 @@ typedef struct adamoe_result_comparison {
     size_t count, capacity;
     size_t unchanged; /* deterministic values that are equal, which have no finding */
     size_t tests;
-    char notes[1024]; /* lines on what makes the two hard to compare */
+    bool same_machine; /* what could run must still be able to */
+    char notes[1024];  /* lines on what makes the two hard to compare */
 } adamoe_result_comparison;
 
 /* Appends a copy. Errors: memory. */
@@ -84,7 +85,8 @@ adamoe_status adamoe_judge_comparison(adamoe_result_comparison *comparison);
 
 size_t adamoe_count_verdict(const adamoe_result_comparison *comparison, adamoe_verdict_kind verdict);
 
-/* DIFFERENCE where there is a regression, or something missing that must not be. */
+/* DIFFERENCE where there is a regression, or something missing that must not be; BAD_INPUT where nothing
+ * could be compared: that proves nothing. */
 adamoe_status adamoe_comparison_outcome(const adamoe_result_comparison *comparison);
 
 void adamoe_free_comparison(adamoe_result_comparison *comparison);

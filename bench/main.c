@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct verb {
-    const char *name, *summary;
+    const char *name, *summary; /* summary: NULL for what people do not call */
     int (*run)(int count, char **arguments);
 } verb;
 
@@ -19,6 +19,8 @@ static const verb verbs[] = {
     {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check},
     {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench},
     {"compare", "what became worse between two results of check, bench, eval or gate", adamoe_verb_compare},
+    {"gate", "whether this build is worse than another one, or than a baseline: for CI", adamoe_verb_gate},
+    {"worker", NULL, adamoe_verb_worker},
     {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops},
     {"tokenize", "text to token ids and back", adamoe_verb_tokenize},
     {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate},
@@ -34,7 +36,9 @@ static void print_help(FILE *stream)
             "Usage: adamoe VERB [OPTION...]\n"
             "Test-and-benchmark harness with reference kernels for token-adaptive Mixture-of-Experts.\n\n");
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
-        fprintf(stream, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+        if (verbs[i].summary != NULL) {
+            fprintf(stream, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+        }
     }
     fprintf(stream,
             "\n`adamoe VERB --help` explains a verb, with an example.\n"

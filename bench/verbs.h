@@ -10,6 +10,8 @@ int adamoe_verb_layer(int count, char **arguments);
 int adamoe_verb_check(int count, char **arguments);
 int adamoe_verb_bench(int count, char **arguments);
 int adamoe_verb_compare(int count, char **arguments);
+int adamoe_verb_gate(int count, char **arguments);
+int adamoe_verb_worker(int count, char **arguments);
 int adamoe_verb_flops(int count, char **arguments);
 int adamoe_verb_tokenize(int count, char **arguments);
 int adamoe_verb_generate(int count, char **arguments);

@@ -63,8 +63,8 @@ static void a_check_that_is_missing_is_said(void **state)
     write_json(state, "new.json",
                json_pack("{s:i,s:[{s:s,s:s,s:s}]}", "seed", 2, "kernels", "kernel", "fast", "status",
                          "skipped", "why_not", "no AVX2"));
-    expect(compare(state, ""), 0, "fast: status passed -> skipped; no AVX2");
-    expect(compare(state, ""), 0, "different seeds");
+    expect(compare(state, ""), 2, "not judged check    fast: status passed -> skipped; no AVX2");
+    expect(compare(state, ""), 2, "different seeds");
 }
 
 static void a_larger_error_within_the_bound_is_shown(void **state)
@@ -120,7 +120,16 @@ static void an_error_is_a_regression(void **state)
     write_json(state, "new.json",
                json_pack("{s:[{s:s,s:b,s:s}]}", "benchmarks", "name", "layer/x", "error_occurred", 1,
                          "error_message", "cannot run here: no AVX-512"));
+    expect(compare(state, ""), 2, "not judged work     layer/x");
+    /* On the machine where it could run it must still be able to. */
+    static const char *const names[] = {"base.json", "new.json"};
+    for (size_t i = 0; i < 2; ++i) {
+        json_t *result = json_load_file(in_folder(state, names[i]).text, 0, NULL);
+        json_object_set_new(result, "environment", json_pack("{s:{s:s}}", "machine", "cpu", "one"));
+        write_json(state, names[i], result);
+    }
     expect(compare(state, ""), 0, "missing    work     layer/x");
+    expect(compare(state, "--require-all"), 1, "1 missing");
     write_json(state, "new.json", json_pack("{s:[]}", "benchmarks"));
     expect(compare(state, "--require-all"), 1, "layer/x: result done -> nothing");
 }
@@ -145,7 +154,8 @@ static void bare_times_are_not_judged(void **state)
 {
     write_json(state, "base.json", json_pack("{s:[{s:s,s:f}]}", "benchmarks", "name", "x", "real_time", 1.0));
     write_json(state, "new.json", json_pack("{s:[{s:s,s:f}]}", "benchmarks", "name", "x", "real_time", 9.0));
-    expect(compare(state, ""), 0, "not judged speed    x: time; no yardstick");
+    expect(compare(state, ""), 2, "not judged speed    x: time; no yardstick");
+    expect(compare(state, ""), 2, "nothing could be compared");
 }
 
 /* --------------------------------------------------------------------------------------------------- eval */

@@ -1,0 +1,129 @@
+/*
+ * What a build of the program says about itself.
+ */
+#include "gate_collect.h"
+#include "child_process.h"
+#include "json_file.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_ARGUMENTS 24
+
+typedef struct command {
+    const char *argument[MOST_ARGUMENTS + 1];
+    size_t count;
+} command;
+
+static void add(command *c, const char *first, const char *second)
+{
+    if (second != NULL && c->count + 2 <= MOST_ARGUMENTS) {
+        c->argument[c->count++] = first;
+        c->argument[c->count++] = second;
+    }
+}
+
+/* Runs `program` and reads the JSON that it writes to standard output. */
+static adamoe_status run(const char *program, const command *c, json_t **out)
+{
+    adamoe_child child;
+    char *text = NULL, how[96], *arguments[MOST_ARGUMENTS + 1];
+    size_t length = 0;
+    for (size_t i = 0; i <= c->count; ++i) {
+        arguments[i] = (char *)(uintptr_t)c->argument[i]; /* posix_spawn writes to none of them */
+    }
+    ADAMOE_TRY(adamoe_child_start(program, arguments, &child));
+    adamoe_status status = adamoe_child_read_all(&child, &text, &length);
+    const int code = adamoe_child_end(&child, status.code != ADAMOE_OK, how, sizeof how);
+    if (status.code == ADAMOE_OK && (code < 0 || code > 1)) {
+        status = adamoe_error(code == 2   ? ADAMOE_BAD_INPUT
+                              : code == 3 ? ADAMOE_NOT_SUPPORTED
+                                          : ADAMOE_ENVIRONMENT,
+                              "%s: %s: %s", program, c->argument[1], how);
+    }
+    if (status.code == ADAMOE_OK) {
+        char place[512];
+        (void)snprintf(place, sizeof place, "%.400s: what %s writes", program, c->argument[1]);
+        status = adamoe_json_parse(place, text, length, out);
+    }
+    free(text);
+    return status;
+}
+
+static adamoe_status run_check(const adamoe_collect_options *o, const char *kernel, json_t **out)
+{
+    char seed[32];
+    command c = {.argument = {"adamoe", "check", "--json", "-"}, .count = 4};
+    (void)snprintf(seed, sizeof seed, "%" PRIu64, o->seed);
+    add(&c, "--seed", seed);
+    add(&c, "--case", o->check_case);
+    add(&c, "--kernel", kernel);
+    add(&c, "--plugin", o->plugin);
+    return run(o->program, &c, out);
+}
+
+/* `check` takes one kernel or all: of several the results are joined. */
+static adamoe_status check(const adamoe_collect_options *o, json_t **out)
+{
+    ADAMOE_TRY(run_check(o, o->kernels > 0 ? o->kernel[0] : NULL, out));
+    for (size_t i = 1; i < o->kernels; ++i) {
+        json_t *more = NULL;
+        ADAMOE_TRY(run_check(o, o->kernel[i], &more));
+        const bool joined =
+            json_array_extend(json_object_get(*out, "kernels"), json_object_get(more, "kernels")) == 0;
+        json_decref(more);
+        if (!joined) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "%s: check: its JSON has no kernels", o->program);
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status evaluate(const adamoe_collect_options *o, json_t **out)
+{
+    char limit[32];
+    command c = {.argument = {"adamoe", "eval", "--json", "-", "--kernel", "reference"}, .count = 6};
+    (void)snprintf(limit, sizeof limit, "%zu", o->limit);
+    add(&c, "--model", o->model);
+    add(&c, "--questions", o->questions);
+    add(&c, "--limit", limit);
+    return run(o->program, &c, out);
+}
+
+adamoe_status adamoe_collect(const adamoe_collect_options *options, json_t **check_out, json_t **evaluation)
+{
+    ADAMOE_TRY(check(options, check_out));
+    return evaluate(options, evaluation);
+}
+
+static void drop(json_t *object, const char *const *keys, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        (void)json_object_del(object, keys[i]);
+    }
+}
+
+#define DROP(object, ...)                                                                                    \
+    drop(object, (const char *const[]){__VA_ARGS__},                                                         \
+         sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+void adamoe_strip_to_baseline(json_t *result)
+{
+    json_t *gate = json_object_get(result, "gate"), *checks = json_object_get(gate, "check");
+    json_t *evaluation = json_object_get(gate, "evaluation"), *entry;
+    size_t i;
+    json_array_foreach(json_object_get(checks, "kernels"), i, entry)
+    {
+        DROP(entry, "results", "largest_ratio", "median_ratio", "largest_rms_ratio");
+    }
+    json_array_foreach(json_object_get(gate, "benchmarks"), i, entry)
+    {
+        DROP(entry, "output_bits");
+    }
+    DROP(checks, "environment", "threads");
+    DROP(evaluation, "environment", "date");
+    DROP(json_object_get(evaluation, "adamoe"), "seconds", "questions_per_second", "tokens_per_second",
+         "threads", "fma_peak_gflops", "fma_peak_share", "implementation", "layer_by_layer");
+    DROP(result, "environment", "speed", "comparison");
+}

@@ -1,0 +1,204 @@
+/*
+ * adamoe gate, as a user runs it: baselines, another build, results, and what goes wrong. Whether something
+ * is slower is never asserted here: gate_noise_test.c is about that.
+ */
+#include "program.h"
+
+#include <jansson.h>
+
+#define GATE  ADAMOE_PROGRAM " gate --preset tiny --tokens 1 --kernel onednn-f32"
+#define QUICK GATE " --check-case rows:16/columns:4096 --model " MODEL " --questions " QUESTIONS " --limit 2"
+/* Nothing is a thousand times slower. */
+#define SPEED " --only-speed --pairs 1 --milliseconds 1 --minimum-effect 1000"
+
+static json_t *read_json(void **state, const char *name)
+{
+    json_t *document = json_load_file(in_folder(state, name).text, 0, NULL);
+    assert_non_null(document);
+    return document;
+}
+
+static void change(void **state, json_t *where, const char *key, json_t *value, json_t *document)
+{
+    assert_non_null(json_object_get(where, key));
+    assert_int_equal(json_object_set_new(where, key, value), 0);
+    assert_int_equal(json_dump_file(document, in_folder(state, "changed.json").text, 0), 0);
+}
+
+static json_t *first_of(json_t *object, const char *list)
+{
+    return json_array_get(json_object_get(object, list), 0);
+}
+
+static void a_baseline_holds_and_is_missed(void **state)
+{
+    const char *folder = *state;
+    expect(run(QUICK " --write-baseline %s/base.json", folder), 0, "");
+    expect(run(QUICK " --baseline %s/base.json", folder), 0, "0 regressions, 0 missing");
+
+    json_t *base = read_json(state, "base.json"), *gate = json_object_get(base, "gate");
+    json_t *benchmark = first_of(gate, "benchmarks");
+    assert_null(json_object_get(base, "environment"));
+    assert_null(json_object_get(benchmark, "output_bits"));
+    assert_null(json_object_get(first_of(json_object_get(gate, "check"), "kernels"), "results"));
+    change(state, benchmark, "executed_flops", json_real(1.0), base);
+    expect(run(QUICK " --baseline %s/changed.json", folder), 1,
+           "regression work     tiny/onednn-f32/tokens:1/threads:1: executed_flops 1 ->");
+    json_decref(base);
+
+    base = read_json(state, "base.json");
+    change(state, json_object_get(json_object_get(json_object_get(base, "gate"), "evaluation"), "adamoe"),
+           "load", json_real(0.5), base);
+    expect(run(QUICK " --baseline %s/changed.json", folder), 1, "questions: load 0.5 ->");
+    json_decref(base);
+
+    base = read_json(state, "base.json");
+    change(state, first_of(json_object_get(json_object_get(base, "gate"), "check"), "kernels"), "passed",
+           json_integer(1000), base);
+    expect(run(QUICK " --baseline %s/changed.json", folder), 1, "1000 passed, 0 failed ->");
+    json_decref(base);
+    /* A baseline is a result like any other. */
+    expect(run(ADAMOE_PROGRAM " compare %s/base.json %s/base.json", folder, folder), 0, "0 regressions");
+}
+
+static void a_build_is_compared_with_itself(void **state)
+{
+    const char *folder = *state;
+    expect(run(QUICK " --against " ADAMOE_PROGRAM " --rounds 8 --pairs 1 --milliseconds 1 "
+                     "--minimum-effect 1000 --json %s/g.json --markdown %s/g.md",
+               folder, folder),
+           0, "8 rounds of 1 pairs");
+    json_t *result = read_json(state, "g.json");
+    const json_t *speed = first_of(result, "speed");
+    assert_int_equal(json_array_size(json_object_get(speed, "time_ratio_by_round")), 8);
+    assert_true(json_number_value(first_of((json_t *)(uintptr_t)speed, "time_ratio_by_round")) > 0.0);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(result, "comparison"), "tests")), 3);
+    assert_non_null(json_object_get(json_object_get(result, "environment"), "machine"));
+    json_decref(result);
+    size_t size;
+    char *text = read_bytes(in_folder(state, "g.md").text, &size);
+    assert_non_null(strstr(text, "### adamoe gate: no regression\n"));
+    assert_non_null(strstr(text, "| same | speed | tiny/onednn-f32/tokens:1/threads:1 | time |"));
+    free(text);
+}
+
+/* The new side gets the slowed plugin; its work is the same, and so are its bits. */
+static void plugins_of_both_sides_may_differ(void **state)
+{
+    const char *folder = *state;
+    expect(run(ADAMOE_PROGRAM " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE_PROGRAM
+                              " --plugin " ADAMOE_PLUGINS "/slowed_50.so --plugin-against " ADAMOE_PLUGINS
+                              "/slowed_0.so" SPEED " --json %s/g.json",
+               folder),
+           0, "5 deterministic values unchanged");
+    expect(run(ADAMOE_PROGRAM " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE_PROGRAM
+                              " --plugin " ADAMOE_PLUGINS "/none.so" SPEED),
+           2, "none.so: open: No such file");
+    /* A plugin that only the base cannot load: the base is to blame. */
+    expect(run(ADAMOE_PROGRAM " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE_PROGRAM
+                              " --plugin " ADAMOE_PLUGINS "/slowed_0.so --plugin-against /none.so" SPEED),
+           2, "it is no worker of this version's gate");
+}
+
+/* The script stands for another program. */
+static void write_script(void **state, const char *name, const char *text)
+{
+    const folder_path path = in_folder(state, name);
+    write_text(path.text, text);
+    assert_int_equal(chmod(path.text, 0755), 0);
+}
+
+static void a_worker_that_goes_wrong_is_named(void **state)
+{
+    const char *folder = *state;
+    expect(run(GATE " --against /bin/true" SPEED), 2, "/bin/true: it is no worker of this version's gate");
+    write_script(state, "dies", "#!/bin/sh\necho adamoe worker 1\nread line\nkill -SEGV $$\n");
+    expect(run(GATE " --against %s/dies" SPEED, folder), 4, "dies: it was ended by signal 11");
+    write_script(state, "ends", "#!/bin/sh\necho adamoe worker 1\nread line\nexit 7\n");
+    expect(run(GATE " --against %s/ends" SPEED, folder), 4, "ends: it ended with exit code 7");
+    write_script(state, "babbles", "#!/bin/sh\necho adamoe worker 1\nread line\necho hello\nread line\n");
+    expect(run(GATE " --against %s/babbles" SPEED, folder), 4, "an answer that is none: `hello'");
+    write_script(state, "lacks",
+                 "#!/bin/sh\necho adamoe worker 1\nread line\necho error 2 no such kernel\nread line\n");
+    expect(run(GATE " --against %s/lacks" SPEED, folder), 2,
+           "nothing could be compared: nothing to compare with: no such kernel");
+    write_script(state, "slow",
+                 "#!/bin/sh\necho adamoe worker 1\nread line\n"
+                 "echo case 1 1 1 1 1 00\nwhile read line; do echo seconds 0; done\n");
+    expect(run(GATE " --against %s/slow" SPEED, folder), 4, "slow: tiny/onednn-f32");
+}
+
+static void usage_is_checked_before_the_work(void **state)
+{
+    const char *folder = *state;
+    expect(run(GATE), 2, "one of --against, --baseline and --write-baseline is needed");
+    expect(run(GATE " --only-speed --baseline x --against y"), 2,
+           "--only-speed: speed is compared by --against");
+    expect(run(GATE " --baseline x --plugin-against y"), 2, "--plugin-against needs --against");
+    expect(run(GATE " --against %s/nothing" SPEED, folder), 2, "--against: ");
+    expect(run(GATE " --against %s" SPEED, folder), 2, "bin/adamoe: No such file");
+    expect(run(GATE " --rounds 5 --against " ADAMOE_PROGRAM SPEED), 2,
+           "it takes at least 7 to find anything");
+    expect(run(ADAMOE_PROGRAM " gate --kernel none --against " ADAMOE_PROGRAM SPEED), 2,
+           "none: no such kernel");
+    expect(run(GATE " --preset none --against " ADAMOE_PROGRAM SPEED), 2, "none: no such preset");
+    expect(run(GATE " --tokens 1,x --against y"), 2, "--tokens: `x' is not a whole number");
+    expect(run(QUICK " --baseline %s/none.json", folder), 2, "none.json: open");
+    expect(run(GATE " --model %s/none --baseline y", folder), 2, "none: open: No such file");
+}
+
+static void results_are_whole_or_not_there(void **state)
+{
+    const char *folder = *state;
+    const folder_path full = full_device(state);
+    const size_t files = count_files(state);
+    static const char *const options[] = {"--markdown", "--json"};
+    for (size_t i = 0; i < 2; ++i) {
+        expect(run(GATE " --against " ADAMOE_PROGRAM SPEED " %s %s", options[i], full.text), 4,
+               "write: No space left");
+        expect(run(GATE " --against " ADAMOE_PROGRAM SPEED " %s /nowhere/r", options[i]), 4, "/nowhere/r");
+    }
+    expect(run(QUICK " --write-baseline %s", full.text), 4, "write: No space left");
+    /* Killed in the middle: what was there before is still there, whole. */
+    write_text(in_folder(state, "r").text, "before");
+    (void)run("timeout -s KILL 0.5 " GATE " --against " ADAMOE_PROGRAM " --only-speed --json %s/r", folder);
+    size_t size;
+    char *text = read_bytes(in_folder(state, "r").text, &size);
+    assert_string_equal(text, "before");
+    free(text);
+    assert_int_equal(count_files(state), files + 1);
+}
+
+static void the_worker_answers(void **state)
+{
+    (void)state;
+    const outcome *got =
+        run("printf 'open tiny onednn-f32 3\\nopen tiny reference 3\\ntime 0 2\\ntime 2 1\\nopen "
+            "olmoe reference 1\\nopen tiny none 1\\nopen tiny reference 0\\nhello\\n' | " ADAMOE_PROGRAM
+            " worker --threads 1");
+    expect(got, 0, "adamoe worker 1\ncase 5 ");
+    expect(got, 0, "seconds ");
+    expect(got, 0, "error 2 there is no case 2");
+    expect(got, 0, "error 2 olmoe: no such preset, or another one");
+    expect(got, 0, "error 2 none: no such kernel");
+    expect(got, 0, "error 2 reference: no tokens");
+    expect(got, 0, "error 2 `hello': no such command");
+    expect(run(ADAMOE_PROGRAM " --help"), 0, "gate");
+    assert_null(strstr(run(ADAMOE_PROGRAM " --help")->text, "worker"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_baseline_holds_and_is_missed),
+        TEST(a_build_is_compared_with_itself),
+        TEST(plugins_of_both_sides_may_differ),
+        TEST(a_worker_that_goes_wrong_is_named),
+        TEST(usage_is_checked_before_the_work),
+        TEST(results_are_whole_or_not_there),
+        TEST(the_worker_answers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
