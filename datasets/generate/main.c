@@ -5,11 +5,17 @@
  *     FOLDER/tiny-adamoe/tokenizer.json    a vocabulary learned from those questions
  *     FOLDER/tiny-adamoe/config.json       and model.safetensors: an AdaMoE checkpoint with random weights
  *
+ * or, with --wordnet, from the files of Debian's package wordnet-base:
+ *
+ *     FOLDER/wordnet/corpus.txt            WordNet's facts as sentences
+ *     FOLDER/wordnet/train.jsonl, dev.jsonl, test.jsonl
+ *
  * Left out: training.
  */
 #include "question_set.h"
 #include "random_checkpoint.h"
 #include "tokenizer_file.h"
+#include "wordnet_set.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -21,7 +27,8 @@
 typedef struct options {
     const char *folder;
     uint64_t seed;
-    size_t questions, vocabulary;
+    size_t questions, vocabulary, concepts;
+    const char *wordnet; /* the folder with WordNet's files, or NULL */
     bool write_questions, write_tokenizer, write_checkpoint;
 } options;
 
@@ -30,6 +37,8 @@ typedef struct options {
 
 enum {
     KEY_ONLY = 256, /* without a short form: -o names an output file elsewhere */
+    KEY_WORDNET,
+    KEY_CONCEPTS,
 };
 
 static uint64_t parse_number(const char *text, const char *name, struct argp_state *state)
@@ -69,6 +78,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_ONLY:
         parse_only(argument, out, state);
         return 0;
+    case KEY_WORDNET:
+        out->wordnet = argument;
+        return 0;
+    case KEY_CONCEPTS:
+        out->concepts = parse_number(argument, "concepts", state);
+        return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0) {
             argp_error(state, "more than one FOLDER");
@@ -87,6 +102,9 @@ static const struct argp_option argp_options[] = {
     {"seed", 's', "N", 0, "Seed of everything (default 1)", 0},
     {"questions", 'q', "N", 0, "Number of questions (default 200)", 0},
     {"vocabulary", 'v', "N", 0, "Size of the vocabulary (default 512)", 0},
+    {"wordnet", KEY_WORDNET, "DIR", 0,
+     "Write FOLDER/wordnet, from WordNet's files in DIR (/usr/share/wordnet), and nothing else", 0},
+    {"concepts", KEY_CONCEPTS, "N", 0, "With --wordnet: number of nouns (default 4000)", 0},
     {"only", KEY_ONLY, "PART", 0, "Write only questions, tokenizer or checkpoint", 0},
     {0},
 };
@@ -95,8 +113,11 @@ static const struct argp argp = {
     argp_options,
     parse_option,
     "FOLDER",
-    "Writes the question set, the tokenizer and the random checkpoint that ship in datasets/ into FOLDER.\v"
-    "Example: adamoe-generate --seed 1 datasets",
+    "Writes the question set, the tokenizer and the random checkpoint that ship in datasets/ into FOLDER; "
+    "or, "
+    "with --wordnet, questions and a text corpus from WordNet.\v"
+    "Examples: adamoe-generate --seed 1 datasets\n"
+    "          adamoe-generate --seed 1 --wordnet /usr/share/wordnet datasets",
     NULL,
     NULL,
     NULL,
@@ -212,12 +233,76 @@ static adamoe_status write_parts(const options *chosen, const adamoe_questions *
     return chosen->write_tokenizer || chosen->write_checkpoint ? write_model(chosen, pairs) : adamoe_ok();
 }
 
+static adamoe_status write_wordnet(const options *chosen, const adamoe_knowledge *knowledge,
+                                   adamoe_questions *const questions[ADAMOE_SPLITS])
+{
+    static const char *const name[ADAMOE_SPLITS] = {"train.jsonl", "dev.jsonl", "test.jsonl"};
+    enum { FORMS_OF_A_FACT = 3 };
+    path_text folder, file;
+    size_t sentences = 0;
+    ADAMOE_TRY(join(chosen->folder, "wordnet", &folder));
+    ADAMOE_TRY(make_folder(chosen->folder));
+    ADAMOE_TRY(make_folder(folder.text));
+    for (size_t s = 0; s < ADAMOE_SPLITS; s++) {
+        ADAMOE_TRY(join(folder.text, name[s], &file));
+        ADAMOE_TRY(adamoe_question_set_write(file.text, questions[s]));
+        printf("%s: %zu questions\n", file.text, questions[s]->count);
+    }
+    ADAMOE_TRY(join(folder.text, "corpus.txt", &file));
+    ADAMOE_TRY(adamoe_wordnet_corpus_write(file.text, knowledge, chosen->seed, FORMS_OF_A_FACT, &sentences));
+    printf("%s: %zu sentences of %zu facts about %zu concepts\n", file.text, sentences, knowledge->facts,
+           knowledge->concepts);
+    return adamoe_ok();
+}
+
+static adamoe_status generate_wordnet(const options *chosen)
+{
+    static const size_t limit[ADAMOE_SPLITS] = {1500, 300, 1000};
+    adamoe_wordnet *wordnet = NULL;
+    adamoe_knowledge *knowledge = NULL;
+    adamoe_questions *questions[ADAMOE_SPLITS] = {NULL};
+    adamoe_status status = adamoe_wordnet_open(chosen->wordnet, &wordnet);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_knowledge_create(wordnet, chosen->seed, chosen->concepts, &knowledge);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_wordnet_questions(knowledge, chosen->seed, limit, questions);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = write_wordnet(chosen, knowledge, questions);
+    }
+    for (size_t s = 0; s < ADAMOE_SPLITS; s++) {
+        adamoe_questions_free(questions[s]);
+    }
+    adamoe_knowledge_free(knowledge);
+    adamoe_wordnet_free(wordnet);
+    return status;
+}
+
+/* All is made before anything is written, so that a wrong option leaves nothing behind. */
+static adamoe_status generate(const options *chosen)
+{
+    adamoe_questions *questions = NULL;
+    adamoe_byte_pairs *pairs = NULL;
+    adamoe_status status = adamoe_question_set_make(chosen->seed, chosen->questions, &questions);
+    if (status.code == ADAMOE_OK) {
+        status = learn(questions, chosen->vocabulary, &pairs);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = write_parts(chosen, questions, pairs);
+    }
+    adamoe_byte_pairs_free(pairs);
+    adamoe_questions_free(questions);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     options chosen = {
         .seed = 1,
         .questions = 200,
         .vocabulary = 512,
+        .concepts = 4000,
         .write_questions = true,
         .write_tokenizer = true,
         .write_checkpoint = true,
@@ -225,18 +310,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = ADAMOE_BAD_INPUT;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
 
-    /* All is made before anything is written, so that a wrong option leaves nothing behind. */
-    adamoe_questions *questions = NULL;
-    adamoe_byte_pairs *pairs = NULL;
-    adamoe_status status = adamoe_question_set_make(chosen.seed, chosen.questions, &questions);
-    if (status.code == ADAMOE_OK) {
-        status = learn(questions, chosen.vocabulary, &pairs);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = write_parts(&chosen, questions, pairs);
-    }
-    adamoe_byte_pairs_free(pairs);
-    adamoe_questions_free(questions);
+    const adamoe_status status = chosen.wordnet != NULL ? generate_wordnet(&chosen) : generate(&chosen);
     if (status.code != ADAMOE_OK) {
         fprintf(stderr, "adamoe-generate: %s\n", status.message);
     }
