@@ -113,6 +113,8 @@ static void test_usage_errors(void **state)
     check_usage_error(state, "--questions", "100000", "question set: 100000 questions asked for");
     check_usage_error(state, "--vocabulary", "259", "--vocabulary 259: must be 260 to 65536");
     check_usage_error(state, "--vocabulary", "300", "the texts hold more than 41 different characters");
+    check_usage_error(state, "--wordnet", "/nonexistent", "/nonexistent/data.noun: open: No such file");
+    check_usage_error(state, "--concepts", "x", "--concepts: \"x\" is not a number");
     check_usage_error(state, "--unknown", "1", "unrecognized option");
     check_usage_error(state, "one", "two", "more than one FOLDER");
     assert_int_equal(generate(state, NULL, NULL, NULL, NULL), 2);
