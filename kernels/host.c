@@ -1,16 +1,26 @@
 /*
- * The services that the project's own programs give to kernels: memory from the heap.
+ * The services that the project's own programs give to kernels: memory from the heap, large
+ * blocks of it on huge pages where the system has them.
  */
 #include "host.h"
+#include "huge_pages.h"
 
 #include <stdlib.h>
 
 static void *allocate(void *context, size_t bytes, size_t alignment)
 {
     (void)context;
-    const size_t at_least = alignment < sizeof(void *) ? sizeof(void *) : alignment;
+    const bool huge = bytes >= ADAMOE_HUGE_BLOCK;
+    size_t at_least = alignment < sizeof(void *) ? sizeof(void *) : alignment;
+    at_least = huge && at_least < ADAMOE_HUGE_PAGE ? ADAMOE_HUGE_PAGE : at_least;
     void *memory = NULL;
-    return posix_memalign(&memory, at_least, bytes > 0 ? bytes : 1) == 0 ? memory : NULL;
+    if (posix_memalign(&memory, at_least, bytes > 0 ? bytes : 1) != 0) {
+        return NULL;
+    }
+    if (huge) {
+        adamoe_advise_huge_pages(memory, bytes);
+    }
+    return memory;
 }
 
 static void release(void *context, void *memory)

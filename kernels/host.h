@@ -6,7 +6,7 @@
 
 #include "adamoe.h"
 
-/* Allocation from the heap, no log. */
+/* Allocation from the heap, with the wish for huge pages for large blocks; no log, no nodes. */
 extern const adamoe_host adamoe_heap_host;
 
 /* Everything on one node, for `threads` threads. */

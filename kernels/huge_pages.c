@@ -1,0 +1,36 @@
+/*
+ * Huge pages: weights are read from end to end, and a page of 2 MiB saves 511 of 512 misses of the address
+ * cache.
+ */
+#include "huge_pages.h"
+#include "system_file.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+void adamoe_advise_huge_pages(void *memory, size_t bytes)
+{
+    const uintptr_t start = (uintptr_t)memory;
+    const uintptr_t first = (start + ADAMOE_HUGE_PAGE - 1) & ~(ADAMOE_HUGE_PAGE - 1);
+    const uintptr_t end = (start + bytes) & ~(ADAMOE_HUGE_PAGE - 1);
+    if (end > first) {
+        (void)madvise((char *)memory + (first - start), end - first, MADV_HUGEPAGE);
+    }
+}
+
+/* The file has all choices, the one that holds in brackets. */
+void adamoe_huge_page_policy(char *text, size_t size)
+{
+    char line[128];
+    const char *open = NULL, *close = NULL;
+    if (adamoe_system_file_text("/sys/kernel/mm/transparent_hugepage", "enabled", "", line, sizeof line)) {
+        open = strchr(line, '[');
+        close = open == NULL ? NULL : strchr(open, ']');
+    }
+    if (close == NULL) {
+        (void)snprintf(text, size, "unknown");
+    } else {
+        (void)snprintf(text, size, "%.*s", (int)(close - open - 1), open + 1);
+    }
+}
