@@ -3,7 +3,9 @@
  */
 #include "cpu.h"
 #include "environment.h"
+#include "huge_pages.h"
 #include "json_output.h"
+#include "machine_json.h"
 #include "numbers.h"
 #include "options.h"
 #include "team.h"
@@ -122,17 +124,20 @@ static json_t *features_json(const adamoe_cpu *cpu)
     return list;
 }
 
-static json_t *info_json(const adamoe_cpu *cpu, const adamoe_registry *registry)
+static json_t *info_json(const adamoe_cpu *cpu, const adamoe_topology *topology,
+                         const adamoe_registry *registry)
 {
     json_t *kernels = json_array();
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         json_array_append_new(kernels, kernel_json(adamoe_registry_at(registry, i)));
     }
-    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:o},s:o,s:o,s:o}", "version", ADAMOE_VERSION, "cpu", "model",
-                     adamoe_json_text(cpu->model), "processors", (json_int_t)adamoe_available_processors(),
-                     "numa_nodes", (json_int_t)cpu->numa_nodes, "features", features_json(cpu), "caches",
-                     caches_json(cpu), "libraries", adamoe_libraries_json(), "kernels", kernels,
-                     "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
+    return json_pack(
+        "{s:s,s:{s:o,s:I,s:I,s:o,s:o},s:o,s:o,s:b,s:o,s:o,s:o}", "version", ADAMOE_VERSION, "cpu", "model",
+        adamoe_json_text(cpu->model), "processors", (json_int_t)adamoe_available_processors(), "numa_nodes",
+        (json_int_t)cpu->numa_nodes, "features", features_json(cpu), "caches", caches_json(cpu), "numa",
+        adamoe_topology_json(topology), "transparent_huge_pages", adamoe_huge_pages_json(),
+        "amx_through_onednn", (int)adamoe_cpu_has("amx_tile"), "libraries", adamoe_libraries_json(),
+        "kernels", kernels, "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
 }
 
 static void print_cpu(const adamoe_cpu *cpu)
@@ -148,6 +153,32 @@ static void print_cpu(const adamoe_cpu *cpu)
                i + 1 < cpu->caches ? "," : "");
     }
     putchar('\n');
+}
+
+static void print_nodes(const adamoe_topology *topology)
+{
+    char policy[32];
+    for (uint32_t n = 0; n < topology->nodes; ++n) {
+        const adamoe_topology_node *node = &topology->node[n];
+        printf("%s %u: %u processor%s, memory of the machine's node %u: %zu MiB, %zu free; distances",
+               n == 0 ? "NUMA node" : "         ", n, node->cpus, node->cpus == 1 ? "" : "s",
+               node->machine_node, node->memory_bytes >> 20, node->free_bytes >> 20);
+        for (uint32_t other = 0; other < topology->nodes; ++other) {
+            printf(" %u", topology->distance[n][other]);
+        }
+        putchar('\n');
+    }
+    adamoe_huge_page_policy(policy, sizeof policy);
+    printf("huge pages %s (transparent)\n", policy);
+}
+
+/* Our own kernels know no AMX; oneDNN does. */
+static void print_amx(void)
+{
+    if (adamoe_cpu_has("amx_tile")) {
+        printf(
+            "AMX       is there, and the oneDNN kernels use it: the code that they run on, below, says so\n");
+    }
 }
 
 static void print_libraries(void)
@@ -182,20 +213,32 @@ static void print_kernel(const adamoe_kernel *kernel, bool is_default)
     printf("%s\n", kernel->guarantees == 0 ? " nothing promised" : "");
 }
 
-static adamoe_status report(const info_options *o, const adamoe_registry *registry)
+static adamoe_status report_on(const info_options *o, const adamoe_topology *topology,
+                               const adamoe_registry *registry)
 {
     adamoe_cpu cpu;
     adamoe_cpu_describe(&cpu);
     if (adamoe_json_leaves_stdout(o->json)) {
         printf("adamoe    %s\n", ADAMOE_VERSION);
         print_cpu(&cpu);
+        print_nodes(topology);
+        print_amx();
         print_libraries();
         for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
             const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
             print_kernel(kernel, kernel == adamoe_registry_default(registry));
         }
     }
-    return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, info_json(&cpu, registry));
+    return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, info_json(&cpu, topology, registry));
+}
+
+static adamoe_status report(const info_options *o, const adamoe_registry *registry)
+{
+    adamoe_topology *topology = NULL;
+    ADAMOE_TRY(adamoe_topology_detect(&topology));
+    const adamoe_status status = report_on(o, topology, registry);
+    adamoe_topology_free(topology);
+    return status;
 }
 
 static adamoe_status run(const info_options *o)

@@ -4,8 +4,8 @@
 #include "layer_run.h"
 #include "checkpoint.h"
 #include "json_output.h"
+#include "machine_json.h"
 #include "options.h"
-#include "team.h"
 #include "verbs.h"
 
 #include <inttypes.h>
@@ -167,7 +167,8 @@ static adamoe_status write_output(const char *path, const adamoe_layer_run *run)
     return status;
 }
 
-static void print_run(const adamoe_layer_run *run, const adamoe_comparison *list, size_t count)
+static void print_run(const layer_options *o, const adamoe_machine *machine, const adamoe_layer_run *run,
+                      const adamoe_comparison *list, size_t count)
 {
     const adamoe_layer *layer = run->layer;
     printf("kernel %s: %zu tokens, hidden size %zu, intermediate size %zu, %zu true and %zu null experts, "
@@ -176,6 +177,9 @@ static void print_run(const adamoe_layer_run *run, const adamoe_comparison *list
            run->kernel->name, run->tokens, layer->hidden_size, layer->intermediate_size, layer->experts,
            layer->null_experts, run->routing->rule.top_k, adamoe_norm_names[run->routing->rule.norm],
            adamoe_null_kind_names[run->routing->rule.null_kind]);
+    if (o->common.numa != ADAMOE_NUMA_LOCAL || o->common.topology != NULL) {
+        printf("placement %s\n", adamoe_machine_describe(machine).text);
+    }
     printf("load %.6g true experts per token\n", adamoe_routing_load(run->routing));
     printf("balance loss (alpha 1): switch %.9g, null averaged %.9g, released %.9g\n", run->loss.switch_form,
            run->loss.null_averaged, run->loss.released);
@@ -185,8 +189,8 @@ static void print_run(const adamoe_layer_run *run, const adamoe_comparison *list
     }
 }
 
-static json_t *run_json(const char *input, const adamoe_layer_run *run, const adamoe_comparison *list,
-                        size_t count)
+static json_t *run_json(const char *input, const adamoe_machine *machine, const adamoe_layer_run *run,
+                        const adamoe_comparison *list, size_t count)
 {
     json_t *comparisons = json_array();
     for (size_t i = 0; i < count; ++i) {
@@ -196,15 +200,15 @@ static json_t *run_json(const char *input, const adamoe_layer_run *run, const ad
                                         "largest_ratio", adamoe_json_number(list[i].largest_ratio), "detail",
                                         list[i].detail));
     }
-    return json_pack("{s:o,s:o,s:I,s:f,s:f,s:f,s:f,s:o}", "file", adamoe_json_text(input), "kernel",
+    return json_pack("{s:o,s:o,s:I,s:f,s:f,s:f,s:f,s:o,s:o}", "file", adamoe_json_text(input), "kernel",
                      adamoe_json_text(run->kernel->name), "tokens", (json_int_t)run->tokens, "load",
                      adamoe_routing_load(run->routing), "plain_balance_loss", run->loss.switch_form,
                      "null_averaged_balance_loss", run->loss.null_averaged, "released_code_balance_loss",
-                     run->loss.released, "comparisons", comparisons);
+                     run->loss.released, "comparisons", comparisons, "machine", adamoe_machine_json(machine));
 }
 
-static adamoe_status report(const layer_options *o, const adamoe_layer_run *run,
-                            const adamoe_safetensors *file)
+static adamoe_status report(const layer_options *o, const adamoe_machine *machine,
+                            const adamoe_layer_run *run, const adamoe_safetensors *file)
 {
     adamoe_comparison list[ADAMOE_MAX_COMPARISONS];
     size_t count = 0, failed = 0;
@@ -213,13 +217,13 @@ static adamoe_status report(const layer_options *o, const adamoe_layer_run *run,
         failed += !list[i].passed;
     }
     if (adamoe_json_leaves_stdout(o->json)) {
-        print_run(run, list, count);
+        print_run(o, machine, run, list, count);
     }
     if (o->output != NULL) {
         ADAMOE_TRY(write_output(o->output, run));
     }
     if (o->json != NULL) {
-        ADAMOE_TRY(adamoe_json_write(o->json, run_json(o->input, run, list, count)));
+        ADAMOE_TRY(adamoe_json_write(o->json, run_json(o->input, machine, run, list, count)));
     }
     if (failed > 0) {
         return adamoe_error(ADAMOE_DIFFERENCE, "%s: %zu of %zu comparisons failed", o->input, failed, count);
@@ -228,22 +232,32 @@ static adamoe_status report(const layer_options *o, const adamoe_layer_run *run,
 }
 
 static adamoe_status run_file(const layer_options *o, const adamoe_kernel *kernel,
-                              const adamoe_layer_file *file)
+                              const adamoe_machine *machine, const adamoe_layer_file *file)
 {
     adamoe_rule rule;
     adamoe_layer_run run;
     size_t tokens = 0;
     const float *hidden_states = adamoe_layer_file_hidden_states(file, &tokens);
-    const uint32_t threads = o->common.threads != 0 ? o->common.threads : adamoe_available_processors();
     ADAMOE_TRY(choose_rule(o, file, &rule));
     ADAMOE_TRY(adamoe_safetensors_check_finite(adamoe_layer_file_tensors(file)));
     adamoe_status status = adamoe_layer_run_create(kernel, adamoe_layer_file_layer(file), rule, hidden_states,
-                                                   tokens, threads, &run);
+                                                   tokens, machine, &run);
     if (status.code != ADAMOE_OK) {
         return adamoe_error(status.code, "%s: %.400s", o->input, status.message);
     }
-    status = report(o, &run, adamoe_layer_file_tensors(file));
+    status = report(o, machine, &run, adamoe_layer_file_tensors(file));
     adamoe_layer_run_free(&run);
+    return status;
+}
+
+static adamoe_status run_on_machine(const layer_options *o, const adamoe_kernel *kernel,
+                                    const adamoe_layer_file *file)
+{
+    const adamoe_machine_options wanted = adamoe_options_for_machine(&o->common);
+    adamoe_machine machine;
+    ADAMOE_TRY(adamoe_machine_open(&wanted, &machine));
+    const adamoe_status status = run_file(o, kernel, &machine, file);
+    adamoe_machine_close(&machine);
     return status;
 }
 
@@ -255,7 +269,7 @@ static adamoe_status run(const layer_options *o)
     ADAMOE_TRY(adamoe_choose_kernel(&o->common, &registry, &kernel));
     adamoe_status status = adamoe_layer_file_open(o->input, &file);
     if (status.code == ADAMOE_OK) {
-        status = run_file(o, kernel, file);
+        status = run_on_machine(o, kernel, file);
         adamoe_layer_file_close(file);
     }
     adamoe_registry_free(registry);

@@ -3,15 +3,13 @@
  */
 #include "layer_run.h"
 #include "host.h"
-#include "team.h"
 
 #include <stdlib.h>
 
-/* Calls with the workspace that they need, and a team. */
+/* Calls with the workspace that they need, and the machine that they run on. */
 typedef struct resources {
-    adamoe_team *team;
+    const adamoe_machine *machine;
     adamoe_run run;
-    adamoe_placement placement;
 } resources;
 
 static void release_work(resources *r)
@@ -34,7 +32,7 @@ static adamoe_status multiply_router(const adamoe_layer_run *run, resources *r, 
 {
     const adamoe_kernel *kernel = run->kernel;
     adamoe_prepared_matrix *matrix = NULL;
-    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &run->router, &r->placement, &matrix));
+    ADAMOE_TRY(kernel->prepare_matrix(&r->machine->host, &run->router, r->machine->placement, &matrix));
     adamoe_status status = reserve(r, kernel->matrix_work_bytes(matrix, run->tokens));
     if (status.code == ADAMOE_OK) {
         status = kernel->multiply(matrix, &r->run, run->hidden_states, run->tokens, logits);
@@ -77,7 +75,7 @@ static adamoe_status run_experts(adamoe_layer_run *run, resources *r)
     if (run->output == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "layer: out of memory");
     }
-    ADAMOE_TRY(kernel->prepare(&adamoe_heap_host, run->layer, &r->placement, &prepared));
+    ADAMOE_TRY(kernel->prepare(&r->machine->host, run->layer, r->machine->placement, &prepared));
     adamoe_status status = reserve(r, kernel->work_bytes(prepared, run->plan->rows, run->plan->tokens));
     if (status.code == ADAMOE_OK) {
         status = kernel->experts(prepared, &r->run, run->hidden_states, run->plan, run->output);
@@ -97,19 +95,16 @@ static adamoe_status run_steps(adamoe_layer_run *run, adamoe_rule rule, resource
 
 adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_layer *layer,
                                       adamoe_rule rule, const float *hidden_states, size_t tokens,
-                                      uint32_t threads, adamoe_layer_run *out)
+                                      const adamoe_machine *machine, adamoe_layer_run *out)
 {
     *out = (adamoe_layer_run){
         .kernel = kernel, .layer = layer, .hidden_states = hidden_states, .tokens = tokens};
-    resources r = {.placement = adamoe_one_node(threads)};
-    ADAMOE_TRY(adamoe_team_create(threads, &r.team));
-    r.run.team = r.team;
+    resources r = {.machine = machine, .run = {.team = machine->team}};
     const adamoe_status status = run_steps(out, rule, &r);
     if (status.code != ADAMOE_OK) {
         adamoe_layer_run_free(out);
     }
     release_work(&r);
-    adamoe_team_free(r.team);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #define ADAMOE_LAYER_RUN_H
 
 #include "bound.h"
+#include "machine.h"
 #include "router.h"
 #include "safetensors.h"
 
@@ -27,7 +28,7 @@ typedef struct adamoe_layer_run {
  * and experts. On failure nothing is left allocated. */
 adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_layer *layer,
                                       adamoe_rule rule, const float *hidden_states, size_t tokens,
-                                      uint32_t threads, adamoe_layer_run *out);
+                                      const adamoe_machine *machine, adamoe_layer_run *out);
 void adamoe_layer_run_free(adamoe_layer_run *run);
 
 /* One comparison: what was compared, and its outcome as one line for a person. */

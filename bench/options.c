@@ -12,7 +12,6 @@
 
 const char *const adamoe_norm_names[3] = {"true", "all", "none"};
 const char *const adamoe_null_kind_names[2] = {"zero", "identity"};
-static const char *const numa_names[4] = {"local", "interleave", "experts", "split"};
 
 adamoe_status adamoe_flush_output(void)
 {
@@ -104,6 +103,7 @@ enum {
     OPTION_PLUGIN,
     OPTION_THREADS,
     OPTION_NUMA,
+    OPTION_TOPOLOGY,
     OPTION_SEED,
 };
 
@@ -118,7 +118,12 @@ static const struct argp_option machine_options[] = {
     {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 10},
     {"threads", OPTION_THREADS, "N", 0, "Threads (default: all processors)", 10},
     {"numa", OPTION_NUMA, "POLICY", 0,
-     "local (default); interleave, experts and split are not implemented yet", 10},
+     "Where weights live: local (default), interleave, experts (each on one node) or split (a part of each "
+     "on "
+     "every node)",
+     10},
+    {"numa-topology", OPTION_TOPOLOGY, "NODES", 0,
+     "NUMA nodes in place of the machine's: lists of processors, as 0-3:4-7 or 0:0:1:1", 10},
     {"seed", OPTION_SEED, "N", 0, "Seed of everything random (default: 1)", 10},
     {0},
 };
@@ -137,10 +142,11 @@ static error_t parse_machine(int key, char *value, struct argp_state *state)
         options->threads = (uint32_t)adamoe_parse_count(state, "--threads", value, 1, 4096);
         return 0;
     case OPTION_NUMA:
-        options->numa = (adamoe_numa_policy)adamoe_parse_choice(state, "--numa", value, numa_names, 4);
-        if (options->numa != ADAMOE_NUMA_LOCAL) {
-            argp_error(state, "--numa: %s: not implemented yet", value);
-        }
+        options->numa =
+            (adamoe_numa_policy)adamoe_parse_choice(state, "--numa", value, adamoe_numa_policy_names, 4);
+        return 0;
+    case OPTION_TOPOLOGY:
+        options->topology = value;
         return 0;
     case OPTION_SEED:
         options->seed = adamoe_parse_count(state, "--seed", value, 0, UINT64_MAX);
@@ -148,6 +154,12 @@ static error_t parse_machine(int key, char *value, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+adamoe_machine_options adamoe_options_for_machine(const adamoe_common_options *options)
+{
+    return (adamoe_machine_options){
+        .threads = options->threads, .policy = options->numa, .topology = options->topology};
 }
 
 const struct argp adamoe_machine_argp = {.options = machine_options, .parser = parse_machine};

@@ -5,6 +5,7 @@
 #define ADAMOE_OPTIONS_H
 
 #include "adamoe.h"
+#include "machine.h"
 #include "registry.h"
 
 #include <argp.h>
@@ -25,10 +26,14 @@ typedef struct adamoe_common_options {
     uint32_t threads;   /* 0: all processors */
     uint64_t seed;
     adamoe_numa_policy numa;
+    const char *topology; /* NULL: the machine's own */
 } adamoe_common_options;
 
-/* --kernel, --plugin, --threads, --numa, --seed as a child parser; its input is an adamoe_common_options. The
- * second one leaves --kernel to verbs that take several. */
+/* What adamoe_machine_open is to be told. */
+adamoe_machine_options adamoe_options_for_machine(const adamoe_common_options *options);
+
+/* --kernel, --plugin, --threads, --numa, --numa-topology, --seed as a child parser; its input is an
+ * adamoe_common_options. The second one leaves --kernel to verbs that take several. */
 extern const struct argp adamoe_common_argp;
 extern const struct argp adamoe_machine_argp;
 

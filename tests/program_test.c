@@ -28,7 +28,7 @@ static void help_and_usage(void **state)
     expect(run(ADAMOE_PROGRAM " layer x --top-k ' 3'"), 2, "--top-k: ` 3' is not a whole number");
     expect(run(ADAMOE_PROGRAM " layer x --top-k +3"), 2, "--top-k: `+3' is not a whole number");
     expect(run(ADAMOE_PROGRAM " layer x --norm some"), 2, "--norm: `some' is not one of: true, all, none");
-    expect(run(ADAMOE_PROGRAM " layer %s --numa split", LAYER), 2, "--numa: split: not implemented yet");
+    expect(run(ADAMOE_PROGRAM " layer %s --numa spilt", LAYER), 2, "--numa: `spilt' is not one of: local");
     expect(run(ADAMOE_PROGRAM " layer %s --numa local", LAYER), 0, "passed output of the kernel");
 }
 

@@ -9,6 +9,7 @@
 #include "onednn/adapter.h"
 #include "numbers.h"
 #include "onednn/api.h"
+#include "placement.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ struct onednn_product {
     dnnl_data_type_t data_type;
     dnnl_memory_desc_t packed;
     bool has_packed;
+    adamoe_host host;               /* of the weights */
     void *weights;                  /* as `packed` says */
     dnnl_memory_t memory;           /* of the weights */
     compiled *rest[ROW_STEP];       /* [r]: r rows, NULL until asked for */
@@ -301,12 +303,13 @@ static adamoe_status reorder(onednn_product *p, const dnnl_memory_desc_t *plain,
 }
 
 /* Wᵀ [columns, rows] lies in memory as the rows of W one after the other. */
-static adamoe_status pack(onednn_product *p, void *plain)
+static adamoe_status pack(onednn_product *p, const onednn_place *place, void *plain)
 {
     dnnl_memory_desc_t descriptor;
     dnnl_memory_t from = NULL;
-    if (posix_memalign(&p->weights, 64, desc_bytes(DESC(p->packed)) + 64) != 0) {
-        p->weights = NULL;
+    p->weights = adamoe_placed_allocate(place->host, place->placement, place->node,
+                                        desc_bytes(DESC(p->packed)) + 64, 64);
+    if (p->weights == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory for packed weights");
     }
     DNNL_TRY("pack", dnnl_memory_create(&p->memory, DESC(p->packed), p->engine, p->weights));
@@ -323,7 +326,8 @@ static adamoe_status pack(onednn_product *p, void *plain)
     return status;
 }
 
-static adamoe_status build(onednn_product *p, const adamoe_matrix *matrix, size_t first_row)
+static adamoe_status build(onednn_product *p, const adamoe_matrix *matrix, size_t first_row,
+                           const onednn_place *place)
 {
     DNNL_TRY("engine", dnnl_engine_create(&p->engine, dnnl_cpu, 0));
     DNNL_TRY("stream", dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags));
@@ -332,13 +336,14 @@ static adamoe_status build(onednn_product *p, const adamoe_matrix *matrix, size_
     if (plain == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory for weights");
     }
-    const adamoe_status status = pack(p, plain);
+    const adamoe_status status = pack(p, place, plain);
     free(plain);
     return status;
 }
 
 adamoe_status onednn_product_create(const adamoe_matrix *matrix, size_t first_row, size_t rows,
-                                    adamoe_arithmetic type, size_t output_stride, onednn_product **out)
+                                    adamoe_arithmetic type, size_t output_stride, const onednn_place *place,
+                                    onednn_product **out)
 {
     onednn_product *p = calloc(1, sizeof *p);
     if (p == NULL) {
@@ -346,10 +351,11 @@ adamoe_status onednn_product_create(const adamoe_matrix *matrix, size_t first_ro
     }
     p->rows = rows;
     p->columns = matrix->columns;
+    p->host = *place->host;
     p->output_stride = output_stride;
     p->type = type;
     p->data_type = type == ADAMOE_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
-    const adamoe_status status = build(p, matrix, first_row);
+    const adamoe_status status = build(p, matrix, first_row, place);
     if (status.code != ADAMOE_OK) {
         onednn_product_free(p);
         return status;
@@ -375,7 +381,9 @@ void onednn_product_free(onednn_product *p)
     if (p->has_packed) {
         forget(&p->packed);
     }
-    free(p->weights);
+    if (p->weights != NULL) {
+        p->host.release(p->host.context, p->weights);
+    }
     if (p->stream != NULL) {
         dnnl_stream_destroy(p->stream);
     }

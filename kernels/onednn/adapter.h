@@ -20,11 +20,19 @@ void onednn_version(char *text, size_t size);
  */
 typedef struct onednn_product onednn_product;
 
+/* Where packed weights go: memory of the host for `node` of the placement, as its policy says. */
+typedef struct onednn_place {
+    const adamoe_host *host;
+    const adamoe_placement *placement;
+    uint32_t node;
+} onednn_place;
+
 /* Packs rows of `matrix`. `type` is FLOAT32 or BFLOAT16, of inputs and weights alike; the output is float32
  * and has `output_stride` floats from row to row. Errors: NOT_SUPPORTED where oneDNN has no such product
  * here; memory. */
 adamoe_status onednn_product_create(const adamoe_matrix *matrix, size_t first_row, size_t rows,
-                                    adamoe_arithmetic type, size_t output_stride, onednn_product **out);
+                                    adamoe_arithmetic type, size_t output_stride, const onednn_place *place,
+                                    onednn_product **out);
 void onednn_product_free(onednn_product *product);
 
 /* Makes ready for inputs of `count` rows, at most ONEDNN_ROW_BLOCK; not during onednn_product_run of the same

@@ -19,7 +19,7 @@ typedef struct packed_expert {
 struct adamoe_prepared {
     adamoe_arithmetic type;
     size_t hidden_size, intermediate_size, experts;
-    uint32_t threads;
+    adamoe_placement placement;
     size_t scratch_bytes;  /* for each thread */
     packed_expert *expert; /* [experts] */
 };
@@ -49,18 +49,26 @@ static adamoe_status find_scratch(adamoe_prepared *prepared)
     return adamoe_ok();
 }
 
-static adamoe_status pack_experts(const adamoe_layer *layer, adamoe_prepared *prepared)
+static adamoe_status pack_experts(const adamoe_host *host, const adamoe_layer *layer,
+                                  adamoe_prepared *prepared)
 {
+    const adamoe_placement *placement = &prepared->placement;
     for (size_t e = 0; e < layer->experts; ++e) {
-        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w1, prepared->type, true, &prepared->expert[e].w1));
-        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w3, prepared->type, true, &prepared->expert[e].w3));
-        ADAMOE_TRY(
-            onednn_packed_create(&layer->expert[e].w2, prepared->type, false, &prepared->expert[e].w2));
+        const onednn_place place = {host, placement,
+                                    placement->policy == ADAMOE_NUMA_EXPERTS
+                                        ? adamoe_expert_node(placement, e, layer->experts)
+                                        : ONEDNN_SPREAD};
+        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w1, prepared->type, true, &place,
+                                        &prepared->expert[e].w1));
+        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w3, prepared->type, true, &place,
+                                        &prepared->expert[e].w3));
+        ADAMOE_TRY(onednn_packed_create(&layer->expert[e].w2, prepared->type, false, &place,
+                                        &prepared->expert[e].w2));
     }
     return find_scratch(prepared);
 }
 
-adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_layer *layer,
+adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out)
 {
     if (layer->experts == 0) {
@@ -74,11 +82,11 @@ adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_layer *layer,
                                   .hidden_size = layer->hidden_size,
                                   .intermediate_size = layer->intermediate_size,
                                   .experts = layer->experts,
-                                  .threads = placement->threads,
+                                  .placement = *placement,
                                   .expert = calloc(layer->experts, sizeof *prepared->expert)};
     const adamoe_status status = prepared->expert == NULL
                                      ? adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory")
-                                     : pack_experts(layer, prepared);
+                                     : pack_experts(host, layer, prepared);
     if (status.code != ADAMOE_OK) {
         onednn_release(prepared);
         return status;
@@ -100,10 +108,10 @@ static layout plan_layout(const adamoe_prepared *p, size_t rows)
     l.hidden = onednn_aligned(rows * p->hidden_size * adamoe_arithmetic_bytes(p->type));
     l.slots = l.hidden + onednn_aligned(rows * p->intermediate_size * adamoe_arithmetic_bytes(p->type));
     l.gate = l.slots + onednn_aligned(rows * p->hidden_size * sizeof(float));
-    l.up = l.gate + p->threads * l.thread_gate;
-    l.scratch = l.up + p->threads * l.thread_gate;
-    l.status = l.scratch + p->threads * l.thread_scratch;
-    l.total = l.status + onednn_aligned(p->threads * sizeof(adamoe_status));
+    l.up = l.gate + p->placement.threads * l.thread_gate;
+    l.scratch = l.up + p->placement.threads * l.thread_gate;
+    l.status = l.scratch + p->placement.threads * l.thread_scratch;
+    l.total = l.status + onednn_aligned(p->placement.threads * sizeof(adamoe_status));
     return l;
 }
 
@@ -120,6 +128,8 @@ typedef struct call {
     float *y;
     unsigned char *work;
     layout at;
+    size_t row_blocks[ADAMOE_MAX_NODES + 1]; /* of the experts before those of a node, under experts */
+    onednn_shares shares;                    /* of the product that runs */
     onednn_failures failed;
 } call;
 
@@ -151,11 +161,12 @@ typedef struct tile {
     size_t expert, first_row, rows, block;
 } tile;
 
-/* The i-th tile, where each block of rows has `blocks` blocks of columns; columns vary fastest. */
-static tile find_tile(const adamoe_plan *plan, size_t blocks, size_t i)
+static tile find_tile(const call *c, size_t i)
 {
-    size_t row_block = i / blocks;
-    tile t = {.block = i % blocks};
+    const adamoe_plan *plan = c->plan;
+    size_t row_block = 0;
+    tile t = {0};
+    onednn_find_tile(&c->shares, i, &row_block, &t.block);
     for (;; ++t.expert) {
         const size_t rows = plan->offset[t.expert + 1] - plan->offset[t.expert];
         const size_t count = onednn_block_count(rows, ONEDNN_ROW_BLOCK);
@@ -168,13 +179,38 @@ static tile find_tile(const adamoe_plan *plan, size_t blocks, size_t i)
     }
 }
 
-static size_t row_blocks(const adamoe_plan *plan)
+/* Blocks of rows, all of them and those before each node's experts. */
+static size_t count_row_blocks(call *c)
 {
+    const adamoe_plan *plan = c->plan;
+    const adamoe_placement *placement = &c->prepared->placement;
     size_t count = 0;
+    uint32_t node = 0;
+    c->row_blocks[0] = 0;
     for (size_t e = 0; e < plan->experts; ++e) {
+        while (node < adamoe_expert_node(placement, e, plan->experts)) {
+            c->row_blocks[++node] = count;
+        }
         count += onednn_block_count(plan->offset[e + 1] - plan->offset[e], ONEDNN_ROW_BLOCK);
     }
+    while (node < placement->nodes) {
+        c->row_blocks[++node] = count;
+    }
     return count;
+}
+
+/* Runs a product whose output has `columns` columns. */
+static void run_product(call *c, const adamoe_team *team, size_t row_blocks, size_t columns,
+                        void (*task)(void *context, size_t i, uint32_t thread))
+{
+    const adamoe_placement *placement = &c->prepared->placement;
+    const size_t blocks = onednn_block_count(columns, ONEDNN_COLUMN_BLOCK);
+    if (placement->policy == ADAMOE_NUMA_EXPERTS) {
+        onednn_share_rows(placement, c->row_blocks, blocks, &c->shares);
+    } else {
+        onednn_share_columns(placement, row_blocks, blocks, &c->shares);
+    }
+    onednn_run_tiles(team, placement, &c->shares, task, c);
 }
 
 /* silu(z) = z / (1 + exp(-z)); the exponential is of -|z|, because exp(-z) overflows for z < -88 already,
@@ -198,7 +234,7 @@ static void up_task(void *context, size_t i, uint32_t thread)
     call *c = context;
     adamoe_prepared *p = c->prepared;
     const size_t d = p->hidden_size, ff = p->intermediate_size;
-    const tile t = find_tile(c->plan, onednn_block_count(ff, ONEDNN_COLUMN_BLOCK), i);
+    const tile t = find_tile(c, i);
     const packed_expert *expert = &p->expert[t.expert];
     const size_t columns = onednn_block_size(ff, ONEDNN_COLUMN_BLOCK, t.block);
     float *gate = thread_floats(c, c->at.gate, c->at.thread_gate, thread);
@@ -220,7 +256,7 @@ static void down_task(void *context, size_t i, uint32_t thread)
     call *c = context;
     adamoe_prepared *p = c->prepared;
     const size_t d = p->hidden_size, ff = p->intermediate_size;
-    const tile t = find_tile(c->plan, onednn_block_count(d, ONEDNN_COLUMN_BLOCK), i);
+    const tile t = find_tile(c, i);
     float *slots = (float *)(void *)(c->work + c->at.slots) + t.first_row * d + t.block * ONEDNN_COLUMN_BLOCK;
     onednn_note(&c->failed, thread,
                 onednn_product_run(p->expert[t.expert].w2.block[t.block],
@@ -274,18 +310,17 @@ adamoe_status onednn_experts(adamoe_prepared *p, const adamoe_run *run, const fl
 {
     call c = {
         .prepared = p, .plan = plan, .x = x, .y = y, .work = run->work, .at = plan_layout(p, plan->rows)};
-    if (run->work_bytes < c.at.total || run->team->threads > p->threads) {
+    if (run->work_bytes < c.at.total || run->team->threads > p->placement.threads) {
         return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: workspace too small, or more threads than placed");
     }
     ADAMOE_TRY(reserve(p, plan));
     c.failed = (onednn_failures){(adamoe_status *)(void *)(c.work + c.at.status), run->team->threads};
     onednn_clear(&c.failed);
     const adamoe_team *team = run->team;
-    const size_t blocks = row_blocks(plan);
+    const size_t row_blocks = count_row_blocks(&c);
     team->run(team->state, onednn_block_count(plan->rows, ONEDNN_ROW_BLOCK), gather_task, &c);
-    team->run(team->state, blocks * onednn_block_count(p->intermediate_size, ONEDNN_COLUMN_BLOCK), up_task,
-              &c);
-    team->run(team->state, blocks * onednn_block_count(p->hidden_size, ONEDNN_COLUMN_BLOCK), down_task, &c);
+    run_product(&c, team, row_blocks, p->intermediate_size, up_task);
+    run_product(&c, team, row_blocks, p->hidden_size, down_task);
     team->run(team->state, onednn_block_count(plan->tokens, TOKENS_PER_TASK), combine_task, &c);
     return onednn_first_failure(&c.failed);
 }

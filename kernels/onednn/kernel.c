@@ -5,6 +5,7 @@
  */
 #include "onednn/kernel.h"
 #include "onednn/packed.h"
+#include "host.h"
 
 #include <stdio.h>
 
@@ -14,7 +15,9 @@ static bool try_product(adamoe_arithmetic type, char *names, size_t size)
     const float weights[64 * 4] = {0};
     const adamoe_matrix matrix = {weights, ADAMOE_F32, 4, 64};
     onednn_product *product = NULL;
-    if (onednn_product_create(&matrix, 0, 4, type, 4, &product).code != ADAMOE_OK) {
+    const adamoe_placement placement = adamoe_one_node(1);
+    const onednn_place place = {&adamoe_heap_host, &placement, 0};
+    if (onednn_product_create(&matrix, 0, 4, type, 4, &place, &product).code != ADAMOE_OK) {
         return false;
     }
     const bool reserved = onednn_product_reserve(product, 256).code == ADAMOE_OK;
@@ -65,29 +68,25 @@ static void bf16_implementation(const adamoe_prepared *prepared, char *text, siz
 static adamoe_status f32_prepare(const adamoe_host *host, const adamoe_layer *layer,
                                  const adamoe_placement *placement, adamoe_prepared **out)
 {
-    (void)host; /* oneDNN allocates for itself, and so does the adapter */
-    return onednn_prepare(ADAMOE_FLOAT32, layer, placement, out);
+    return onednn_prepare(ADAMOE_FLOAT32, host, layer, placement, out);
 }
 
 static adamoe_status bf16_prepare(const adamoe_host *host, const adamoe_layer *layer,
                                   const adamoe_placement *placement, adamoe_prepared **out)
 {
-    (void)host;
-    return onednn_prepare(ADAMOE_BFLOAT16, layer, placement, out);
+    return onednn_prepare(ADAMOE_BFLOAT16, host, layer, placement, out);
 }
 
 static adamoe_status f32_prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,
                                         const adamoe_placement *placement, adamoe_prepared_matrix **out)
 {
-    (void)host;
-    return onednn_prepare_matrix(ADAMOE_FLOAT32, matrix, placement, out);
+    return onednn_prepare_matrix(ADAMOE_FLOAT32, host, matrix, placement, out);
 }
 
 static adamoe_status bf16_prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,
                                          const adamoe_placement *placement, adamoe_prepared_matrix **out)
 {
-    (void)host;
-    return onednn_prepare_matrix(ADAMOE_BFLOAT16, matrix, placement, out);
+    return onednn_prepare_matrix(ADAMOE_BFLOAT16, host, matrix, placement, out);
 }
 
 #define COMMON_PARTS                                                                                         \

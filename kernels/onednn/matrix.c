@@ -10,7 +10,7 @@
 struct adamoe_prepared_matrix {
     adamoe_arithmetic type;
     size_t rows, columns; /* as the caller sees the matrix */
-    uint32_t threads;
+    adamoe_placement placement;
     size_t scratch_bytes;
     onednn_packed packed;
     uint32_t *source; /* [rows] which packed row a row equals, or NULL: each its own */
@@ -83,7 +83,8 @@ static size_t list_distinct_rows(size_t rows, uint32_t *source, uint32_t *distin
     return count;
 }
 
-static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_matrix *prepared)
+static adamoe_status pack_matrix(const adamoe_matrix *matrix, const onednn_place *place,
+                                 adamoe_prepared_matrix *prepared)
 {
     uint32_t *sorted = malloc(matrix->rows * sizeof *sorted + 1);
     prepared->source = malloc(matrix->rows * sizeof *prepared->source + 1);
@@ -96,19 +97,21 @@ static adamoe_status pack_matrix(const adamoe_matrix *matrix, adamoe_prepared_ma
     if (has_equal_rows(prepared->source, matrix->rows)) {
         uint32_t *distinct = sorted; /* its order is not needed any more */
         const size_t count = list_distinct_rows(matrix->rows, prepared->source, distinct);
-        status = onednn_packed_create_of_rows(matrix, distinct, count, prepared->type, &prepared->packed);
+        status =
+            onednn_packed_create_of_rows(matrix, distinct, count, prepared->type, place, &prepared->packed);
     } else {
         free(prepared->source);
         prepared->source = NULL;
-        status = onednn_packed_create(matrix, prepared->type, false, &prepared->packed);
+        status = onednn_packed_create(matrix, prepared->type, false, place, &prepared->packed);
     }
     free(sorted);
     ADAMOE_TRY(status);
     return onednn_packed_largest_scratch(&prepared->packed, &prepared->scratch_bytes);
 }
 
-adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_matrix *matrix,
-                                    const adamoe_placement *placement, adamoe_prepared_matrix **out)
+adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_host *host,
+                                    const adamoe_matrix *matrix, const adamoe_placement *placement,
+                                    adamoe_prepared_matrix **out)
 {
     if (matrix->rows > UINT32_MAX) {
         return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: a matrix of more than 2^32 rows");
@@ -120,8 +123,9 @@ adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_matrix 
     prepared->type = type;
     prepared->rows = matrix->rows;
     prepared->columns = matrix->columns;
-    prepared->threads = placement->threads;
-    const adamoe_status status = pack_matrix(matrix, prepared);
+    prepared->placement = *placement;
+    const onednn_place place = {host, placement, ONEDNN_SPREAD};
+    const adamoe_status status = pack_matrix(matrix, &place, prepared);
     if (status.code != ADAMOE_OK) {
         onednn_release_matrix(prepared);
         return status;
@@ -141,8 +145,8 @@ static matrix_layout plan_matrix_layout(const adamoe_prepared_matrix *p, size_t 
     matrix_layout l = {0};
     l.output = rounds ? onednn_aligned(count * p->columns * adamoe_arithmetic_bytes(p->type)) : 0;
     l.scratch = l.output + (spreads ? onednn_aligned(count * p->packed.rows * sizeof(float)) : 0);
-    l.status = l.scratch + p->threads * p->scratch_bytes;
-    l.total = l.status + onednn_aligned(p->threads * sizeof(adamoe_status));
+    l.status = l.scratch + p->placement.threads * p->scratch_bytes;
+    l.total = l.status + onednn_aligned(p->placement.threads * sizeof(adamoe_status));
     return l;
 }
 
@@ -160,6 +164,7 @@ typedef struct matrix_call {
     size_t count;
     unsigned char *work;
     matrix_layout at;
+    onednn_shares shares;
     onednn_failures failed;
 } matrix_call;
 
@@ -177,7 +182,8 @@ static void multiply_task(void *context, size_t i, uint32_t thread)
 {
     matrix_call *c = context;
     const adamoe_prepared_matrix *p = c->prepared;
-    const size_t row_block = i / p->packed.blocks, block = i % p->packed.blocks;
+    size_t row_block = 0, block = 0;
+    onednn_find_tile(&c->shares, i, &row_block, &block);
     const unsigned char *x =
         c->input + row_block * ONEDNN_ROW_BLOCK * p->columns * adamoe_arithmetic_bytes(p->type);
     float *y = c->output + row_block * ONEDNN_ROW_BLOCK * p->packed.rows + block * ONEDNN_COLUMN_BLOCK;
@@ -204,7 +210,7 @@ adamoe_status onednn_multiply(adamoe_prepared_matrix *p, const adamoe_run *run, 
 {
     matrix_call c = {.prepared = p, .x = x, .y = y, .count = count, .work = run->work};
     c.at = plan_matrix_layout(p, count);
-    if (run->work_bytes < c.at.total || run->team->threads > p->threads) {
+    if (run->work_bytes < c.at.total || run->team->threads > p->placement.threads) {
         return adamoe_error(ADAMOE_BAD_INPUT, "oneDNN: workspace too small, or more threads than placed");
     }
     ADAMOE_TRY(onednn_packed_reserve(&p->packed, count));
@@ -219,7 +225,8 @@ adamoe_status onednn_multiply(adamoe_prepared_matrix *p, const adamoe_run *run, 
         team->run(team->state, row_blocks_here, round_task, &c);
     }
     c.output = p->source == NULL ? y : (float *)(void *)(c.work + c.at.output);
-    team->run(team->state, row_blocks_here * p->packed.blocks, multiply_task, &c);
+    onednn_share_columns(&p->placement, row_blocks_here, p->packed.blocks, &c.shares);
+    onednn_run_tiles(team, &p->placement, &c.shares, multiply_task, &c);
     if (p->source != NULL) {
         team->run(team->state, row_blocks_here, spread_task, &c);
     }

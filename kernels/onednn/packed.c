@@ -35,14 +35,24 @@ static adamoe_status begin_packed(size_t rows, size_t columns, onednn_packed *ou
     return out->block != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
 }
 
+/* The place of block b of a matrix. */
+static onednn_place block_place(const onednn_place *place, size_t b, size_t blocks)
+{
+    onednn_place its = *place;
+    its.node = place->node == ONEDNN_SPREAD ? adamoe_expert_node(place->placement, b, blocks) : place->node;
+    return its;
+}
+
 adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmetic type, bool compact,
-                                   onednn_packed *out)
+                                   const onednn_place *place, onednn_packed *out)
 {
     ADAMOE_TRY(begin_packed(matrix->rows, matrix->columns, out));
     for (size_t b = 0; b < out->blocks; ++b) {
         const size_t width = onednn_block_size(matrix->rows, ONEDNN_COLUMN_BLOCK, b);
-        const adamoe_status status = onednn_product_create(matrix, b * ONEDNN_COLUMN_BLOCK, width, type,
-                                                           compact ? width : matrix->rows, &out->block[b]);
+        const onednn_place its = block_place(place, b, out->blocks);
+        const adamoe_status status =
+            onednn_product_create(matrix, b * ONEDNN_COLUMN_BLOCK, width, type,
+                                  compact ? width : matrix->rows, &its, &out->block[b]);
         if (status.code != ADAMOE_OK) {
             onednn_packed_free(out);
             return status;
@@ -53,7 +63,8 @@ adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmeti
 
 /* `copy` has room for the rows of one block. */
 static adamoe_status pack_block_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t b,
-                                        adamoe_arithmetic type, unsigned char *copy, onednn_packed *out)
+                                        adamoe_arithmetic type, const onednn_place *place,
+                                        unsigned char *copy, onednn_packed *out)
 {
     const size_t bytes = matrix->columns * adamoe_dtype_bytes(matrix->dtype);
     const size_t width = onednn_block_size(out->rows, ONEDNN_COLUMN_BLOCK, b);
@@ -62,24 +73,76 @@ static adamoe_status pack_block_of_rows(const adamoe_matrix *matrix, const uint3
                (const unsigned char *)matrix->data + row[b * ONEDNN_COLUMN_BLOCK + r] * bytes, bytes);
     }
     const adamoe_matrix rows = {copy, matrix->dtype, width, matrix->columns};
-    return onednn_product_create(&rows, 0, width, type, out->rows, &out->block[b]);
+    const onednn_place its = block_place(place, b, out->blocks);
+    return onednn_product_create(&rows, 0, width, type, out->rows, &its, &out->block[b]);
 }
 
 adamoe_status onednn_packed_create_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t count,
-                                           adamoe_arithmetic type, onednn_packed *out)
+                                           adamoe_arithmetic type, const onednn_place *place,
+                                           onednn_packed *out)
 {
     ADAMOE_TRY(begin_packed(count, matrix->columns, out));
     unsigned char *copy = malloc(ONEDNN_COLUMN_BLOCK * matrix->columns * adamoe_dtype_bytes(matrix->dtype));
     adamoe_status status =
         copy != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
     for (size_t b = 0; b < out->blocks && status.code == ADAMOE_OK; ++b) {
-        status = pack_block_of_rows(matrix, row, b, type, copy, out);
+        status = pack_block_of_rows(matrix, row, b, type, place, copy, out);
     }
     free(copy);
     if (status.code != ADAMOE_OK) {
         onednn_packed_free(out);
     }
     return status;
+}
+
+void onednn_share_columns(const adamoe_placement *placement, size_t row_blocks, size_t blocks,
+                          onednn_shares *out)
+{
+    const bool apart = placement->policy == ADAMOE_NUMA_EXPERTS || placement->policy == ADAMOE_NUMA_SPLIT;
+    const adamoe_placement one = {.nodes = 1};
+    out->count = apart ? placement->nodes : 1;
+    out->first[0] = 0;
+    for (uint32_t n = 0; n < out->count; ++n) {
+        size_t end = 0;
+        adamoe_split_range(apart ? placement : &one, n, blocks, &out->first_block[n], &end);
+        out->blocks[n] = end - out->first_block[n];
+        out->first_row_block[n] = 0;
+        out->first[n + 1] = out->first[n] + row_blocks * out->blocks[n];
+    }
+}
+
+void onednn_share_rows(const adamoe_placement *placement, const size_t *node_rows, size_t blocks,
+                       onednn_shares *out)
+{
+    out->count = placement->nodes;
+    out->first[0] = 0;
+    for (uint32_t n = 0; n < out->count; ++n) {
+        out->first_row_block[n] = node_rows[n];
+        out->first_block[n] = 0;
+        out->blocks[n] = blocks;
+        out->first[n + 1] = out->first[n] + (node_rows[n + 1] - node_rows[n]) * blocks;
+    }
+}
+
+void onednn_find_tile(const onednn_shares *shares, size_t i, size_t *row_block, size_t *block)
+{
+    uint32_t n = 0;
+    while (i >= shares->first[n + 1]) {
+        ++n;
+    }
+    i -= shares->first[n];
+    *row_block = shares->first_row_block[n] + i / shares->blocks[n];
+    *block = shares->first_block[n] + i % shares->blocks[n];
+}
+
+void onednn_run_tiles(const adamoe_team *team, const adamoe_placement *placement, const onednn_shares *shares,
+                      void (*task)(void *context, size_t i, uint32_t thread), void *context)
+{
+    if (shares->count == 1) {
+        team->run(team->state, shares->first[1], task, context);
+    } else {
+        adamoe_run_by_node(team, placement, shares->first, task, context);
+    }
 }
 
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count)

@@ -6,6 +6,7 @@
 #define ADAMOE_ONEDNN_PACKED_H
 
 #include "onednn/adapter.h"
+#include "placement.h"
 
 /* Output columns of one task, and of one packed product; its rows are ONEDNN_ROW_BLOCK at most. */
 #define ONEDNN_COLUMN_BLOCK 768
@@ -20,16 +21,46 @@ typedef struct onednn_packed {
 size_t onednn_block_count(size_t size, size_t block);
 size_t onednn_block_size(size_t size, size_t block, size_t i);
 
-/* The output of a block has its own width as stride where it is `compact`, otherwise that of the whole
- * matrix. On failure nothing stays allocated. */
+/* `place` names a node, or ONEDNN_SPREAD. The output of a block has its own width as stride where it is
+ * `compact`, otherwise that of the whole matrix. On failure nothing stays allocated. */
 adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmetic type, bool compact,
-                                   onednn_packed *out);
+                                   const onednn_place *place, onednn_packed *out);
 void onednn_packed_free(onednn_packed *packed);
 
 /* The same of rows row[0 .. count - 1] of `matrix`, in that order, not compact. They are copied out of it
  * block by block, so that a large matrix is not held twice. */
 adamoe_status onednn_packed_create_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t count,
-                                           adamoe_arithmetic type, onednn_packed *out);
+                                           adamoe_arithmetic type, const onednn_place *place,
+                                           onednn_packed *out);
+
+/* What has no node of its own under a policy that has one for everything: blocks are spread over the nodes.
+ */
+#define ONEDNN_SPREAD UINT32_MAX
+
+/* The tiles of a product, blocks of rows times blocks of columns, by the node that the weights of their
+ * columns are on. One share has them all where the policy does not tell nodes apart. */
+typedef struct onednn_shares {
+    uint32_t count; /* the placement's nodes, or 1 */
+    size_t first[ADAMOE_MAX_NODES +
+                 1]; /* tiles of share n are first[n] .. first[n+1]-1, columns varying fastest */
+    size_t first_row_block[ADAMOE_MAX_NODES];
+    size_t first_block[ADAMOE_MAX_NODES], blocks[ADAMOE_MAX_NODES];
+} onednn_shares;
+
+/* A matrix, or under split an expert's: every node has all row blocks, and its part of the columns. */
+void onednn_share_columns(const adamoe_placement *placement, size_t row_blocks, size_t blocks,
+                          onednn_shares *out);
+
+/* Under experts: node n has the row blocks node_rows[n] .. node_rows[n+1]-1, and all columns. */
+void onednn_share_rows(const adamoe_placement *placement, const size_t *node_rows, size_t blocks,
+                       onednn_shares *out);
+
+/* Tile i: its block of rows and its block of columns. */
+void onednn_find_tile(const onednn_shares *shares, size_t i, size_t *row_block, size_t *block);
+
+/* Runs a task for each tile, by the threads of its node. */
+void onednn_run_tiles(const adamoe_team *team, const adamoe_placement *placement, const onednn_shares *shares,
+                      void (*task)(void *context, size_t i, uint32_t thread), void *context);
 
 /* Compiles for every number of rows that `count` rows come in, block by block. */
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count);
@@ -58,7 +89,7 @@ adamoe_status onednn_first_failure(const onednn_failures *f);
 
 /* The experts of a layer (experts.c) and the dense product (matrix.c); as in the contract, for one operand
  * type. */
-adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_layer *layer,
+adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out);
 void onednn_release(adamoe_prepared *prepared);
 size_t onednn_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens);
@@ -68,8 +99,9 @@ adamoe_status onednn_experts(adamoe_prepared *prepared, const adamoe_run *run, c
 /* The distinct names of the code behind all products compiled so far. */
 void onednn_prepared_implementation(const adamoe_prepared *prepared, char *text, size_t size);
 
-adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_matrix *matrix,
-                                    const adamoe_placement *placement, adamoe_prepared_matrix **out);
+adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_host *host,
+                                    const adamoe_matrix *matrix, const adamoe_placement *placement,
+                                    adamoe_prepared_matrix **out);
 void onednn_release_matrix(adamoe_prepared_matrix *prepared);
 size_t onednn_matrix_work_bytes(const adamoe_prepared_matrix *prepared, size_t count);
 adamoe_status onednn_multiply(adamoe_prepared_matrix *prepared, const adamoe_run *run, const float *x,
