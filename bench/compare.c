@@ -106,7 +106,8 @@ static const struct argp compare_argp = {
            "with Holm's correction over all tests and a minimum effect. Exit code 0: no regression, 1: a "
            "regression, "
            "2: files that cannot be compared."
-           "\vExample:\n  adamoe bench --benchmark_repetitions=12 --json new.json\n"
+           "\vExample:\n  adamoe check --case tokens:7/routing:skewed --json base.json\n"
+           "  adamoe check --case tokens:7/routing:skewed --json new.json\n"
            "  adamoe compare base.json new.json --markdown comment.md\n",
 };
 

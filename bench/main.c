@@ -41,7 +41,12 @@ static void print_help(FILE *stream)
         }
     }
     fprintf(stream,
-            "\n`adamoe VERB --help` explains a verb, with an example.\n"
+            "\n`adamoe VERB --help` explains a verb, with an example.\n\n"
+            "Examples, in the project's folder:\n"
+            "  adamoe info\n"
+            "  adamoe layer tests/golden/layer/small.safetensors\n"
+            "  adamoe check --case tokens:7/routing:skewed --json check.json\n"
+            "  adamoe report check.json -o report.html\n\n"
             "Exit codes: 0 done; 1 a difference; 2 bad usage or input; 3 the kernel cannot run on this\n"
             "machine; 4 the environment failed (memory, disk, permission).\n");
 }

@@ -15,12 +15,12 @@
 /* Which verb wrote a file. */
 typedef enum adamoe_result_kind {
     ADAMOE_RESULT_BENCH,
-    ADAMOE_RESULT_SAVED, /* bench --saved */
     ADAMOE_RESULT_CHECK,
     ADAMOE_RESULT_EVAL,
     ADAMOE_RESULT_REPRODUCE,
     ADAMOE_RESULT_FLOPS,
-    ADAMOE_RESULT_COMPARE, /* gate too */
+    ADAMOE_RESULT_COMPARE,
+    ADAMOE_RESULT_GATE,
     ADAMOE_RESULT_INFO,
     ADAMOE_RESULT_KINDS
 } adamoe_result_kind;
@@ -57,6 +57,18 @@ typedef struct adamoe_evaluated {
     const json_t *document; /* with config, n-samples and adamoe */
 } adamoe_evaluated;
 
+/* Kernels that were checked: entries as `adamoe check` writes them. */
+typedef struct adamoe_checked {
+    size_t source;
+    const json_t *kernels;
+} adamoe_checked;
+
+/* What `adamoe compare` found; in a result of gate a part of it. */
+typedef struct adamoe_compared {
+    size_t source;
+    const json_t *comparison;
+} adamoe_compared;
+
 typedef struct adamoe_report {
     adamoe_source *source; /* [sources] */
     size_t sources;
@@ -66,6 +78,10 @@ typedef struct adamoe_report {
     size_t kernels;
     adamoe_evaluated *evaluated; /* [evaluations] */
     size_t evaluations;
+    adamoe_checked *checked; /* [checks] */
+    size_t checks;
+    adamoe_compared *compared; /* [comparisons] */
+    size_t comparisons;
 } adamoe_report;
 
 /* Reads result files. Errors (BAD_INPUT) name the file, and what in it is wrong. On failure the caller frees
@@ -97,6 +113,9 @@ size_t adamoe_report_style(const adamoe_report *report, const char *kernel);
 /* object[key] as a number; NaN where there is none. */
 double adamoe_number_in(const json_t *object, const char *key);
 
+/* list[i] as a number; NaN where there is none. */
+double adamoe_number_at(const json_t *list, size_t i);
+
 /* object[key] as a text; `otherwise` where there is none. */
 const char *adamoe_text_in(const json_t *object, const char *key, const char *otherwise);
 
@@ -110,7 +129,6 @@ void adamoe_report_write(const adamoe_report *report, FILE *out);
 void adamoe_report_checks(const adamoe_report *report, FILE *out);
 void adamoe_report_roofline(const adamoe_report *report, FILE *out);
 void adamoe_report_throughput(const adamoe_report *report, FILE *out);
-void adamoe_report_saved(const adamoe_report *report, FILE *out);
 void adamoe_report_load(const adamoe_report *report, FILE *out);
 void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
 void adamoe_report_flops(const adamoe_report *report, FILE *out);

@@ -165,15 +165,7 @@ static void write_failures(FILE *out, const json_t *kernel, size_t *written)
 /* ----------------------------------------------------------------------------------------------- the section
  */
 
-/* The list of kernels that a file was checked with; NULL where it has none. */
-static const json_t *kernels_of(const adamoe_source *source)
-{
-    return source->kind == ADAMOE_RESULT_CHECK       ? json_object_get(source->document, "kernels")
-           : source->kind == ADAMOE_RESULT_REPRODUCE ? json_object_get(source->document, "check")
-                                                     : NULL;
-}
-
-static void write_source(const adamoe_source *source, FILE *out)
+static void write_checked(const adamoe_source *source, const json_t *kernels, FILE *out)
 {
     static const char *const titles[] = {
         "kernel", "tier", "passed", "failed", "vacuous", "skipped", "largest error / bound"};
@@ -186,13 +178,13 @@ static void write_source(const adamoe_source *source, FILE *out)
     adamoe_html_table_begin(out, "Checks by kernel and tier");
     adamoe_html_head_row(out, titles, sizeof titles / sizeof *titles, 5);
     (void)fputs("<tbody>\n", out);
-    json_array_foreach(kernels_of(source), i, kernel)
+    json_array_foreach(kernels, i, kernel)
     {
         write_kernel(out, kernel);
     }
     (void)fputs("</tbody>\n", out);
     adamoe_html_table_end(out);
-    json_array_foreach(kernels_of(source), i, kernel)
+    json_array_foreach(kernels, i, kernel)
     {
         write_failures(out, kernel, &failures);
     }
@@ -207,10 +199,10 @@ static void write_source(const adamoe_source *source, FILE *out)
 void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, size_t *failed)
 {
     *passed = *failed = 0;
-    for (size_t s = 0; s < report->sources; ++s) {
+    for (size_t c = 0; c < report->checks; ++c) {
         size_t i;
         const json_t *kernel;
-        json_array_foreach(kernels_of(&report->source[s]), i, kernel)
+        json_array_foreach(report->checked[c].kernels, i, kernel)
         {
             const tally t = summary_of(kernel);
             *passed += t.count[PASSED];
@@ -221,22 +213,15 @@ void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, siz
 
 void adamoe_report_checks(const adamoe_report *report, FILE *out)
 {
-    bool begun = false;
-    for (size_t s = 0; s < report->sources; ++s) {
-        if (kernels_of(&report->source[s]) == NULL) {
-            continue;
-        }
-        if (!begun) {
-            adamoe_report_section_begin(out, "checks", "Checks");
-            (void)fputs(
-                "<p>Every kernel against the definition, by a bound that is computed from the kernel's own "
+    if (report->checks == 0) {
+        return;
+    }
+    adamoe_report_section_begin(out, "checks", "Checks");
+    (void)fputs("<p>Every kernel against the definition, by a bound that is computed from the kernel's own "
                 "arithmetic. A vacuous case proves nothing, and does not count as passed.</p>\n",
                 out);
-            begun = true;
-        }
-        write_source(&report->source[s], out);
+    for (size_t c = 0; c < report->checks; ++c) {
+        write_checked(&report->source[report->checked[c].source], report->checked[c].kernels, out);
     }
-    if (begun) {
-        adamoe_report_section_end(out);
-    }
+    adamoe_report_section_end(out);
 }

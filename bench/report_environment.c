@@ -52,8 +52,11 @@ static void write_value(FILE *out, const char *key, const json_t *value)
     (void)fputs("</td></tr>\n", out);
 }
 
-/* Values, and those of objects in it by the name of the outer and the inner key, as deep as that. */
-static void write_object(FILE *out, json_t *object, const char *outer)
+/* Objects within objects that a table can still name. */
+#define MOST_DEPTH 4
+
+/* Values, and those of objects in it, named by the keys that lead to them. */
+static void write_object(FILE *out, json_t *object, const char *outer, size_t depth)
 {
     const char *key;
     json_t *value;
@@ -63,8 +66,8 @@ static void write_object(FILE *out, json_t *object, const char *outer)
         (void)snprintf(name, sizeof name, "%s%s%s", outer, outer[0] == '\0' ? "" : " ", key);
         if (is_plain(value) || is_plain_list(value)) {
             write_value(out, name, value);
-        } else if (json_is_object(value) && outer[0] == '\0') {
-            write_object(out, value, key);
+        } else if (json_is_object(value) && depth < MOST_DEPTH) {
+            write_object(out, value, name, depth + 1);
         }
     }
 }
@@ -74,7 +77,6 @@ static json_t *description_of(const adamoe_source *source)
 {
     switch (source->kind) {
     case ADAMOE_RESULT_BENCH:
-    case ADAMOE_RESULT_SAVED:
         return json_object_get(source->document, "context");
     case ADAMOE_RESULT_EVAL:
         return json_object_get(source->document, "config");
@@ -91,16 +93,16 @@ static void write_top(FILE *out, const adamoe_source *source)
 {
     const char *key;
     json_t *value;
+    const bool all = source->kind == ADAMOE_RESULT_INFO;
     json_object_foreach(source->document, key, value)
     {
-        if (is_plain(value) || (is_plain_list(value) && source->kind == ADAMOE_RESULT_INFO)) {
+        if (is_plain(value) || (is_plain_list(value) && all)) {
             write_value(out, key, value);
-        } else if (json_is_object(value) && (source->kind == ADAMOE_RESULT_INFO ||
-                                             strcmp(key, "environment") == 0 || strcmp(key, "host") == 0)) {
-            write_object(out, value, key);
+        } else if (json_is_object(value) && (all || strcmp(key, "environment") == 0)) {
+            write_object(out, value, all ? key : "", 0);
         }
     }
-    write_object(out, description_of(source), "");
+    write_object(out, description_of(source), "", 0);
 }
 
 static void write_kernel(FILE *out, const json_t *kernel)

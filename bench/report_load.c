@@ -23,12 +23,6 @@ static void write_heat(FILE *out, double value, double most, bool text)
     }
 }
 
-static double at(const json_t *list, size_t i)
-{
-    const json_t *value = json_array_get(list, i);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
 /* Layers that a page can hold. */
 #define MOST_LAYERS  256
 #define MOST_COLUMNS 512
@@ -51,9 +45,9 @@ static void write_histogram(FILE *out, const json_t *layers, const json_t *loads
     for (size_t layer = 0; layer < at_most(json_array_size(layers), MOST_LAYERS); ++layer) {
         (void)fprintf(out, "<tr><th scope=\"row\">%zu</th>", layer);
         for (size_t i = 0; i < columns; ++i) {
-            write_heat(out, at(json_array_get(layers, layer), i), 1.0, true);
+            write_heat(out, adamoe_number_at(json_array_get(layers, layer), i), 1.0, true);
         }
-        adamoe_html_number_cell(out, adamoe_number(at(loads, layer)));
+        adamoe_html_number_cell(out, adamoe_number(adamoe_number_at(loads, layer)));
         (void)fputs("</tr>\n", out);
     }
     (void)fputs("</tbody>\n", out);
@@ -66,7 +60,7 @@ static double largest(const json_t *layers)
     for (size_t layer = 0; layer < json_array_size(layers); ++layer) {
         const json_t *row = json_array_get(layers, layer);
         for (size_t i = 0; i < json_array_size(row); ++i) {
-            most = fmax(most, at(row, i));
+            most = fmax(most, adamoe_number_at(row, i));
         }
     }
     return most;
@@ -94,7 +88,7 @@ static void write_selections(FILE *out, const json_t *layers, size_t null_expert
         (void)fprintf(out, "<tr><th scope=\"row\">%zu</th>", layer);
         for (size_t i = 0; i < all; ++i) {
             (void)fputs(i == experts ? "<td class=\"gap\"></td>" : "", out);
-            write_heat(out, at(json_array_get(layers, layer), i), most, all <= 16);
+            write_heat(out, adamoe_number_at(json_array_get(layers, layer), i), most, all <= 16);
         }
         (void)fputs("</tr>\n", out);
     }

@@ -200,12 +200,10 @@ static void write_link(FILE *out, bool exists, const char *id, const char *title
 
 static void write_navigation(const adamoe_report *report, FILE *out)
 {
-    const bool reproduced = has_kind(report, ADAMOE_RESULT_REPRODUCE);
     (void)fputs("<nav aria-label=\"Sections\">\n", out);
-    write_link(out, has_kind(report, ADAMOE_RESULT_COMPARE), "compared", "Comparison");
-    write_link(out, has_kind(report, ADAMOE_RESULT_CHECK) || reproduced, "checks", "Checks");
+    write_link(out, report->comparisons > 0, "compared", "Comparison");
+    write_link(out, report->checks > 0, "checks", "Checks");
     write_link(out, report->timings > 0, "speed", "Speed");
-    write_link(out, has_kind(report, ADAMOE_RESULT_SAVED), "saved", "FLOPs and time");
     write_link(out, report->evaluations > 0, "accuracy", "Accuracy");
     write_link(out, report->evaluations > 0 || has_kind(report, ADAMOE_RESULT_FLOPS), "flops", "FLOPs");
     write_link(out, report->evaluations > 0, "load", "Load");
@@ -247,7 +245,6 @@ void adamoe_report_write(const adamoe_report *report, FILE *out)
         adamoe_report_throughput(report, out);
         adamoe_report_section_end(out);
     }
-    adamoe_report_saved(report, out);
     adamoe_report_accuracy(report, out);
     adamoe_report_flops(report, out);
     adamoe_report_load(report, out);

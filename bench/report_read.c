@@ -10,7 +10,7 @@
 #include <string.h>
 
 const char *const adamoe_result_kind_names[ADAMOE_RESULT_KINDS] = {
-    "bench", "bench --saved", "check", "eval", "reproduce", "flops", "compare", "info",
+    "bench", "check", "eval", "reproduce", "flops", "compare", "gate", "info",
 };
 
 double adamoe_number_in(const json_t *object, const char *key)
@@ -25,6 +25,12 @@ const char *adamoe_text_in(const json_t *object, const char *key, const char *ot
     return text == NULL ? otherwise : text;
 }
 
+double adamoe_number_at(const json_t *list, size_t i)
+{
+    const json_t *value = json_array_get(list, i);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
 /* --------------------------------------------------------------------------------------------------- kinds
  */
 
@@ -36,13 +42,13 @@ typedef struct mark {
 } mark;
 
 static const mark marks[] = {
-    {ADAMOE_RESULT_SAVED, {"saved", NULL}, {JSON_ARRAY, JSON_NULL}},
     {ADAMOE_RESULT_BENCH, {"context", "benchmarks"}, {JSON_OBJECT, JSON_ARRAY}},
     {ADAMOE_RESULT_CHECK, {"kernels", "seed"}, {JSON_ARRAY, JSON_INTEGER}},
     {ADAMOE_RESULT_EVAL, {"results", "adamoe"}, {JSON_OBJECT, JSON_OBJECT}},
     {ADAMOE_RESULT_REPRODUCE, {"evaluation", "check"}, {JSON_OBJECT, JSON_ARRAY}},
     {ADAMOE_RESULT_FLOPS, {"flops_per_token", "baseline_flops_per_token"}, {JSON_OBJECT, JSON_OBJECT}},
-    {ADAMOE_RESULT_COMPARE, {"regressions", "comparisons"}, {JSON_INTEGER, JSON_ARRAY}},
+    {ADAMOE_RESULT_COMPARE, {"regressions", "findings"}, {JSON_INTEGER, JSON_ARRAY}},
+    {ADAMOE_RESULT_GATE, {"gate", NULL}, {JSON_OBJECT, JSON_NULL}},
     {ADAMOE_RESULT_INFO, {"cpu", "default_kernel"}, {JSON_OBJECT, JSON_STRING}},
 };
 
@@ -64,7 +70,7 @@ static adamoe_status find_kind(adamoe_source *source)
     }
     return adamoe_error(
         ADAMOE_BAD_INPUT,
-        "%.300s: not a result of adamoe: bench, check, eval, reproduce, flops, compare or info "
+        "%.300s: not a result of adamoe: bench, check, eval, reproduce, flops, compare, gate or info "
         "write one with --json",
         source->path);
 }
@@ -109,15 +115,15 @@ static adamoe_status add_sides(adamoe_report *report, size_t source)
     return add_evaluation(report, source, "AdaMoE", json_object_get(both, "adamoe"));
 }
 
-/* ---------------------------------------------------------------------------------------------------- files
+/* ------------------------------------------------------------------------------------ checks, comparisons
  */
 
-/* Lists of kernels are lists of objects. */
-static adamoe_status check_objects(const adamoe_source *source, const char *key)
+/* Sections may take every entry of such a list for an object. */
+static adamoe_status check_objects(const adamoe_source *source, const char *key, const json_t *list)
 {
     size_t i;
     const json_t *entry;
-    json_array_foreach(json_object_get(source->document, key), i, entry)
+    json_array_foreach(list, i, entry)
     {
         if (!json_is_object(entry)) {
             return refuse(source, key, "an entry is not an object");
@@ -125,6 +131,49 @@ static adamoe_status check_objects(const adamoe_source *source, const char *key)
     }
     return adamoe_ok();
 }
+
+static adamoe_status add_checks(adamoe_report *report, size_t source, const json_t *kernels)
+{
+    ADAMOE_TRY(check_objects(&report->source[source], "kernels", kernels));
+    adamoe_checked *more = realloc(report->checked, (report->checks + 1) * sizeof *more);
+    if (more == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", report->source[source].path);
+    }
+    report->checked = more;
+    more[report->checks++] = (adamoe_checked){source, kernels};
+    return adamoe_ok();
+}
+
+static adamoe_status add_comparison(adamoe_report *report, size_t source, const json_t *comparison)
+{
+    ADAMOE_TRY(check_objects(&report->source[source], "findings", json_object_get(comparison, "findings")));
+    adamoe_compared *more = realloc(report->compared, (report->comparisons + 1) * sizeof *more);
+    if (more == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", report->source[source].path);
+    }
+    report->compared = more;
+    more[report->comparisons++] = (adamoe_compared){source, comparison};
+    return adamoe_ok();
+}
+
+/* A gate's result has parts of other verbs, not always all of them. */
+static adamoe_status add_gate(adamoe_report *report, size_t source)
+{
+    json_t *document = report->source[source].document, *gate = json_object_get(document, "gate");
+    json_t *kernels = json_object_get(json_object_get(gate, "check"), "kernels");
+    json_t *evaluation = json_object_get(gate, "evaluation"),
+           *comparison = json_object_get(document, "comparison");
+    if (json_is_array(kernels)) {
+        ADAMOE_TRY(add_checks(report, source, kernels));
+    }
+    if (json_is_object(evaluation)) {
+        ADAMOE_TRY(add_evaluation(report, source, "", evaluation));
+    }
+    return json_is_object(comparison) ? add_comparison(report, source, comparison) : adamoe_ok();
+}
+
+/* ---------------------------------------------------------------------------------------------------- files
+ */
 
 static adamoe_status take(adamoe_report *report, size_t i)
 {
@@ -135,14 +184,14 @@ static adamoe_status take(adamoe_report *report, size_t i)
     case ADAMOE_RESULT_EVAL:
         return add_evaluation(report, i, "", source->document);
     case ADAMOE_RESULT_REPRODUCE:
-        ADAMOE_TRY(check_objects(source, "check"));
+        ADAMOE_TRY(add_checks(report, i, json_object_get(source->document, "check")));
         return add_sides(report, i);
     case ADAMOE_RESULT_CHECK:
-        return check_objects(source, "kernels");
+        return add_checks(report, i, json_object_get(source->document, "kernels"));
     case ADAMOE_RESULT_COMPARE:
-        return check_objects(source, "comparisons");
-    case ADAMOE_RESULT_SAVED:
-        return check_objects(source, "saved");
+        return add_comparison(report, i, source->document);
+    case ADAMOE_RESULT_GATE:
+        return add_gate(report, i);
     default:
         return adamoe_ok();
     }
@@ -178,6 +227,8 @@ void adamoe_report_free(adamoe_report *report)
     free(report->timing);
     free(report->kernel);
     free(report->evaluated);
+    free(report->checked);
+    free(report->compared);
     free(report->source);
     *report = (adamoe_report){0};
 }

@@ -1,0 +1,399 @@
+/*
+ * What teaches a user: help texts, man page, completion and README agree with the program, and what they tell
+ * to type works. Verbs and options are collected from the program, so that a new one cannot be forgotten.
+ */
+#include "program.h"
+
+#include <ctype.h>
+
+#define MOST_VERBS 32
+
+/* Every verb, from `adamoe --help`. */
+typedef struct verbs {
+    char name[MOST_VERBS][24];
+    size_t count;
+} verbs;
+
+static verbs find_verbs(void)
+{
+    verbs found = {.count = 0};
+    const outcome *help =
+        run(ADAMOE_PROGRAM " --help | sed -n '/^Examples/q; s/^  \\([a-z][a-z]*\\)  *[^ ].*/\\1/p'");
+    const char *line = help->text;
+    for (size_t length; (length = strcspn(line, "\n")) > 0; line += length + 1) {
+        assert_in_range(length, 1, sizeof *found.name - 1);
+        assert_true(found.count < MOST_VERBS);
+        (void)snprintf(found.name[found.count++], sizeof *found.name, "%.*s", (int)length, line);
+    }
+    assert_true(found.count >= 10);
+    return found;
+}
+
+/* A text of the program that outlives the next run; to be freed. */
+static char *text_of(const char *arguments)
+{
+    const outcome *got = run(ADAMOE_PROGRAM " %s", arguments);
+    assert_int_equal(got->code, 0);
+    char *text = strdup(got->text);
+    assert_non_null(text);
+    return text;
+}
+
+/* Calls visit for every `--option` in a text: the longest run of letters, digits and dashes behind --. */
+static void each_option(const char *text, void (*visit)(const char *option, void *context), void *context)
+{
+    for (const char *at = strstr(text, "--"); at != NULL; at = strstr(at + 2, "--")) {
+        char option[64];
+        size_t length = 2;
+        while (isalnum((unsigned char)at[length]) || at[length] == '-') {
+            ++length;
+        }
+        if (islower((unsigned char)at[2]) && at[length] != '_') { /* not one of Google Benchmark's */
+            assert_in_range(length, 3, sizeof option - 1);
+            (void)snprintf(option, sizeof option, "%.*s", (int)length, at);
+            visit(option, context);
+        }
+    }
+}
+
+/* argp writes the options of --usage by itself: --help and what is made of it are held against that. */
+static char *usage_of(const char *verb)
+{
+    char arguments[64];
+    (void)snprintf(arguments, sizeof arguments, "%s --usage", verb);
+    return text_of(arguments);
+}
+
+/* ------------------------------------------------------------------------------------------------- man page
+ */
+
+typedef struct expectation {
+    const char *where, *text; /* the text that must have every option, and its name */
+    const char *verb;
+    size_t seen;
+} expectation;
+
+/* True where the option stands in the text and does not go on there. */
+static bool has_word(const char *text, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) {
+        if (!isalnum((unsigned char)at[length]) && at[length] != '-' && at[length] != '\\') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void expect_in_manual(const char *option, void *context)
+{
+    expectation *e = context;
+    char escaped[128];
+    size_t length = 0;
+    for (const char *c = option; *c != '\0'; ++c) {
+        length +=
+            (size_t)snprintf(escaped + length, sizeof escaped - length, "%s%c", *c == '-' ? "\\" : "", *c);
+    }
+    ++e->seen;
+    if (!has_word(e->text, escaped)) {
+        fail_msg("%s does not tell of `%s %s'", e->where, e->verb, option);
+    }
+}
+
+/* The part of the man page about a verb; to be freed. */
+static char *chapter_of(const char *manual, const char *verb)
+{
+    char head[64] = ".SH \"ADAMOE ";
+    size_t length = strlen(head);
+    for (const char *c = verb; *c != '\0'; ++c) {
+        head[length++] = (char)toupper((unsigned char)*c);
+    }
+    (void)snprintf(head + length, sizeof head - length, "\"\n");
+    const char *begin = strstr(manual, head);
+    if (begin == NULL) {
+        fail_msg("the man page has no chapter on %s", verb);
+        return NULL;
+    }
+    const char *end = strstr(begin + 1, "\n.SH ");
+    return end == NULL ? strdup(begin) : strndup(begin, (size_t)(end - begin));
+}
+
+static void the_manual_tells_every_option(void **state)
+{
+    (void)state;
+    size_t size;
+    const verbs all = find_verbs();
+    char *manual = read_bytes(ADAMOE_MANUAL, &size);
+    for (size_t i = 0; i < all.count; ++i) {
+        char *usage = usage_of(all.name[i]), *chapter = chapter_of(manual, all.name[i]);
+        expectation e = {"the man page", chapter, all.name[i], 0};
+        each_option(usage, expect_in_manual, &e);
+        assert_true(e.seen >= 2); /* --help and --usage at the least */
+        assert_non_null(strstr(chapter, ".EX\n"));
+        free(chapter);
+        free(usage);
+    }
+    free(manual);
+}
+
+static void the_manual_is_good_troff(void **state)
+{
+    (void)state;
+    if (run("command -v groff")->code != 0) {
+        print_message("skipped: no groff\n");
+        skip();
+    }
+    const outcome *got = run("groff -man -ww -Tutf8 '%s' 2>&1 > /dev/null", ADAMOE_MANUAL);
+    assert_int_equal(got->code, 0);
+    assert_string_equal(got->text, "");
+}
+
+/* ----------------------------------------------------------------------------------------------- completion
+ */
+
+/* What the shell offers for a line whose last word is `word`: a line for each. */
+static const outcome *complete(const char *words, const char *word)
+{
+    return run(
+        "bash -c 'source %s; COMP_WORDS=(%s %s \"%s\"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _adamoe; "
+        "printf \"%%s\\n\" \"${COMPREPLY[@]}\"'",
+        SOURCE_PATH("bench/completion/adamoe.bash"), ADAMOE_PROGRAM, words, word);
+}
+
+static void expect_offered(const char *option, void *context)
+{
+    expectation *e = context;
+    ++e->seen;
+    if (!has_word(e->text, option)) {
+        fail_msg("completion does not offer `%s %s': %s", e->verb, option, e->text);
+    }
+}
+
+static void need_bash(void)
+{
+    if (run("command -v bash")->code != 0) {
+        print_message("skipped: no bash\n");
+        skip();
+    }
+}
+
+static void every_option_is_completed(void **state)
+{
+    (void)state;
+    need_bash();
+    const verbs all = find_verbs();
+    for (size_t i = 0; i < all.count; ++i) {
+        char *usage = usage_of(all.name[i]);
+        expectation e = {"completion", complete(all.name[i], "--")->text, all.name[i], 0};
+        each_option(usage, expect_offered, &e);
+        assert_true(e.seen >= 2);
+        free(usage);
+    }
+}
+
+static void verbs_and_values_are_completed(void **state)
+{
+    (void)state;
+    need_bash();
+    const verbs all = find_verbs();
+    char *offered = strdup(complete("", "")->text);
+    for (size_t i = 0; i < all.count; ++i) {
+        assert_true(has_word(offered, all.name[i]));
+    }
+    free(offered);
+    assert_string_equal(complete("", "fl")->text, "flops\n");
+    assert_string_equal(complete("layer --norm", "")->text, "true\nall\nnone\n");
+    assert_string_equal(complete("layer --norm =", "n")->text, "none\n");
+    assert_string_equal(complete("layer --null-kind", "=")->text, "zero\nidentity\n");
+    assert_string_equal(complete("bench --preset", "mix")->text, "mixtral-8x7b\n");
+    assert_string_equal(complete("bench --kernel", "ref")->text, "reference\n");
+    assert_string_equal(complete("bench --json", "x")->text, "\n"); /* a file: the shell's own business */
+}
+
+/* ------------------------------------------------------------------------------------------------- examples
+ */
+
+/* The indented lines below "Example" in a help text. */
+static void example_of(const char *help, char *script, size_t size)
+{
+    const char *line = strstr(help, "\nExample");
+    size_t used = 0;
+    script[0] = '\0';
+    for (line = line == NULL ? "" : strchr(line + 1, '\n') + 1; line[0] == ' ' && line[1] == ' ';
+         line = strchr(line, '\n') + 1) {
+        const size_t length = strcspn(line, "\n");
+        assert_in_range(length, 3, 100);
+        assert_in_range(used + length + 2, 0, size);
+        used += (size_t)snprintf(script + used, size - used, "%.*s\n", (int)length, line);
+    }
+}
+
+/* Verbs whose examples are not run here, and why. */
+static const struct {
+    const char *verb, *reason;
+} not_run[] = {
+    {"check", "takes longer than a test may; check_test and program_test run it"},
+    {"bench", "takes longer than a test may; bench_layer_test and results_test run it"},
+    {"gate", "needs another build to be compared with"},
+    {"reproduce", "takes longer than a test may; reproduce_test runs it"},
+};
+
+static const char *reason_not_to_run(const char *verb)
+{
+    for (size_t i = 0; i < sizeof not_run / sizeof *not_run; ++i) {
+        if (strcmp(not_run[i].verb, verb) == 0) {
+            return not_run[i].reason;
+        }
+    }
+    return NULL;
+}
+
+/* A folder like the top of the source tree, with the program on the path. */
+static void make_workplace(const char *folder)
+{
+    const outcome *made =
+        run("cd '%s' && for f in datasets tests reference README.md; do ln -s '%s'/$f; done && "
+            "mkdir -p build/release/bin && ln -s '%s' build/release/bin/adamoe && "
+            "ln -s '%s' adamoe",
+            folder, SOURCE_PATH("."), ADAMOE_PROGRAM, ADAMOE_PROGRAM);
+    assert_int_equal(made->code, 0);
+}
+
+static void examples_of_help_work(void **state)
+{
+    const char *folder = *state;
+    const verbs all = find_verbs();
+    make_workplace(folder);
+    for (size_t i = 0; i < all.count; ++i) {
+        char arguments[64], script[2048];
+        (void)snprintf(arguments, sizeof arguments, "%s --help", all.name[i]);
+        char *help = text_of(arguments);
+        example_of(help, script, sizeof script);
+        free(help);
+        if (script[0] == '\0') {
+            fail_msg("`adamoe %s --help' has no example", all.name[i]);
+        }
+        if (reason_not_to_run(all.name[i]) != NULL) {
+            print_message("not run: the example of %s %s\n", all.name[i], reason_not_to_run(all.name[i]));
+            continue;
+        }
+        const outcome *got = run("cd '%s' && export PATH=\"$PWD:$PATH\" BENCHMARK_MIN_TIME=0.01 && "
+                                 "( set -e\n%s) > out.txt 2>&1; code=$?; tail -c 2000 out.txt; exit $code",
+                                 folder, script);
+        if (got->code != 0) {
+            fail_msg("the example of %s: exit code %d: %s", all.name[i], got->code, got->text);
+        }
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------- README
+ */
+
+typedef struct block {
+    const char *begin, *end;
+    bool marked; /* to be run: <!-- run --> stands before it */
+} block;
+
+/* The next block of shell commands at or after `at`; false where there is none. */
+static bool next_block(const char *at, const char *readme, block *out)
+{
+    static const char fence[] = "```sh\n", mark[] = "<!-- run -->\n";
+    const char *found = strstr(at, fence);
+    if (found == NULL) {
+        return false;
+    }
+    out->begin = found + sizeof fence - 1;
+    out->end = strstr(out->begin, "\n```");
+    assert_non_null(out->end);
+    const size_t before = (size_t)(found - readme), length = sizeof mark - 1;
+    out->marked = before >= length && strncmp(found - length, mark, length) == 0;
+    return true;
+}
+
+static void expect_known(const char *option, void *context)
+{
+    expectation *e = context;
+    ++e->seen;
+    if (!has_word(e->text, option)) {
+        fail_msg("README: `adamoe %s %s': there is no such option", e->verb, option);
+    }
+}
+
+/* One command, without its comment, may have options of one verb alone. */
+static void check_command(const char *command, size_t *seen)
+{
+    const char *program = strstr(command, "bin/adamoe ");
+    char verb[24];
+    if (program == NULL || sscanf(program, "bin/adamoe %23[a-z]", verb) != 1) {
+        return;
+    }
+    char *usage = usage_of(verb); /* fails where there is no such verb */
+    expectation e = {"usage", usage, verb, 0};
+    each_option(program, expect_known, &e);
+    ++*seen;
+    free(usage);
+}
+
+static void check_block(const block *b, size_t *seen)
+{
+    char *text = strndup(b->begin, (size_t)(b->end - b->begin)), *rest = text;
+    assert_non_null(text);
+    for (char *joint = strstr(text, "\\\n"); joint != NULL; joint = strstr(joint, "\\\n")) {
+        joint[0] = joint[1] = ' '; /* a command goes on in the next line */
+    }
+    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+        check_command(line, seen);
+    }
+    free(text);
+}
+
+static void readme_tells_of_options_that_there_are(void **state)
+{
+    (void)state;
+    size_t size, seen = 0;
+    block b;
+    char *readme = read_bytes(SOURCE_PATH("README.md"), &size);
+    for (const char *at = readme; next_block(at, readme, &b); at = b.end) {
+        check_block(&b, &seen);
+    }
+    assert_true(seen >= 5);
+    free(readme);
+}
+
+static void readme_blocks_work(void **state)
+{
+    const char *folder = *state;
+    size_t size, ran = 0;
+    block b;
+    char *readme = read_bytes(SOURCE_PATH("README.md"), &size);
+    make_workplace(folder);
+    for (const char *at = readme; next_block(at, readme, &b); at = b.end) {
+        if (!b.marked) {
+            continue;
+        }
+        const outcome *got =
+            run("cd '%s' && export BENCHMARK_MIN_TIME=0.01 && ( set -e\n%.*s\n) > out.txt 2>&1; "
+                "code=$?; tail -c 2000 out.txt; exit $code",
+                folder, (int)(b.end - b.begin), b.begin);
+        if (got->code != 0) {
+            fail_msg("README: %.*s: exit code %d: %s", (int)(b.end - b.begin), b.begin, got->code, got->text);
+        }
+        ++ran;
+    }
+    assert_true(ran > 0);
+    free(readme);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_manual_tells_every_option),
+        cmocka_unit_test(the_manual_is_good_troff),
+        cmocka_unit_test(every_option_is_completed),
+        cmocka_unit_test(verbs_and_values_are_completed),
+        cmocka_unit_test_setup_teardown(examples_of_help_work, make_folder, remove_folder),
+        cmocka_unit_test(readme_tells_of_options_that_there_are),
+        cmocka_unit_test_setup_teardown(readme_blocks_work, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
