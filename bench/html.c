@@ -68,7 +68,7 @@ adamoe_number_text adamoe_number(double value)
         (void)snprintf(out.text, sizeof out.text, "%.2e", value);
         return out;
     }
-    const int decimals = size >= 100.0 || size == 0.0 ? 0 : size >= 10.0 ? 1 : size >= 1.0 ? 2 : 3;
+    const int decimals = size >= 99.95 || size == 0.0 ? 0 : size >= 9.995 ? 1 : size >= 0.9995 ? 2 : 3;
     (void)snprintf(out.text, sizeof out.text, "%.*f", decimals, value);
     return out;
 }

@@ -35,16 +35,21 @@ typedef struct adamoe_source {
 
 /* One benchmark of a layer: medians over its repetitions. */
 typedef struct adamoe_timing {
-    size_t source;               /* index of the file */
-    char *preset, *kernel;       /* parts of its name */
-    char *setting;               /* the other parts: "routing:balanced, threads:2" */
-    size_t tokens;               /* in one call */
-    size_t repetitions;          /* 0 where it has no time */
-    double seconds, least, most; /* of one call */
+    size_t source;         /* index of the file */
+    char *preset, *kernel; /* parts of its name */
+    char *setting;         /* the other parts: "routing:balanced, threads:2" */
+    size_t tokens;         /* in one call */
+    size_t repetitions;    /* 0 where it has no time */
+    double seconds;        /* of one call, the median */
+    double least, most;    /* its interval, or the extremes where the file has no interval */
     double gflops, gbytes_per_second;
     double roofline_share, share_without_overlap; /* fractions */
     double peak_gflops, peak_gbytes_per_second;   /* what the machine can do, measured in the same run */
     double executed_flops, touched_bytes, load;
+    /* of bench --saved, whose names begin with saved/: fractions, against the same tokens at top-k0 */
+    bool saved;
+    double flops_reduction, bytes_reduction, predicted_time_reduction;
+    double time_reduction, time_reduction_low, time_reduction_high;
     const char *error; /* why it has no time; NULL */
 } adamoe_timing;
 
@@ -104,6 +109,10 @@ adamoe_panel adamoe_report_panel(const adamoe_report *report, size_t first);
 /* How many timings from `first` on, at most `count`, are of the same kernel: one line of a picture. */
 size_t adamoe_report_series(const adamoe_report *report, size_t first, size_t count);
 
+/* Whether some timings are of bench --saved; the others are of throughput. */
+bool adamoe_report_has_saved(const adamoe_report *report);
+bool adamoe_report_has_throughput(const adamoe_report *report);
+
 /* The kernel's place among all names. */
 size_t adamoe_report_style(const adamoe_report *report, const char *kernel);
 
@@ -129,6 +138,7 @@ void adamoe_report_write(const adamoe_report *report, FILE *out);
 void adamoe_report_checks(const adamoe_report *report, FILE *out);
 void adamoe_report_roofline(const adamoe_report *report, FILE *out);
 void adamoe_report_throughput(const adamoe_report *report, FILE *out);
+void adamoe_report_saved(const adamoe_report *report, FILE *out);
 void adamoe_report_load(const adamoe_report *report, FILE *out);
 void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
 void adamoe_report_flops(const adamoe_report *report, FILE *out);

@@ -34,24 +34,31 @@ static void write_effect(FILE *out, const json_t *finding)
 static void write_finding(FILE *out, const json_t *finding)
 {
     const char *verdict = adamoe_text_in(finding, "verdict", "?");
-    static const char *const keys[] = {"aspect", "subject", "measure", "base", "new"};
     (void)fprintf(out, "<tr><th scope=\"row\" class=\"%s\">", look_of(verdict));
     adamoe_html_text(out, verdict);
     (void)fputs("</th>", out);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
-        adamoe_html_text_cell(out, adamoe_text_in(finding, keys[i], ""));
-    }
+    adamoe_html_text_cell(out, adamoe_text_in(finding, "aspect", ""));
+    (void)fputs("<td class=\"wrap\">", out);
+    adamoe_html_text(out, adamoe_text_in(finding, "subject", ""));
+    (void)fputs("</td>", out);
+    adamoe_html_text_cell(out, adamoe_text_in(finding, "measure", ""));
+    (void)fputs("<td>", out);
+    adamoe_html_text(out, adamoe_text_in(finding, "base", ""));
+    (void)fputs(" \xe2\x86\x92 ", out);
+    adamoe_html_text(out, adamoe_text_in(finding, "new", ""));
+    (void)fputs("</td>", out);
     write_effect(out, finding);
     const double p = adamoe_number_in(finding, "adjusted_p");
     adamoe_html_number_cell(out, isnan(p) ? (adamoe_number_text){""} : adamoe_number(p));
-    adamoe_html_text_cell(out, adamoe_text_in(finding, "note", ""));
-    (void)fputs("</tr>\n", out);
+    (void)fputs("<td class=\"wrap\">", out);
+    adamoe_html_text(out, adamoe_text_in(finding, "note", ""));
+    (void)fputs("</td></tr>\n", out);
 }
 
 static void write_findings(FILE *out, const json_t *findings)
 {
-    static const char *const titles[] = {"verdict", "of",     "what", "measure", "base",
-                                         "new",     "effect", "p",    "note"};
+    static const char *const titles[] = {"verdict", "of", "what", "measure", "base \xe2\x86\x92 new",
+                                         "effect",  "p",  "note"};
     /* in this order; a verdict that is not among them comes last */
     static const char *const order[] = {"regression", "missing", "not judged", "improved", "same"};
     const size_t known = sizeof order / sizeof *order;

@@ -55,11 +55,29 @@ void adamoe_report_figure_end(FILE *out)
     (void)fputs("</figure>\n", out);
 }
 
+size_t adamoe_report_tokens(const adamoe_timing *timing, size_t count, double tokens[ADAMOE_REPORT_TICKS])
+{
+    size_t used = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const double value = (double)timing[i].tokens;
+        size_t at = 0;
+        while (at < used && tokens[at] < value) {
+            ++at;
+        }
+        if (used < ADAMOE_REPORT_TICKS && (at == used || tokens[at] != value)) {
+            memmove(tokens + at + 1, tokens + at, (used - at) * sizeof *tokens);
+            tokens[at] = value;
+            ++used;
+        }
+    }
+    return used;
+}
+
 static bool has_time(const adamoe_report *report, const char *kernel)
 {
     for (size_t i = 0; i < report->timings; ++i) {
         if (report->timing[i].repetitions > 0 && strcmp(report->timing[i].kernel, kernel) == 0 &&
-            report->timing[i].error == NULL) {
+            report->timing[i].error == NULL && !report->timing[i].saved) {
             return true;
         }
     }
@@ -102,6 +120,22 @@ static void end_fact(FILE *out)
     (void)fputs("</dd></div>\n", out);
 }
 
+static void write_comparison_fact(const adamoe_report *report, FILE *out)
+{
+    double regressions = 0.0;
+    char value[64];
+    for (size_t i = 0; i < report->comparisons; ++i) {
+        regressions += fmax(adamoe_number_in(report->compared[i].comparison, "regressions"), 0.0);
+    }
+    if (report->comparisons == 0) {
+        return;
+    }
+    (void)snprintf(value, sizeof value, "%.0f", regressions);
+    begin_fact(out, "Regressions", value, regressions > 0.0 ? "bad" : "good");
+    (void)fprintf(out, "in %zu comparison%s", report->comparisons, report->comparisons == 1 ? "" : "s");
+    end_fact(out);
+}
+
 static void write_checks_fact(const adamoe_report *report, FILE *out)
 {
     size_t passed, failed;
@@ -125,7 +159,7 @@ static const adamoe_timing *find_best(const adamoe_report *report, bool shares)
     for (size_t i = 0; i < report->timings; ++i) {
         const adamoe_timing *t = &report->timing[i];
         const double value = shares ? t->roofline_share : t->gflops;
-        if (value > most) {
+        if (value > most && !t->saved) {
             most = value;
             best = t;
         }
@@ -169,6 +203,7 @@ static void write_evaluation_fact(const adamoe_report *report, const adamoe_eval
 static void write_summary(const adamoe_report *report, FILE *out)
 {
     (void)fputs("<section id=\"summary\" aria-label=\"Summary\">\n<dl class=\"facts\">\n", out);
+    write_comparison_fact(report, out);
     write_checks_fact(report, out);
     write_speed_fact(report, out, true);
     write_speed_fact(report, out, false);
@@ -203,7 +238,8 @@ static void write_navigation(const adamoe_report *report, FILE *out)
     (void)fputs("<nav aria-label=\"Sections\">\n", out);
     write_link(out, report->comparisons > 0, "compared", "Comparison");
     write_link(out, report->checks > 0, "checks", "Checks");
-    write_link(out, report->timings > 0, "speed", "Speed");
+    write_link(out, adamoe_report_has_throughput(report), "speed", "Speed");
+    write_link(out, adamoe_report_has_saved(report), "saved", "FLOPs and time");
     write_link(out, report->evaluations > 0, "accuracy", "Accuracy");
     write_link(out, report->evaluations > 0 || has_kind(report, ADAMOE_RESULT_FLOPS), "flops", "FLOPs");
     write_link(out, report->evaluations > 0, "load", "Load");
@@ -239,12 +275,13 @@ void adamoe_report_write(const adamoe_report *report, FILE *out)
     write_summary(report, out);
     adamoe_report_compared(report, out);
     adamoe_report_checks(report, out);
-    if (report->timings > 0) {
+    if (adamoe_report_has_throughput(report)) {
         adamoe_report_section_begin(out, "speed", "Speed");
         adamoe_report_roofline(report, out);
         adamoe_report_throughput(report, out);
         adamoe_report_section_end(out);
     }
+    adamoe_report_saved(report, out);
     adamoe_report_accuracy(report, out);
     adamoe_report_flops(report, out);
     adamoe_report_load(report, out);

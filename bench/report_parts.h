@@ -24,6 +24,12 @@ void adamoe_report_legend(const adamoe_report *report, FILE *out);
 /* "reproduce.json, AdaMoE": a name for an evaluation that a reader can find again. */
 void adamoe_report_evaluated_name(const adamoe_report *report, const adamoe_evaluated *evaluated, FILE *out);
 
+/* Ticks of an axis of tokens. */
+#define ADAMOE_REPORT_TICKS 12
+
+/* The numbers of tokens of some timings, ascending; the first ones met where there are too many. */
+size_t adamoe_report_tokens(const adamoe_timing *timing, size_t count, double tokens[ADAMOE_REPORT_TICKS]);
+
 /* Cases of all files that passed and that failed. */
 void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, size_t *failed);
 

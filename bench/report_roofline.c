@@ -195,7 +195,7 @@ static void draw_panel(const adamoe_report *report, FILE *out, adamoe_panel pane
 
 static bool has_place(const adamoe_timing *timing)
 {
-    return timing->gflops > 0.0 && intensity(timing) > 0.0 && isfinite(intensity(timing));
+    return !timing->saved && timing->gflops > 0.0 && intensity(timing) > 0.0 && isfinite(intensity(timing));
 }
 
 static bool panel_has_place(const adamoe_report *report, adamoe_panel panel)

@@ -56,6 +56,7 @@ static const char parts[] =
     "tr:last-child>*{border-bottom:0}thead tr:last-child>*{border-bottom:1px solid var(--rule)}\n"
     "thead th{position:sticky;top:0;background:var(--panel);font-weight:600;white-space:nowrap}\n"
     "tbody th{font-weight:500;white-space:nowrap}\n"
+    ".wrap{overflow-wrap:anywhere;min-width:15em;white-space:normal}\n"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
     ".heat{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;border-bottom:0;"
     "background:color-mix(in srgb,var(--heat) var(--h),transparent);print-color-adjust:exact;"

@@ -39,32 +39,11 @@ static const measure share = {"Share of the roofline", "% of the roofline",
                               "numbers.",
                               roofline_share, 105.0};
 
-#define MOST_TOKENS 12
-
-/* The numbers of tokens of a panel, ascending; the first ones where there are too many. */
-static size_t collect_tokens(const adamoe_timing *timing, size_t count, double tokens[MOST_TOKENS])
-{
-    size_t used = 0;
-    for (size_t i = 0; i < count; ++i) {
-        const double value = (double)timing[i].tokens;
-        size_t at = 0;
-        while (at < used && tokens[at] < value) {
-            ++at;
-        }
-        if (used < MOST_TOKENS && (at == used || tokens[at] != value)) {
-            memmove(tokens + at + 1, tokens + at, (used - at) * sizeof *tokens);
-            tokens[at] = value;
-            ++used;
-        }
-    }
-    return used;
-}
-
 static double largest(const adamoe_timing *timing, size_t count, const measure *m)
 {
     double value = 0.0;
     for (size_t i = 0; i < count; ++i) {
-        value = fmax(value, m->value(&timing[i]));
+        value = timing[i].saved ? value : fmax(value, m->value(&timing[i]));
     }
     return value;
 }
@@ -92,9 +71,9 @@ static void draw_series(const adamoe_report *report, adamoe_plot *plot, const me
 static void draw_panel(const adamoe_report *report, FILE *out, const measure *m, adamoe_panel panel)
 {
     static adamoe_plot plot;
-    double tokens[MOST_TOKENS];
+    double tokens[ADAMOE_REPORT_TICKS];
     const adamoe_timing *timing = &report->timing[panel.first];
-    const size_t ticks = collect_tokens(timing, panel.count, tokens);
+    const size_t ticks = adamoe_report_tokens(timing, panel.count, tokens);
     const double top = 1.08 * largest(timing, panel.count, m);
     adamoe_axis x = {"tokens in one call", tokens[0], tokens[ticks - 1], true, tokens, ticks};
     const adamoe_axis y = {m->axis, 0.0, fmax(top, m->at_least), false, NULL, 0};
@@ -172,7 +151,7 @@ static void write_row(const adamoe_timing *timing, FILE *out)
 
 static void write_table(const adamoe_report *report, FILE *out, adamoe_panel panel)
 {
-    static const char *const titles[] = {"kernel",          "tokens", "median time",    "least to most",
+    static const char *const titles[] = {"kernel",          "tokens", "median time",    "interval",
                                          "GFLOP/s",         "GB/s",   "FLOPs per byte", "roofline",
                                          "without overlap", "load"};
     const adamoe_timing *first = &report->timing[panel.first];
@@ -204,12 +183,16 @@ void adamoe_report_throughput(const adamoe_report *report, FILE *out)
             out);
         draw_panels(report, out, &share);
     }
-    (void)fputs(
-        "<h3>The numbers</h3>\n<p>Medians of the repetitions. <em>Roofline</em> is the share of the limit, "
-        "<em>without overlap</em> that of the limit when experts come one after the other.</p>\n",
-        out);
+    (void)fputs("<h3>The numbers</h3>\n<p>Medians of the repetitions; the interval is that of the median at "
+                "95 % where a "
+                "result has one, else from the least to the most repetition. <em>Roofline</em> is the share "
+                "of the limit, "
+                "<em>without overlap</em> that of the limit when experts come one after the other.</p>\n",
+                out);
     for (adamoe_panel panel = adamoe_report_panel(report, 0); panel.count > 0;
          panel = adamoe_report_panel(report, panel.first + panel.count)) {
-        write_table(report, out, panel);
+        if (!report->timing[panel.first].saved) {
+            write_table(report, out, panel);
+        }
     }
 }

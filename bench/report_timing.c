@@ -72,7 +72,7 @@ static bool read_tokens(const char *part, size_t *out)
     return errno == 0 && value > 0 && digits[strspn(digits, "0123456789")] == '\0';
 }
 
-/* layer/PRESET/KERNEL/tokens:T/...; false where it is no such name. */
+/* layer/PRESET/KERNEL/tokens:T/..., or saved/ the same; false where it is no such name. */
 static bool split_name(const char *name, adamoe_timing *timing, bool *memory)
 {
     char *copy = strdup(name), *rest = copy;
@@ -80,8 +80,11 @@ static bool split_name(const char *name, adamoe_timing *timing, bool *memory)
     *memory = copy != NULL;
     for (const char *part = strsep(&rest, "/"); part != NULL && *memory; part = strsep(&rest, "/"), ++parts) {
         size_t tokens;
-        if (parts == 0 && strcmp(part, "layer") != 0) {
-            break;
+        if (parts == 0) {
+            timing->saved = strcmp(part, "saved") == 0;
+            if (!timing->saved && strcmp(part, "layer") != 0) {
+                break;
+            }
         }
         if (parts == 1 || parts == 2) {
             char **field = parts == 1 ? &timing->preset : &timing->kernel;
@@ -162,6 +165,12 @@ static void measure(const json_t *benchmarks, const char *name, adamoe_timing *t
         {"executed_flops", &timing->executed_flops},
         {"touched_bytes", &timing->touched_bytes},
         {"load", &timing->load},
+        {"flops_reduction", &timing->flops_reduction},
+        {"bytes_reduction", &timing->bytes_reduction},
+        {"predicted_time_reduction", &timing->predicted_time_reduction},
+        {"time_reduction", &timing->time_reduction},
+        {"time_reduction_low", &timing->time_reduction_low},
+        {"time_reduction_high", &timing->time_reduction_high},
     };
     for (size_t i = 0; i < sizeof counters / sizeof *counters; ++i) {
         *counters[i].value = median_of(benchmarks, name, repetitions, counters[i].key, room);
@@ -170,6 +179,12 @@ static void measure(const json_t *benchmarks, const char *name, adamoe_timing *t
     timing->repetitions = room->count;
     timing->least = room->count == 0 ? (double)NAN : room->value[0];
     timing->most = room->count == 0 ? (double)NAN : room->value[room->count - 1];
+    const double low = median_of(benchmarks, name, repetitions, "median_seconds_low", room);
+    const double high = median_of(benchmarks, name, repetitions, "median_seconds_high", room);
+    if (isfinite(low) && isfinite(high)) {
+        timing->least = low;
+        timing->most = high;
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------------- files
@@ -237,7 +252,10 @@ adamoe_status adamoe_report_add_timings(adamoe_report *report, size_t source)
 static int by_panel(const adamoe_timing *a, const adamoe_timing *b)
 {
     const int preset = strcmp(a->preset, b->preset), setting = strcmp(a->setting, b->setting);
-    return a->source != b->source ? (a->source < b->source ? -1 : 1) : preset != 0 ? preset : setting;
+    return a->saved != b->saved     ? (a->saved ? 1 : -1)
+           : a->source != b->source ? (a->source < b->source ? -1 : 1)
+           : preset != 0            ? preset
+                                    : setting;
 }
 
 static int by_place(const void *left, const void *right)
@@ -282,6 +300,17 @@ adamoe_panel adamoe_report_panel(const adamoe_report *report, size_t first)
         ++end;
     }
     return (adamoe_panel){first, end - first};
+}
+
+/* Those of bench --saved come last. */
+bool adamoe_report_has_saved(const adamoe_report *report)
+{
+    return report->timings > 0 && report->timing[report->timings - 1].saved;
+}
+
+bool adamoe_report_has_throughput(const adamoe_report *report)
+{
+    return report->timings > 0 && !report->timing[0].saved;
 }
 
 size_t adamoe_report_series(const adamoe_report *report, size_t first, size_t count)

@@ -10,7 +10,7 @@
 /* The frame within the view box: room for the numbers on the left and below, and for the last one's half. */
 static const adamoe_box frame = {54.0, 12.0, 426.0, 252.0};
 
-#define CHARACTER_WIDTH 6.6 /* of a text of size 12, on the wide side */
+#define CHARACTER_WIDTH 7.4 /* of a text of size 12, on the wide side */
 #define LINE_HEIGHT     13.0
 #define MARK_RADIUS     4.5
 

@@ -168,6 +168,63 @@ static void a_share_above_the_roofline_is_marked(void **state)
     free(page);
 }
 
+static void saved_time_is_set_against_saved_flops(void **state)
+{
+    write_text(
+        in_folder(state, "s.json").text,
+        BENCH(
+            "{\"name\":\"saved/p/k/tokens:1\",\"real_time\":1,\"time_unit\":\"ms\",\"flops_reduction\":0.165,"
+            "\"bytes_reduction\":0.164,\"predicted_time_reduction\":0.163,\"time_reduction\":0.132,"
+            "\"time_reduction_low\":0.12,\"time_reduction_high\":0.15},"
+            "{\"name\":\"saved/p/k/tokens:16\",\"error_occurred\":true,\"error_message\":\"no memory\"}"));
+    report(state, "s.json");
+    char *page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "<td class=\"n\">16.5 %</td><td class=\"n\">16.4 %</td><td class=\"n\">16.3 %</td>"
+                      "<td class=\"n\">13.2 %</td><td class=\"n quiet\">12.0 % to 15.0 %</td>"
+                      "<td class=\"n\">0.800</td>");
+    expect_part(page, ">no memory</td>");
+    expect_part(page, "time, measured, 1 tokens: 13.2 %</title>");
+    assert_null(strstr(page, "<h3>Roofline</h3>")); /* it is no throughput */
+    free(page);
+}
+
+static void what_became_worse_comes_first(void **state)
+{
+    write_text(in_folder(state, "c.json").text,
+               "{\"regressions\":1,\"missing\":0,\"unchanged\":12,\"alpha\":0.05,\"tests\":2,\"notes\":"
+               "\"Disturbed.\","
+               "\"findings\":[{\"verdict\":\"same\",\"aspect\":\"work\",\"subject\":\"one\"},"
+               "{\"verdict\":\"regression\",\"aspect\":\"speed\",\"subject\":\"two\",\"effect\":1.05,"
+               "\"interval\":[1.04,1.06],\"p\":0.001,\"adjusted_p\":0.002}]}");
+    report(state, "c.json");
+    char *page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "1.050 times (1.040 to 1.060)");
+    expect_part(page, "<strong class=\"bad\">1 regression</strong>");
+    expect_part(page, "Disturbed.");
+    assert_true(strstr(page, ">two</td>") < strstr(page, ">one</td>"));
+    free(page);
+}
+
+/* A gate's result has a check, an evaluation and a comparison in it. */
+static void a_gate_shows_its_parts(void **state)
+{
+    write_text(in_folder(state, "g.json").text,
+               "{\"gate\":{\"check\":{\"kernels\":[{\"kernel\":\"k\",\"passed\":7,\"failed\":2}]},"
+               "\"evaluation\":{\"results\":{\"t\":{\"acc,none\":0.75}},\"adamoe\":{\"load\":1.5}}},"
+               "\"comparison\":{\"regressions\":0,\"findings\":[]},"
+               "\"environment\":{\"machine\":{\"cpu\":\"a processor\"}}}");
+    report(state, "g.json");
+    char *page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "2 failed</dd><dd class=\"under\">and 7 passed");
+    expect_part(page, "75.00 %");
+    expect_part(page, "0 regressions</strong>");
+    expect_part(page, "<th scope=\"row\">machine cpu</th><td>a processor</td>");
+    free(page);
+}
+
 /* ------------------------------------------------------------------------------------- results of the verbs
  */
 
@@ -301,6 +358,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(repetitions_become_medians, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_panel_for_each_preset_and_setting, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_share_above_the_roofline_is_marked, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(saved_time_is_set_against_saved_flops, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_became_worse_comes_first, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_gate_shows_its_parts, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_the_verbs_write_is_shown, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(eval_tells_the_histogram_of_each_layer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_no_result_is_refused, make_folder, remove_folder),

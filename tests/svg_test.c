@@ -36,9 +36,9 @@ static void numbers_as_people_read_them(void **state)
     static const struct {
         double value;
         const char *text;
-    } numbers[] = {{0.0, "0"},           {0.0123, "0.012"}, {1.5, "1.50"},          {26.66, "26.7"},
-                   {1339.6, "1340"},     {-2.0, "-2.00"},   {12345678, "1.23e+07"}, {1e-5, "1.00e-05"},
-                   {NAN, "\xe2\x80\x93"}};
+    } numbers[] = {{0.0, "0"},       {0.0123, "0.012"}, {1.5, "1.50"},          {26.66, "26.7"},
+                   {1339.6, "1340"}, {-2.0, "-2.00"},   {12345678, "1.23e+07"}, {1e-5, "1.00e-05"},
+                   {99.97, "100"},   {9.996, "10.0"},   {NAN, "\xe2\x80\x93"}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; ++i) {
         assert_string_equal(adamoe_number(numbers[i].value).text, numbers[i].text);
     }
