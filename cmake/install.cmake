@@ -1,4 +1,4 @@
-# What `cmake --install` gives: the program with the data that `reproduce` reads, the headers and the reference as a
+# What `cmake --install` gives: the program with its man page, completion and the data that `reproduce` reads, the headers and the reference as a
 # static library, and the files by which CMake and pkg-config find them. Everything is found relative to where it
 # lies, so that a prefix can be moved.
 include(GNUInstallDirs)
@@ -23,6 +23,9 @@ set_target_properties(adamoe_reference PROPERTIES EXPORT_NAME reference)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/datasets/tiny-adamoe ${CMAKE_SOURCE_DIR}/datasets/arc-style
     DESTINATION ${CMAKE_INSTALL_DATADIR}/adamoe/datasets)
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_BINARY_DIR}/bench/adamoe.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${CMAKE_SOURCE_DIR}/bench/completion/adamoe.bash
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME adamoe)
 install(FILES ${CMAKE_SOURCE_DIR}/tests/plugin/example.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/adamoe)
