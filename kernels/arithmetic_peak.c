@@ -1,0 +1,65 @@
+/*
+ * The arithmetic peak of the threads of a team.
+ */
+#include "arithmetic_peak.h"
+#include "burst.h"
+#include "clock.h"
+#include "cpu.h"
+#include "fma_peak.h"
+#include "peak_loops.h"
+
+#include <string.h>
+
+#define SERVES(arithmetic) (1u << (arithmetic))
+#define SERVES_FLOATS      (SERVES(ADAMOE_FLOAT32) | SERVES(ADAMOE_BFLOAT16))
+
+#if defined(__x86_64__)
+const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS] = {
+    {"vfmadd, AVX-512", 2.0 * 16 * ADAMOE_FMA_CHAINS, "avx512f", SERVES_FLOATS, adamoe_fma_rounds_avx512},
+    {"vfmadd, AVX2", 2.0 * 8 * ADAMOE_FMA_CHAINS, "avx2 fma", SERVES_FLOATS, adamoe_fma_rounds_avx2},
+    {"vdpbf16ps, AVX-512", 2.0 * 32 * ADAMOE_DOT_CHAINS, "avx512f avx512bf16", SERVES(ADAMOE_BFLOAT16),
+     adamoe_bf16_rounds_avx512},
+    {"vpdpbusd, AVX-512", 2.0 * 64 * ADAMOE_DOT_CHAINS, "avx512f avx512vnni", SERVES(ADAMOE_INT8),
+     adamoe_vnni_rounds_avx512},
+    {"vpmaddwd, AVX2", 2.0 * 16 * ADAMOE_MADD_CHAINS, "avx2", SERVES(ADAMOE_INT8), adamoe_madd_rounds_avx2},
+    {"vpmaddubsw and vpmaddwd, AVX2", 2.0 * 32 * ADAMOE_MADD_CHAINS, "avx2", SERVES(ADAMOE_INT8),
+     adamoe_maddubs_rounds_avx2},
+};
+#endif
+
+bool adamoe_arithmetic_path_runs(const adamoe_arithmetic_path *path)
+{
+    char features[64], *rest = features;
+    (void)snprintf(features, sizeof features, "%s", path->needs);
+    for (const char *one = strsep(&rest, " "); one != NULL; one = strsep(&rest, " ")) {
+        if (!adamoe_cpu_has(one)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+typedef struct loop {
+    const adamoe_arithmetic_path *path;
+    size_t rounds;
+} loop;
+
+static void run_loop(void *context, uint32_t i)
+{
+    (void)i;
+    const loop *l = context;
+    volatile float keep = l->path->rounds(l->rounds); /* so that the loop is not optimised away */
+    (void)keep;
+}
+
+double adamoe_arithmetic_burst(const adamoe_team *team, const adamoe_arithmetic_path *path, double seconds)
+{
+    loop l = {path, 1000};
+    const double start = adamoe_now(); /* how long a round takes, on this thread; wakes the units up too */
+    run_loop(&l, 0);
+    run_loop(&l, 0);
+    const double once = (adamoe_now() - start) / 2.0;
+    l.rounds = once > 0.0 && once < seconds ? (size_t)((double)l.rounds * seconds / once) : l.rounds;
+    const double total = path->operations * (double)l.rounds * (double)team->threads;
+    return total / adamoe_burst(team, run_loop, &l) * 1e-9;
+}

@@ -1,0 +1,139 @@
+/*
+ * The rate at which the threads of a team can read memory.
+ */
+#define READ_VECTOR_BYTES 16
+#include "read_loop.h"
+#include "burst.h"
+#include "cpu.h"
+#include "memory_peak.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define LEAST_BYTES   ((size_t)64 << 20)
+#define HUGE_PAGE     ((size_t)2 << 20)
+#define PART_MULTIPLE ((size_t)4096) /* of a thread's part: eight streams of whole blocks */
+#define FINALISTS     3
+#define ALL_STREAMS   4
+#define ALL_AHEAD     3
+#define WAYS          (2 * ALL_STREAMS * ALL_AHEAD)
+
+static const unsigned all_streams[ALL_STREAMS] = {1, 2, 4, 8};
+static const size_t all_ahead[ALL_AHEAD] = {0, 512, 2048};
+
+struct adamoe_memory_peak {
+    const adamoe_team *team;
+    unsigned char *buffer[2]; /* on ordinary pages, on huge pages */
+    size_t bytes;             /* of each that are read */
+    uint64_t (*read)(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
+    adamoe_reading way[WAYS]; /* in descending order of `best` once all have been tried */
+    size_t bursts;
+};
+
+uint64_t adamoe_read(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead)
+{
+    return read_streams(data, bytes, streams, ahead);
+}
+
+static void list_ways(adamoe_reading *way)
+{
+    for (size_t i = 0; i < WAYS; ++i) {
+        way[i] = (adamoe_reading){.streams = all_streams[i / 2 % ALL_STREAMS],
+                                  .ahead = all_ahead[i / 2 / ALL_STREAMS],
+                                  .huge_pages = i % 2 != 0};
+    }
+}
+
+/* Pages of zeros would all be the same one: the buffer is written by the threads that will read it. */
+static void fill_part(void *context, uint32_t i)
+{
+    adamoe_memory_peak *peak = context;
+    const size_t each = peak->bytes / peak->team->threads;
+    for (size_t b = 0; b < 2; ++b) {
+        memset(peak->buffer[b] + i * each, (int)(b + 1), each);
+    }
+}
+
+adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_bytes, adamoe_memory_peak **out)
+{
+    adamoe_memory_peak *peak = calloc(1, sizeof *peak);
+    const size_t wanted = 5 * cache_bytes > LEAST_BYTES ? 5 * cache_bytes : LEAST_BYTES;
+    const size_t multiple = PART_MULTIPLE * team->threads;
+    if (peak != NULL) {
+        peak->team = team;
+        peak->bytes = (wanted + multiple - 1) / multiple * multiple;
+        peak->read = adamoe_cpu_has("avx512f") ? adamoe_read_avx512
+                     : adamoe_cpu_has("avx2")  ? adamoe_read_avx2
+                                               : adamoe_read;
+        list_ways(peak->way);
+        peak->buffer[0] = aligned_alloc(HUGE_PAGE, (peak->bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+        peak->buffer[1] = aligned_alloc(HUGE_PAGE, (peak->bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    }
+    if (peak == NULL || peak->buffer[0] == NULL || peak->buffer[1] == NULL) {
+        adamoe_memory_peak_free(peak);
+        return adamoe_error(ADAMOE_ENVIRONMENT,
+                            "measuring the memory: out of memory for two buffers of %zu bytes", wanted);
+    }
+    /* Hints: where they fail, both buffers are what the system gives. */
+    (void)madvise(peak->buffer[0], peak->bytes, MADV_NOHUGEPAGE);
+    (void)madvise(peak->buffer[1], peak->bytes, MADV_HUGEPAGE);
+    (void)adamoe_burst(team, fill_part, peak);
+    *out = peak;
+    return adamoe_ok();
+}
+
+void adamoe_memory_peak_free(adamoe_memory_peak *peak)
+{
+    if (peak != NULL) {
+        free(peak->buffer[0]);
+        free(peak->buffer[1]);
+        free(peak);
+    }
+}
+
+typedef struct pass {
+    const adamoe_memory_peak *peak;
+    const adamoe_reading *way;
+} pass;
+
+static void read_part(void *context, uint32_t i)
+{
+    const pass *p = context;
+    const size_t each = p->peak->bytes / p->peak->team->threads;
+    volatile uint64_t keep =
+        p->peak->read(p->peak->buffer[p->way->huge_pages] + i * each, each, p->way->streams, p->way->ahead);
+    (void)keep;
+}
+
+static int faster_first(const void *left, const void *right)
+{
+    const double a = ((const adamoe_reading *)left)->best, b = ((const adamoe_reading *)right)->best;
+    return (a < b) - (a > b);
+}
+
+double adamoe_memory_burst(adamoe_memory_peak *peak)
+{
+    adamoe_reading *way = &peak->way[peak->bursts < WAYS ? peak->bursts : peak->bursts % FINALISTS];
+    pass p = {peak, way};
+    const double rate = (double)peak->bytes / adamoe_burst(peak->team, read_part, &p) * 1e-9;
+    way->best = rate > way->best ? rate : way->best;
+    if (++peak->bursts == WAYS) {
+        qsort(peak->way, WAYS, sizeof *peak->way, faster_first);
+    }
+    return rate;
+}
+
+size_t adamoe_memory_peak_ways(const adamoe_memory_peak *peak)
+{
+    return peak->bursts < WAYS ? WAYS - peak->bursts : 0;
+}
+
+adamoe_reading adamoe_memory_peak_best(const adamoe_memory_peak *peak)
+{
+    adamoe_reading best = peak->way[0];
+    for (size_t i = 1; i < WAYS; ++i) {
+        best = peak->way[i].best > best.best ? peak->way[i] : best;
+    }
+    return best;
+}

@@ -1,0 +1,32 @@
+/*
+ * The loops that peaks are measured with, one file for each instruction set; called only where the processor
+ * has it. Each returns a value that depends on all that it did, so that none of it is optimised away and a
+ * test can count it.
+ */
+#ifndef ADAMOE_PEAK_LOOPS_H
+#define ADAMOE_PEAK_LOOPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Products of one round: enough for the latency of two units, few enough for the registers. */
+#define ADAMOE_MADD_CHAINS 8
+#define ADAMOE_DOT_CHAINS  12
+
+/* AVX2: vpmaddwd and vpaddd on int16 pairs, 16 multiply-adds a product; vpmaddubsw, vpmaddwd and vpaddd on
+ * bytes, 32 a product. */
+float adamoe_madd_rounds_avx2(size_t rounds);
+float adamoe_maddubs_rounds_avx2(size_t rounds);
+
+/* AVX-512: vpdpbusd, 64 multiply-adds a product; vdpbf16ps, 32. */
+float adamoe_vnni_rounds_avx512(size_t rounds);
+float adamoe_bf16_rounds_avx512(size_t rounds);
+
+/* Reads data[bytes], a multiple of 4096, as `streams` runs side by side (1, 2, 4 or 8), asking for what
+ * stands `ahead` bytes further on (0: not asking). data is aligned to 64 bytes.
+ * The result is the sum of its 64-bit words. */
+uint64_t adamoe_read(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
+uint64_t adamoe_read_avx2(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
+uint64_t adamoe_read_avx512(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
+
+#endif

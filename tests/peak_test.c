@@ -1,0 +1,164 @@
+/*
+ * The loops that peaks are measured with do what is counted: as many products as a round claims, every byte
+ * of the memory once. No rate is asserted.
+ */
+#include "test.h"
+#include "arithmetic_peak.h"
+#include "burst.h"
+#include "cpu.h"
+#include "fma_peak.h"
+#include "memory_peak.h"
+#include "peak_loops.h"
+#include "team.h"
+
+#include <pthread.h>
+
+enum { ROUNDS = 1000, THREADS = 3 };
+
+static const adamoe_arithmetic_path *path_of(float (*rounds)(size_t))
+{
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        if (adamoe_arithmetic_paths[i].rounds == rounds) {
+            return &adamoe_arithmetic_paths[i];
+        }
+    }
+    fail_msg("no such path");
+    return NULL;
+}
+
+/* `expected` is the sum of the first lanes of all products of ROUNDS rounds; `lanes` of `terms` multiply-adds
+ * each make one product. */
+static void expect_loop(float (*rounds)(size_t), double expected, double chains, double lanes, double terms)
+{
+    const adamoe_arithmetic_path *path = path_of(rounds);
+    assert_true(path->operations == 2.0 * chains * lanes * terms);
+    if (adamoe_arithmetic_path_runs(path)) {
+        assert_true((double)rounds(ROUNDS) == expected);
+        print_message("%s: counted\n", path->name);
+    } else {
+        print_message("%s: does not run here\n", path->name);
+    }
+}
+
+static void a_round_is_what_it_claims(void **state)
+{
+    (void)state;
+    /* 3 * -5, two and four terms in a 32-bit lane */
+    expect_loop(adamoe_madd_rounds_avx2, ROUNDS * -15.0 * 2 * ADAMOE_MADD_CHAINS, ADAMOE_MADD_CHAINS, 8, 2);
+    expect_loop(adamoe_maddubs_rounds_avx2, ROUNDS * -15.0 * 4 * ADAMOE_MADD_CHAINS, ADAMOE_MADD_CHAINS, 8,
+                4);
+    /* 3 * 5, four terms; the sums begin at 0..11 */
+    expect_loop(adamoe_vnni_rounds_avx512, 66.0 + ROUNDS * 12.0 * 4 * 15, ADAMOE_DOT_CHAINS, 16, 4);
+    expect_loop(adamoe_bf16_rounds_avx512, 66.0 + ROUNDS * 12.0 * 2, ADAMOE_DOT_CHAINS, 16, 2);
+    assert_true(path_of(adamoe_fma_rounds_avx2)->operations == 2.0 * ADAMOE_FMA_CHAINS * 8);
+    assert_true(path_of(adamoe_fma_rounds_avx512)->operations == 2.0 * ADAMOE_FMA_CHAINS * 16);
+}
+
+static void operands_have_their_paths(void **state)
+{
+    (void)state;
+    const uint32_t float32 = 1u << ADAMOE_FLOAT32, bfloat16 = 1u << ADAMOE_BFLOAT16, int8 = 1u << ADAMOE_INT8;
+    assert_int_equal(path_of(adamoe_fma_rounds_avx2)->weights, float32 | bfloat16);
+    assert_int_equal(path_of(adamoe_fma_rounds_avx512)->weights, float32 | bfloat16);
+    assert_int_equal(path_of(adamoe_bf16_rounds_avx512)->weights, bfloat16);
+    assert_int_equal(path_of(adamoe_vnni_rounds_avx512)->weights, int8);
+    assert_int_equal(path_of(adamoe_madd_rounds_avx2)->weights, int8);
+    assert_int_equal(path_of(adamoe_maddubs_rounds_avx2)->weights, int8);
+}
+
+typedef uint64_t reader(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
+
+/* A word that was read twice in place of another one changes the sum. */
+static void expect_whole(reader *read, const unsigned char *data, size_t bytes, uint64_t expected)
+{
+    for (unsigned streams = 1; streams <= 8; streams *= 2) {
+        assert_true(read(data, bytes, streams, 0) == expected);
+        assert_true(read(data, bytes, streams, 512) == expected);
+    }
+}
+
+static void every_byte_is_read_once(void **state)
+{
+    (void)state;
+    const size_t bytes = (size_t)3 * 4096;
+    uint64_t *data = aligned_alloc(64, bytes), expected = 0;
+    assert_non_null(data);
+    for (size_t i = 0; i < bytes / sizeof *data; ++i) {
+        data[i] = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+        expected += data[i];
+    }
+    expect_whole(adamoe_read, (unsigned char *)data, bytes, expected);
+    if (adamoe_cpu_has("avx2")) {
+        expect_whole(adamoe_read_avx2, (unsigned char *)data, bytes, expected);
+    }
+    if (adamoe_cpu_has("avx512f")) {
+        expect_whole(adamoe_read_avx512, (unsigned char *)data, bytes, expected);
+    }
+    free(data);
+}
+
+typedef struct parts {
+    pthread_t thread[THREADS];
+    unsigned calls[THREADS];
+} parts;
+
+static void note_part(void *context, uint32_t i)
+{
+    parts *p = context;
+    p->thread[i] = pthread_self();
+    ++p->calls[i];
+}
+
+static void a_burst_is_one_part_a_thread(void **state)
+{
+    (void)state;
+    adamoe_team *team = NULL;
+    assert_ok(adamoe_team_create(THREADS, &team));
+    parts p = {.calls = {0}};
+    assert_true(adamoe_burst(team, note_part, &p) >= 0.0);
+    for (size_t i = 0; i < THREADS; ++i) {
+        assert_int_equal(p.calls[i], 1);
+    }
+    adamoe_team_free(team);
+}
+
+static void all_ways_are_tried(void **state)
+{
+    (void)state;
+    adamoe_team *team = NULL;
+    adamoe_memory_peak *peak = NULL;
+    assert_ok(adamoe_team_create(2, &team));
+    assert_ok(adamoe_memory_peak_create(team, 0, &peak));
+    double best = 0.0;
+    assert_int_equal(adamoe_memory_peak_ways(peak), 24);
+    while (adamoe_memory_peak_ways(peak) > 0) {
+        const double rate = adamoe_memory_burst(peak);
+        best = rate > best ? rate : best;
+    }
+    assert_true(best > 0.0 && adamoe_memory_peak_best(peak).best == best);
+    const double again = adamoe_memory_burst(peak);
+    assert_true(adamoe_memory_peak_best(peak).best == (again > best ? again : best));
+    const adamoe_reading way = adamoe_memory_peak_best(peak);
+    print_message("reading: %.1f GB/s with %u streams, %zu bytes ahead, %s pages\n", way.best, way.streams,
+                  way.ahead, way.huge_pages ? "huge" : "ordinary");
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
+        if (adamoe_arithmetic_path_runs(path)) {
+            const double rate = adamoe_arithmetic_burst(team, path, 0.002);
+            print_message("%s: %.0f G operations per second\n", path->name, rate);
+            assert_true(rate > 0.0 && isfinite(rate));
+        }
+    }
+    adamoe_memory_peak_free(peak);
+    adamoe_team_free(team);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_round_is_what_it_claims), cmocka_unit_test(operands_have_their_paths),
+        cmocka_unit_test(every_byte_is_read_once),   cmocka_unit_test(a_burst_is_one_part_a_thread),
+        cmocka_unit_test(all_ways_are_tried),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
