@@ -1,13 +1,12 @@
 /*
- * adamoe bench: throughput of one layer, by Google Benchmark.
+ * adamoe bench: time and share of the machine of one layer, by Google Benchmark.
  */
+#include "bench_flags.h"
 #include "bench_layer.h"
+#include "bench_table.h"
 #include "environment.h"
 #include "gbench/gbench.h"
-#include "held_signals.h"
 #include "options.h"
-#include "output_file.h"
-#include "result_files.h"
 #include "team.h"
 #include "verbs.h"
 
@@ -20,85 +19,138 @@ enum {
     OPTION_KERNEL,
     OPTION_TOKENS,
     OPTION_ROUTING,
+    OPTION_THREADS,
     OPTION_HOT,
+    OPTION_STAGES,
     OPTION_JSON,
 };
 
-/* Kernels and numbers of tokens that one run can take. */
+/* Kernels, numbers of tokens and numbers of threads that one run can take. */
 #define MOST 32
+
+typedef struct counts {
+    size_t value[MOST];
+    size_t count;
+} counts;
 
 typedef struct bench_options {
     adamoe_common_options common;
-    const adamoe_preset *preset;
+    adamoe_bench_options layer;
     const char *kernel[MOST];
     size_t kernels;
-    size_t tokens[MOST];
-    size_t token_counts;
-    adamoe_pattern pattern;
-    bool hot;
+    counts tokens, threads; /* no threads: all processors */
     const char *json;
 } bench_options;
 
 static const struct argp_option options_list[] = {
-    {"preset", OPTION_PRESET, "NAME", 0, "tiny (default), olmoe, mixtral-8x7b or qwen3-30b-a3b", 0},
-    {"tokens", OPTION_TOKENS, "T,...", 0, "Numbers of tokens (default: 1,16,64,512)", 0},
-    {"routing", OPTION_ROUTING, "balanced|skewed", 0, "Who gets the tokens (default: balanced)", 0},
+    {"preset", OPTION_PRESET, "NAME", 0, "tiny (default), olmoe, mixtral-8x7b, qwen3-30b-a3b or longcat-like",
+     0},
+    {"tokens", OPTION_TOKENS, "T,...", 0, "Numbers of tokens (default: 1,4,16,64,256,512)", 0},
+    {"routing", OPTION_ROUTING, "KIND", 0,
+     "Who gets the tokens: balanced (default), random, skewed, or recorded:FILE, which eval --record-routing "
+     "wrote",
+     0},
     {"hot", OPTION_HOT, 0, 0, "Leave the weights in the caches", 0},
+    {"stages", OPTION_STAGES, 0, 0, "Time route, plan, up, down and combine as well", 0},
     {"json", OPTION_JSON, "FILE", 0, "The same as --benchmark_out=FILE; `-' is standard output", 0},
-    {"benchmark_...", 0, 0, OPTION_DOC, "Every flag of Google Benchmark, as --benchmark_repetitions=5", 0},
+    {"benchmark_...", 0, 0, OPTION_DOC,
+     "Every flag of Google Benchmark, as --benchmark_repetitions=21 (default: 11) or "
+     "--benchmark_min_time=0.5, "
+     "seconds of one repetition (default: 0.05). With --benchmark_format it prints its own tables",
+     0},
     {0, 0, 0, 0, "What computes:", 10},
     {"kernel", OPTION_KERNEL, "NAME", 0,
-     "A kernel that `adamoe info' lists; may be given several times (default: all, but the reference for the "
-     "preset tiny alone)",
+     "A kernel that `adamoe info' lists; may be given several times, and the first one is what speedups are "
+     "over (default: all, but the reference for the preset tiny alone)",
      10},
+    {"threads", OPTION_THREADS, "N,...", OPTION_HIDDEN, 0,
+     10}, /* in place of the common one, which is shown */
     {0},
 };
 
 /* Takes `1,16,64`. */
-static void parse_tokens(struct argp_state *state, const char *value, bench_options *o)
+static void parse_counts(struct argp_state *state, const char *option, const char *text, uint64_t most,
+                         counts *out)
 {
-    char *copy = strdup(value), *rest = copy;
+    char *copy = strdup(text), *rest = copy;
     if (copy == NULL) {
         argp_failure(state, ADAMOE_ENVIRONMENT, 0, "out of memory");
     }
-    o->token_counts = 0;
+    out->count = 0;
     for (const char *one = strsep(&rest, ","); one != NULL; one = strsep(&rest, ",")) {
-        if (o->token_counts == MOST) {
-            argp_error(state, "--tokens: more than %d numbers", MOST);
+        if (out->count == MOST) {
+            argp_error(state, "%s: more than %d numbers", option, MOST);
         }
-        o->tokens[o->token_counts++] = (size_t)adamoe_parse_count(state, "--tokens", one, 1, 1u << 20);
+        const size_t value = (size_t)adamoe_parse_count(state, option, one, 1, most);
+        for (size_t i = 0; i < out->count; ++i) {
+            if (out->value[i] == value) {
+                argp_error(state, "%s: %zu is given twice", option, value);
+            }
+        }
+        out->value[out->count++] = value;
     }
     free(copy);
 }
 
+static void parse_routing(struct argp_state *state, const char *text, adamoe_bench_options *out)
+{
+    static const char *const names[] = {"balanced", "random", "skewed", "recorded:FILE"};
+    static const adamoe_pattern patterns[] = {ADAMOE_PATTERN_BALANCED, ADAMOE_PATTERN_RANDOM,
+                                              ADAMOE_PATTERN_SKEWED, ADAMOE_PATTERN_BALANCED};
+    static const char recorded[] = "recorded:";
+    if (strncmp(text, recorded, sizeof recorded - 1) == 0 && text[sizeof recorded - 1] != '\0') {
+        out->recorded = text + sizeof recorded - 1;
+    } else {
+        out->recorded = NULL;
+        const size_t i = adamoe_parse_choice(state, "--routing", text, names, 4);
+        if (i == 3) {
+            argp_error(state, "--routing: recorded: FILE is missing");
+        }
+        out->pattern = patterns[i];
+    }
+}
+
+static void add_kernel(struct argp_state *state, const char *name, bench_options *o)
+{
+    if (o->kernels == MOST) {
+        argp_error(state, "--kernel: more than %d", MOST);
+    }
+    for (size_t i = 0; i < o->kernels; ++i) {
+        if (strcmp(o->kernel[i], name) == 0) {
+            argp_error(state, "--kernel: %s is given twice", name);
+        }
+    }
+    o->kernel[o->kernels++] = name;
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
-    static const char *const routings[] = {"balanced", "skewed"};
     bench_options *o = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         return 0;
     case OPTION_PRESET:
-        o->preset = &adamoe_presets[adamoe_parse_choice(state, "--preset", value, adamoe_preset_names,
-                                                        ADAMOE_PRESETS)];
+        o->layer.preset = &adamoe_presets[adamoe_parse_choice(state, "--preset", value, adamoe_preset_names,
+                                                              ADAMOE_PRESETS)];
         return 0;
     case OPTION_KERNEL:
-        if (o->kernels == MOST) {
-            argp_error(state, "--kernel: more than %d", MOST);
-        }
-        o->kernel[o->kernels++] = value;
+        add_kernel(state, value, o);
         return 0;
     case OPTION_TOKENS:
-        parse_tokens(state, value, o);
+        parse_counts(state, "--tokens", value, 1u << 20, &o->tokens);
+        return 0;
+    case OPTION_THREADS:
+        parse_counts(state, "--threads", value, 4096, &o->threads);
         return 0;
     case OPTION_ROUTING:
-        o->pattern = adamoe_parse_choice(state, "--routing", value, routings, 2) == 0
-                         ? ADAMOE_PATTERN_BALANCED
-                         : ADAMOE_PATTERN_SKEWED;
+        parse_routing(state, value, &o->layer);
         return 0;
     case OPTION_HOT:
-        o->hot = true;
+        o->layer.timing.hot = true;
+        return 0;
+    case OPTION_STAGES:
+        o->layer.timing.stages = true;
         return 0;
     case OPTION_JSON:
         o->json = value;
@@ -114,145 +166,73 @@ static const struct argp bench_argp = {
     .options = options_list,
     .parser = parse_option,
     .doc =
-        "Times the experts of one layer with random weights. Weights are cold: calls go round through more "
-        "of "
-        "them than twice the last-level cache holds. Each kernel is checked on the very call that is timed "
-        "first; a wrong result is exit code 1, and is not timed. gflops counts executed FLOPs of experts, "
-        "gbytes_per_second the weights of the experts that were touched."
-        "\vExample:\n  adamoe bench\n  adamoe bench --preset olmoe --tokens 1,64 --json olmoe.json\n",
+        "Times the experts of one layer with random weights. Kernels take turns within each repetition; "
+        "times are "
+        "medians with a 95 % bootstrap interval, speedups are over the first kernel, pair by pair. Roofline "
+        "is the "
+        "least time that arithmetic and memory allow, over the time: max(FLOPs / P, bytes of touched experts "
+        "/ B), "
+        "with P the fastest instruction path for these operands and B the best rate of reading, both "
+        "measured between "
+        "the repetitions; `no overlap' is the sum of that maximum over the experts. A share above 1.02 is a "
+        "measurement error and is called so.\n\n"
+        "Weights are cold: calls go round through more of them than twice the last-level cache holds; with "
+        "--hot the "
+        "roofline is arithmetic alone. Each kernel is checked on the very call that is timed first; a wrong "
+        "result is "
+        "exit code 1, and is not timed. --threads takes several numbers here, as 1,2."
+        "\vExample:\n  adamoe bench\n  adamoe bench --preset olmoe --tokens 1,64 --stages --json "
+        "olmoe.json\n",
     .children = children,
 };
 
-/* ------------------------------------------------------------------------------------- the library's flags
- */
-
-/* The arguments that are Google Benchmark's, for gbench_run, and the file that it shall not write itself. */
-typedef struct library_flags {
-    char **argument; /* [count]; the program's name first, two places more at the end */
-    int count;
-    const char *out; /* of --benchmark_out, or NULL */
-} library_flags;
-
-static const char prefix[] = "--benchmark_";
-static const char out_flag[] = "--benchmark_out=";
-
-/* Moves the library's flags out of arguments[*count]. */
-static adamoe_status split_flags(int *count, char **arguments, library_flags *out)
-{
-    *out = (library_flags){.argument = calloc((size_t)*count + 3, sizeof(char *)), .count = 1};
-    if (out->argument == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
-    }
-    static char program[] = "adamoe bench";
-    int kept = 1;
-    out->argument[0] = program;
-    for (int i = 1; i < *count; ++i) {
-        if (strncmp(arguments[i], prefix, sizeof prefix - 1) != 0) {
-            arguments[kept++] = arguments[i];
-            continue;
-        }
-        if (strncmp(arguments[i], out_flag, sizeof out_flag - 1) == 0) {
-            out->out = arguments[i] + sizeof out_flag - 1;
-        }
-        out->argument[out->count++] = arguments[i];
-    }
-    arguments[kept] = NULL;
-    *count = kept;
-    return adamoe_ok();
-}
-
-/* --json says the same in the way of the other verbs. The library is told that there is a file, not which. */
-static void apply_json(const bench_options *o, library_flags *flags)
-{
-    static char display[] = "--benchmark_format=json", file[] = "--benchmark_out=json",
-                format[] = "--benchmark_out_format=json";
-    if (o->json != NULL && strcmp(o->json, "-") == 0) {
-        flags->argument[flags->count++] = display;
-    } else if (o->json != NULL) {
-        flags->argument[flags->count++] = file;
-        flags->argument[flags->count++] = format;
-        flags->out = o->json;
-    }
-}
-
-static adamoe_status library_status(gbench_result result, const char *message)
-{
-    switch (result) {
-    case GBENCH_DONE:
-        return adamoe_ok();
-    case GBENCH_NO_MEMORY:
-        return adamoe_error(ADAMOE_ENVIRONMENT, "%s", message);
-    default:
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s", message);
-    }
-}
-
-static adamoe_status write_report(const char *path, const gbench_report *report)
-{
-    adamoe_output_file *file = NULL;
-    ADAMOE_TRY(adamoe_output_file_open(path, &file));
-    (void)fwrite(report->text, 1, report->length, adamoe_output_file_stream(file));
-    return adamoe_output_file_commit(file);
-}
-
-/* Runs what is registered; the report is in the file whole, or the file is as it was before. A run that only
- * lists names has no report. */
-static adamoe_status run_library(library_flags *flags)
-{
-    const adamoe_result_file file = {"--benchmark_out", flags->out};
-    gbench_report report;
-    adamoe_load_mark before;
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1)); /* before the hours, not after */
-    adamoe_mark_load(&before);
-    const gbench_result result = gbench_run(flags->count, flags->argument, &report);
-    adamoe_status status = library_status(result, report.message);
-    if (status.code == ADAMOE_OK && report.text != NULL && report.text[0] == '{') {
-        status = adamoe_add_environment(&before, &report.text, &report.length);
-    }
-    if (status.code == ADAMOE_OK && report.text != NULL) {
-        adamoe_hold_signals();
-        status = write_report(flags->out, &report);
-        adamoe_release_signals();
-    }
-    gbench_report_free(&report);
-    return status;
-}
-
 /* ----------------------------------------------------------------------------------------------- the verb */
-
-static adamoe_status add_kernel(const bench_options *o, adamoe_bench_layer *layer,
-                                const adamoe_kernel *kernel)
-{
-    for (size_t i = 0; i < o->token_counts; ++i) {
-        ADAMOE_TRY(adamoe_bench_layer_add(layer, kernel, o->tokens[i], o->pattern));
-    }
-    return adamoe_ok();
-}
 
 /* The naive kernel takes minutes for a layer of a real model. */
 static bool is_too_slow(const bench_options *o, const adamoe_kernel *kernel)
 {
-    return o->preset != &adamoe_presets[0] && strcmp(kernel->name, "reference") == 0;
+    return o->layer.preset != &adamoe_presets[0] && strcmp(kernel->name, "reference") == 0;
 }
 
-static adamoe_status add_kernels(const bench_options *o, adamoe_bench_layer *layer,
-                                 const adamoe_registry *registry)
+/* Those that were asked for, in that order, or all. Errors: a name that there is not. */
+static adamoe_status list_kernels(const bench_options *o, const adamoe_registry *registry,
+                                  const adamoe_kernel **list, size_t *count)
 {
+    *count = 0;
     for (size_t i = 0; i < o->kernels; ++i) {
-        const adamoe_kernel *kernel = adamoe_registry_find(registry, o->kernel[i]);
-        if (kernel == NULL) {
+        list[(*count)++] = adamoe_registry_find(registry, o->kernel[i]);
+        if (list[i] == NULL) {
             return adamoe_error(ADAMOE_BAD_INPUT, "--kernel: %s: no such kernel; `adamoe info' lists them",
                                 o->kernel[i]);
         }
-        ADAMOE_TRY(add_kernel(o, layer, kernel));
     }
     for (size_t i = 0; i < adamoe_registry_count(registry) && o->kernels == 0; ++i) {
         const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
         if (!is_too_slow(o, kernel)) {
-            ADAMOE_TRY(add_kernel(o, layer, kernel));
+            list[(*count)++] = kernel;
         }
     }
     return adamoe_ok();
+}
+
+static adamoe_status add_groups(const bench_options *o, const adamoe_registry *registry,
+                                adamoe_bench_layer *layer)
+{
+    size_t count = 0;
+    const size_t room = o->kernels > 0 ? o->kernels : adamoe_registry_count(registry);
+    const adamoe_kernel **list = calloc(room + 1, sizeof *list);
+    if (list == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
+    }
+    adamoe_status status = list_kernels(o, registry, list, &count);
+    for (size_t n = 0; n < o->threads.count && status.code == ADAMOE_OK; ++n) {
+        for (size_t t = 0; t < o->tokens.count && status.code == ADAMOE_OK; ++t) {
+            status =
+                adamoe_bench_layer_add(layer, list, count, o->tokens.value[t], (uint32_t)o->threads.value[n]);
+        }
+    }
+    free(list);
+    return status;
 }
 
 static adamoe_status describe(const bench_options *o)
@@ -265,35 +245,53 @@ static adamoe_status describe(const bench_options *o)
 }
 
 static adamoe_status run_layer(const bench_options *o, const adamoe_registry *registry,
-                               adamoe_bench_layer *layer, library_flags *flags)
+                               adamoe_bench_layer *layer, adamoe_library_flags *flags)
 {
-    ADAMOE_TRY(add_kernels(o, layer, registry));
+    adamoe_load_mark before;
+    adamoe_mark_load(&before);
+    ADAMOE_TRY(add_groups(o, registry, layer));
     ADAMOE_TRY(describe(o));
-    ADAMOE_TRY(run_library(flags));
+    ADAMOE_TRY(adamoe_run_library(flags));
+    if (!flags->shows) {
+        adamoe_print_disturbance(&before);
+    }
     const adamoe_status status = adamoe_bench_layer_status(layer);
     /* Who asks for everything is told what cannot run here; who asks for a kernel wanted that one. */
     return status.code == ADAMOE_NOT_SUPPORTED && o->kernels == 0 ? adamoe_ok() : status;
 }
 
-static adamoe_status run(const bench_options *o, library_flags *flags)
+static void show(void *context, const adamoe_bench_view *view)
 {
-    const adamoe_common_options *common = &o->common;
-    adamoe_registry *registry = NULL;
+    (void)context;
+    adamoe_bench_table(view);
+}
+
+static adamoe_status run_registry(bench_options *o, const adamoe_registry *registry,
+                                  adamoe_library_flags *flags)
+{
     adamoe_bench_layer *layer = NULL;
-    const adamoe_bench_options options = {.preset = o->preset,
-                                          .seed = common->seed,
-                                          .threads = common->threads != 0 ? common->threads
-                                                                          : adamoe_available_processors(),
-                                          .hot = o->hot};
+    o->layer.timing.seed = o->common.seed;
+    o->layer.timing.repetitions = flags->repetitions;
+    o->layer.timing.least_seconds = flags->least_seconds;
+    o->layer.fallback = adamoe_registry_default(registry);
+    o->layer.shown = flags->shows ? NULL : show;
+    ADAMOE_TRY(adamoe_bench_layer_create(&o->layer, &layer));
+    const adamoe_status status = run_layer(o, registry, layer, flags);
+    adamoe_bench_layer_free(layer);
+    return status;
+}
+
+static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
+{
+    adamoe_registry *registry = NULL;
+    if (o->threads.count == 0) {
+        o->threads = (counts){{adamoe_available_processors()}, 1};
+    }
     ADAMOE_TRY(adamoe_registry_create(&registry));
     adamoe_status status =
-        common->plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, common->plugin);
+        o->common.plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->common.plugin);
     if (status.code == ADAMOE_OK) {
-        status = adamoe_bench_layer_create(&options, &layer);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = run_layer(o, registry, layer, flags);
-        adamoe_bench_layer_free(layer);
+        status = run_registry(o, registry, flags);
     }
     adamoe_registry_free(registry);
     return status;
@@ -302,15 +300,15 @@ static adamoe_status run(const bench_options *o, library_flags *flags)
 int adamoe_verb_bench(int count, char **arguments)
 {
     bench_options options = {.common = {.seed = 1},
-                             .preset = &adamoe_presets[0],
-                             .tokens = {1, 16, 64, 512},
-                             .token_counts = 4,
-                             .pattern = ADAMOE_PATTERN_BALANCED};
-    library_flags flags;
-    adamoe_status status = split_flags(&count, arguments, &flags);
+                             .layer = {.preset = &adamoe_presets[0], .pattern = ADAMOE_PATTERN_BALANCED},
+                             .tokens = {{1, 4, 16, 64, 256, 512}, 6}};
+    adamoe_library_flags flags;
+    adamoe_status status = adamoe_split_flags(&count, arguments, &flags);
     if (status.code == ADAMOE_OK) {
         adamoe_parse(&bench_argp, count, arguments, &options);
-        apply_json(&options, &flags);
+        if (options.json != NULL) {
+            adamoe_flags_set_json(&flags, options.json);
+        }
         status = run(&options, &flags);
     }
     free(flags.argument);

@@ -2,53 +2,42 @@
  * One layer, timed.
  */
 #include "bench_layer.h"
-#include "bench_weights.h"
-#include "bound.h"
-#include "cpu.h"
 #include "gbench/gbench.h"
 #include "host.h"
-#include "numbers.h"
+#include "recorded_routing.h"
 #include "team.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One benchmark. */
+typedef struct bench_group bench_group;
+
+/* One benchmark: its place in its group. */
 typedef struct bench {
-    adamoe_bench_layer *layer;
-    const adamoe_kernel *kernel;
-    adamoe_pattern pattern;
-    size_t tokens;
-    char name[160];
-    struct bench *next;
-    /* from here on made when its turn comes, and `status` says whether that succeeded */
-    bool made;
-    adamoe_status status;
-    adamoe_plan **plan; /* [plans] the same routing, with the experts moved on from plan to plan */
-    size_t plans, copies, calls;
-    float *x, *y; /* [tokens, hidden_size] */
-    adamoe_run run;
-    double load, touched_bytes;
+    bench_group *group;
+    size_t index;
+    char name[192];
 } bench;
+
+struct bench_group {
+    adamoe_bench_layer *layer;
+    size_t tokens;
+    uint32_t threads;
+    adamoe_bench_member *member; /* [count] */
+    bench *bench;                /* [count] */
+    size_t count;
+    bool done;
+    adamoe_status status; /* what kept the whole group from being timed */
+    bench_group *next;
+};
 
 struct adamoe_bench_layer {
     adamoe_bench_options options;
-    adamoe_team *team;
-    size_t cache_bytes; /* of the last level; 0 where unknown */
+    adamoe_bench_machine machine; /* for the number of threads of its team, which may be NULL yet */
     adamoe_bench_weights weights;
-    bench *first;
+    bench_group *first, *last;
 };
-
-static size_t last_level_cache(void)
-{
-    adamoe_cpu cpu;
-    size_t bytes = 0;
-    adamoe_cpu_describe(&cpu);
-    for (size_t i = 0; i < cpu.caches; ++i) {
-        bytes = cpu.cache[i].bytes > bytes ? cpu.cache[i].bytes : bytes;
-    }
-    return bytes;
-}
 
 adamoe_status adamoe_bench_layer_create(const adamoe_bench_options *options, adamoe_bench_layer **out)
 {
@@ -57,28 +46,46 @@ adamoe_status adamoe_bench_layer_create(const adamoe_bench_options *options, ada
         return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
     }
     layer->options = *options;
-    layer->cache_bytes = last_level_cache();
-    layer->weights = (adamoe_bench_weights){
-        .preset = options->preset, .seed = options->seed, .placement = adamoe_one_node(options->threads)};
-    const adamoe_status status = adamoe_team_create(options->threads, &layer->team);
-    if (status.code != ADAMOE_OK) {
-        free(layer);
-        return status;
-    }
+    layer->machine = (adamoe_bench_machine){.host = &adamoe_heap_host, .fallback = options->fallback};
+    layer->weights = (adamoe_bench_weights){.preset = options->preset, .seed = options->timing.seed};
     *out = layer;
     return adamoe_ok();
 }
 
-static void free_bench(bench *b)
+static void leave_threads(adamoe_bench_layer *layer)
 {
-    for (size_t i = 0; i < b->plans; ++i) {
-        adamoe_plan_free(b->plan[i]);
+    adamoe_bench_weights_release(&layer->weights);
+    adamoe_peak_meter_free(layer->machine.meter);
+    adamoe_team_free(layer->machine.team);
+    layer->machine.meter = NULL;
+    layer->machine.team = NULL;
+}
+
+/* A team, its peaks, and nothing prepared for another number of threads. */
+static adamoe_status enter_threads(adamoe_bench_layer *layer, uint32_t threads)
+{
+    adamoe_bench_machine *machine = &layer->machine;
+    if (machine->team != NULL && machine->team->threads == threads) {
+        return adamoe_ok();
     }
-    free(b->plan);
-    free(b->x);
-    free(b->y);
-    adamoe_heap_host.release(NULL, b->run.work);
-    free(b);
+    leave_threads(layer);
+    machine->placement = adamoe_one_node(threads);
+    ADAMOE_TRY(adamoe_team_create(threads, &machine->team));
+    const adamoe_status status = adamoe_peak_meter_create(machine->team, &machine->meter);
+    if (status.code != ADAMOE_OK) {
+        leave_threads(layer);
+    }
+    return status;
+}
+
+static void free_group(bench_group *group)
+{
+    for (size_t i = 0; i < group->count; ++i) {
+        adamoe_bench_member_free(&group->member[i]);
+    }
+    free(group->member);
+    free(group->bench);
+    free(group);
 }
 
 void adamoe_bench_layer_free(adamoe_bench_layer *layer)
@@ -87,228 +94,197 @@ void adamoe_bench_layer_free(adamoe_bench_layer *layer)
         return;
     }
     while (layer->first != NULL) {
-        bench *b = layer->first;
-        layer->first = b->next;
-        free_bench(b);
+        bench_group *group = layer->first;
+        layer->first = group->next;
+        free_group(group);
     }
+    gbench_clear();
+    leave_threads(layer);
     adamoe_bench_weights_free(&layer->weights);
-    adamoe_team_free(layer->team);
     free(layer);
 }
 
-/* ------------------------------------------------------------------------------------------------- making */
+/* ------------------------------------------------------------------------------------------------ running */
 
-static size_t touched_experts(const adamoe_plan *plan)
+const char *adamoe_bench_routing_name(const adamoe_bench_options *options)
 {
-    size_t count = 0;
-    for (size_t e = 0; e < plan->experts; ++e) {
-        count += plan->offset[e] < plan->offset[e + 1];
-    }
-    return count;
+    return options->recorded != NULL ? "recorded" : adamoe_pattern_names[options->pattern];
 }
 
-/* Plans of one routing: in each one the experts are those of the one before, moved on by `step`. */
-static adamoe_status make_plans(bench *b, adamoe_routing *routing, size_t count, size_t step)
+adamoe_status adamoe_bench_logits(const adamoe_bench_options *options, size_t tokens, float *logits)
 {
-    const size_t selections = routing->tokens * routing->rule.top_k;
-    while (b->plans < count) {
-        ADAMOE_TRY(adamoe_plan_create(routing, &b->plan[b->plans]));
-        ++b->plans;
-        for (size_t i = 0; i < selections; ++i) {
-            if (routing->id[i] < routing->experts) {
-                routing->id[i] = (uint32_t)((routing->id[i] + step) % routing->experts);
-            }
+    const adamoe_preset *preset = options->preset;
+    const uint64_t seed = options->timing.seed;
+    if (options->recorded != NULL) {
+        return adamoe_recorded_logits(options->recorded, preset->mixture, tokens, seed, logits);
+    }
+    adamoe_splitmix64 random = adamoe_random_for(adamoe_pattern_names[options->pattern], seed);
+    adamoe_pattern_logits(options->pattern, preset->mixture, preset->load, tokens, &random, logits);
+    return adamoe_ok();
+}
+
+static adamoe_status make_traffic(const bench_group *group, adamoe_traffic *out)
+{
+    const adamoe_bench_options *o = &group->layer->options;
+    const adamoe_mixture mixture = o->preset->mixture;
+    float *logits = calloc(group->tokens * (mixture.experts + mixture.null_experts) + 1, sizeof *logits);
+    if (logits == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", group->tokens);
+    }
+    adamoe_status status = adamoe_bench_logits(o, group->tokens, logits);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_traffic_create(adamoe_preset_selection(o->preset), logits, group->tokens,
+                                       o->timing.seed, !o->timing.hot, out);
+    }
+    free(logits);
+    return status;
+}
+
+static adamoe_status run_group(bench_group *group)
+{
+    adamoe_bench_layer *layer = group->layer;
+    adamoe_traffic traffic;
+    ADAMOE_TRY(enter_threads(layer, group->threads));
+    ADAMOE_TRY(make_traffic(group, &traffic));
+    const adamoe_status status = adamoe_bench_group_run(&layer->machine, &layer->weights, &traffic,
+                                                        &layer->options.timing, group->member, group->count);
+    adamoe_traffic_free(&traffic);
+    return status;
+}
+
+static void show(const bench_group *group)
+{
+    const adamoe_bench_options *o = &group->layer->options;
+    const adamoe_bench_view view = {.preset = o->preset,
+                                    .timing = &o->timing,
+                                    .routing = adamoe_bench_routing_name(o),
+                                    .tokens = group->tokens,
+                                    .threads = group->threads,
+                                    .member = group->member,
+                                    .members = group->count};
+    if (o->shown != NULL) {
+        o->shown(o->shown_context, &view);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- reporting */
+
+static void select_bench(void *context)
+{
+    bench *b = context;
+    b->group->member[b->index].wanted = true;
+}
+
+static void report_stages(gbench_state *state, const adamoe_bench_member *member, size_t repetition)
+{
+    const adamoe_stage_seconds *s = &member->stages[repetition];
+    gbench_counter(state, "route_seconds", s->route);
+    gbench_counter(state, "plan_seconds", s->plan);
+    if (adamoe_tells_stages(s)) {
+        gbench_counter(state, "up_seconds", s->up);
+        gbench_counter(state, "down_seconds", s->down);
+        gbench_counter(state, "combine_seconds", s->combine);
+        gbench_counter(state, "overhead_share", adamoe_overhead_share(s, member->seconds[repetition]));
+    }
+}
+
+/* What is the same for every repetition: accounting, peaks, and what all repetitions say together. */
+static void report_constants(gbench_state *state, const adamoe_bench_member *member)
+{
+    const adamoe_bench_summary *s = &member->summary;
+    gbench_counter(state, "executed_flops", member->work.flops);
+    gbench_counter(state, "touched_bytes", member->work.bytes);
+    gbench_counter(state, "expert_rows", (double)member->work.rows);
+    gbench_counter(state, "touched_experts", (double)member->work.touched_experts);
+    gbench_counter(state, "load", member->load);
+    gbench_counter(state, "calls", (double)member->calls);
+    gbench_counter(state, "peak_gflops", member->peak.gflops > 0.0 ? member->peak.gflops : NAN);
+    gbench_counter(state, "peak_gflops_median", member->peak.gflops > 0.0 ? member->peak.gflops_median : NAN);
+    gbench_counter(state, "peak_gbytes_per_second", member->peak.gbytes_per_second);
+    gbench_counter(state, "peak_gbytes_per_second_median", member->peak.gbytes_per_second_median);
+    gbench_counter(state, "median_seconds", s->seconds.median);
+    gbench_counter(state, "median_seconds_low", s->seconds.interval.low);
+    gbench_counter(state, "median_seconds_high", s->seconds.interval.high);
+    gbench_counter(state, "speedup", s->speedup.median);
+    gbench_counter(state, "speedup_low", s->speedup.interval.low);
+    gbench_counter(state, "speedup_high", s->speedup.interval.high);
+    gbench_counter(state, "measurement_error", s->measurement_error ? 1.0 : 0.0);
+}
+
+static void report_times(gbench_state *state, const adamoe_bench_layer *layer,
+                         const adamoe_bench_member *member, size_t repetition)
+{
+    const double seconds = member->seconds[repetition];
+    gbench_time(state, seconds);
+    gbench_counter(state, "gflops", member->work.flops / seconds * 1e-9);
+    gbench_counter(state, "gbytes_per_second", member->work.bytes / seconds * 1e-9);
+    gbench_counter(state, "roofline_share", member->limit.seconds / seconds);
+    gbench_counter(state, "share_without_overlap", member->limit.seconds_without_overlap / seconds);
+    report_constants(state, member);
+    if (layer->options.timing.stages) {
+        report_stages(state, member, repetition);
+    }
+    if (member->implementation[0] != '\0') {
+        gbench_label(state, member->implementation);
+    }
+}
+
+static void report(gbench_state *state, void *context, size_t repetition)
+{
+    bench *b = context;
+    bench_group *group = b->group;
+    const adamoe_bench_member *member = &group->member[b->index];
+    if (!group->done) {
+        group->done = true;
+        group->status = run_group(group);
+        if (group->status.code == ADAMOE_OK) {
+            show(group);
         }
     }
-    return adamoe_ok();
-}
-
-/* As many plans as touch different experts, and as many copies of the layer as twice the cache then asks for.
- * Moved plans of a skewed routing may share some experts. */
-static adamoe_status make_rotation(bench *b, adamoe_routing *routing)
-{
-    const adamoe_preset *preset = b->layer->options.preset;
-    b->plan = calloc(preset->mixture.experts, sizeof(adamoe_plan *));
-    if (b->plan == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", b->name);
-    }
-    ADAMOE_TRY(make_plans(b, routing, 1, 0));
-    const size_t touched = touched_experts(b->plan[0]);
-    const double expert_bytes = 3.0 * (double)(preset->hidden_size * preset->intermediate_size) *
-                                (double)adamoe_arithmetic_bytes(b->kernel->weight);
-    b->load = adamoe_routing_load(routing);
-    b->touched_bytes = (double)touched * expert_bytes;
-    b->copies = 1;
-    if (b->layer->options.hot || touched == 0) {
-        return adamoe_ok();
-    }
-    adamoe_plan_free(b->plan[--b->plans]);
-    ADAMOE_TRY(make_plans(b, routing, preset->mixture.experts / touched, touched));
-    const double wanted = 2.0 * (double)b->layer->cache_bytes;
-    b->copies += (size_t)(wanted / (b->touched_bytes * (double)b->plans));
-    return adamoe_ok();
-}
-
-static adamoe_status make_routing(bench *b)
-{
-    const adamoe_preset *preset = b->layer->options.preset;
-    adamoe_splitmix64 random = adamoe_random_for(adamoe_pattern_names[b->pattern], b->layer->options.seed);
-    adamoe_routing *routing = NULL;
-    ADAMOE_TRY(adamoe_pattern_routing(b->pattern, preset->mixture, ADAMOE_NULL_ZERO, preset->load, b->tokens,
-                                      &random, &routing));
-    const adamoe_status status = make_rotation(b, routing);
-    adamoe_routing_free(routing);
-    return status;
-}
-
-static adamoe_status make_buffers(bench *b)
-{
-    const size_t count = b->tokens * b->layer->options.preset->hidden_size;
-    const adamoe_plan *plan = b->plan[0];
-    b->x = calloc(count + 1, sizeof *b->x);
-    b->y = calloc(count + 1, sizeof *b->y);
-    b->run.team = b->layer->team;
-    b->run.work_bytes = b->kernel->work_bytes(b->layer->weights.prepared[0], plan->rows, plan->tokens);
-    b->run.work = adamoe_heap_host.allocate(NULL, b->run.work_bytes, 64);
-    if (b->x == NULL || b->y == NULL || b->run.work == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", b->name);
-    }
-    adamoe_splitmix64 random = adamoe_random_for("hidden_states", b->layer->options.seed);
-    adamoe_random_states(&random, count, b->x);
-    return adamoe_ok();
-}
-
-/* One call, on the next plan and, after the last one, the next copy. */
-static adamoe_status call(bench *b)
-{
-    const size_t plan = b->calls % b->plans, copy = b->calls / b->plans % b->copies;
-    ++b->calls;
-    return b->kernel->experts(b->layer->weights.prepared[copy], &b->run, b->x, b->plan[plan], b->y);
-}
-
-/* ----------------------------------------------------------------------------------------------- checking */
-
-/* Multiply-adds of the yardstick that one benchmark may cost: about a second. */
-#define CHECK_BUDGET 1e8
-
-/* The last tokens, where tails are, as many as the budget allows; the last one always. */
-static size_t tokens_to_check(const bench *b)
-{
-    const adamoe_preset *preset = b->layer->options.preset;
-    const double per_token = 3.0 * b->load * (double)(preset->hidden_size * preset->intermediate_size);
-    const double bearable = CHECK_BUDGET / per_token;
-    return bearable >= (double)b->tokens ? b->tokens : bearable < 1.0 ? 1 : (size_t)bearable;
-}
-
-static adamoe_status judge_tokens(const bench *b, size_t first, adamoe_yardstick *yardstick)
-{
-    const size_t d = b->layer->options.preset->hidden_size;
-    adamoe_plan part = *b->plan[0];
-    part.tokens = b->tokens - first;
-    part.token_offset += first;
-    ADAMOE_TRY(adamoe_layer_yardstick(&b->layer->weights.copy[0].layer, adamoe_kernel_arithmetic(b->kernel),
-                                      b->x, &part, yardstick));
-    const adamoe_verdict verdict = adamoe_judge(yardstick, b->y + first * d, 1.0);
-    if (!verdict.passed) {
-        return adamoe_error(
-            ADAMOE_DIFFERENCE,
-            "wrong result at token %zu, channel %zu: got %.9g, expected %.9g; error/bound %.3g, "
-            "rms %.3g",
-            first + verdict.worst / d, verdict.worst % d, (double)b->y[first * d + verdict.worst],
-            yardstick->expected[verdict.worst], verdict.largest_ratio, verdict.rms_ratio);
-    }
-    return verdict.vacuous ? adamoe_error(ADAMOE_DIFFERENCE, "the check of the result proves nothing")
-                           : adamoe_ok();
-}
-
-/* The first call of the rotation, judged. */
-static adamoe_status check(bench *b)
-{
-    const size_t d = b->layer->options.preset->hidden_size, first = b->tokens - tokens_to_check(b);
-    memset(b->y, 0xff, b->tokens * d * sizeof *b->y); /* NaN: what is not written is seen */
-    ADAMOE_TRY(call(b));
-    adamoe_yardstick yardstick;
-    ADAMOE_TRY(adamoe_yardstick_create((b->tokens - first) * d, &yardstick));
-    const adamoe_status status = judge_tokens(b, first, &yardstick);
-    adamoe_yardstick_free(&yardstick);
-    return status;
-}
-
-static adamoe_status make(bench *b)
-{
-    const char *why_not = "no reason given";
-    if (!b->kernel->supported(&why_not)) {
-        return adamoe_error(ADAMOE_NOT_SUPPORTED, "cannot run here: %s", why_not);
-    }
-    ADAMOE_TRY(make_routing(b));
-    ADAMOE_TRY(adamoe_bench_weights_hold(&b->layer->weights, b->kernel, b->copies));
-    ADAMOE_TRY(make_buffers(b));
-    return check(b);
-}
-
-/* ------------------------------------------------------------------------------------------------- timing */
-
-static void prepare(gbench_state *state, void *context)
-{
-    bench *b = context;
-    if (!b->made) {
-        b->made = true;
-        b->status = make(b);
-    } else if (b->status.code == ADAMOE_OK) {
-        b->status = adamoe_bench_weights_hold(&b->layer->weights, b->kernel, b->copies);
-    }
-    if (b->status.code != ADAMOE_OK) {
-        gbench_skip(state, b->status.message);
+    const adamoe_status *status = group->status.code != ADAMOE_OK ? &group->status : &member->status;
+    if (status->code != ADAMOE_OK) {
+        gbench_skip(state, status->message);
+    } else {
+        report_times(state, group->layer, member, repetition);
     }
 }
 
-static void iterate(gbench_state *state, void *context)
+static adamoe_status register_bench(bench *b)
 {
-    bench *b = context;
-    const adamoe_status status = call(b);
-    if (status.code != ADAMOE_OK) {
-        b->status = status;
-        gbench_skip(state, b->status.message);
-    }
+    static const gbench_functions functions = {select_bench, report};
+    const bench_group *group = b->group;
+    const adamoe_bench_options *o = &group->layer->options;
+    (void)snprintf(b->name, sizeof b->name, "layer/%s/%s/tokens:%zu/routing:%s/threads:%u%s", o->preset->name,
+                   group->member[b->index].kernel->name, group->tokens, adamoe_bench_routing_name(o),
+                   group->threads, o->timing.hot ? "/hot" : "");
+    return gbench_register(b->name, &functions, b, o->timing.repetitions)
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
 }
 
-static void finish(gbench_state *state, void *context)
+adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_kernel *const *kernels,
+                                     size_t count, size_t tokens, uint32_t threads)
 {
-    bench *b = context;
-    const adamoe_preset *preset = b->layer->options.preset;
-    const double flops =
-        6.0 * (double)b->plan[0]->rows * (double)(preset->hidden_size * preset->intermediate_size);
-    gbench_rate(state, "gflops", flops / 1e9);
-    gbench_rate(state, "gbytes_per_second", b->touched_bytes / 1e9);
-    gbench_counter(state, "executed_flops", flops);
-    gbench_counter(state, "touched_bytes", b->touched_bytes);
-    gbench_counter(state, "load", b->load);
-    if (b->kernel->implementation != NULL) {
-        char text[128] = "";
-        b->kernel->implementation(b->layer->weights.prepared[0], text, sizeof text);
-        gbench_label(state, text);
-    }
-}
-
-adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_kernel *kernel, size_t tokens,
-                                     adamoe_pattern pattern)
-{
-    static const gbench_functions functions = {prepare, iterate, finish};
-    bench *b = calloc(1, sizeof *b);
-    if (b == NULL) {
+    bench_group *group = calloc(1, sizeof *group);
+    if (group == NULL || (group->member = calloc(count + 1, sizeof *group->member)) == NULL ||
+        (group->bench = calloc(count + 1, sizeof *group->bench)) == NULL) {
+        if (group != NULL) {
+            free_group(group);
+        }
         return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
     }
-    b->layer = layer;
-    b->kernel = kernel;
-    b->tokens = tokens;
-    b->pattern = pattern;
-    (void)snprintf(b->name, sizeof b->name, "layer/%s/%s/tokens:%zu/routing:%s/threads:%u%s",
-                   layer->options.preset->name, kernel->name, tokens, adamoe_pattern_names[pattern],
-                   layer->options.threads, layer->options.hot ? "/hot" : "");
-    b->next = layer->first;
-    layer->first = b;
-    return gbench_register(b->name, &functions, b) ? adamoe_ok()
-                                                   : adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+    group->layer = layer;
+    group->tokens = tokens;
+    group->threads = threads;
+    group->count = count;
+    *(layer->last != NULL ? &layer->last->next : &layer->first) = group;
+    layer->last = group;
+    for (size_t i = 0; i < count; ++i) {
+        group->member[i].kernel = kernels[i];
+        group->bench[i] = (bench){.group = group, .index = i};
+        ADAMOE_TRY(register_bench(&group->bench[i]));
+    }
+    return adamoe_ok();
 }
 
 /* The order in which codes matter to the one who reads a single one. */
@@ -328,13 +304,18 @@ static int gravity(adamoe_code code)
 
 adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer)
 {
-    const bench *worst = NULL;
-    for (const bench *b = layer->first; b != NULL; b = b->next) {
-        if (worst == NULL || gravity(b->status.code) > gravity(worst->status.code)) {
-            worst = b;
+    const adamoe_status *worst = NULL;
+    const char *name = "";
+    for (const bench_group *g = layer->first; g != NULL; g = g->next) {
+        for (size_t i = 0; i < g->count; ++i) {
+            const adamoe_status *status = g->status.code != ADAMOE_OK ? &g->status : &g->member[i].status;
+            if (worst == NULL || gravity(status->code) > gravity(worst->code)) {
+                worst = status;
+                name = g->bench[i].name;
+            }
         }
     }
-    return worst == NULL || worst->status.code == ADAMOE_OK
+    return worst == NULL || worst->code == ADAMOE_OK
                ? adamoe_ok()
-               : adamoe_error(worst->status.code, "%s: %.330s", worst->name, worst->status.message);
+               : adamoe_error(worst->code, "%s: %.300s", name, worst->message);
 }

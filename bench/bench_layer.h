@@ -1,38 +1,59 @@
 /*
- * One layer, timed: random weights of a preset, prepared for one kernel at a time, and benchmarks of kernels
- * on numbers of tokens. Each benchmark is checked against the yardstick on the very call that is timed before
- * the first time is taken.
+ * One layer, timed: groups of benchmarks that Google Benchmark filters, names and reports. A group is one
+ * number of tokens and of threads; its kernels are timed in turn (bench_group.h) when the first of them is to
+ * be reported.
  *
  * Weights are cold, as they are in a model whose layers take turns: calls go round through copies of the
  * layer and through its experts, so that the bytes touched before a weight is used again exceed twice the
- * last-level cache. Left out: what the machine could reach (rooflines), NUMA policies.
+ * last-level cache. Left out: NUMA policies other than local.
  */
 #ifndef ADAMOE_BENCH_LAYER_H
 #define ADAMOE_BENCH_LAYER_H
 
-#include "presets.h"
+#include "bench_group.h"
 
 /* What the benchmarks of a run share. */
 typedef struct adamoe_bench_layer adamoe_bench_layer;
 
+/* A group after its times were taken. */
+typedef struct adamoe_bench_view {
+    const adamoe_preset *preset;
+    const adamoe_timing_options *timing;
+    const char *routing;
+    size_t tokens;
+    uint32_t threads;
+    const adamoe_bench_member *member; /* [members]; those that are not wanted take no part */
+    size_t members;
+} adamoe_bench_view;
+
 typedef struct adamoe_bench_options {
     const adamoe_preset *preset;
-    uint64_t seed;
-    uint32_t threads;
-    bool hot; /* one copy of the weights, always the same experts */
+    adamoe_pattern pattern;
+    const char *recorded; /* a recording of routings that replaces the pattern, or NULL */
+    adamoe_timing_options timing;
+    const adamoe_kernel *fallback;
+    void (*shown)(void *context, const adamoe_bench_view *view); /* after each group; may be NULL */
+    void *shown_context;
 } adamoe_bench_options;
 
-/* Allocates no weights yet. Errors: memory, threads. */
+/* Allocates no weights yet. Errors: memory. */
 adamoe_status adamoe_bench_layer_create(const adamoe_bench_options *options, adamoe_bench_layer **out);
+/* Forgets what was registered with the library, too. */
 void adamoe_bench_layer_free(adamoe_bench_layer *layer);
 
-/* Registers a benchmark: `layer/PRESET/KERNEL/tokens:T/routing:R/threads:N[/hot]`. Kernels that cannot run
- * here are registered too, and skipped with the reason when they come. Errors: memory. */
-adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_kernel *kernel, size_t tokens,
-                                     adamoe_pattern pattern);
+/* Registers a group of benchmarks, `layer/PRESET/KERNEL/tokens:T/routing:R/threads:N[/hot]` each. Kernels
+ * that cannot run here are registered too, and skipped with the reason when they come. Errors: memory. */
+adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_kernel *const *kernels,
+                                     size_t count, size_t tokens, uint32_t threads);
 
 /* After the run: the worst of what happened to the benchmarks, with the name of one: DIFFERENCE where the
  * check failed; else another error, NOT_SUPPORTED last. */
 adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer);
+
+/* "balanced", "skewed", ... or "recorded". */
+const char *adamoe_bench_routing_name(const adamoe_bench_options *options);
+
+/* Logits [tokens, n + m] of what the options ask for. Errors: those of a recording. */
+adamoe_status adamoe_bench_logits(const adamoe_bench_options *options, size_t tokens, float *logits);
 
 #endif

@@ -8,13 +8,15 @@
 
 typedef struct adamoe_preset {
     const char *name;
-    size_t hidden_size, intermediate_size;
+    size_t hidden_size, intermediate_size; /* hidden_size >= n + m */
     adamoe_mixture mixture;
-    double load;          /* mean number of true experts per token */
-    adamoe_dtype weights; /* as checkpoints of this model store them */
+    adamoe_null_kind null_kind;
+    double load;           /* mean number of true experts per token */
+    size_t baseline_top_k; /* k0: what the same layer selects without null experts */
+    adamoe_dtype weights;  /* as checkpoints of this model store them */
 } adamoe_preset;
 
-#define ADAMOE_PRESETS 4
+#define ADAMOE_PRESETS 5
 
 extern const adamoe_preset adamoe_presets[ADAMOE_PRESETS];
 

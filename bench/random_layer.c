@@ -85,6 +85,12 @@ static adamoe_status allocate(adamoe_layer_sizes sizes, adamoe_dtype dtype, size
     return adamoe_ok();
 }
 
+adamoe_status adamoe_random_layer_allocate(adamoe_layer_sizes sizes, adamoe_dtype dtype,
+                                           adamoe_random_layer *out)
+{
+    return allocate(sizes, dtype, 0, out);
+}
+
 adamoe_status adamoe_random_layer_create(adamoe_layer_sizes sizes, adamoe_dtype dtype, size_t offset,
                                          adamoe_splitmix64 *random, adamoe_random_layer *out)
 {

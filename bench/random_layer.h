@@ -34,6 +34,10 @@ typedef struct adamoe_layer_sizes {
     size_t hidden_size, intermediate_size, experts, null_experts;
 } adamoe_layer_sizes;
 
+/* The layer without its weights, which stand in `memory` expert by expert: w1, w3, w2. Errors: memory. */
+adamoe_status adamoe_random_layer_allocate(adamoe_layer_sizes sizes, adamoe_dtype dtype,
+                                           adamoe_random_layer *out);
+
 /* Errors: memory. */
 adamoe_status adamoe_random_layer_create(adamoe_layer_sizes sizes, adamoe_dtype dtype, size_t offset,
                                          adamoe_splitmix64 *random, adamoe_random_layer *out);

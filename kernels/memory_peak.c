@@ -14,6 +14,7 @@
 #define LEAST_BYTES   ((size_t)64 << 20)
 #define HUGE_PAGE     ((size_t)2 << 20)
 #define PART_MULTIPLE ((size_t)4096) /* of a thread's part: eight streams of whole blocks */
+#define PIECES        4              /* of a buffer: one is read at a time */
 #define FINALISTS     3
 #define ALL_STREAMS   4
 #define ALL_AHEAD     3
@@ -25,7 +26,8 @@ static const size_t all_ahead[ALL_AHEAD] = {0, 512, 2048};
 struct adamoe_memory_peak {
     const adamoe_team *team;
     unsigned char *buffer[2]; /* on ordinary pages, on huge pages */
-    size_t bytes;             /* of each that are read */
+    size_t piece;             /* bytes that one burst reads */
+    size_t next[2];           /* the piece of each buffer whose turn it is */
     uint64_t (*read)(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
     adamoe_reading way[WAYS]; /* in descending order of `best` once all have been tried */
     size_t bursts;
@@ -49,7 +51,7 @@ static void list_ways(adamoe_reading *way)
 static void fill_part(void *context, uint32_t i)
 {
     adamoe_memory_peak *peak = context;
-    const size_t each = peak->bytes / peak->team->threads;
+    const size_t each = PIECES * peak->piece / peak->team->threads;
     for (size_t b = 0; b < 2; ++b) {
         memset(peak->buffer[b] + i * each, (int)(b + 1), each);
     }
@@ -59,16 +61,18 @@ adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_by
 {
     adamoe_memory_peak *peak = calloc(1, sizeof *peak);
     const size_t wanted = 5 * cache_bytes > LEAST_BYTES ? 5 * cache_bytes : LEAST_BYTES;
-    const size_t multiple = PART_MULTIPLE * team->threads;
+    const size_t multiple = PART_MULTIPLE * team->threads,
+                 piece = (wanted / PIECES + multiple - 1) / multiple * multiple;
+    const size_t bytes = (PIECES * piece + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     if (peak != NULL) {
         peak->team = team;
-        peak->bytes = (wanted + multiple - 1) / multiple * multiple;
+        peak->piece = piece;
         peak->read = adamoe_cpu_has("avx512f") ? adamoe_read_avx512
                      : adamoe_cpu_has("avx2")  ? adamoe_read_avx2
                                                : adamoe_read;
         list_ways(peak->way);
-        peak->buffer[0] = aligned_alloc(HUGE_PAGE, (peak->bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-        peak->buffer[1] = aligned_alloc(HUGE_PAGE, (peak->bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+        peak->buffer[0] = aligned_alloc(HUGE_PAGE, bytes);
+        peak->buffer[1] = aligned_alloc(HUGE_PAGE, bytes);
     }
     if (peak == NULL || peak->buffer[0] == NULL || peak->buffer[1] == NULL) {
         adamoe_memory_peak_free(peak);
@@ -76,8 +80,8 @@ adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_by
                             "measuring the memory: out of memory for two buffers of %zu bytes", wanted);
     }
     /* Hints: where they fail, both buffers are what the system gives. */
-    (void)madvise(peak->buffer[0], peak->bytes, MADV_NOHUGEPAGE);
-    (void)madvise(peak->buffer[1], peak->bytes, MADV_HUGEPAGE);
+    (void)madvise(peak->buffer[0], bytes, MADV_NOHUGEPAGE);
+    (void)madvise(peak->buffer[1], bytes, MADV_HUGEPAGE);
     (void)adamoe_burst(team, fill_part, peak);
     *out = peak;
     return adamoe_ok();
@@ -95,14 +99,14 @@ void adamoe_memory_peak_free(adamoe_memory_peak *peak)
 typedef struct pass {
     const adamoe_memory_peak *peak;
     const adamoe_reading *way;
+    const unsigned char *data;
 } pass;
 
 static void read_part(void *context, uint32_t i)
 {
     const pass *p = context;
-    const size_t each = p->peak->bytes / p->peak->team->threads;
-    volatile uint64_t keep =
-        p->peak->read(p->peak->buffer[p->way->huge_pages] + i * each, each, p->way->streams, p->way->ahead);
+    const size_t each = p->peak->piece / p->peak->team->threads;
+    volatile uint64_t keep = p->peak->read(p->data + i * each, each, p->way->streams, p->way->ahead);
     (void)keep;
 }
 
@@ -115,8 +119,10 @@ static int faster_first(const void *left, const void *right)
 double adamoe_memory_burst(adamoe_memory_peak *peak)
 {
     adamoe_reading *way = &peak->way[peak->bursts < WAYS ? peak->bursts : peak->bursts % FINALISTS];
-    pass p = {peak, way};
-    const double rate = (double)peak->bytes / adamoe_burst(peak->team, read_part, &p) * 1e-9;
+    size_t *next = &peak->next[way->huge_pages];
+    pass p = {peak, way, peak->buffer[way->huge_pages] + *next * peak->piece};
+    *next = (*next + 1) % PIECES;
+    const double rate = (double)peak->piece / adamoe_burst(peak->team, read_part, &p) * 1e-9;
     way->best = rate > way->best ? rate : way->best;
     if (++peak->bursts == WAYS) {
         qsort(peak->way, WAYS, sizeof *peak->way, faster_first);

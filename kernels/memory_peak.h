@@ -23,7 +23,7 @@ adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_by
                                         adamoe_memory_peak **out);
 void adamoe_memory_peak_free(adamoe_memory_peak *peak);
 
-/* Reads a whole buffer once with all threads, each its own part: 10^9 bytes per second. The first calls try
+/* Reads the next quarter of a buffer with all threads, each its own part: 10^9 bytes per second. The first calls try
  * every way; after those, the three best ways take turns. */
 double adamoe_memory_burst(adamoe_memory_peak *peak);
 

@@ -6,7 +6,9 @@
 #include "bench_layer.h"
 #include "cpu.h"
 #include "gbench/gbench.h"
+#include "host.h"
 #include "layer.h"
+#include "team.h"
 
 /* A kernel that is right on its first call and afterwards writes down what it was asked to touch. */
 enum { MOST_CALLS = 20000 };
@@ -47,21 +49,45 @@ static bool not_supported(const char **why_not)
     return false;
 }
 
-/* Runs one benchmark, by a name that no other test uses: the library forgets nothing. */
+enum { REPETITIONS = 5 };
+
+/* The latest run's view. */
+static struct {
+    bool shown;
+    adamoe_bench_member member;
+    double seconds[REPETITIONS];
+} latest;
+
+static void keep(void *context, const adamoe_bench_view *view)
+{
+    (void)context;
+    latest.shown = true;
+    latest.member = view->member[0];
+    for (size_t i = 0; i < REPETITIONS && view->member[0].seconds != NULL; ++i) {
+        latest.seconds[i] = view->member[0].seconds[i];
+    }
+}
+
+/* Runs one benchmark. */
 static adamoe_status run(adamoe_kernel *kernel, const char *name, size_t tokens, bool hot)
 {
-    static const adamoe_preset *const tiny = &adamoe_presets[0];
-    const adamoe_bench_options options = {.preset = tiny, .seed = 1, .threads = 1, .hot = hot};
+    const adamoe_bench_options options = {
+        .preset = &adamoe_presets[0],
+        .pattern = ADAMOE_PATTERN_BALANCED,
+        .timing = {.seed = 1, .repetitions = REPETITIONS, .least_seconds = 0.002, .hot = hot},
+        .fallback = &adamoe_reference_kernel,
+        .shown = keep};
     adamoe_bench_layer *layer = NULL;
     gbench_report report;
-    char program[] = "bench_layer_test", filter[128], time[] = "--benchmark_min_time=0.02";
-    char *arguments[] = {program, filter, time, NULL};
-    (void)snprintf(filter, sizeof filter, "--benchmark_filter=/%s/", name);
+    char program[] = "bench_layer_test";
+    char *arguments[] = {program, NULL};
     kernel->name = name;
     call_count = 0;
+    latest.shown = false;
     assert_ok(adamoe_bench_layer_create(&options, &layer));
-    assert_ok(adamoe_bench_layer_add(layer, kernel, tokens, ADAMOE_PATTERN_BALANCED));
-    assert_int_equal(gbench_run(3, arguments, &report), GBENCH_DONE);
+    const adamoe_kernel *list[] = {kernel};
+    assert_ok(adamoe_bench_layer_add(layer, list, 1, tokens, 1));
+    assert_int_equal(gbench_run(1, arguments, &report), GBENCH_DONE);
     const adamoe_status status = adamoe_bench_layer_status(layer);
     gbench_report_free(&report);
     adamoe_bench_layer_free(layer);
@@ -148,6 +174,7 @@ static void a_wrong_kernel_is_not_timed(void **state)
         run(&kernel, "wrong", 16, false), ADAMOE_DIFFERENCE,
         "layer/tiny/wrong/tokens:16/routing:balanced/threads:1: wrong result at token 15, channel 63");
     assert_int_equal(call_count, 1);
+    assert_true(latest.member.status.code == ADAMOE_DIFFERENCE);
 }
 
 static void a_kernel_that_cannot_run_is_skipped(void **state)
@@ -159,6 +186,88 @@ static void a_kernel_that_cannot_run_is_skipped(void **state)
     assert_int_equal(call_count, 0);
 }
 
+/* All that a line counts, on the preset tiny with 3 tokens: 2 + 1 + 2 rows, five experts in turn. */
+static void counts_are_exact(void **state)
+{
+    (void)state;
+    adamoe_kernel kernel = adamoe_reference_kernel;
+    assert_ok(run(&kernel, "counted", 3, false));
+    assert_true(latest.shown);
+    const adamoe_bench_member *m = &latest.member;
+    assert_int_equal(m->work.rows, 5);
+    assert_int_equal(m->work.touched_experts, 5);
+    assert_true(m->work.flops == 5.0 * 6 * 64 * 96);
+    assert_true(m->work.bytes == 5.0 * 3 * 64 * 96 * 4);
+    assert_true(m->load == 5.0 / 3.0);
+    assert_true(m->peak.gflops >= m->peak.gflops_median && m->peak.gflops_median > 0.0);
+    assert_true(m->peak.gbytes_per_second >= m->peak.gbytes_per_second_median);
+    const double arithmetic = m->work.flops / m->peak.gflops * 1e-9;
+    const double memory = m->work.bytes / m->peak.gbytes_per_second * 1e-9;
+    const double larger = arithmetic > memory ? arithmetic : memory;
+    assert_true(fabs(m->limit.seconds / larger - 1.0) < 1e-12);
+    for (size_t i = 0; i < REPETITIONS; ++i) {
+        assert_true(latest.seconds[i] > 0.0);
+    }
+    assert_true(m->summary.speedup.median == 1.0);
+}
+
+/* Three kernels: the one in the middle cannot run, and takes nothing from the others. */
+static void kernels_take_turns(void **state)
+{
+    (void)state;
+    static adamoe_kernel one, closed, two;
+    one = closed = two = adamoe_reference_kernel;
+    one.name = "one";
+    closed.name = "closed";
+    closed.supported = not_supported;
+    two.name = "two";
+    two.experts = experts_that_note;
+    adamoe_bench_machine machine = {
+        .host = &adamoe_heap_host, .placement = adamoe_one_node(1), .fallback = &adamoe_reference_kernel};
+    adamoe_bench_weights weights = {.preset = &adamoe_presets[0], .seed = 1};
+    adamoe_bench_member member[3] = {{.kernel = &one, .wanted = true},
+                                     {.kernel = &closed, .wanted = true},
+                                     {.kernel = &two, .wanted = true}};
+    const adamoe_timing_options options = {.seed = 1, .repetitions = 4, .hot = true, .stages = true};
+    float logits[2 * 16];
+    adamoe_splitmix64 random = {1};
+    adamoe_traffic traffic;
+    const adamoe_preset *tiny = &adamoe_presets[0];
+    adamoe_pattern_logits(ADAMOE_PATTERN_BALANCED, tiny->mixture, tiny->load, 2, &random, logits);
+    assert_ok(adamoe_traffic_create(adamoe_preset_selection(tiny), logits, 2, 1, false, &traffic));
+    assert_ok(adamoe_team_create(1, &machine.team));
+    assert_ok(adamoe_peak_meter_create(machine.team, &machine.meter));
+    call_count = 0;
+    assert_ok(adamoe_bench_group_run(&machine, &weights, &traffic, &options, member, 3));
+    assert_ok(member[0].status);
+    assert_error(member[1].status, ADAMOE_NOT_SUPPORTED, "it is Sunday");
+    assert_ok(member[2].status);
+    assert_int_equal(member[2].calls, 1);        /* no least time */
+    assert_int_equal(call_count, 1 + 3 + 4 * 2); /* the check, three to choose, a warm one and a timed one */
+    for (size_t r = 0; r < 4; ++r) {
+        assert_true(member[0].seconds[r] > 0.0 && member[2].seconds[r] > 0.0);
+        assert_true(member[2].stages[r].route > 0.0 && member[2].stages[r].plan > 0.0);
+        assert_false(adamoe_tells_stages(&member[2].stages[r]));
+    }
+    for (size_t i = 0; i < 3; ++i) {
+        adamoe_bench_member_free(&member[i]);
+    }
+    adamoe_bench_weights_free(&weights);
+    adamoe_peak_meter_free(machine.meter);
+    adamoe_team_free(machine.team);
+    adamoe_traffic_free(&traffic);
+}
+
+static void copies_outlast_the_cache(void **state)
+{
+    (void)state;
+    assert_int_equal(adamoe_cold_copies(100.0, 1, 50), 2); /* 100 is not more than twice 50 */
+    assert_int_equal(adamoe_cold_copies(101.0, 1, 50), 1);
+    assert_int_equal(adamoe_cold_copies(10.0, 4, 50), 3);
+    assert_int_equal(adamoe_cold_copies(0.0, 4, 50), 1);
+    assert_int_equal(adamoe_cold_copies(10.0, 4, 0), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +275,9 @@ int main(void)
         cmocka_unit_test(hot_weights_are_the_same),
         cmocka_unit_test(a_wrong_kernel_is_not_timed),
         cmocka_unit_test(a_kernel_that_cannot_run_is_skipped),
+        cmocka_unit_test(counts_are_exact),
+        cmocka_unit_test(kernels_take_turns),
+        cmocka_unit_test(copies_outlast_the_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,69 +1,62 @@
 /*
- * Google Benchmark through C: what a report holds, and that it stays JSON. The library keeps what was
- * registered for the whole process, so everything is registered once, and every test runs a part of it.
+ * Google Benchmark through C: what a report holds, and that it stays JSON. Everything is registered once, and
+ * every test runs a part of it.
  */
 #include "test.h"
 #include "gbench/gbench.h"
 
 #include <jansson.h>
 
+enum { REPETITIONS = 3 };
+
 typedef struct counted {
-    size_t prepared, iterated, finished;
+    size_t selected, reported;
+    size_t repetition[8];
 } counted;
 
-static counted plain, with_counters, skipping, breaking;
+static counted plain, with_counters, skipping;
 
-static void prepare(gbench_state *state, void *context)
+static void select_it(void *context)
 {
-    (void)state;
-    ++((counted *)context)->prepared;
+    ++((counted *)context)->selected;
 }
 
-static void iterate(gbench_state *state, void *context)
+static void note(counted *c, size_t repetition)
 {
-    (void)state;
-    ++((counted *)context)->iterated;
+    c->repetition[c->reported++ % 8] = repetition;
 }
 
-static void finish(gbench_state *state, void *context)
+static void report_plainly(gbench_state *state, void *context, size_t repetition)
 {
-    ++((counted *)context)->finished;
+    note(context, repetition);
+    gbench_time(state, 0.001 * (double)(repetition + 1));
     gbench_label(state, "a word");
 }
 
-static void set_counters(gbench_state *state, void *context)
+static void report_counters(gbench_state *state, void *context, size_t repetition)
 {
-    (void)context;
+    note(context, repetition);
+    gbench_time(state, 0.5);
     gbench_counter(state, "constant", 0.25);
-    gbench_rate(state, "rate", 1000.0);
+    gbench_counter(state, "zero", 0.0); /* whose coefficient of variation is not a number */
     gbench_counter(state, "not_a_number", NAN);
     gbench_counter(state, "infinite", INFINITY);
-    gbench_rate(state, "infinite_rate", -INFINITY);
 }
 
-static void skip_at_once(gbench_state *state, void *context)
+static void skip_at_once(gbench_state *state, void *context, size_t repetition)
 {
-    ++((counted *)context)->prepared;
+    note(context, repetition);
     gbench_skip(state, "no such \"machine\"");
-}
-
-static void break_off(gbench_state *state, void *context)
-{
-    ++((counted *)context)->iterated;
-    gbench_skip(state, "broken");
 }
 
 static int register_all(void **state)
 {
     (void)state;
-    const gbench_functions plainly = {prepare, iterate, finish};
-    const gbench_functions counting = {NULL, iterate, set_counters};
-    const gbench_functions skips = {skip_at_once, iterate, finish};
-    const gbench_functions breaks = {NULL, break_off, finish};
-    return gbench_register("family/plain/tokens:1", &plainly, &plain) &&
-                   gbench_register("family/counters", &counting, &with_counters) &&
-                   gbench_register("family/skipping", &skips, &skipping) &&
-                   gbench_register("family/breaking", &breaks, &breaking) &&
+    const gbench_functions plainly = {select_it, report_plainly}, counting = {NULL, report_counters},
+                           skips = {select_it, skip_at_once};
+    return gbench_register("family/plain/tokens:1", &plainly, &plain, REPETITIONS) &&
+                   gbench_register("family/counters", &counting, &with_counters, REPETITIONS) &&
+                   gbench_register("family/skipping", &skips, &skipping, 1) &&
                    gbench_describe("flavour", "vanilla")
                ? 0
                : -1;
@@ -80,12 +73,13 @@ static gbench_result run(const char *first, const char *second, gbench_report *r
     return gbench_run(second == NULL ? 4 : 5, arguments, report);
 }
 
-/* The one entry of a report on the benchmarks that match. */
-static json_t *run_one(const char *filter)
+/* The entries of a report on the benchmarks that match. */
+static json_t *run_matching(const char *filter)
 {
     gbench_report report;
     char flag[128];
     (void)snprintf(flag, sizeof flag, "--benchmark_filter=%s", filter);
+    plain = with_counters = skipping = (counted){0};
     assert_int_equal(run(flag, "--benchmark_out=anywhere", &report), GBENCH_DONE);
     assert_int_equal(strlen(report.text), report.length);
     json_error_t error;
@@ -94,63 +88,72 @@ static json_t *run_one(const char *filter)
         fail_msg("%s in: %s", error.text, report.text);
     }
     gbench_report_free(&report);
-    json_t *entries = json_object_get(document, "benchmarks");
-    assert_int_equal(json_array_size(entries), 1);
+    json_t *entries = json_incref(json_object_get(document, "benchmarks"));
     assert_string_equal(json_string_value(json_object_get(json_object_get(document, "context"), "flavour")),
                         "vanilla");
-    json_t *entry = json_incref(json_array_get(entries, 0));
     json_decref(document);
     assert_int_not_equal(access("anywhere", F_OK), 0); /* the file is the caller's to write */
-    return entry;
+    return entries;
 }
 
-static void a_name_is_left_as_it_is(void **state)
+static const char *text_of(const json_t *entry, const char *key)
+{
+    return json_string_value(json_object_get(entry, key));
+}
+
+static void times_are_those_given(void **state)
 {
     (void)state;
-    json_t *entry = run_one("plain");
-    assert_string_equal(json_string_value(json_object_get(entry, "name")), "family/plain/tokens:1");
-    assert_string_equal(json_string_value(json_object_get(entry, "run_name")), "family/plain/tokens:1");
-    assert_string_equal(json_string_value(json_object_get(entry, "label")), "a word");
-    assert_true(json_real_value(json_object_get(entry, "real_time")) > 0.0);
-    const size_t iterations = (size_t)json_integer_value(json_object_get(entry, "iterations"));
-    /* runs of growing length before the reported one, unless the machine was busy during the first */
-    assert_true(plain.prepared > 0);
-    assert_int_equal(plain.prepared, plain.finished);
-    assert_true(plain.iterated >= iterations + plain.prepared - 1);
-    json_decref(entry);
+    json_t *entries = run_matching("plain");
+    assert_int_equal(json_array_size(entries), REPETITIONS + 4); /* mean, median, stddev, cv */
+    for (size_t i = 0; i < REPETITIONS; ++i) {
+        const json_t *entry = json_array_get(entries, i);
+        assert_string_equal(text_of(entry, "name"), "family/plain/tokens:1");
+        assert_string_equal(text_of(entry, "run_name"), "family/plain/tokens:1");
+        assert_string_equal(text_of(entry, "label"), "a word");
+        assert_string_equal(text_of(entry, "time_unit"), "ns");
+        assert_int_equal(json_integer_value(json_object_get(entry, "repetition_index")), i);
+        const double nanoseconds = json_real_value(json_object_get(entry, "real_time"));
+        assert_true(fabs(nanoseconds / (1e6 * (double)(i + 1)) - 1.0) < 1e-12);
+        assert_int_equal(plain.repetition[i], i);
+    }
+    assert_string_equal(text_of(json_array_get(entries, REPETITIONS + 1), "name"),
+                        "family/plain/tokens:1_median");
+    assert_int_equal(plain.selected, 1);
+    assert_int_equal(plain.reported, REPETITIONS);
+    assert_int_equal(skipping.selected, 0); /* what the filter leaves out is not */
+    json_decref(entries);
 }
 
 static void counters_are_numbers(void **state)
 {
     (void)state;
-    json_t *entry = run_one("counters");
-    assert_true(json_real_value(json_object_get(entry, "constant")) == 0.25);
-    const double rate = json_real_value(json_object_get(entry, "rate"));
-    const double time = json_real_value(json_object_get(entry, "real_time"));
-    assert_string_equal(json_string_value(json_object_get(entry, "time_unit")), "ns");
-    assert_true(fabs(rate * time * 1e-9 / 1000.0 - 1.0) < 1e-6); /* per second of real time */
-    assert_null(json_object_get(entry, "not_a_number"));
-    assert_null(json_object_get(entry, "infinite"));
-    assert_null(json_object_get(entry, "infinite_rate"));
-    json_decref(entry);
+    json_t *entries = run_matching("counters");
+    assert_int_equal(json_array_size(entries), REPETITIONS + 4);
+    for (size_t i = 0; i < REPETITIONS; ++i) {
+        const json_t *entry = json_array_get(entries, i);
+        assert_true(json_real_value(json_object_get(entry, "constant")) == 0.25);
+        assert_true(json_real_value(json_object_get(entry, "zero")) == 0.0);
+        assert_null(json_object_get(entry, "not_a_number"));
+        assert_null(json_object_get(entry, "infinite"));
+    }
+    const json_t *variation = json_array_get(entries, REPETITIONS + 3);
+    assert_string_equal(text_of(variation, "aggregate_name"), "cv");
+    assert_true(json_real_value(json_object_get(variation, "constant")) == 0.0);
+    assert_null(json_object_get(variation, "zero"));
+    json_decref(entries);
 }
 
 static void a_skipped_run_says_why(void **state)
 {
     (void)state;
-    json_t *entry = run_one("skipping");
+    json_t *entries = run_matching("skipping");
+    const json_t *entry = json_array_get(entries, 0);
     assert_true(json_is_true(json_object_get(entry, "error_occurred")));
-    assert_string_equal(json_string_value(json_object_get(entry, "error_message")), "no such \"machine\"");
-    json_decref(entry);
-    assert_int_equal(skipping.prepared, 1);
-    assert_int_equal(skipping.iterated, 0);
-    assert_int_equal(skipping.finished, 0);
-
-    entry = run_one("breaking");
-    assert_string_equal(json_string_value(json_object_get(entry, "error_message")), "broken");
-    json_decref(entry);
-    assert_int_equal(breaking.iterated, 1);
-    assert_int_equal(breaking.finished, 0);
+    assert_string_equal(text_of(entry, "error_message"), "no such \"machine\"");
+    json_decref(entries);
+    assert_int_equal(skipping.selected, 1);
+    assert_int_equal(skipping.reported, 1);
 }
 
 static void other_formats_and_no_file(void **state)
@@ -187,7 +190,7 @@ static void wrong_flags_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_name_is_left_as_it_is), cmocka_unit_test(counters_are_numbers),
+        cmocka_unit_test(times_are_those_given),   cmocka_unit_test(counters_are_numbers),
         cmocka_unit_test(a_skipped_run_says_why),  cmocka_unit_test(other_formats_and_no_file),
         cmocka_unit_test(wrong_flags_are_refused),
     };

@@ -216,17 +216,26 @@ static void bench_is_google_benchmark(void **state)
     const char *folder = *state;
     static const char name[] = "layer/tiny/reference/tokens:3/routing:skewed/threads:1";
     const char *base = ADAMOE_PROGRAM " bench --kernel reference --tokens 3 --routing skewed --threads 1 "
-                                      "--benchmark_min_time=0.001";
+                                      "--benchmark_min_time=0.001 --benchmark_repetitions=2";
     expect(run("%s --benchmark_list_tests", base), 0, name);
-    expect(run("%s --hot --json %s/r.json", base, folder), 0, "threads:1/hot");
+    expect(run("%s --hot --json %s/r.json", base, folder), 0,
+           "layer/tiny/tokens:3/routing:skewed/threads:1/hot");
     assert_true(exists(folder, "r.json"));
     expect(run("%s --benchmark_out=%s/no/r.json", base, folder), 4, "no/r.json: create: ");
     expect(run("%s --kernel nothing", base), 2, "--kernel: nothing: no such kernel");
     expect(run("%s --benchmark_nonsense", base), 2, "--benchmark_nonsense: no such option");
     expect(run("%s --preset huge", base), 2, "--preset: `huge' is not one of: tiny, ");
     expect(run("%s --tokens 1,,2", base), 2, "--tokens: `' is not a whole number");
+    expect(run("%s --tokens 2,2", base), 2, "--tokens: 2 is given twice");
+    expect(run("%s --threads 1,0", base), 2, "--threads: `0' is not a whole number");
+    expect(run("%s --routing odd", base), 2, "--routing: `odd' is not one of: balanced, ");
+    expect(run("%s --routing recorded:%s/none", base, folder), 2, "/none: open: ");
+    expect(run("%s --benchmark_repetitions=0", base), 2,
+           "--benchmark_repetitions: `0' is not a whole number");
+    expect(run("%s --benchmark_min_time=x", base), 2, "--benchmark_min_time: `x' is not a number of seconds");
+    expect(run("%s --threads 1,2 --benchmark_list_tests", base), 0, "routing:skewed/threads:2\n");
     json_t *document = read_json("bench --kernel reference --tokens 3 --routing skewed --threads 1 "
-                                 "--benchmark_min_time=0.001 --json -",
+                                 "--benchmark_min_time=0.001 --benchmark_repetitions=2 --json -",
                                  0);
     const json_t *entry = json_array_get(json_object_get(document, "benchmarks"), 0);
     assert_string_equal(json_string_value(json_object_get(entry, "name")), name);

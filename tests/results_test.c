@@ -3,7 +3,9 @@
  */
 #include "program.h"
 
-#define BENCH ADAMOE_PROGRAM " bench --kernel reference --tokens 1 --threads 1 --benchmark_min_time=0.001"
+#define BENCH                                                                                                \
+    ADAMOE_PROGRAM " bench --kernel reference --tokens 1 --threads 1 --benchmark_min_time=0.001 "            \
+                   "--benchmark_repetitions=2"
 
 /* A flag that is true or false is read as the library reads it. */
 static void a_list_is_no_report(void **state)

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -21,34 +23,45 @@
 
 struct gbench_state {
     benchmark::State &state;
+    double seconds = 0.0;
 };
 
 namespace
 {
 
-void run_one(benchmark::State &state, const gbench_functions &functions, void *context)
+/* A registered benchmark, by the name that the library gives to it. */
+struct entry {
+    gbench_functions functions;
+    void *context;
+    size_t repetitions;
+    size_t reported;
+};
+
+std::map<std::string, entry> &registered()
+{
+    static std::map<std::string, entry> all;
+    return all;
+}
+
+void report_one(benchmark::State &state, entry &one)
 {
     gbench_state handle{state};
-    if (functions.prepare != nullptr) {
-        functions.prepare(&handle, context);
-    }
-    if (state.error_occurred()) {
-        return;
-    }
+    one.functions.report(&handle, one.context, one.reported++ % one.repetitions);
     for (auto _ : state) {
-        functions.iterate(&handle, context);
-        benchmark::ClobberMemory();
-        if (state.error_occurred()) {
-            break;
-        }
-    }
-    if (functions.finish != nullptr && !state.error_occurred()) {
-        functions.finish(&handle, context);
+        state.SetIterationTime(handle.seconds);
     }
 }
 
-/* Hands on to another reporter, with the names as they were registered: the library adds "/real_time" to
- * those that it times so. With a stream of its own it writes there instead of where the library says. */
+/* The library divides by the mean for its aggregates, and writes what comes out: JSON has no NaN. */
+void drop_not_finite(benchmark::UserCounters &counters)
+{
+    for (auto at = counters.begin(); at != counters.end();) {
+        at = std::isfinite(at->second.value) ? std::next(at) : counters.erase(at);
+    }
+}
+
+/* Hands on to another reporter, with the names as they were registered: the library adds how a benchmark is
+ * timed. With a stream of its own it writes there instead of where the library says. */
 class reporter final : public benchmark::BenchmarkReporter
 {
   public:
@@ -69,6 +82,9 @@ class reporter final : public benchmark::BenchmarkReporter
         std::vector<Run> renamed = runs;
         for (Run &run : renamed) {
             run.run_name.time_type.clear();
+            run.run_name.iterations.clear();
+            run.run_name.repetitions.clear();
+            drop_not_finite(run.counters);
         }
         inner_->ReportRuns(renamed);
     }
@@ -179,14 +195,67 @@ bool wants_list(int count, char **arguments)
     return wanted;
 }
 
-/* The names that the library lists, as they were registered. */
-void print_list(std::string text)
+/* Shows nothing. */
+class silence final : public benchmark::BenchmarkReporter
 {
-    const std::string added = "/real_time\n";
-    for (size_t at = text.find(added); at != std::string::npos; at = text.find(added, at)) {
-        text.erase(at, added.size() - 1);
+  public:
+    bool ReportContext(const Context &) override
+    {
+        return true;
     }
-    std::fputs(text.c_str(), stdout);
+
+    void ReportRuns(const std::vector<Run> &) override
+    {
+    }
+};
+
+bool has_flag(int count, char **arguments, const char *name)
+{
+    for (int i = 1; i < count; ++i) {
+        if (flag_value(arguments[i], name) != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the filter leaves, by the names that the library has for them: it tells only by listing them. It keeps
+ * a pointer to the program's name. */
+std::vector<std::string> selected_names(char *program)
+{
+    char on[] = "--benchmark_list_tests=true", off[] = "--benchmark_list_tests=false";
+    char *list[] = {program, on, nullptr}, *do_not[] = {program, off, nullptr};
+    int count = 2;
+    std::ostringstream text;
+    silence quiet;
+    quiet.SetOutputStream(&text);
+    benchmark::Initialize(&count, list);
+    benchmark::RunSpecifiedBenchmarks(&quiet, nullptr);
+    count = 2;
+    benchmark::Initialize(&count, do_not);
+    std::vector<std::string> names;
+    std::istringstream lines(text.str());
+    for (std::string line; std::getline(lines, line);) {
+        names.push_back(line);
+    }
+    return names;
+}
+
+/* As it was registered: without how it is timed. */
+std::string plain_name(const std::string &name)
+{
+    return name.substr(0, name.find("/iterations:"));
+}
+
+void begin(const std::vector<std::string> &names)
+{
+    for (const std::string &name : names) {
+        entry &one = registered().at(plain_name(name));
+        one.reported = 0;
+        if (one.functions.select != nullptr) {
+            one.functions.select(one.context);
+        }
+    }
 }
 
 gbench_result fail(gbench_report *report, gbench_result result, const char *format, const char *what)
@@ -212,24 +281,31 @@ gbench_result run_all(int count, char **arguments, gbench_report *report)
     }
     const output_flags output = take_output_flags(count, arguments);
     const bool list = wants_list(count, arguments);
+    const bool shown = has_flag(count, arguments, "--benchmark_format");
     benchmark::Initialize(&count, arguments);
     if (count > 1) {
         return fail(report, GBENCH_BAD_FLAG, "%.200s: no such option", arguments[1]);
     }
-    std::ostringstream names, text;
-    reporter display(benchmark::CreateDefaultDisplayReporter()); /* which stays the library's */
-    const std::unique_ptr<benchmark::BenchmarkReporter> writer = make_file_reporter(output.format);
-    reporter file(writer.get(), &text);
-    if (list) {
-        display.SetOutputStream(&names);
-    }
-    const size_t run = benchmark::RunSpecifiedBenchmarks(&display, output.wanted ? &file : nullptr);
-    /* No Shutdown(): it frees what gbench_describe added, and leaves a pointer to it for the next run. */
-    print_list(names.str());
-    if (run == 0) {
+    const std::vector<std::string> names = selected_names(arguments[0]);
+    if (names.empty()) {
         return fail(report, GBENCH_NO_MATCH, "%s", "--benchmark_filter leaves nothing to run");
     }
-    if (output.wanted && !list) {
+    if (list) {
+        for (const std::string &name : names) {
+            std::puts(plain_name(name).c_str());
+        }
+        return GBENCH_DONE;
+    }
+    begin(names);
+    std::ostringstream text;
+    silence quiet;
+    reporter display(shown ? benchmark::CreateDefaultDisplayReporter()
+                           : &quiet); /* the first stays the library's */
+    const std::unique_ptr<benchmark::BenchmarkReporter> writer = make_file_reporter(output.format);
+    reporter file(writer.get(), &text);
+    benchmark::RunSpecifiedBenchmarks(&display, output.wanted ? &file : nullptr);
+    /* No Shutdown(): it frees what gbench_describe added, and leaves a pointer to it for the next run. */
+    if (output.wanted) {
         keep_text(text.str(), report);
     }
     return GBENCH_DONE;
@@ -237,17 +313,30 @@ gbench_result run_all(int count, char **arguments, gbench_report *report)
 
 } // namespace
 
-bool gbench_register(const char *name, const gbench_functions *functions, void *context)
+bool gbench_register(const char *name, const gbench_functions *functions, void *context, size_t repetitions)
 {
     try {
-        const gbench_functions copy = *functions;
-        benchmark::RegisterBenchmark(name, [copy, context](benchmark::State &state) {
-            run_one(state, copy, context);
-        })->UseRealTime();
+        entry &one = registered()[name];
+        one = entry{*functions, context, repetitions, 0};
+        benchmark::RegisterBenchmark(name, [&one](benchmark::State &state) { report_one(state, one); })
+            ->UseManualTime()
+            ->Iterations(1)
+            ->Repetitions(static_cast<int>(repetitions));
         return true;
     } catch (const std::exception &) {
         return false;
     }
+}
+
+void gbench_clear(void)
+{
+    benchmark::ClearRegisteredBenchmarks();
+    registered().clear();
+}
+
+void gbench_time(gbench_state *state, double seconds)
+{
+    state->seconds = seconds;
 }
 
 void gbench_skip(gbench_state *state, const char *message)
@@ -259,14 +348,6 @@ void gbench_counter(gbench_state *state, const char *name, double value)
 {
     if (std::isfinite(value)) {
         state->state.counters[name] = benchmark::Counter(value);
-    }
-}
-
-void gbench_rate(gbench_state *state, const char *name, double per_iteration)
-{
-    if (std::isfinite(per_iteration)) {
-        state->state.counters[name] =
-            benchmark::Counter(per_iteration, benchmark::Counter::kIsIterationInvariantRate);
     }
 }
 

@@ -1,9 +1,9 @@
 /*
  * Google Benchmark for C: register what is to be timed, run it with the library's own flags, get its report
- * as text. The loop that is timed is on the C++ side; times are real times, because what is timed has threads
- * of its own.
+ * as text. Times are taken by the caller and handed over, one for each repetition, because the library times
+ * one benchmark after the other, and what is compared must be timed in turn.
  *
- * Left out: fixtures, arguments and complexity, which a context does as well; timing by several threads.
+ * Left out: fixtures, arguments and complexity, which a context does as well; the library's own loop.
  */
 #ifndef ADAMOE_GBENCH_H
 #define ADAMOE_GBENCH_H
@@ -18,28 +18,31 @@ extern "C" {
 /* One run of one benchmark; valid during its functions. */
 typedef struct gbench_state gbench_state;
 
-/* What is timed. The library calls all three again, with more iterations each time, until a run takes long
- * enough, and once more for each repetition. */
+/* What is reported. */
 typedef struct gbench_functions {
-    /* Before the loop; may skip the run. May be NULL. */
-    void (*prepare)(gbench_state *state, void *context);
-    /* Timed. May end the run with gbench_skip. */
-    void (*iterate)(gbench_state *state, void *context);
-    /* After the loop, unless the run was skipped: the place for counters. May be NULL. */
-    void (*finish)(gbench_state *state, void *context);
+    /* Before anything is reported, once for each benchmark that --benchmark_filter leaves. May be NULL. */
+    void (*select)(void *context);
+    /* Once for each repetition, 0 .. repetitions - 1: gives its time by gbench_time, and counters, or skips.
+     */
+    void (*report)(gbench_state *state, void *context, size_t repetition);
 } gbench_functions;
 
 /* Registers a benchmark; reports show this name and nothing added to it. The context must live until
  * gbench_run has returned. False where there is no memory. */
-bool gbench_register(const char *name, const gbench_functions *functions, void *context);
+bool gbench_register(const char *name, const gbench_functions *functions, void *context, size_t repetitions);
+
+/* Forgets what was registered. */
+void gbench_clear(void);
+
+/* The seconds of this repetition. */
+void gbench_time(gbench_state *state, double seconds);
 
 /* Ends the run with an error that the report shows in place of a time. */
 void gbench_skip(gbench_state *state, const char *message);
 
-/* A value beside the time, or one for each iteration that the report divides by the time. A NaN or an
- * infinite value is left out: the library would write it into its JSON, which has neither. */
+/* A value beside the time. A NaN or an infinite value is left out: the library would write it into its JSON,
+ * which has neither. */
 void gbench_counter(gbench_state *state, const char *name, double value);
-void gbench_rate(gbench_state *state, const char *name, double per_iteration);
 
 /* A word behind the time. */
 void gbench_label(gbench_state *state, const char *label);
@@ -64,8 +67,8 @@ typedef struct gbench_report {
 } gbench_report;
 
 /* Runs what was registered. arguments[0] is the program's name, the others are
- * --benchmark_* flags; the array is changed. Prints to standard output in the format of --benchmark_format.
- */
+ * --benchmark_* flags; the array is changed. Prints to standard output in the format of --benchmark_format,
+ * or nothing where that flag is not among them. --benchmark_min_time is the caller's business. */
 gbench_result gbench_run(int count, char **arguments, gbench_report *report);
 void gbench_report_free(gbench_report *report);
 

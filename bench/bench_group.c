@@ -1,0 +1,314 @@
+/*
+ * Kernels that are compared with each other, timed in turn.
+ */
+#include "bench_group.h"
+#include "bench_check.h"
+#include "clock.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_CALLS 1000000.0
+
+/* A member on its way through a group. */
+typedef struct runner {
+    adamoe_bench_member *member;
+    adamoe_prepared **prepared;
+    size_t copies, turn; /* calls so far: on the next batch and, after the last one, the next copy */
+    adamoe_run run;
+    adamoe_router_step *router; /* with options.stages */
+    double stage_seconds[ADAMOE_STAGES];
+} runner;
+
+typedef struct group {
+    const adamoe_bench_machine *machine;
+    adamoe_bench_weights *weights;
+    const adamoe_traffic *traffic;
+    const adamoe_timing_options *options;
+    runner *runner; /* [count] */
+    size_t count;
+    float *y; /* [tokens, hidden_size] */
+} group;
+
+size_t adamoe_cold_copies(double touched_bytes, size_t batches, size_t cache_bytes)
+{
+    const double rotation = touched_bytes * (double)batches;
+    return rotation > 0.0 ? 1 + (size_t)(2.0 * (double)cache_bytes / rotation) : 1;
+}
+
+/* ---------------------------------------------------------------------------------------------- one call */
+
+/* Seconds of one repetition so far. */
+typedef struct sums {
+    double experts;
+    adamoe_router_seconds router;
+} sums;
+
+static adamoe_status experts(const group *g, runner *r, const adamoe_traffic_batch *batch,
+                             const adamoe_plan *plan)
+{
+    adamoe_prepared *prepared = r->prepared[r->turn / g->traffic->batches % r->copies];
+    ++r->turn;
+    return r->member->kernel->experts(prepared, &r->run, batch->x, plan, g->y);
+}
+
+static const adamoe_traffic_batch *next_batch(const group *g, const runner *r)
+{
+    return &g->traffic->batch[r->turn % g->traffic->batches];
+}
+
+static adamoe_status call(const group *g, runner *r)
+{
+    const adamoe_traffic_batch *batch = next_batch(g, r);
+    return experts(g, r, batch, batch->plan);
+}
+
+/* The same from the hidden states on, with a clock between the steps. */
+static adamoe_status call_in_stages(const group *g, runner *r, sums *s)
+{
+    const adamoe_traffic_batch *batch = next_batch(g, r);
+    adamoe_plan *plan = NULL;
+    ADAMOE_TRY(adamoe_router_step_run(r->router, batch->x, &plan, &s->router));
+    const double start = adamoe_now();
+    const adamoe_status status = experts(g, r, batch, plan);
+    s->experts += adamoe_now() - start;
+    adamoe_plan_free(plan);
+    return status;
+}
+
+static adamoe_status call_either_way(const group *g, runner *r, sums *s)
+{
+    return r->router != NULL ? call_in_stages(g, r, s) : call(g, r);
+}
+
+/* ------------------------------------------------------------------------------------------------ making */
+
+static adamoe_status make_run(const group *g, runner *r)
+{
+    const adamoe_kernel *kernel = r->member->kernel;
+    const adamoe_host *host = g->machine->host;
+    const adamoe_plan *plan = g->traffic->batch[0].plan;
+    r->run.team = g->machine->team;
+    r->run.work_bytes = kernel->work_bytes(r->prepared[0], plan->rows, plan->tokens);
+    r->run.work = host->allocate(host->context, r->run.work_bytes, 64);
+    return r->run.work != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+}
+
+static adamoe_status check(const group *g, runner *r)
+{
+    const size_t tokens = g->traffic->tokens, d = g->weights->preset->hidden_size;
+    memset(g->y, 0xff, tokens * d * sizeof *g->y); /* NaN: what is not written is seen */
+    ADAMOE_TRY(call(g, r));
+    return adamoe_bench_check(r->member->kernel, &g->weights->copy[0].layer, &g->traffic->batch[0], tokens,
+                              g->y, g->machine->team);
+}
+
+/* Selects the same experts on every batch as was wanted. */
+static adamoe_status make_router(const group *g, runner *r)
+{
+    const adamoe_bench_machine *m = g->machine;
+    ADAMOE_TRY(adamoe_router_step_create(r->member->kernel, m->fallback,
+                                         adamoe_preset_selection(g->weights->preset), g->options->seed,
+                                         g->traffic->tokens, m->team, m->host, &m->placement, &r->router));
+    adamoe_router_seconds ignored = {0.0, 0.0};
+    for (size_t i = 0; i < g->traffic->batches; ++i) {
+        adamoe_plan *plan = NULL;
+        ADAMOE_TRY(adamoe_router_step_run(r->router, g->traffic->batch[i].x, &plan, &ignored));
+        adamoe_plan_free(plan);
+        ADAMOE_TRY(adamoe_router_step_compare(r->router, g->traffic->batch[i].routing));
+    }
+    r->run.stage_seconds = r->stage_seconds;
+    return adamoe_ok();
+}
+
+/* Two calls before the third is looked at: a library may compile at the first one. */
+static adamoe_status choose_calls(const group *g, runner *r)
+{
+    sums ignored = {0.0, {0.0, 0.0}};
+    ADAMOE_TRY(call_either_way(g, r, &ignored));
+    ADAMOE_TRY(call_either_way(g, r, &ignored));
+    const double start = adamoe_now();
+    ADAMOE_TRY(call_either_way(g, r, &ignored));
+    const double calls = ceil(g->options->least_seconds / (adamoe_now() - start));
+    r->member->calls = calls >= MOST_CALLS ? (size_t)MOST_CALLS : calls >= 1.0 ? (size_t)calls : 1;
+    return adamoe_ok();
+}
+
+static adamoe_status make(const group *g, runner *r)
+{
+    adamoe_bench_member *member = r->member;
+    const adamoe_preset *preset = g->weights->preset;
+    const char *why_not = "no reason given";
+    if (!member->kernel->supported(&why_not)) {
+        return adamoe_error(ADAMOE_NOT_SUPPORTED, "cannot run here: %s", why_not);
+    }
+    const adamoe_expert_cost cost =
+        adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size, member->kernel->weight);
+    member->work = adamoe_plan_work_of(g->traffic->batch[0].plan, cost);
+    member->load = adamoe_routing_load(g->traffic->batch[0].routing);
+    member->seconds = calloc(g->options->repetitions, sizeof *member->seconds);
+    member->stages = calloc(g->options->repetitions, sizeof *member->stages);
+    if (member->seconds == NULL || member->stages == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+    }
+    r->copies = g->options->hot
+                    ? 1
+                    : adamoe_cold_copies(member->work.bytes, g->traffic->batches, adamoe_last_level_cache());
+    ADAMOE_TRY(adamoe_bench_weights_hold(g->weights, member->kernel, r->copies, g->machine->team,
+                                         g->machine->host, &g->machine->placement, &r->prepared));
+    ADAMOE_TRY(make_run(g, r));
+    ADAMOE_TRY(check(g, r));
+    if (g->options->stages) {
+        ADAMOE_TRY(make_router(g, r));
+    }
+    if (member->kernel->implementation != NULL) {
+        member->kernel->implementation(r->prepared[0], member->implementation, sizeof member->implementation);
+    }
+    return choose_calls(g, r);
+}
+
+/* ------------------------------------------------------------------------------------------------ timing */
+
+static void keep_stages(const runner *r, const sums *s, adamoe_stage_seconds *out)
+{
+    const double calls = (double)r->member->calls;
+    *out = (adamoe_stage_seconds){.route = s->router.route / calls,
+                                  .plan = s->router.plan / calls,
+                                  .up = r->stage_seconds[ADAMOE_STAGE_UP] / calls,
+                                  .down = r->stage_seconds[ADAMOE_STAGE_DOWN] / calls,
+                                  .combine = r->stage_seconds[ADAMOE_STAGE_COMBINE] / calls};
+}
+
+/* After what ran in between, hot weights are cold and the team may sleep: one call more, untimed, unless a
+ * repetition is a single long one. */
+static adamoe_status repeat(const group *g, runner *r, size_t repetition)
+{
+    sums s = {0.0, {0.0, 0.0}};
+    if (r->member->calls > 1 || g->options->hot) {
+        ADAMOE_TRY(call_either_way(g, r, &s));
+    }
+    s = (sums){0.0, {0.0, 0.0}};
+    memset(r->stage_seconds, 0, sizeof r->stage_seconds);
+    const double start = adamoe_now();
+    for (size_t i = 0; i < r->member->calls; ++i) {
+        ADAMOE_TRY(call_either_way(g, r, &s));
+    }
+    const double all = adamoe_now() - start;
+    r->member->seconds[repetition] = (r->router != NULL ? s.experts : all) / (double)r->member->calls;
+    keep_stages(r, &s, &r->member->stages[repetition]);
+    return adamoe_ok();
+}
+
+static bool runs(const runner *r)
+{
+    return r->member->wanted && r->member->status.code == ADAMOE_OK;
+}
+
+static uint32_t weights_of(const group *g)
+{
+    uint32_t weights = 0;
+    for (size_t i = 0; i < g->count; ++i) {
+        weights |= runs(&g->runner[i]) ? 1u << g->runner[i].member->kernel->weight : 0;
+    }
+    return weights;
+}
+
+static adamoe_status time_all(group *g)
+{
+    const uint32_t weights = weights_of(g);
+    adamoe_peak_meter_begin(g->machine->meter);
+    for (size_t repetition = 0; repetition < g->options->repetitions && weights != 0; ++repetition) {
+        for (size_t i = 0; i < g->count; ++i) {
+            runner *r = &g->runner[(repetition + i) % g->count];
+            if (runs(r)) {
+                ADAMOE_TRY(adamoe_peak_meter_burst(g->machine->meter, weights));
+                r->member->status = repeat(g, r, repetition);
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Hot weights are read from a cache, which has no limit here. */
+static adamoe_limit limit_of(const group *g, const adamoe_bench_member *member)
+{
+    const adamoe_preset *preset = g->weights->preset;
+    const adamoe_rates rates = {member->peak.gflops,
+                                g->options->hot ? INFINITY : member->peak.gbytes_per_second};
+    return rates.gflops > 0.0
+               ? adamoe_roofline(g->traffic->batch[0].plan,
+                                 adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size,
+                                                       member->kernel->weight),
+                                 rates)
+               : (adamoe_limit){NAN, NAN};
+}
+
+static adamoe_status summarise(group *g)
+{
+    const adamoe_bench_member *first = NULL;
+    for (size_t i = 0; i < g->count; ++i) {
+        adamoe_bench_member *member = g->runner[i].member;
+        if (!runs(&g->runner[i])) {
+            continue;
+        }
+        first = first == NULL ? member : first;
+        ADAMOE_TRY(adamoe_peak_meter_read(g->machine->meter, member->kernel->weight, &member->peak));
+        member->limit = limit_of(g, member);
+        ADAMOE_TRY(adamoe_bench_summarise(member->seconds, first->seconds, g->options->repetitions,
+                                          member->work, member->limit, &member->summary));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status run(group *g)
+{
+    for (size_t i = 0; i < g->count; ++i) {
+        runner *r = &g->runner[i];
+        r->member->status = r->member->wanted ? make(g, r) : adamoe_ok();
+    }
+    ADAMOE_TRY(time_all(g));
+    return summarise(g);
+}
+
+adamoe_status adamoe_bench_group_run(const adamoe_bench_machine *machine, adamoe_bench_weights *weights,
+                                     const adamoe_traffic *traffic, const adamoe_timing_options *options,
+                                     adamoe_bench_member *member, size_t count)
+{
+    group g = {
+        .machine = machine, .weights = weights, .traffic = traffic, .options = options, .count = count};
+    g.runner = calloc(count, sizeof *g.runner);
+    g.y = malloc((traffic->tokens * weights->preset->hidden_size + 1) * sizeof *g.y);
+    adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+    if (g.runner != NULL && g.y != NULL) {
+        for (size_t i = 0; i < count; ++i) {
+            g.runner[i].member = &member[i];
+        }
+        status = run(&g);
+    }
+    for (size_t i = 0; g.runner != NULL && i < count; ++i) {
+        adamoe_router_step_free(g.runner[i].router);
+        machine->host->release(machine->host->context, g.runner[i].run.work);
+    }
+    free(g.runner);
+    free(g.y);
+    return status;
+}
+
+void adamoe_bench_member_free(adamoe_bench_member *member)
+{
+    free(member->seconds);
+    free(member->stages);
+    member->seconds = NULL;
+    member->stages = NULL;
+}
+
+bool adamoe_tells_stages(const adamoe_stage_seconds *stages)
+{
+    return stages->up > 0.0 && stages->down > 0.0;
+}
+
+double adamoe_overhead_share(const adamoe_stage_seconds *stages, double experts)
+{
+    return 1.0 - (stages->up + stages->down) / (stages->route + stages->plan + experts);
+}

@@ -1,0 +1,73 @@
+/*
+ * Kernels that are compared with each other: the same calls, timed in turn.
+ *
+ * Within each repetition every kernel has its time, in an order that moves on by one from repetition to
+ * repetition, and before each of them the machine's peaks are measured by short bursts: whatever changes on
+ * the machine changes for all of them, and repetition i of one kernel is a pair with repetition i of another.
+ */
+#ifndef ADAMOE_BENCH_GROUP_H
+#define ADAMOE_BENCH_GROUP_H
+
+#include "bench_summary.h"
+#include "bench_weights.h"
+#include "peak_meter.h"
+#include "router_step.h"
+
+/* What computes: kept from group to group. */
+typedef struct adamoe_bench_machine {
+    adamoe_team *team;
+    const adamoe_host *host;
+    adamoe_placement placement;
+    adamoe_peak_meter *meter;
+    const adamoe_kernel
+        *fallback; /* for what a kernel does not bring: the router's product and its routing */
+} adamoe_bench_machine;
+
+typedef struct adamoe_timing_options {
+    uint64_t seed;
+    size_t repetitions;   /* at least 1 */
+    double least_seconds; /* of one repetition; a call that is shorter is repeated within it */
+    bool hot;             /* the same weights again and again */
+    bool stages;          /* route and plan are run and timed too, and the kernel is asked for its stages */
+} adamoe_timing_options;
+
+/* Seconds of one call, means over a repetition. */
+typedef struct adamoe_stage_seconds {
+    double route, plan, up, down, combine;
+} adamoe_stage_seconds;
+
+typedef struct adamoe_bench_member {
+    const adamoe_kernel *kernel;
+    bool wanted; /* false: it takes no part */
+    /* what is found out: */
+    adamoe_status status; /* if not ADAMOE_OK, nothing below holds */
+    char implementation[128];
+    size_t calls;                 /* of one repetition */
+    double *seconds;              /* [repetitions] of adamoe_kernel.experts, mean over the calls */
+    adamoe_stage_seconds *stages; /* [repetitions] with options.stages */
+    double load;
+    adamoe_plan_work work;
+    adamoe_peak peak;
+    adamoe_limit limit;
+    adamoe_bench_summary summary; /* speedup: over the first member that has times */
+} adamoe_bench_member;
+
+/* Checks each kernel on the very call that is timed, then times them. A kernel that fails leaves the others
+ * alone. Errors: memory. */
+adamoe_status adamoe_bench_group_run(const adamoe_bench_machine *machine, adamoe_bench_weights *weights,
+                                     const adamoe_traffic *traffic, const adamoe_timing_options *options,
+                                     adamoe_bench_member *member, size_t count);
+
+void adamoe_bench_member_free(adamoe_bench_member *member);
+
+/* False where a kernel does not tell its stages. */
+bool adamoe_tells_stages(const adamoe_stage_seconds *stages);
+
+/* The layer's time less its two products, as a share of it: route, plan, the weighted sum and whatever the
+ * kernel does besides. `experts` is the time of adamoe_kernel.experts. */
+double adamoe_overhead_share(const adamoe_stage_seconds *stages, double experts);
+
+/* Copies of the weights so that calls touch more than twice the last-level cache before they come back. */
+size_t adamoe_cold_copies(double touched_bytes, size_t batches, size_t cache_bytes);
+
+#endif

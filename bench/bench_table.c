@@ -1,0 +1,155 @@
+/*
+ * The times of `adamoe bench` as tables for a person.
+ */
+#include "bench_table.h"
+#include "numbers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *adamoe_format_seconds(double seconds, char *text, size_t size)
+{
+    static const struct {
+        const char *name;
+        double seconds;
+    } units[] = {{"s", 1.0}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}};
+    size_t u = 0;
+    while (u < 3 && seconds < units[u].seconds) {
+        ++u;
+    }
+    (void)snprintf(text, size, "%.3g %s", seconds / units[u].seconds, units[u].name);
+    return text;
+}
+
+/* A share, or a dash where there is none. */
+static const char *format_share(double share, char *text, size_t size)
+{
+    (void)snprintf(text, size, isfinite(share) ? "%.3f" : "-", share);
+    return text;
+}
+
+static bool has_times(const adamoe_bench_member *member)
+{
+    return member->wanted && member->status.code == ADAMOE_OK;
+}
+
+/* Once for each kind of operand. */
+static void print_peaks(const adamoe_bench_view *view)
+{
+    uint32_t printed = 0;
+    for (size_t i = 0; i < view->members; ++i) {
+        const adamoe_bench_member *m = &view->member[i];
+        if (!has_times(m) || (printed & 1u << m->kernel->weight) != 0) {
+            continue;
+        }
+        if (printed == 0) {
+            printf("  peak of reading %.1f GB/s (median burst %.1f)\n", m->peak.gbytes_per_second,
+                   m->peak.gbytes_per_second_median);
+        }
+        printed |= 1u << m->kernel->weight;
+        printf("  peak for %s weights %.0f GFLOP/s by %s (median burst %.0f)\n",
+               adamoe_arithmetic_name(m->kernel->weight), m->peak.gflops, m->peak.path,
+               m->peak.gflops_median);
+    }
+}
+
+static void print_times(const adamoe_bench_member *m)
+{
+    const adamoe_bench_summary *s = &m->summary;
+    char median[32], low[32], high[32], interval[72], share[16], alone[16];
+    (void)snprintf(interval, sizeof interval, "%s .. %s",
+                   adamoe_format_seconds(s->seconds.interval.low, low, sizeof low),
+                   adamoe_format_seconds(s->seconds.interval.high, high, sizeof high));
+    printf("  %-16s %9s %-22s %8.1f %7.2f %9s %10s %7.2f [%.2f, %.2f]%s\n", m->kernel->name,
+           adamoe_format_seconds(s->seconds.median, median, sizeof median), interval, s->gflops,
+           s->gbytes_per_second, format_share(s->roofline_share, share, sizeof share),
+           format_share(s->share_without_overlap, alone, sizeof alone), s->speedup.median,
+           s->speedup.interval.low, s->speedup.interval.high,
+           s->measurement_error ? "  measurement error: faster than the machine" : "");
+}
+
+static int ascending(const void *left, const void *right)
+{
+    const double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* The median over repetitions of one of the values of a stage. */
+static double median_stage(const adamoe_bench_member *m, size_t repetitions, size_t offset)
+{
+    double *value = malloc(repetitions * sizeof *value);
+    if (value == NULL) {
+        return NAN;
+    }
+    for (size_t r = 0; r < repetitions; ++r) {
+        memcpy(&value[r], (const char *)&m->stages[r] + offset, sizeof *value);
+    }
+    qsort(value, repetitions, sizeof *value, ascending);
+    const double median = adamoe_median(value, repetitions);
+    free(value);
+    return median;
+}
+
+static void print_stages(const adamoe_bench_member *m, size_t repetitions)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } stages[] = {{"route", offsetof(adamoe_stage_seconds, route)},
+                  {"plan", offsetof(adamoe_stage_seconds, plan)},
+                  {"up", offsetof(adamoe_stage_seconds, up)},
+                  {"down", offsetof(adamoe_stage_seconds, down)},
+                  {"combine", offsetof(adamoe_stage_seconds, combine)}};
+    char text[32];
+    const size_t told = adamoe_tells_stages(&m->stages[0]) ? 5 : 2;
+    adamoe_stage_seconds s;
+    printf("  %-16s ", "");
+    for (size_t i = 0; i < told; ++i) {
+        const double seconds = median_stage(m, repetitions, stages[i].offset);
+        memcpy((char *)&s + stages[i].offset, &seconds, sizeof seconds);
+        printf("%s%s %s", i == 0 ? "" : ", ", stages[i].name,
+               adamoe_format_seconds(seconds, text, sizeof text));
+    }
+    if (told == 5) {
+        printf(", overhead %.3f\n", adamoe_overhead_share(&s, m->summary.seconds.median));
+    } else {
+        printf(" (the kernel does not tell its stages)\n");
+    }
+}
+
+/* What the group is, and its work, which is the same for every kernel. */
+static void print_head(const adamoe_bench_view *view)
+{
+    printf("layer/%s/tokens:%zu/routing:%s/threads:%u%s\n", view->preset->name, view->tokens, view->routing,
+           view->threads, view->timing->hot ? "/hot" : "");
+    for (size_t i = 0; i < view->members; ++i) {
+        const adamoe_bench_member *m = &view->member[i];
+        if (has_times(m)) {
+            printf("  load %.3f: %zu rows of %zu experts, %zu repetitions\n", m->load, m->work.rows,
+                   m->work.touched_experts, view->timing->repetitions);
+            break;
+        }
+    }
+}
+
+void adamoe_bench_table(const adamoe_bench_view *view)
+{
+    print_head(view);
+    print_peaks(view);
+    printf("  %-16s %9s %-22s %8s %7s %9s %10s %7s\n", "Kernel", "Time", "95 % interval", "GFLOP/s", "GB/s",
+           "Roofline", "no overlap", "Speedup");
+    for (size_t i = 0; i < view->members; ++i) {
+        const adamoe_bench_member *m = &view->member[i];
+        if (has_times(m)) {
+            print_times(m);
+            if (view->timing->stages) {
+                print_stages(m, view->timing->repetitions);
+            }
+        } else if (m->wanted) {
+            printf("  %-16s %s\n", m->kernel->name, m->status.message);
+        }
+    }
+    printf("\n");
+    (void)fflush(stdout);
+}

@@ -1,0 +1,139 @@
+/*
+ * The machine's peaks during a measurement.
+ */
+#include "peak_meter.h"
+#include "arithmetic_peak.h"
+#include "cpu.h"
+#include "memory_peak.h"
+#include "statistics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BURST_SECONDS 0.001
+
+/* The rates of one way to be busy. */
+typedef struct series {
+    double *rate; /* [count] */
+    size_t count, room;
+} series;
+
+struct adamoe_peak_meter {
+    const adamoe_team *team;
+    adamoe_memory_peak *memory;
+    series arithmetic[ADAMOE_ARITHMETIC_PATHS], reading;
+};
+
+size_t adamoe_last_level_cache(void)
+{
+    adamoe_cpu cpu;
+    size_t bytes = 0;
+    adamoe_cpu_describe(&cpu);
+    for (size_t i = 0; i < cpu.caches; ++i) {
+        bytes = cpu.cache[i].bytes > bytes ? cpu.cache[i].bytes : bytes;
+    }
+    return bytes;
+}
+
+adamoe_status adamoe_peak_meter_create(const adamoe_team *team, adamoe_peak_meter **out)
+{
+    adamoe_peak_meter *meter = calloc(1, sizeof *meter);
+    if (meter == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "peaks: out of memory");
+    }
+    meter->team = team;
+    const adamoe_status status = adamoe_memory_peak_create(team, adamoe_last_level_cache(), &meter->memory);
+    if (status.code != ADAMOE_OK) {
+        adamoe_peak_meter_free(meter);
+        return status;
+    }
+    while (adamoe_memory_peak_ways(meter->memory) > 0) {
+        (void)adamoe_memory_burst(meter->memory);
+    }
+    *out = meter;
+    return adamoe_ok();
+}
+
+void adamoe_peak_meter_free(adamoe_peak_meter *meter)
+{
+    if (meter == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        free(meter->arithmetic[i].rate);
+    }
+    free(meter->reading.rate);
+    adamoe_memory_peak_free(meter->memory);
+    free(meter);
+}
+
+void adamoe_peak_meter_begin(adamoe_peak_meter *meter)
+{
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        meter->arithmetic[i].count = 0;
+    }
+    meter->reading.count = 0;
+}
+
+static adamoe_status add(series *s, double rate)
+{
+    if (s->count == s->room) {
+        const size_t room = 2 * s->room + 64;
+        double *grown = realloc(s->rate, room * sizeof *grown);
+        if (grown == NULL) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "peaks: out of memory");
+        }
+        s->rate = grown;
+        s->room = room;
+    }
+    s->rate[s->count++] = rate;
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights)
+{
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
+        if ((path->weights & weights) != 0 && adamoe_arithmetic_path_runs(path)) {
+            ADAMOE_TRY(add(&meter->arithmetic[i], adamoe_arithmetic_burst(meter->team, path, BURST_SECONDS)));
+        }
+    }
+    return add(&meter->reading, adamoe_memory_burst(meter->memory));
+}
+
+/* The largest and the middle one of a series that is not empty. */
+static adamoe_status best_and_median(const series *s, double *best, double *median)
+{
+    double *sorted = malloc(s->count * sizeof *sorted);
+    if (sorted == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "peaks: out of memory");
+    }
+    memcpy(sorted, s->rate, s->count * sizeof *sorted);
+    adamoe_sort(sorted, s->count);
+    *best = sorted[s->count - 1];
+    *median = adamoe_median(sorted, s->count);
+    free(sorted);
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
+                                     adamoe_peak *out)
+{
+    *out = (adamoe_peak){.path = "none"};
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
+        double best = 0.0, median = 0.0;
+        if ((path->weights & 1u << weight) == 0 || meter->arithmetic[i].count == 0) {
+            continue;
+        }
+        ADAMOE_TRY(best_and_median(&meter->arithmetic[i], &best, &median));
+        if (best > out->gflops) {
+            out->gflops = best;
+            out->gflops_median = median;
+            out->path = path->name;
+        }
+    }
+    return meter->reading.count == 0
+               ? adamoe_ok()
+               : best_and_median(&meter->reading, &out->gbytes_per_second, &out->gbytes_per_second_median);
+}

@@ -1,0 +1,18 @@
+/*
+ * Routing that a model really made: what `adamoe eval --record-routing` writes (routing_record.h), turned
+ * back into logits.
+ */
+#ifndef ADAMOE_RECORDED_ROUTING_H
+#define ADAMOE_RECORDED_ROUTING_H
+
+#include "routing_pattern.h"
+
+/* logits [tokens, n + m] that select the recorded experts of consecutive tokens of one layer, in the recorded
+ * order; the layer and the first token are drawn by `seed`, and after the layer's last token comes its first.
+ * Selected experts have logits in (1, 2], evenly spaced, the others in (-2, -1]. Errors, which name the file
+ * (BAD_INPUT): another number of true experts, null experts or selected ones than the mixture's; a tensor of
+ * another shape, without tokens, or with ids that are out of range or twice in one token. */
+adamoe_status adamoe_recorded_logits(const char *path, adamoe_mixture mixture, size_t tokens, uint64_t seed,
+                                     float *logits);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * The accounting of `adamoe bench`, with plans and times that are made up: every expected value follows by
+ * hand.
+ */
+#include "test.h"
+#include "bench_summary.h"
+#include "peak_meter.h"
+#include "roofline.h"
+#include "router.h"
+
+/* Rows of four experts: 0, 1, 2, 5. */
+static const uint32_t offsets[] = {0, 0, 1, 3, 8};
+static const adamoe_plan plan = {.tokens = 8, .inputs = 8, .rows = 8, .experts = 4, .offset = offsets};
+
+static void bytes_as_stored(void **state)
+{
+    (void)state;
+    const double weights = 3.0 * 10 * 7;
+    assert_true(adamoe_expert_cost_of(10, 7, ADAMOE_FLOAT32).flops_per_row == 2.0 * weights);
+    assert_true(adamoe_expert_cost_of(10, 7, ADAMOE_FLOAT32).bytes == 4.0 * weights);
+    assert_true(adamoe_expert_cost_of(10, 7, ADAMOE_BFLOAT16).bytes == 2.0 * weights);
+    /* a scale for each output channel: 7 of w1, 7 of w3, 10 of w2 */
+    assert_true(adamoe_expert_cost_of(10, 7, ADAMOE_INT8).bytes == weights + 4.0 * (7 + 7 + 10));
+}
+
+static void an_untouched_expert_costs_nothing(void **state)
+{
+    (void)state;
+    const adamoe_plan_work work = adamoe_plan_work_of(&plan, (adamoe_expert_cost){100.0, 1000.0});
+    assert_int_equal(work.rows, 8);
+    assert_int_equal(work.touched_experts, 3);
+    assert_true(work.flops == 800.0);
+    assert_true(work.bytes == 3000.0);
+}
+
+static void limits_by_hand(void **state)
+{
+    (void)state;
+    /* an expert is read in 2 s, a row is computed in 1 s: 8 s of arithmetic hide 6 s of reading; expert by
+     * expert it is max(1, 2) + max(2, 2) + max(5, 2) */
+    const adamoe_expert_cost cost = {1e9, 2e9};
+    adamoe_limit limit = adamoe_roofline(&plan, cost, (adamoe_rates){1.0, 1.0});
+    assert_true(limit.seconds == 8.0);
+    assert_true(limit.seconds_without_overlap == 9.0);
+    /* reading at half the rate: 12 s of reading; 4 + 4 + 5 */
+    limit = adamoe_roofline(&plan, cost, (adamoe_rates){1.0, 0.5});
+    assert_true(limit.seconds == 12.0);
+    assert_true(limit.seconds_without_overlap == 13.0);
+    /* from a cache without a limit */
+    limit = adamoe_roofline(&plan, cost, (adamoe_rates){1.0, INFINITY});
+    assert_true(limit.seconds == 8.0 && limit.seconds_without_overlap == 8.0);
+    /* nothing to do takes no time */
+    static const uint32_t none[] = {0, 0};
+    limit = adamoe_roofline(&(adamoe_plan){.tokens = 1, .experts = 1, .offset = none}, cost,
+                            (adamoe_rates){1.0, 1.0});
+    assert_true(limit.seconds == 0.0 && limit.seconds_without_overlap == 0.0);
+}
+
+static void shares_and_ratios(void **state)
+{
+    (void)state;
+    const double seconds[] = {4.0, 2.0, 8.0}, first[] = {8.0, 6.0, 8.0};
+    const adamoe_plan_work work = {.flops = 8e9, .bytes = 2e9};
+    adamoe_bench_summary s;
+    assert_ok(adamoe_bench_summarise(seconds, first, 3, work, (adamoe_limit){1.0, 3.0}, &s));
+    assert_true(s.seconds.median == 4.0);
+    assert_true(s.seconds.interval.low == 2.0 && s.seconds.interval.high == 8.0);
+    assert_true(s.gflops == 2.0 && s.gbytes_per_second == 0.5);
+    assert_true(s.roofline_share == 0.25 && s.share_without_overlap == 0.75);
+    assert_false(s.measurement_error);
+    /* pair by pair 2, 3, 1; the ratio of the medians is the same here by chance, so another one is checked
+     * too */
+    assert_true(s.speedup.median == 2.0);
+    assert_true(s.speedup.interval.low == 1.0 && s.speedup.interval.high == 3.0);
+    const double a[] = {1.0, 10.0, 3.0}, b[] = {2.0, 5.0, 12.0}; /* 0.5, 2, 0.25; the medians 3 and 5 */
+    adamoe_estimate ratio;
+    assert_ok(adamoe_estimate_ratio(a, b, 3, &ratio));
+    assert_true(ratio.median == 0.5);
+}
+
+static void faster_than_the_machine_is_an_error(void **state)
+{
+    (void)state;
+    const double second = 1.0;
+    const adamoe_plan_work work = {.flops = 1e9, .bytes = 1e9};
+    adamoe_bench_summary s;
+    assert_ok(adamoe_bench_summarise(&second, &second, 1, work, (adamoe_limit){1.02, 1.02}, &s));
+    assert_false(s.measurement_error);
+    assert_ok(adamoe_bench_summarise(&second, &second, 1, work, (adamoe_limit){1.03, 1.03}, &s));
+    assert_true(s.measurement_error);
+    assert_true(s.roofline_share == 1.03); /* not clipped */
+    assert_ok(adamoe_bench_summarise(&second, &second, 1, work, (adamoe_limit){NAN, INFINITY}, &s));
+    assert_false(s.measurement_error);
+    assert_true(isnan(s.roofline_share) && isnan(s.share_without_overlap));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_as_stored),
+        cmocka_unit_test(an_untouched_expert_costs_nothing),
+        cmocka_unit_test(limits_by_hand),
+        cmocka_unit_test(shares_and_ratios),
+        cmocka_unit_test(faster_than_the_machine_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
