@@ -3,6 +3,7 @@
  */
 #include "bench_flags.h"
 #include "bench_layer.h"
+#include "bench_saved.h"
 #include "bench_table.h"
 #include "environment.h"
 #include "gbench/gbench.h"
@@ -22,11 +23,15 @@ enum {
     OPTION_THREADS,
     OPTION_HOT,
     OPTION_STAGES,
+    OPTION_SAVED,
     OPTION_JSON,
 };
 
 /* Kernels, numbers of tokens and numbers of threads that one run can take. */
 #define MOST 32
+
+/* Tokens of a trace of --saved, at least: each call has as many of them as --tokens says. */
+#define SAVED_TOKENS 96
 
 typedef struct counts {
     size_t value[MOST];
@@ -40,6 +45,7 @@ typedef struct bench_options {
     size_t kernels;
     counts tokens, threads; /* no threads: all processors */
     const char *json;
+    bool routing_given, saved;
 } bench_options;
 
 static const struct argp_option options_list[] = {
@@ -52,6 +58,13 @@ static const struct argp_option options_list[] = {
      0},
     {"hot", OPTION_HOT, 0, 0, "Leave the weights in the caches", 0},
     {"stages", OPTION_STAGES, 0, 0, "Time route, plan, up, down and combine as well", 0},
+    {"saved", OPTION_SAVED, 0, 0,
+     "Compare the layer with its null experts and without them, on the same tokens: FLOPs, bytes and time "
+     "saved. "
+     "For presets with null experts; kernels one at a time (default: the fastest float32 one), routing "
+     "random, "
+     "balanced or skewed (default: random)",
+     0},
     {"json", OPTION_JSON, "FILE", 0, "The same as --benchmark_out=FILE; `-' is standard output", 0},
     {"benchmark_...", 0, 0, OPTION_DOC,
      "Every flag of Google Benchmark, as --benchmark_repetitions=21 (default: 11) or "
@@ -145,6 +158,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_ROUTING:
         parse_routing(state, value, &o->layer);
+        o->routing_given = true;
+        return 0;
+    case OPTION_SAVED:
+        o->saved = true;
         return 0;
     case OPTION_HOT:
         o->layer.timing.hot = true;
@@ -154,6 +171,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_JSON:
         o->json = value;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->saved && (o->layer.timing.hot || o->layer.timing.stages || o->layer.recorded != NULL)) {
+            argp_error(state, "--saved goes without --hot, --stages and recorded routing");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -215,24 +237,16 @@ static adamoe_status list_kernels(const bench_options *o, const adamoe_registry 
     return adamoe_ok();
 }
 
-static adamoe_status add_groups(const bench_options *o, const adamoe_registry *registry,
+static adamoe_status add_groups(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
                                 adamoe_bench_layer *layer)
 {
-    size_t count = 0;
-    const size_t room = o->kernels > 0 ? o->kernels : adamoe_registry_count(registry);
-    const adamoe_kernel **list = calloc(room + 1, sizeof *list);
-    if (list == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
-    }
-    adamoe_status status = list_kernels(o, registry, list, &count);
-    for (size_t n = 0; n < o->threads.count && status.code == ADAMOE_OK; ++n) {
-        for (size_t t = 0; t < o->tokens.count && status.code == ADAMOE_OK; ++t) {
-            status =
-                adamoe_bench_layer_add(layer, list, count, o->tokens.value[t], (uint32_t)o->threads.value[n]);
+    for (size_t n = 0; n < o->threads.count; ++n) {
+        for (size_t t = 0; t < o->tokens.count; ++t) {
+            ADAMOE_TRY(adamoe_bench_layer_add(layer, kernels, count, o->tokens.value[t],
+                                              (uint32_t)o->threads.value[n]));
         }
     }
-    free(list);
-    return status;
+    return adamoe_ok();
 }
 
 static adamoe_status describe(const bench_options *o)
@@ -244,12 +258,12 @@ static adamoe_status describe(const bench_options *o)
                : adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
 }
 
-static adamoe_status run_layer(const bench_options *o, const adamoe_registry *registry,
-                               adamoe_bench_layer *layer, adamoe_library_flags *flags)
+static adamoe_status run_groups(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
+                                adamoe_bench_layer *layer, adamoe_library_flags *flags)
 {
     adamoe_load_mark before;
     adamoe_mark_load(&before);
-    ADAMOE_TRY(add_groups(o, registry, layer));
+    ADAMOE_TRY(add_groups(o, kernels, count, layer));
     ADAMOE_TRY(describe(o));
     ADAMOE_TRY(adamoe_run_library(flags));
     if (!flags->shows) {
@@ -266,18 +280,59 @@ static void show(void *context, const adamoe_bench_view *view)
     adamoe_bench_table(view);
 }
 
+static adamoe_status run_layer(bench_options *o, const adamoe_kernel *const *kernels, size_t count,
+                               adamoe_library_flags *flags)
+{
+    adamoe_bench_layer *layer = NULL;
+    o->layer.shown = flags->shows ? NULL : show;
+    ADAMOE_TRY(adamoe_bench_layer_create(&o->layer, &layer));
+    const adamoe_status status = run_groups(o, kernels, count, layer, flags);
+    adamoe_bench_layer_free(layer);
+    return status;
+}
+
+/* How long and how often are the only flags of the library that mean something without it. */
+static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
+                               const adamoe_library_flags *flags)
+{
+    const adamoe_bench_saved saved = {
+        .preset = o->layer.preset,
+        .measure = {.pattern = o->routing_given ? o->layer.pattern : ADAMOE_PATTERN_RANDOM,
+                    .seed = o->common.seed,
+                    .repetitions = flags->repetitions,
+                    .least_seconds = flags->least_seconds,
+                    .least_tokens = SAVED_TOKENS},
+        .kernel = o->kernels > 0 ? kernels : &o->layer.fallback,
+        .kernels = o->kernels > 0 ? count : 1,
+        .tokens = o->tokens.value,
+        .token_counts = o->tokens.count,
+        .threads = o->threads.value,
+        .thread_counts = o->threads.count,
+        .fallback = o->layer.fallback,
+        .json = o->json};
+    return flags->other != NULL
+               ? adamoe_error(ADAMOE_BAD_INPUT, "--saved: %s: not without the library", flags->other)
+               : adamoe_bench_saved_run(&saved);
+}
+
 static adamoe_status run_registry(bench_options *o, const adamoe_registry *registry,
                                   adamoe_library_flags *flags)
 {
-    adamoe_bench_layer *layer = NULL;
+    size_t count = 0;
+    const size_t room = o->kernels > 0 ? o->kernels : adamoe_registry_count(registry);
+    const adamoe_kernel **kernels = calloc(room + 1, sizeof *kernels);
+    if (kernels == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
+    }
     o->layer.timing.seed = o->common.seed;
     o->layer.timing.repetitions = flags->repetitions;
     o->layer.timing.least_seconds = flags->least_seconds;
     o->layer.fallback = adamoe_registry_default(registry);
-    o->layer.shown = flags->shows ? NULL : show;
-    ADAMOE_TRY(adamoe_bench_layer_create(&o->layer, &layer));
-    const adamoe_status status = run_layer(o, registry, layer, flags);
-    adamoe_bench_layer_free(layer);
+    adamoe_status status = list_kernels(o, registry, kernels, &count);
+    if (status.code == ADAMOE_OK) {
+        status = o->saved ? run_saved(o, kernels, count, flags) : run_layer(o, kernels, count, flags);
+    }
+    free(kernels);
     return status;
 }
 
@@ -306,7 +361,7 @@ int adamoe_verb_bench(int count, char **arguments)
     adamoe_status status = adamoe_split_flags(&count, arguments, &flags);
     if (status.code == ADAMOE_OK) {
         adamoe_parse(&bench_argp, count, arguments, &options);
-        if (options.json != NULL) {
+        if (options.json != NULL && !options.saved) {
             adamoe_flags_set_json(&flags, options.json);
         }
         status = run(&options, &flags);

@@ -57,14 +57,17 @@ static adamoe_status take_flag(char *argument, adamoe_library_flags *out)
 {
     const char *value = NULL;
     out->argument[out->count++] = argument;
+    if ((value = value_of(argument, "--benchmark_repetitions")) != NULL) {
+        return read_repetitions(value, &out->repetitions);
+    }
+    if ((value = value_of(argument, "--benchmark_min_time")) != NULL) {
+        return read_seconds(value, &out->least_seconds);
+    }
+    out->other = argument;
     if ((value = value_of(argument, "--benchmark_out")) != NULL) {
         out->out = value;
     } else if (value_of(argument, "--benchmark_format") != NULL) {
         out->shows = true;
-    } else if ((value = value_of(argument, "--benchmark_repetitions")) != NULL) {
-        return read_repetitions(value, &out->repetitions);
-    } else if ((value = value_of(argument, "--benchmark_min_time")) != NULL) {
-        return read_seconds(value, &out->least_seconds);
     }
     return adamoe_ok();
 }

@@ -28,7 +28,8 @@ typedef struct group {
     const adamoe_timing_options *options;
     runner *runner; /* [count] */
     size_t count;
-    float *y; /* [tokens, hidden_size] */
+    float *y;           /* [tokens, hidden_size] */
+    float *router_rows; /* [n + m, hidden_size] */
 } group;
 
 size_t adamoe_cold_copies(double touched_bytes, size_t batches, size_t cache_bytes)
@@ -68,12 +69,11 @@ static adamoe_status call(const group *g, runner *r)
 static adamoe_status call_in_stages(const group *g, runner *r, sums *s)
 {
     const adamoe_traffic_batch *batch = next_batch(g, r);
-    adamoe_plan *plan = NULL;
+    const adamoe_plan *plan = NULL;
     ADAMOE_TRY(adamoe_router_step_run(r->router, batch->x, &plan, &s->router));
     const double start = adamoe_now();
     const adamoe_status status = experts(g, r, batch, plan);
     s->experts += adamoe_now() - start;
-    adamoe_plan_free(plan);
     return status;
 }
 
@@ -109,13 +109,12 @@ static adamoe_status make_router(const group *g, runner *r)
 {
     const adamoe_bench_machine *m = g->machine;
     ADAMOE_TRY(adamoe_router_step_create(r->member->kernel, m->fallback,
-                                         adamoe_preset_selection(g->weights->preset), g->options->seed,
+                                         adamoe_preset_selection(g->weights->preset), g->router_rows,
                                          g->traffic->tokens, m->team, m->host, &m->placement, &r->router));
     adamoe_router_seconds ignored = {0.0, 0.0};
     for (size_t i = 0; i < g->traffic->batches; ++i) {
-        adamoe_plan *plan = NULL;
+        const adamoe_plan *plan = NULL;
         ADAMOE_TRY(adamoe_router_step_run(r->router, g->traffic->batch[i].x, &plan, &ignored));
-        adamoe_plan_free(plan);
         ADAMOE_TRY(adamoe_router_step_compare(r->router, g->traffic->batch[i].routing));
     }
     r->run.stage_seconds = r->stage_seconds;
@@ -277,10 +276,14 @@ adamoe_status adamoe_bench_group_run(const adamoe_bench_machine *machine, adamoe
 {
     group g = {
         .machine = machine, .weights = weights, .traffic = traffic, .options = options, .count = count};
+    const adamoe_selection selection = adamoe_preset_selection(weights->preset);
+    const size_t d = selection.hidden_size;
     g.runner = calloc(count, sizeof *g.runner);
-    g.y = malloc((traffic->tokens * weights->preset->hidden_size + 1) * sizeof *g.y);
+    g.y = malloc((traffic->tokens * d + 1) * sizeof *g.y);
+    g.router_rows = malloc((selection.mixture.experts + selection.mixture.null_experts) * d * sizeof *g.y);
     adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
-    if (g.runner != NULL && g.y != NULL) {
+    if (g.runner != NULL && g.y != NULL && g.router_rows != NULL) {
+        adamoe_traffic_router(selection, options->seed, g.router_rows);
         for (size_t i = 0; i < count; ++i) {
             g.runner[i].member = &member[i];
         }
@@ -292,6 +295,7 @@ adamoe_status adamoe_bench_group_run(const adamoe_bench_machine *machine, adamoe
     }
     free(g.runner);
     free(g.y);
+    free(g.router_rows);
     return status;
 }
 

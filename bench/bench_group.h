@@ -8,20 +8,10 @@
 #ifndef ADAMOE_BENCH_GROUP_H
 #define ADAMOE_BENCH_GROUP_H
 
+#include "bench_machine.h"
 #include "bench_summary.h"
 #include "bench_weights.h"
-#include "peak_meter.h"
 #include "router_step.h"
-
-/* What computes: kept from group to group. */
-typedef struct adamoe_bench_machine {
-    adamoe_team *team;
-    const adamoe_host *host;
-    adamoe_placement placement;
-    adamoe_peak_meter *meter;
-    const adamoe_kernel
-        *fallback; /* for what a kernel does not bring: the router's product and its routing */
-} adamoe_bench_machine;
 
 typedef struct adamoe_timing_options {
     uint64_t seed;

@@ -3,9 +3,7 @@
  */
 #include "bench_layer.h"
 #include "gbench/gbench.h"
-#include "host.h"
 #include "recorded_routing.h"
-#include "team.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -34,7 +32,7 @@ struct bench_group {
 
 struct adamoe_bench_layer {
     adamoe_bench_options options;
-    adamoe_bench_machine machine; /* for the number of threads of its team, which may be NULL yet */
+    adamoe_bench_machine machine; /* of the latest group's number of threads */
     adamoe_bench_weights weights;
     bench_group *first, *last;
 };
@@ -46,36 +44,21 @@ adamoe_status adamoe_bench_layer_create(const adamoe_bench_options *options, ada
         return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
     }
     layer->options = *options;
-    layer->machine = (adamoe_bench_machine){.host = &adamoe_heap_host, .fallback = options->fallback};
+    layer->machine.fallback = options->fallback;
     layer->weights = (adamoe_bench_weights){.preset = options->preset, .seed = options->timing.seed};
     *out = layer;
     return adamoe_ok();
 }
 
-static void leave_threads(adamoe_bench_layer *layer)
-{
-    adamoe_bench_weights_release(&layer->weights);
-    adamoe_peak_meter_free(layer->machine.meter);
-    adamoe_team_free(layer->machine.team);
-    layer->machine.meter = NULL;
-    layer->machine.team = NULL;
-}
-
-/* A team, its peaks, and nothing prepared for another number of threads. */
+/* A team of so many threads; nothing stays prepared for another one. */
 static adamoe_status enter_threads(adamoe_bench_layer *layer, uint32_t threads)
 {
-    adamoe_bench_machine *machine = &layer->machine;
-    if (machine->team != NULL && machine->team->threads == threads) {
+    if (layer->machine.team != NULL && layer->machine.team->threads == threads) {
         return adamoe_ok();
     }
-    leave_threads(layer);
-    machine->placement = adamoe_one_node(threads);
-    ADAMOE_TRY(adamoe_team_create(threads, &machine->team));
-    const adamoe_status status = adamoe_peak_meter_create(machine->team, &machine->meter);
-    if (status.code != ADAMOE_OK) {
-        leave_threads(layer);
-    }
-    return status;
+    adamoe_bench_weights_release(&layer->weights);
+    adamoe_bench_machine_leave(&layer->machine);
+    return adamoe_bench_machine_enter(&layer->machine, threads);
 }
 
 static void free_group(bench_group *group)
@@ -99,8 +82,8 @@ void adamoe_bench_layer_free(adamoe_bench_layer *layer)
         free_group(group);
     }
     gbench_clear();
-    leave_threads(layer);
     adamoe_bench_weights_free(&layer->weights);
+    adamoe_bench_machine_leave(&layer->machine);
     free(layer);
 }
 

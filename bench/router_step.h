@@ -8,12 +8,12 @@
 
 typedef struct adamoe_router_step adamoe_router_step;
 
-/* The router of `selection` for up to `tokens` tokens. The product is the kernel's own where it multiplies in
- * float32, else that of `fallback`: rounded operands are for the experts, not for the router (spec section
- * 3a). The routing is the kernel's own where it brings one, else the fallback's, else the reference's.
- * Errors: what the kernels report, memory. */
+/* The router of `selection` for `tokens` tokens; rows [n + m, hidden_size] must outlive it. The product is
+ * the kernel's own where it multiplies in float32, else that of `fallback`: rounded operands are for the
+ * experts, not for the router (spec section 3a). The routing is the kernel's own where it brings one, else
+ * the program's, and so is the plan. Errors: what the kernels report, memory. */
 adamoe_status adamoe_router_step_create(const adamoe_kernel *kernel, const adamoe_kernel *fallback,
-                                        adamoe_selection selection, uint64_t seed, size_t tokens,
+                                        adamoe_selection selection, const float *rows, size_t tokens,
                                         const adamoe_team *team, const adamoe_host *host,
                                         const adamoe_placement *placement, adamoe_router_step **out);
 void adamoe_router_step_free(adamoe_router_step *step);
@@ -23,9 +23,9 @@ typedef struct adamoe_router_seconds {
     double route, plan;
 } adamoe_router_seconds;
 
-/* *plan is given back by adamoe_plan_free. x is [tokens, hidden_size] with as many tokens as the step was
- * created for. Adds to *seconds. Errors: what the kernel reports; logits that are not finite; memory. */
-adamoe_status adamoe_router_step_run(adamoe_router_step *step, const float *x, adamoe_plan **plan,
+/* *plan belongs to the step, until the next run. x is [tokens, hidden_size]. Adds to *seconds. Errors: what
+ * the kernel reports; logits that are not finite; memory. */
+adamoe_status adamoe_router_step_run(adamoe_router_step *step, const float *x, const adamoe_plan **plan,
                                      adamoe_router_seconds *seconds);
 
 /* An error (DIFFERENCE) that names the token where the latest routing selects other experts than `wanted`. */

@@ -6,9 +6,7 @@
 #include "bench_layer.h"
 #include "cpu.h"
 #include "gbench/gbench.h"
-#include "host.h"
 #include "layer.h"
-#include "team.h"
 
 /* A kernel that is right on its first call and afterwards writes down what it was asked to touch. */
 enum { MOST_CALLS = 20000 };
@@ -222,8 +220,7 @@ static void kernels_take_turns(void **state)
     closed.supported = not_supported;
     two.name = "two";
     two.experts = experts_that_note;
-    adamoe_bench_machine machine = {
-        .host = &adamoe_heap_host, .placement = adamoe_one_node(1), .fallback = &adamoe_reference_kernel};
+    adamoe_bench_machine machine = {.fallback = &adamoe_reference_kernel};
     adamoe_bench_weights weights = {.preset = &adamoe_presets[0], .seed = 1};
     adamoe_bench_member member[3] = {{.kernel = &one, .wanted = true},
                                      {.kernel = &closed, .wanted = true},
@@ -235,8 +232,7 @@ static void kernels_take_turns(void **state)
     const adamoe_preset *tiny = &adamoe_presets[0];
     adamoe_pattern_logits(ADAMOE_PATTERN_BALANCED, tiny->mixture, tiny->load, 2, &random, logits);
     assert_ok(adamoe_traffic_create(adamoe_preset_selection(tiny), logits, 2, 1, false, &traffic));
-    assert_ok(adamoe_team_create(1, &machine.team));
-    assert_ok(adamoe_peak_meter_create(machine.team, &machine.meter));
+    assert_ok(adamoe_bench_machine_enter(&machine, 1));
     call_count = 0;
     assert_ok(adamoe_bench_group_run(&machine, &weights, &traffic, &options, member, 3));
     assert_ok(member[0].status);
@@ -253,8 +249,7 @@ static void kernels_take_turns(void **state)
         adamoe_bench_member_free(&member[i]);
     }
     adamoe_bench_weights_free(&weights);
-    adamoe_peak_meter_free(machine.meter);
-    adamoe_team_free(machine.team);
+    adamoe_bench_machine_leave(&machine);
     adamoe_traffic_free(&traffic);
 }
 

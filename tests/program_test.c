@@ -249,6 +249,35 @@ static void bench_is_google_benchmark(void **state)
     json_decref(document);
 }
 
+static void bench_tells_what_is_saved(void **state)
+{
+    const char *folder = *state;
+    const char *base = ADAMOE_PROGRAM " bench --saved --kernel reference --threads 1 --benchmark_min_time=0 "
+                                      "--benchmark_repetitions=2";
+    expect(run("%s --preset olmoe", base), 2, "--saved: the preset olmoe has no null experts");
+    expect(run("%s --hot", base), 2, "--saved goes without --hot");
+    expect(run("%s --benchmark_filter=x", base), 2, "--saved: --benchmark_filter=x: not without the library");
+    expect(run("%s --json %s/no/s.json", base, folder), 4, "no/s.json: create: ");
+    expect(run("%s --tokens 1", base), 0,
+           "saved/tiny/reference/routing:random/threads:1: top-3 of 8 true and 8");
+    json_t *document = read_json(
+        "bench --saved --kernel reference --threads 1 --benchmark_min_time=0 --benchmark_repetitions=2 "
+        "--tokens 48 --json -",
+        0);
+    assert_int_equal(json_array_size(json_object_get(document, "saved")), 1);
+    assert_non_null(json_object_get(document, "environment"));
+    const json_t *point = json_array_get(json_object_get(document, "saved"), 0);
+    assert_int_equal(json_integer_value(json_object_get(point, "calls")), 2);
+    /* 96 tokens at 1.67 are 160 rows against 192 */
+    const double flops = json_real_value(json_object_get(point, "expert_flops_reduction"));
+    assert_true(fabs(flops - 1.0 / 6.0) < 1e-12);
+    const json_t *time = json_object_get(point, "time_reduction");
+    const double median = json_real_value(json_object_get(time, "median"));
+    assert_true(json_real_value(json_object_get(time, "low")) <= median);
+    assert_true(json_real_value(json_object_get(time, "high")) >= median);
+    json_decref(document);
+}
+
 static json_t *flops_json(const char *options)
 {
     json_error_t error;
@@ -458,6 +487,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lost_output_is_an_error, make_folder, remove_folder),
         cmocka_unit_test(check_runs_what_is_asked_for),
         cmocka_unit_test_setup_teardown(bench_is_google_benchmark, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(bench_tells_what_is_saved, make_folder, remove_folder),
         cmocka_unit_test(flops_as_json),
         cmocka_unit_test_setup_teardown(flops_refuses_what_cannot_be, make_folder, remove_folder),
         cmocka_unit_test(tokens_there_and_back),

@@ -244,7 +244,7 @@ static void what_the_verbs_write_is_shown(void **state)
     expect(run(ADAMOE_PROGRAM
                " bench --kernel reference --tokens 1 --json %s/bench.json --benchmark_min_time=0.01",
                folder),
-           0, "layer/tiny/reference");
+           0, "layer/tiny/tokens:1/");
     report(state, "eval.json check.json flops.json info.json bench.json");
     char *page = page_of(state);
     expect_well_formed(page);

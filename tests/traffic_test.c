@@ -28,13 +28,16 @@ static void the_router_selects_what_was_wanted(void **state)
     adamoe_traffic traffic;
     adamoe_team *team = NULL;
     adamoe_router_step *step = NULL;
-    adamoe_plan *plan = NULL;
+    const adamoe_plan *plan = NULL;
+    float *rows = malloc(16 * selection.hidden_size * sizeof *rows);
     adamoe_router_seconds seconds = {0.0, 0.0};
     const adamoe_placement placement = adamoe_one_node(1);
+    assert_non_null(rows);
+    adamoe_traffic_router(selection, 5, rows);
     make_logits(ADAMOE_PATTERN_SKEWED, TOKENS, logits);
     assert_ok(adamoe_team_create(1, &team));
     assert_ok(adamoe_traffic_create(selection, logits, TOKENS, 5, false, &traffic));
-    assert_ok(adamoe_router_step_create(&adamoe_reference_kernel, &adamoe_reference_kernel, selection, 5,
+    assert_ok(adamoe_router_step_create(&adamoe_reference_kernel, &adamoe_reference_kernel, selection, rows,
                                         TOKENS, team, &adamoe_heap_host, &placement, &step));
     assert_ok(adamoe_router_step_run(step, traffic.batch[0].x, &plan, &seconds));
     assert_ok(adamoe_router_step_compare(step, traffic.batch[0].routing));
@@ -51,10 +54,10 @@ static void the_router_selects_what_was_wanted(void **state)
         }
     }
     assert_error(adamoe_router_step_compare(step, wanted), ADAMOE_DIFFERENCE, "wrong routing of token 39");
-    adamoe_plan_free(plan);
     adamoe_router_step_free(step);
     adamoe_traffic_free(&traffic);
     adamoe_team_free(team);
+    free(rows);
 }
 
 static void batches_touch_other_experts(void **state)

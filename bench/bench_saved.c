@@ -1,0 +1,182 @@
+/*
+ * adamoe bench --saved. The table is printed as it grows; the JSON is written whole at the end.
+ */
+#include "bench_saved.h"
+#include "environment.h"
+#include "held_signals.h"
+#include "json_output.h"
+#include "result_files.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* -------------------------------------------------------------------------------------------------- table */
+
+static void print_head(const adamoe_bench_saved *o, const adamoe_kernel *kernel, uint32_t threads)
+{
+    printf("saved/%s/%s/routing:%s/threads:%u: top-%zu of %zu true and %zu null experts against top-%zu "
+           "without\n",
+           o->preset->name, kernel->name, adamoe_pattern_names[o->measure.pattern], threads,
+           o->preset->mixture.top_k, o->preset->mixture.experts, o->preset->mixture.null_experts,
+           o->preset->baseline_top_k);
+    printf("  %6s %6s %6s  %7s %7s  %9s %10s  %22s  %s\n", "Tokens", "Calls", "Load", "FLOPs", "Bytes",
+           "Roofline", "no overlap", "Time saved [95 %]", "over FLOPs saved [95 %]");
+}
+
+/* A share as a percentage, or a dash where there is none. */
+static const char *percent(double share, char *text, size_t size)
+{
+    (void)snprintf(text, size, isfinite(share) ? "%.1f %%" : "-", 100.0 * share);
+    return text;
+}
+
+static void print_point(const adamoe_saved_point *p)
+{
+    char flops[16], bytes[16], limit[16], alone[16], time[64];
+    (void)snprintf(time, sizeof time, "%.1f %% [%.1f, %.1f]", 100.0 * p->time_reduction.median,
+                   100.0 * p->time_reduction.interval.low, 100.0 * p->time_reduction.interval.high);
+    printf("  %6zu %6zu %6.3f  %7s %7s  %9s %10s  %22s  %.3f [%.3f, %.3f]\n", p->tokens,
+           p->batches * p->passes, p->adaptive.load, percent(p->layer_flops_reduction, flops, sizeof flops),
+           percent(p->touched_bytes_reduction, bytes, sizeof bytes),
+           percent(p->predicted_time_reduction, limit, sizeof limit),
+           percent(p->predicted_without_overlap, alone, sizeof alone), time, p->time_per_flops,
+           p->time_per_flops_interval.low, p->time_per_flops_interval.high);
+    (void)fflush(stdout);
+}
+
+/* --------------------------------------------------------------------------------------------------- JSON */
+
+static json_t *estimate_json(adamoe_estimate estimate)
+{
+    return json_pack("{s:o, s:o, s:o}", "median", adamoe_json_number(estimate.median), "low",
+                     adamoe_json_number(estimate.interval.low), "high",
+                     adamoe_json_number(estimate.interval.high));
+}
+
+static json_t *side_json(const adamoe_saved_side *side)
+{
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "load", adamoe_json_number(side->load), "expert_flops",
+        adamoe_json_number(side->expert_flops), "layer_flops", adamoe_json_number(side->layer_flops),
+        "touched_bytes", adamoe_json_number(side->touched_bytes), "roofline_seconds",
+        adamoe_json_number(side->limit), "roofline_seconds_without_overlap",
+        adamoe_json_number(side->limit_without_overlap), "median_seconds", adamoe_json_number(side->seconds));
+}
+
+static json_t *point_json(const adamoe_bench_saved *o, const adamoe_kernel *kernel, uint32_t threads,
+                          const adamoe_saved_point *p)
+{
+    const adamoe_estimate per_flops = {p->time_per_flops, p->time_per_flops_interval};
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "preset", o->preset->name, "kernel", kernel->name, "routing",
+        adamoe_pattern_names[o->measure.pattern], "threads", (json_int_t)threads, "tokens",
+        (json_int_t)p->tokens, "calls", (json_int_t)(p->batches * p->passes), "repetitions",
+        (json_int_t)o->measure.repetitions, "baseline", side_json(&p->baseline), "adaptive",
+        side_json(&p->adaptive), "expert_flops_reduction", adamoe_json_number(p->expert_flops_reduction),
+        "layer_flops_reduction", adamoe_json_number(p->layer_flops_reduction), "touched_bytes_reduction",
+        adamoe_json_number(p->touched_bytes_reduction), "time_reduction", estimate_json(p->time_reduction),
+        "predicted_time_reduction", adamoe_json_number(p->predicted_time_reduction),
+        "predicted_time_reduction_without_overlap", adamoe_json_number(p->predicted_without_overlap),
+        "time_per_flops", estimate_json(per_flops), "peak_gflops", adamoe_json_number(p->peak.gflops),
+        "peak_gbytes_per_second", adamoe_json_number(p->peak.gbytes_per_second));
+}
+
+static adamoe_status write_json(const adamoe_bench_saved *o, const adamoe_load_mark *before, json_t *points)
+{
+    if (o->json == NULL) {
+        json_decref(points);
+        return adamoe_ok();
+    }
+    json_t *document =
+        json_pack("{s:s, s:I, s:o, s:o}", "version", ADAMOE_VERSION, "seed", (json_int_t)o->measure.seed,
+                  "environment", adamoe_environment_json(before), "saved", points);
+    adamoe_hold_signals();
+    const adamoe_status status = adamoe_json_write(o->json, document);
+    adamoe_release_signals();
+    return status;
+}
+
+/* ---------------------------------------------------------------------------------------------- the sweep */
+
+typedef struct sweep {
+    const adamoe_bench_saved *options;
+    adamoe_bench_machine machine;
+    adamoe_bench_weights weights;
+    json_t *points;
+    bool prints;
+} sweep;
+
+static adamoe_status run_kernel(sweep *s, const adamoe_kernel *kernel, uint32_t threads)
+{
+    const adamoe_bench_saved *o = s->options;
+    if (s->prints) {
+        print_head(o, kernel, threads);
+    }
+    for (size_t t = 0; t < o->token_counts; ++t) {
+        adamoe_saved_point point;
+        const adamoe_status status =
+            adamoe_saved_measure(&s->machine, &s->weights, kernel, o->tokens[t], &o->measure, &point);
+        if (status.code != ADAMOE_OK) {
+            return adamoe_error(status.code, "saved/%s/%s/tokens:%zu: %.330s", o->preset->name, kernel->name,
+                                o->tokens[t], status.message);
+        }
+        if (s->prints) {
+            print_point(&point);
+        }
+        if (json_array_append_new(s->points, point_json(o, kernel, threads, &point)) != 0) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "saved: out of memory");
+        }
+    }
+    return adamoe_ok();
+}
+
+/* One kernel at a time: the weights of the one before are given back. */
+static adamoe_status run_threads(sweep *s, uint32_t threads)
+{
+    const adamoe_bench_saved *o = s->options;
+    ADAMOE_TRY(adamoe_bench_machine_enter(&s->machine, threads));
+    adamoe_status status = adamoe_ok();
+    for (size_t k = 0; k < o->kernels && status.code == ADAMOE_OK; ++k) {
+        status = run_kernel(s, o->kernel[k], threads);
+        adamoe_bench_weights_release(&s->weights);
+    }
+    adamoe_bench_machine_leave(&s->machine);
+    return status;
+}
+
+static adamoe_status run_sweep(sweep *s)
+{
+    for (size_t i = 0; i < s->options->thread_counts; ++i) {
+        ADAMOE_TRY(run_threads(s, (uint32_t)s->options->threads[i]));
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_bench_saved_run(const adamoe_bench_saved *options)
+{
+    const adamoe_result_file file = {"--json", options->json};
+    adamoe_load_mark before;
+    if (options->preset->mixture.null_experts == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts",
+                            options->preset->name);
+    }
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1));
+    sweep s = {.options = options,
+               .machine = {.fallback = options->fallback},
+               .weights = {.preset = options->preset, .seed = options->measure.seed},
+               .points = json_array(),
+               .prints = adamoe_json_leaves_stdout(options->json)};
+    adamoe_mark_load(&before);
+    const adamoe_status status =
+        s.points == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "saved: out of memory") : run_sweep(&s);
+    adamoe_bench_weights_free(&s.weights);
+    if (status.code != ADAMOE_OK) {
+        json_decref(s.points);
+        return status;
+    }
+    if (s.prints) {
+        adamoe_print_disturbance(&before);
+    }
+    return write_json(options, &before, s.points);
+}
