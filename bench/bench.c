@@ -8,7 +8,6 @@
 #include "environment.h"
 #include "gbench/gbench.h"
 #include "options.h"
-#include "team.h"
 #include "verbs.h"
 
 #include <inttypes.h>
@@ -253,7 +252,10 @@ static adamoe_status describe(const bench_options *o)
 {
     char seed[32];
     (void)snprintf(seed, sizeof seed, "%" PRIu64, o->common.seed);
-    return gbench_describe("adamoe_version", ADAMOE_VERSION) && gbench_describe("adamoe_seed", seed)
+    const char *topology = o->common.topology;
+    return gbench_describe("adamoe_version", ADAMOE_VERSION) && gbench_describe("adamoe_seed", seed) &&
+                   gbench_describe("adamoe_numa", adamoe_numa_policy_names[o->common.numa]) &&
+                   (topology == NULL || gbench_describe("adamoe_numa_topology", topology))
                ? adamoe_ok()
                : adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
 }
@@ -308,6 +310,7 @@ static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *cons
         .token_counts = o->tokens.count,
         .threads = o->threads.value,
         .thread_counts = o->threads.count,
+        .machine = o->layer.machine,
         .fallback = o->layer.fallback,
         .json = o->json};
     return flags->other != NULL
@@ -336,11 +339,22 @@ static adamoe_status run_registry(bench_options *o, const adamoe_registry *regis
     return status;
 }
 
+/* All threads of the machine, which knows how many that are when it is open. */
+static adamoe_status count_threads(const adamoe_machine_options *options, counts *out)
+{
+    adamoe_machine machine;
+    ADAMOE_TRY(adamoe_machine_open(options, &machine));
+    *out = (counts){{machine.team->threads}, 1};
+    adamoe_machine_close(&machine);
+    return adamoe_ok();
+}
+
 static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
 {
     adamoe_registry *registry = NULL;
+    o->layer.machine = adamoe_options_for_machine(&o->common);
     if (o->threads.count == 0) {
-        o->threads = (counts){{adamoe_available_processors()}, 1};
+        ADAMOE_TRY(count_threads(&o->layer.machine, &o->threads));
     }
     ADAMOE_TRY(adamoe_registry_create(&registry));
     adamoe_status status =

@@ -58,7 +58,9 @@ static adamoe_status enter_threads(adamoe_bench_layer *layer, uint32_t threads)
     }
     adamoe_bench_weights_release(&layer->weights);
     adamoe_bench_machine_leave(&layer->machine);
-    return adamoe_bench_machine_enter(&layer->machine, threads);
+    adamoe_machine_options options = layer->options.machine;
+    options.threads = threads;
+    return adamoe_bench_machine_enter(&layer->machine, &options);
 }
 
 static void free_group(bench_group *group)
@@ -88,6 +90,11 @@ void adamoe_bench_layer_free(adamoe_bench_layer *layer)
 }
 
 /* ------------------------------------------------------------------------------------------------ running */
+
+bool adamoe_bench_places(const adamoe_bench_options *options)
+{
+    return options->machine.policy != ADAMOE_NUMA_LOCAL || options->machine.topology != NULL;
+}
 
 const char *adamoe_bench_routing_name(const adamoe_bench_options *options)
 {
@@ -143,6 +150,7 @@ static void show(const bench_group *group)
                                     .routing = adamoe_bench_routing_name(o),
                                     .tokens = group->tokens,
                                     .threads = group->threads,
+                                    .machine = adamoe_bench_places(o) ? &group->layer->machine.opened : NULL,
                                     .member = group->member,
                                     .members = group->count};
     if (o->shown != NULL) {
@@ -237,9 +245,11 @@ static adamoe_status register_bench(bench *b)
     static const gbench_functions functions = {select_bench, report};
     const bench_group *group = b->group;
     const adamoe_bench_options *o = &group->layer->options;
-    (void)snprintf(b->name, sizeof b->name, "layer/%s/%s/tokens:%zu/routing:%s/threads:%u%s", o->preset->name,
-                   group->member[b->index].kernel->name, group->tokens, adamoe_bench_routing_name(o),
-                   group->threads, o->timing.hot ? "/hot" : "");
+    const bool places = adamoe_bench_places(o);
+    (void)snprintf(b->name, sizeof b->name, "layer/%s/%s/tokens:%zu/routing:%s/threads:%u%s%s%s",
+                   o->preset->name, group->member[b->index].kernel->name, group->tokens,
+                   adamoe_bench_routing_name(o), group->threads, places ? "/numa:" : "",
+                   places ? adamoe_numa_policy_names[o->machine.policy] : "", o->timing.hot ? "/hot" : "");
     return gbench_register(b->name, &functions, b, o->timing.repetitions)
                ? adamoe_ok()
                : adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");

@@ -5,7 +5,7 @@
  *
  * Weights are cold, as they are in a model whose layers take turns: calls go round through copies of the
  * layer and through its experts, so that the bytes touched before a weight is used again exceed twice the
- * last-level cache. Left out: NUMA policies other than local.
+ * last-level cache.
  */
 #ifndef ADAMOE_BENCH_LAYER_H
 #define ADAMOE_BENCH_LAYER_H
@@ -22,6 +22,7 @@ typedef struct adamoe_bench_view {
     const char *routing;
     size_t tokens;
     uint32_t threads;
+    const adamoe_machine *machine;     /* where the weights were put; NULL where nothing was asked for */
     const adamoe_bench_member *member; /* [members]; those that are not wanted take no part */
     size_t members;
 } adamoe_bench_view;
@@ -31,6 +32,7 @@ typedef struct adamoe_bench_options {
     adamoe_pattern pattern;
     const char *recorded; /* a recording of routings that replaces the pattern, or NULL */
     adamoe_timing_options timing;
+    adamoe_machine_options machine; /* but for the threads */
     const adamoe_kernel *fallback;
     void (*shown)(void *context, const adamoe_bench_view *view); /* after each group; may be NULL */
     void *shown_context;
@@ -41,14 +43,18 @@ adamoe_status adamoe_bench_layer_create(const adamoe_bench_options *options, ada
 /* Forgets what was registered with the library, too. */
 void adamoe_bench_layer_free(adamoe_bench_layer *layer);
 
-/* Registers a group of benchmarks, `layer/PRESET/KERNEL/tokens:T/routing:R/threads:N[/hot]` each. Kernels
- * that cannot run here are registered too, and skipped with the reason when they come. Errors: memory. */
+/* Registers a group of benchmarks, `layer/PRESET/KERNEL/tokens:T/routing:R/threads:N[/numa:P][/hot]` each.
+ * Kernels that cannot run here are registered too, and skipped with the reason when they come. Errors:
+ * memory. */
 adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_kernel *const *kernels,
                                      size_t count, size_t tokens, uint32_t threads);
 
 /* After the run: the worst of what happened to the benchmarks, with the name of one: DIFFERENCE where the
  * check failed; else another error, NOT_SUPPORTED last. */
 adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer);
+
+/* True where a policy or a topology was asked for, and stands in the names. */
+bool adamoe_bench_places(const adamoe_bench_options *options);
 
 /* "balanced", "skewed", ... or "recorded". */
 const char *adamoe_bench_routing_name(const adamoe_bench_options *options);

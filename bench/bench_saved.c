@@ -1,5 +1,6 @@
 /*
- * adamoe bench --saved. The table is printed as it grows; the JSON is written whole at the end.
+ * adamoe bench --saved. The table is printed as it grows; the JSON is written whole at the end, in the form
+ * of Google Benchmark's, so that what reads one reads the other.
  */
 #include "bench_saved.h"
 #include "environment.h"
@@ -7,6 +8,7 @@
 #include "json_output.h"
 #include "result_files.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -46,40 +48,68 @@ static void print_point(const adamoe_saved_point *p)
 
 /* --------------------------------------------------------------------------------------------------- JSON */
 
-static json_t *estimate_json(adamoe_estimate estimate)
+typedef struct counter {
+    const char *name;
+    double value;
+} counter;
+
+/* Numbers of one point, flat as Google Benchmark's counters are; null where there is none. */
+static bool set_counters(json_t *entry, const adamoe_bench_saved *o, const adamoe_saved_point *p)
 {
-    return json_pack("{s:o, s:o, s:o}", "median", adamoe_json_number(estimate.median), "low",
-                     adamoe_json_number(estimate.interval.low), "high",
-                     adamoe_json_number(estimate.interval.high));
+    const counter counters[] = {
+        {"load", p->adaptive.load},
+        {"baseline_load", p->baseline.load},
+        {"executed_flops", p->adaptive.layer_flops},
+        {"baseline_flops", p->baseline.layer_flops},
+        {"touched_bytes", p->adaptive.touched_bytes},
+        {"baseline_touched_bytes", p->baseline.touched_bytes},
+        {"expert_flops_reduction", p->expert_flops_reduction},
+        {"flops_reduction", p->layer_flops_reduction},
+        {"bytes_reduction", p->touched_bytes_reduction},
+        {"predicted_time_reduction", p->predicted_time_reduction},
+        {"predicted_time_reduction_without_overlap", p->predicted_without_overlap},
+        {"time_reduction", p->time_reduction.median},
+        {"time_reduction_low", p->time_reduction.interval.low},
+        {"time_reduction_high", p->time_reduction.interval.high},
+        {"time_per_flops", p->time_per_flops},
+        {"time_per_flops_low", p->time_per_flops_interval.low},
+        {"time_per_flops_high", p->time_per_flops_interval.high},
+        {"median_seconds", p->adaptive.seconds},
+        {"baseline_median_seconds", p->baseline.seconds},
+        {"roofline_seconds", p->adaptive.limit},
+        {"baseline_roofline_seconds", p->baseline.limit},
+        {"peak_gflops", p->peak.gflops},
+        {"peak_gbytes_per_second", p->peak.gbytes_per_second},
+        {"pairs", (double)o->measure.repetitions},
+        {"trace_calls", (double)p->batches},
+    };
+    bool complete = entry != NULL;
+    for (size_t i = 0; complete && i < sizeof counters / sizeof *counters; ++i) {
+        complete = json_object_set_new(entry, counters[i].name, adamoe_json_number(counters[i].value)) == 0;
+    }
+    return complete;
 }
 
-static json_t *side_json(const adamoe_saved_side *side)
-{
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "load", adamoe_json_number(side->load), "expert_flops",
-        adamoe_json_number(side->expert_flops), "layer_flops", adamoe_json_number(side->layer_flops),
-        "touched_bytes", adamoe_json_number(side->touched_bytes), "roofline_seconds",
-        adamoe_json_number(side->limit), "roofline_seconds_without_overlap",
-        adamoe_json_number(side->limit_without_overlap), "median_seconds", adamoe_json_number(side->seconds));
-}
-
+/* An entry as Google Benchmark writes them: the time is the median of one trace with null experts. NULL where
+ * there is no memory. */
 static json_t *point_json(const adamoe_bench_saved *o, const adamoe_kernel *kernel, uint32_t threads,
                           const adamoe_saved_point *p)
 {
-    const adamoe_estimate per_flops = {p->time_per_flops, p->time_per_flops_interval};
-    return json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "preset", o->preset->name, "kernel", kernel->name, "routing",
-        adamoe_pattern_names[o->measure.pattern], "threads", (json_int_t)threads, "tokens",
-        (json_int_t)p->tokens, "calls", (json_int_t)(p->batches * p->passes), "repetitions",
-        (json_int_t)o->measure.repetitions, "baseline", side_json(&p->baseline), "adaptive",
-        side_json(&p->adaptive), "expert_flops_reduction", adamoe_json_number(p->expert_flops_reduction),
-        "layer_flops_reduction", adamoe_json_number(p->layer_flops_reduction), "touched_bytes_reduction",
-        adamoe_json_number(p->touched_bytes_reduction), "time_reduction", estimate_json(p->time_reduction),
-        "predicted_time_reduction", adamoe_json_number(p->predicted_time_reduction),
-        "predicted_time_reduction_without_overlap", adamoe_json_number(p->predicted_without_overlap),
-        "time_per_flops", estimate_json(per_flops), "peak_gflops", adamoe_json_number(p->peak.gflops),
-        "peak_gbytes_per_second", adamoe_json_number(p->peak.gbytes_per_second));
+    char name[192];
+    const bool places = o->machine.policy != ADAMOE_NUMA_LOCAL || o->machine.topology != NULL;
+    (void)snprintf(name, sizeof name, "saved/%s/%s/tokens:%zu/routing:%s/threads:%u%s%s", o->preset->name,
+                   kernel->name, p->tokens, adamoe_pattern_names[o->measure.pattern], threads,
+                   places ? "/numa:" : "", places ? adamoe_numa_policy_names[o->machine.policy] : "");
+    const double nanoseconds = 1e9 * p->adaptive.seconds;
+    json_t *entry =
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:s}", "name", name, "run_name", name,
+                  "run_type", "iteration", "repetitions", 1, "repetition_index", 0, "threads", 1,
+                  "iterations", 1, "real_time", nanoseconds, "cpu_time", nanoseconds, "time_unit", "ns");
+    if (!set_counters(entry, o, p)) {
+        json_decref(entry);
+        return NULL;
+    }
+    return entry;
 }
 
 static adamoe_status write_json(const adamoe_bench_saved *o, const adamoe_load_mark *before, json_t *points)
@@ -88,9 +118,11 @@ static adamoe_status write_json(const adamoe_bench_saved *o, const adamoe_load_m
         json_decref(points);
         return adamoe_ok();
     }
+    char seed[32];
+    (void)snprintf(seed, sizeof seed, "%" PRIu64, o->measure.seed);
     json_t *document =
-        json_pack("{s:s, s:I, s:o, s:o}", "version", ADAMOE_VERSION, "seed", (json_int_t)o->measure.seed,
-                  "environment", adamoe_environment_json(before), "saved", points);
+        json_pack("{s:{s:s, s:s, s:o}, s:o}", "context", "adamoe_version", ADAMOE_VERSION, "adamoe_seed",
+                  seed, "environment", adamoe_environment_json(before), "benchmarks", points);
     adamoe_hold_signals();
     const adamoe_status status = adamoe_json_write(o->json, document);
     adamoe_release_signals();
@@ -135,7 +167,9 @@ static adamoe_status run_kernel(sweep *s, const adamoe_kernel *kernel, uint32_t 
 static adamoe_status run_threads(sweep *s, uint32_t threads)
 {
     const adamoe_bench_saved *o = s->options;
-    ADAMOE_TRY(adamoe_bench_machine_enter(&s->machine, threads));
+    adamoe_machine_options machine = o->machine;
+    machine.threads = threads;
+    ADAMOE_TRY(adamoe_bench_machine_enter(&s->machine, &machine));
     adamoe_status status = adamoe_ok();
     for (size_t k = 0; k < o->kernels && status.code == ADAMOE_OK; ++k) {
         status = run_kernel(s, o->kernel[k], threads);

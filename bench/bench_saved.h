@@ -15,6 +15,7 @@ typedef struct adamoe_bench_saved {
     size_t token_counts;
     const size_t *threads; /* [thread_counts] */
     size_t thread_counts;
+    adamoe_machine_options machine; /* but for the threads */
     const adamoe_kernel *fallback;
     const char *json; /* a file, "-", or NULL */
 } adamoe_bench_saved;

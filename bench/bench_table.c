@@ -123,6 +123,9 @@ static void print_head(const adamoe_bench_view *view)
 {
     printf("layer/%s/tokens:%zu/routing:%s/threads:%u%s\n", view->preset->name, view->tokens, view->routing,
            view->threads, view->timing->hot ? "/hot" : "");
+    if (view->machine != NULL) {
+        printf("  placement %s\n", adamoe_machine_describe(view->machine).text);
+    }
     for (size_t i = 0; i < view->members; ++i) {
         const adamoe_bench_member *m = &view->member[i];
         if (has_times(m)) {

@@ -257,7 +257,7 @@ static void kernels_take_turns(void **state)
     const adamoe_preset *tiny = &adamoe_presets[0];
     adamoe_pattern_logits(ADAMOE_PATTERN_BALANCED, tiny->mixture, tiny->load, 2, &random, logits);
     assert_ok(adamoe_traffic_create(adamoe_preset_selection(tiny), logits, 2, 1, false, &traffic));
-    assert_ok(adamoe_bench_machine_enter(&machine, 1));
+    assert_ok(adamoe_bench_machine_enter(&machine, &(adamoe_machine_options){.threads = 1}));
     assert_ok(adamoe_bench_group_run(&machine, &weights, &traffic, &options, member, 3));
     assert_ok(member[0].status);
     assert_error(member[1].status, ADAMOE_NOT_SUPPORTED, "it is Sunday");

@@ -234,6 +234,8 @@ static void bench_is_google_benchmark(void **state)
            "--benchmark_repetitions: `0' is not a whole number");
     expect(run("%s --benchmark_min_time=x", base), 2, "--benchmark_min_time: `x' is not a number of seconds");
     expect(run("%s --threads 1,2 --benchmark_list_tests", base), 0, "routing:skewed/threads:2\n");
+    expect(run("%s --numa split --hot --benchmark_list_tests", base), 0, "threads:1/numa:split/hot\n");
+    expect(run("%s --numa experts --numa-topology 0:0", base), 0, "placement experts, 1 thread");
     json_t *document = read_json("bench --kernel reference --tokens 3 --routing skewed --threads 1 "
                                  "--benchmark_min_time=0.001 --benchmark_repetitions=2 --json -",
                                  0);
@@ -264,17 +266,18 @@ static void bench_tells_what_is_saved(void **state)
         "bench --saved --kernel reference --threads 1 --benchmark_min_time=0 --benchmark_repetitions=2 "
         "--tokens 48 --json -",
         0);
-    assert_int_equal(json_array_size(json_object_get(document, "saved")), 1);
-    assert_non_null(json_object_get(document, "environment"));
-    const json_t *point = json_array_get(json_object_get(document, "saved"), 0);
-    assert_int_equal(json_integer_value(json_object_get(point, "calls")), 2);
+    assert_int_equal(json_array_size(json_object_get(document, "benchmarks")), 1);
+    assert_non_null(json_object_get(json_object_get(document, "context"), "environment"));
+    const json_t *point = json_array_get(json_object_get(document, "benchmarks"), 0);
+    assert_string_equal(json_string_value(json_object_get(point, "name")),
+                        "saved/tiny/reference/tokens:48/routing:random/threads:1");
+    assert_true(json_real_value(json_object_get(point, "trace_calls")) == 2.0);
     /* 96 tokens at 1.67 are 160 rows against 192 */
     const double flops = json_real_value(json_object_get(point, "expert_flops_reduction"));
     assert_true(fabs(flops - 1.0 / 6.0) < 1e-12);
-    const json_t *time = json_object_get(point, "time_reduction");
-    const double median = json_real_value(json_object_get(time, "median"));
-    assert_true(json_real_value(json_object_get(time, "low")) <= median);
-    assert_true(json_real_value(json_object_get(time, "high")) >= median);
+    const double median = json_real_value(json_object_get(point, "time_reduction"));
+    assert_true(json_real_value(json_object_get(point, "time_reduction_low")) <= median);
+    assert_true(json_real_value(json_object_get(point, "time_reduction_high")) >= median);
     json_decref(document);
 }
 

@@ -171,7 +171,7 @@ static void a_wrong_side_gets_no_time(void **state)
     const adamoe_saved_options options = {
         .pattern = ADAMOE_PATTERN_RANDOM, .seed = 1, .repetitions = 3, .least_tokens = 6};
     adamoe_saved_point p;
-    assert_ok(adamoe_bench_machine_enter(&machine, 1));
+    assert_ok(adamoe_bench_machine_enter(&machine, &(adamoe_machine_options){.threads = 1}));
     assert_ok(adamoe_saved_measure(&machine, &weights, &kernel, 3, &options, &p));
     assert_int_equal(p.batches, 2);
     assert_int_equal(p.passes, 1);
