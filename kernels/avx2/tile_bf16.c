@@ -44,4 +44,5 @@ const packed_products adamoe_products_bf16_avx2 = {
              [4] = {{bfloat16_4x1, NULL, NULL}}},
     .widen = widen,
     .widened = &adamoe_products_f32_avx2,
+    .tiles_before_widening = 4,
 };

@@ -67,4 +67,5 @@ const packed_products adamoe_products_bf16_avx512 = {
              [14] = {{bfloat16_14x1, NULL, NULL}}},
     .widen = widen,
     .widened = &adamoe_products_f32_avx512,
+    .tiles_before_widening = 2,
 };

@@ -5,15 +5,11 @@
 
 #include <string.h>
 
-/* Weights narrower than what is multiplied are widened once for all tiles where there are more than so many,
- * and once for each tile, in registers, where there are not. */
-#define TILES_WIDENED_IN_REGISTERS 2
-
 packed_group adamoe_packed_group(const packed_products *weights, size_t expert, size_t first_row, size_t rows,
                                  size_t first_tile)
 {
     const packed_products *products = weights;
-    if (weights->widened != NULL && rows > TILES_WIDENED_IN_REGISTERS * weights->most_rows) {
+    if (weights->widened != NULL && rows > weights->tiles_before_widening * weights->most_rows) {
         products = weights->widened;
     }
     return (packed_group){.products = products,
@@ -142,6 +138,9 @@ typedef struct panel_step {
     size_t wide;
 } panel_step;
 
+/* Few rows read their weights as one stream, which the processor fetches ahead by itself, and better. */
+#define LEAST_ROWS_TO_FETCH_FOR 3
+
 /* All tiles of the group; each fetches its share of what comes next. */
 static void multiply_tiles(const panel_step *s, void *widened)
 {
@@ -187,6 +186,18 @@ static void scale_sums(const packed_matrix *matrix, const packed_part *part, siz
     }
 }
 
+/* The first panels of the block that begins at term `first`; nothing beyond the last block. */
+static packed_ahead next_block(const packed_matrix *matrix, const packed_part *part, size_t first,
+                               size_t panel, size_t count)
+{
+    if (first >= matrix->depth) {
+        return (packed_ahead){NULL, 0};
+    }
+    const size_t bytes =
+        adamoe_packed_block_groups(matrix, first) * adamoe_packed_group_bytes(matrix->products);
+    return (packed_ahead){adamoe_packed_panel(matrix, part, first, panel), count * bytes / 64};
+}
+
 void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                             size_t panels, const packed_group *group, const char *inputs,
                             const float *row_scale, float *sums, void *widened)
@@ -204,11 +215,10 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
             const char *weights = adamoe_packed_panel(matrix, part, first, first_panel + p);
             packed_ahead ahead = {weights + count * bytes, count * bytes / 64};
             if (p + count == panels) {
-                ahead = next_first < matrix->depth
-                            ? (packed_ahead){adamoe_packed_panel(matrix, part, next_first, first_panel),
-                                             count * adamoe_packed_block_groups(matrix, next_first) *
-                                                 group_bytes / 64}
-                            : (packed_ahead){weights, 0};
+                ahead = next_block(matrix, part, next_first, first_panel, count);
+            }
+            if (group->rows < LEAST_ROWS_TO_FETCH_FOR) {
+                ahead.lines = 0;
             }
             const panel_step step = {matrix,           group,          first, groups,
                                      weights,          bytes,          ahead, inputs,

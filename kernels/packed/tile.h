@@ -58,9 +58,11 @@ typedef struct packed_products {
     packed_tiles tile[PACKED_MOST_ROWS + 1]; /* [1 .. most_rows] */
 
     /* Where weights are narrower than what is multiplied: expands a panel of `groups` groups to `to`, and the
-     * products that compute on it. NULL where there is nothing to expand. */
+     * products that compute on it, for groups of rows that make more tiles than `tiles_before_widening`;
+     * fewer widen in registers, each tile anew. NULL where there is nothing to expand. */
     void (*widen)(const void *weights, size_t groups, void *to);
     const struct packed_products *widened;
+    size_t tiles_before_widening;
 
     /* For int8: quantises terms[count] in steps of `scale` to input groups that are `stride` bytes apart,
      * padded with zeros to whole groups; and turns the sums of a panel into floats in place. NULL for float

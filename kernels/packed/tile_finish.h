@@ -18,19 +18,30 @@ static void gate(const float *sums, size_t stride, size_t rows, size_t outputs, 
     }
 }
 
+/* `count` columns from c on; a whole vector takes the path without masks, which are slow on some processors.
+ */
+static inline lanes load_columns(const float *from, size_t count)
+{
+    return count >= LANES ? lanes_load(from) : lanes_load_first(from, count);
+}
+
 static void combine(size_t width, size_t rows, const float *weight, const float *slots, const uint32_t *row,
                     float self_scale, const float *x, float *y)
 {
     for (size_t c = 0; c < width; c += LANES) {
-        const size_t count = width - c < LANES ? width - c : LANES;
+        const size_t count = width - c;
         lanes sum = lanes_all(0.0f);
         for (size_t i = 0; i < rows; ++i) {
-            sum = lanes_fma(lanes_all(weight[i]), lanes_load_first(slots + row[i] * width + c, count), sum);
+            sum = lanes_fma(lanes_all(weight[i]), load_columns(slots + row[i] * width + c, count), sum);
         }
         if (x != NULL) {
-            sum = lanes_fma(lanes_all(self_scale), lanes_load_first(x + c, count), sum);
+            sum = lanes_fma(lanes_all(self_scale), load_columns(x + c, count), sum);
         }
-        lanes_store_first(y + c, sum, count);
+        if (count >= LANES) {
+            lanes_store(y + c, sum);
+        } else {
+            lanes_store_first(y + c, sum, count);
+        }
     }
 }
 
@@ -38,7 +49,7 @@ static float largest(const float *terms, size_t count)
 {
     lanes most = lanes_all(0.0f);
     for (size_t c = 0; c < count; c += LANES) {
-        most = lanes_larger(most, lanes_magnitude(lanes_load_first(terms + c, count - c)));
+        most = lanes_larger(most, lanes_magnitude(load_columns(terms + c, count - c)));
     }
     return lanes_largest(most);
 }

@@ -1,0 +1,320 @@
+/*
+ * The packed kernels of every instruction set: all numbers of rows about a tile, tails of every dimension, a
+ * depth beyond one block, the same bits for any threads, batch-mates and placement, and silu over the whole
+ * range of floats. What this processor cannot run is skipped, visibly.
+ */
+#include "test.h"
+#include "bound.h"
+#include "host.h"
+#include "packed/kernels.h"
+#include "packed/tile.h"
+#include "placement.h"
+#include "random_layer.h"
+#include "router.h"
+#include "team.h"
+
+#define SKIP_UNLESS_SUPPORTED(kernel)                                                                        \
+    do {                                                                                                     \
+        const char *why_not = NULL;                                                                          \
+        if (!(kernel)->supported(&why_not)) {                                                                \
+            print_message("skipped: %s: %s\n", (kernel)->name, why_not);                                     \
+            skip();                                                                                          \
+        }                                                                                                    \
+    } while (0)
+
+/* A layer, tokens and a plan of random routing; logits of one expert can be raised so that it takes all. */
+typedef struct problem {
+    adamoe_random_layer layer;
+    float *x; /* [tokens, hidden_size] */
+    adamoe_plan *plan;
+} problem;
+
+static problem make_problem(adamoe_layer_sizes sizes, size_t tokens, size_t top_k, float first_expert)
+{
+    problem p;
+    adamoe_splitmix64 random = adamoe_random_for("packed", tokens * 31 + sizes.hidden_size);
+    assert_ok(adamoe_random_layer_create(sizes, ADAMOE_F32, 0, &random, &p.layer));
+    p.x = calloc(tokens * sizes.hidden_size + 1, sizeof *p.x);
+    float *logits = calloc(tokens * sizes.experts + 1, sizeof *logits);
+    assert_true(p.x != NULL && logits != NULL);
+    adamoe_random_states(&random, tokens * sizes.hidden_size, p.x);
+    adamoe_random_states(&random, tokens * sizes.experts, logits);
+    for (size_t t = 0; t < tokens; ++t) {
+        logits[t * sizes.experts] += first_expert;
+    }
+    adamoe_routing *routing = NULL;
+    const adamoe_rule rule = {top_k, ADAMOE_NORM_TRUE, ADAMOE_NULL_ZERO};
+    assert_ok(adamoe_routing_create(logits, tokens, sizes.experts, 0, rule, &routing));
+    assert_ok(adamoe_plan_create(routing, &p.plan));
+    adamoe_routing_free(routing);
+    free(logits);
+    return p;
+}
+
+static void free_problem(problem *p)
+{
+    adamoe_random_layer_free(&p->layer);
+    adamoe_plan_free(p->plan);
+    free(p->x);
+}
+
+static float *compute(const adamoe_kernel *kernel, const problem *p, const adamoe_placement *placement)
+{
+    adamoe_team *team = NULL;
+    adamoe_prepared *prepared = NULL;
+    assert_ok(adamoe_team_create(placement->threads, &team));
+    assert_ok(kernel->prepare(&adamoe_heap_host, &p->layer.layer, placement, &prepared));
+    const size_t bytes = kernel->work_bytes(prepared, p->plan->rows, p->plan->tokens);
+    const size_t count = p->plan->tokens * p->layer.layer.hidden_size;
+    float *y = malloc((count + 1) * sizeof *y);
+    adamoe_run run = {.team = team, .work = adamoe_heap_host.allocate(NULL, bytes, 64), .work_bytes = bytes};
+    assert_true(y != NULL && run.work != NULL);
+    memset(run.work, 0xff, bytes); /* NaN, should it be read before it is written */
+    memset(y, 0xff, count * sizeof *y);
+    assert_ok(kernel->experts(prepared, &run, p->x, p->plan, y));
+    adamoe_heap_host.release(NULL, run.work);
+    kernel->release(prepared);
+    adamoe_team_free(team);
+    return y;
+}
+
+static void assert_within_bound(const adamoe_kernel *kernel, const problem *p, const float *y)
+{
+    const adamoe_layer *layer = &p->layer.layer;
+    adamoe_yardstick yardstick;
+    assert_ok(adamoe_yardstick_create(p->plan->tokens * layer->hidden_size, &yardstick));
+    assert_ok(adamoe_layer_yardstick(layer, adamoe_kernel_arithmetic(kernel), p->x, p->plan, &yardstick));
+    const adamoe_verdict verdict = adamoe_judge(&yardstick, y, 1.0);
+    if (!verdict.passed) {
+        fail_msg("%s: %zu tokens, %zu x %zu: element %zu: %.9g, expected %.9g: %.3g of what is allowed",
+                 kernel->name, p->plan->tokens, layer->hidden_size, layer->intermediate_size, verdict.worst,
+                 (double)y[verdict.worst], yardstick.expected[verdict.worst], verdict.largest_ratio);
+    }
+    assert_false(verdict.vacuous);
+    adamoe_yardstick_free(&yardstick);
+}
+
+static void check(const adamoe_kernel *kernel, adamoe_layer_sizes sizes, size_t tokens, size_t top_k)
+{
+    problem p = make_problem(sizes, tokens, top_k, 0.0f);
+    const adamoe_placement placement = adamoe_one_node(2);
+    float *y = compute(kernel, &p, &placement);
+    assert_within_bound(kernel, &p, y);
+    free(y);
+    free_problem(&p);
+}
+
+/* One expert has all tokens: 1 row, ..., more rows than four tiles have. */
+static void every_number_of_rows(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    for (size_t tokens = 1; tokens <= 4 * (size_t)kernel->tiles.rows + 2; ++tokens) {
+        check(kernel, (adamoe_layer_sizes){19, 21, 1, 0}, tokens, 1);
+    }
+}
+
+static void every_tail_of_columns_and_depth(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    for (size_t size = 1; size <= 2 * (size_t)kernel->tiles.columns + 1; ++size) {
+        check(kernel, (adamoe_layer_sizes){size, 9, 2, 0}, 3, 1);
+        check(kernel, (adamoe_layer_sizes){9, size, 2, 0}, 3, 1);
+    }
+}
+
+static void depth_of_several_blocks(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    check(kernel, (adamoe_layer_sizes){2200, 35, 1, 0}, 3, 1);
+    check(kernel, (adamoe_layer_sizes){35, 2201, 1, 0}, 18, 1);
+}
+
+/* The problem's y is the same for 1, 2, 3 and 7 threads, and for every policy on 2 and 4 nodes. */
+static void same_bits_for_threads_and_placements(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    static const uint32_t node[8] = {0, 1, 2, 3, 0, 1, 2, 3}, half[8] = {0, 0, 0, 0, 1, 1, 1, 1};
+    problem p = make_problem((adamoe_layer_sizes){70, 90, 5, 0}, 40, 2, 1.0f);
+    const adamoe_placement one = adamoe_one_node(1);
+    const size_t bytes = p.plan->tokens * p.layer.layer.hidden_size * sizeof(float);
+    float *expected = compute(kernel, &p, &one);
+    assert_within_bound(kernel, &p, expected);
+    for (uint32_t threads = 2; threads <= 7; ++threads) {
+        for (uint32_t policy = ADAMOE_NUMA_LOCAL; policy <= ADAMOE_NUMA_SPLIT; ++policy) {
+            const adamoe_placement two = {(adamoe_numa_policy)policy, 2, threads, half + 8 - threads};
+            const adamoe_placement four = {(adamoe_numa_policy)policy, 4, threads, node};
+            float *y = compute(kernel, &p, &two), *z = compute(kernel, &p, &four);
+            assert_memory_equal(expected, y, bytes);
+            assert_memory_equal(expected, z, bytes);
+            free(y);
+            free(z);
+        }
+    }
+    free(expected);
+    free_problem(&p);
+}
+
+/* Tokens 0 .. tokens-1 of the problem as a problem of their own; the layer stays the other's. */
+static problem first_tokens(const problem *p, size_t tokens)
+{
+    const size_t experts = p->plan->experts;
+    problem part = {.layer = p->layer, .x = p->x};
+    uint32_t *offset = calloc(experts + 1, sizeof *offset), *input = calloc(p->plan->rows, sizeof *input);
+    uint32_t *token_offset = calloc(tokens + 1, sizeof *token_offset);
+    uint32_t *token_row = calloc(p->plan->rows, sizeof *token_row);
+    adamoe_plan *plan = calloc(1, sizeof *plan);
+    assert_true(offset && input && token_offset && token_row && plan);
+    memcpy(token_offset, p->plan->token_offset, (tokens + 1) * sizeof *token_offset);
+    for (size_t e = 0; e < experts; ++e) {
+        offset[e + 1] = offset[e];
+        for (size_t r = p->plan->offset[e]; r < p->plan->offset[e + 1]; ++r) {
+            if (p->plan->input[r] < tokens) {
+                for (size_t i = 0; i < token_offset[tokens]; ++i) {
+                    token_row[i] = p->plan->token_row[i] == r ? offset[e + 1] : token_row[i];
+                }
+                input[offset[e + 1]++] = p->plan->input[r];
+            }
+        }
+    }
+    *plan = *p->plan;
+    plan->tokens = plan->inputs = tokens;
+    plan->rows = offset[experts];
+    plan->offset = offset;
+    plan->input = input;
+    plan->token_offset = token_offset;
+    plan->token_row = token_row;
+    part.plan = plan;
+    return part;
+}
+
+/* A token's bits are the same alone, in a few and in all, so in tiles of every height. */
+static void same_bits_for_any_batch(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    const size_t rows = kernel->tiles.rows;
+    problem p = make_problem((adamoe_layer_sizes){37, 41, 2, 0}, 6 * rows, 1, 2.0f);
+    const adamoe_placement placement = adamoe_one_node(2);
+    float *expected = compute(kernel, &p, &placement);
+    for (size_t tokens = 1; tokens < 6 * rows; tokens += tokens < 2 * rows ? 1 : rows / 2) {
+        problem part = first_tokens(&p, tokens);
+        float *y = compute(kernel, &part, &placement);
+        assert_memory_equal(expected, y, tokens * p.layer.layer.hidden_size * sizeof *y);
+        free(y);
+        free((void *)(uintptr_t)part.plan->offset);
+        free((void *)(uintptr_t)part.plan->input);
+        free((void *)(uintptr_t)part.plan->token_offset);
+        free((void *)(uintptr_t)part.plan->token_row);
+        free(part.plan);
+    }
+    free(expected);
+    free_problem(&p);
+}
+
+static void dense_product(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    adamoe_team *team = NULL;
+    assert_ok(adamoe_team_create(3, &team));
+    const adamoe_placement placement = adamoe_one_node(3);
+    for (size_t count = 0; count <= 40; count += 5) {
+        adamoe_splitmix64 random = adamoe_random_for("dense", count);
+        float weights[71 * 37], x[40 * 37 + 1], y[40 * 71 + 1];
+        adamoe_random_values(&random, ADAMOE_F32, 0.3, 36 * 37, weights);
+        memcpy(weights + 36 * 37, weights, 35 * 37 * sizeof *weights); /* rows 36 .. 70 are rows 0 .. 34 */
+        adamoe_random_states(&random, count * 37, x);
+        const adamoe_matrix matrix = {weights, ADAMOE_F32, 71, 37};
+        adamoe_prepared_matrix *prepared = NULL;
+        assert_ok(kernel->prepare_matrix(&adamoe_heap_host, &matrix, &placement, &prepared));
+        const size_t bytes = kernel->matrix_work_bytes(prepared, count);
+        adamoe_run run = {
+            .team = team, .work = adamoe_heap_host.allocate(NULL, bytes, 64), .work_bytes = bytes};
+        assert_non_null(run.work);
+        memset(y, 0xff, sizeof y);
+        assert_ok(kernel->multiply(prepared, &run, x, count, y));
+        adamoe_yardstick yardstick;
+        assert_ok(adamoe_yardstick_create(count * 71, &yardstick));
+        assert_ok(adamoe_matrix_yardstick(&matrix, adamoe_kernel_arithmetic(kernel), x, count, &yardstick));
+        assert_true(adamoe_judge(&yardstick, y, 1.0).passed);
+        for (size_t i = 0; i < count; ++i) {
+            assert_memory_equal(y + i * 71, y + i * 71 + 36, 35 * sizeof *y);
+        }
+        run.work_bytes = bytes == 0 ? 0 : bytes - 1;
+        assert_error(kernel->multiply(prepared, &run, x, count, y), ADAMOE_BAD_INPUT, "workspace too small");
+        adamoe_yardstick_free(&yardstick);
+        adamoe_heap_host.release(NULL, run.work);
+        kernel->release_matrix(prepared);
+    }
+    adamoe_team_free(team);
+}
+
+/* Floats all over the range: every 4099th bit pattern. The largest relative error must be what the kernel
+ * declares, and not far below it; below -87.3, where silu(z) can be subnormal, one of its steps is allowed.
+ */
+static void silu_is_as_exact_as_declared(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    const packed_products *products =
+        strstr(kernel->name, "avx512") != NULL ? &adamoe_products_f32_avx512 : &adamoe_products_f32_avx2;
+    double worst = 0.0;
+    float worst_at = 0.0f;
+    for (uint64_t bits = 0; bits <= UINT32_MAX; bits += 4099) {
+        const uint32_t pattern = (uint32_t)bits;
+        float sums[32] = {0}, h = NAN;
+        memcpy(&sums[0], &pattern, sizeof pattern);
+        sums[products->lanes] = 1.0f;
+        products->gate(sums, 32, 1, 1, &h, 1, 1);
+        const double z = (double)sums[0], expected = z < -700.0 ? -0.0 : z / (1.0 + exp(-z));
+        if (isnan(z)) {
+            assert_true(isnan(h));
+        } else if (!isfinite(z)) {
+            assert_true(z > 0.0 ? h > 0.0f && isinf(h) : h == 0.0f || isnan(h));
+        } else if (z < -87.3 || fabs(expected) < 0x1p-125) {
+            assert_true(fabs((double)h - expected) <= fmax(1.0, -z) * 0x1p-149);
+        } else {
+            const double error = fabs((double)h - expected) / fabs(expected) * 0x1p24;
+            worst_at = error > worst ? sums[0] : worst_at;
+            worst = fmax(worst, error);
+        }
+    }
+    print_message("%s: largest error of silu: %.3f units at %a\n", kernel->name, worst, (double)worst_at);
+    assert_true(worst <= (double)kernel->silu_error);
+    assert_true(worst >= (double)kernel->silu_error / 2.0);
+}
+
+#define TESTS(kernel)                                                                                        \
+    {"every_number_of_rows " #kernel, every_number_of_rows, NULL, NULL, (void *)(uintptr_t)&kernel},         \
+        {"every_tail " #kernel, every_tail_of_columns_and_depth, NULL, NULL, (void *)(uintptr_t)&kernel},    \
+        {"depth_of_several_blocks " #kernel, depth_of_several_blocks, NULL, NULL,                            \
+         (void *)(uintptr_t)&kernel},                                                                        \
+        {"same_bits_for_threads_and_placements " #kernel, same_bits_for_threads_and_placements, NULL, NULL,  \
+         (void *)(uintptr_t)&kernel},                                                                        \
+        {"same_bits_for_any_batch " #kernel, same_bits_for_any_batch, NULL, NULL,                            \
+         (void *)(uintptr_t)&kernel},                                                                        \
+    {                                                                                                        \
+        "dense_product " #kernel, dense_product, NULL, NULL, (void *)(uintptr_t)&kernel                      \
+    }
+
+/* With an argument, only the tests whose names match it: a processor that is emulated takes long. */
+int main(int count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {
+        TESTS(adamoe_avx2_f32_kernel),
+        TESTS(adamoe_avx2_bf16_kernel),
+        TESTS(adamoe_avx2_int8_kernel),
+        TESTS(adamoe_avx512_f32_kernel),
+        TESTS(adamoe_avx512_bf16_kernel),
+        TESTS(adamoe_avx512_int8_kernel),
+        {"silu avx2", silu_is_as_exact_as_declared, NULL, NULL, (void *)(uintptr_t)&adamoe_avx2_f32_kernel},
+        {"silu avx512", silu_is_as_exact_as_declared, NULL, NULL,
+         (void *)(uintptr_t)&adamoe_avx512_f32_kernel},
+    };
+    cmocka_set_test_filter(count > 1 ? arguments[1] : NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
