@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs kernels of a build on an emulated processor with AVX-512, for machines that have none: Bochs (which emulates
-# AVX-512F, BW, DQ and VL; QEMU does not) boots Debian's cloud kernel with an initramfs that holds the program, the test
-# of onednn-bf16 and the golden layers. Correctness only: it is some hundred times slower than a processor.
+# AVX-512F, BW, DQ and VL; QEMU does not) boots Debian's cloud kernel with an initramfs that holds the program, the
+# tests of the packed kernels and of onednn-bf16, and the golden layers. Correctness only: it is some hundred times slower than a processor.
 #
 #     sh ci/emulate_avx512.sh build/release
 #
@@ -24,8 +24,8 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$work/iso/boot/grub"
 cp "$busybox" "$root/bin/busybox"
-cp "$build/bin/adamoe" "$build/bin/onednn_test" "$root/bin/"
-for library in $(ldd "$build/bin/adamoe" "$build/bin/onednn_test" | grep -oE '/[^ ]+' | grep -vE ':$' | sort -u); do
+cp "$build/bin/adamoe" "$build/bin/onednn_test" "$build/bin/packed_test" "$root/bin/"
+for library in $(ldd "$build/bin/adamoe" "$build/bin/onednn_test" "$build/bin/packed_test" | grep -oE '/[^ ]+' | grep -vE ':$' | sort -u); do
     mkdir -p "$root$(dirname "$library")"
     cp -L "$library" "$root$library"
 done
@@ -43,8 +43,12 @@ cat >"$root/init" <<END
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/adamoe info
 for file in $source/tests/golden/layer/*.safetensors; do
-    /bin/adamoe layer \$file --kernel onednn-bf16 >/tmp/out; echo "onednn-bf16 \$file: exit \$?"
+    for kernel in onednn-bf16 avx512-f32 avx512-bf16; do
+        /bin/adamoe layer \$file --kernel \$kernel >/tmp/out; echo "\$kernel \$file: exit \$?"
+    done
 done
+/bin/packed_test '*avx512*'
+echo "packed_test: exit \$?"
 /bin/onednn_test '*onednn-bf16'
 echo "onednn_test: exit \$?"
 echo "emulation: done"
