@@ -94,6 +94,11 @@ static inline lanes lanes_magnitude(lanes a)
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }
 
+static inline lanes lanes_square_root(lanes a)
+{
+    return _mm256_sqrt_ps(a);
+}
+
 /* To the nearest integer, ties to even. */
 static inline lanes lanes_round(lanes a)
 {

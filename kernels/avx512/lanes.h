@@ -88,6 +88,11 @@ static inline lanes lanes_magnitude(lanes a)
     return _mm512_abs_ps(a);
 }
 
+static inline lanes lanes_square_root(lanes a)
+{
+    return _mm512_sqrt_ps(a);
+}
+
 /* To the nearest integer, ties to even. */
 static inline lanes lanes_round(lanes a)
 {

@@ -93,6 +93,11 @@ static inline lanes lanes_magnitude(lanes a)
     return (lanes)((lanes_int)a & (lanes_int){INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX});
 }
 
+static inline lanes lanes_square_root(lanes a)
+{
+    return (lanes){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
+
 /* To the nearest integer, ties to even, for magnitudes below 2^22: at 1.5 * 2^23 the last bit is worth 1. */
 static inline lanes lanes_round(lanes a)
 {

@@ -1,0 +1,119 @@
+/*
+ * What the files of the backward pass share; not for others.
+ *
+ * Rows are the tokens of all sequences in their order; T is their number, d the hidden size. A layer keeps
+ * what its way back needs: residuals before attention and before the experts, rotated queries and keys,
+ * values, mixed values, w1 x and w3 x of every row of its plan, its routing and its plan.
+ */
+#ifndef ADAMOE_TRAIN_BACKPROP_PARTS_H
+#define ADAMOE_TRAIN_BACKPROP_PARTS_H
+
+#include "route.h"
+#include "train/backprop.h"
+#include "train/gemm.h"
+#include "train/train_ops.h"
+#include "vector_ops.h"
+
+typedef struct backprop_layer {
+    float *attention_input;     /* [T, d] */
+    float *query, *key, *value; /* [T, heads * head_dim], [T, key_value_heads * head_dim] */
+    float *mixed;               /* [T, heads * head_dim] */
+    float *experts_input;       /* [T, d] */
+    float *gate, *up;           /* [rows of the plan, intermediate_size] w1 x and w3 x */
+    adamoe_routing_space routing;
+    adamoe_plan_space plan;
+} backprop_layer;
+
+/* Arrays that serve one layer after the other. */
+typedef struct backprop_arrays {
+    float *output;                 /* [T, d] the residual after the last layer */
+    float *normed;                 /* [T, d] the norm at work */
+    float *dresidual, *dnormed;    /* [T, d] */
+    float *inverse_rms;            /* [T] of the norm at work */
+    float *dquery, *dkey, *dvalue; /* as query, key, value */
+    float *dmixed;                 /* as mixed */
+    float *hidden, *dhidden;       /* [rows, intermediate_size] */
+    float *slots;                  /* [rows, d] what the experts give for each row */
+    float *dweight;                /* [rows] derivatives of the weights, in the order of the plan's places */
+    float *dlogits;                /* [T, n + m] of the router */
+    float *dself;                  /* [T] the derivative of the weight of identity experts */
+    float *cosine, *sine, *minus_sine;   /* [longest, head_dim / 2] */
+    float *shares;                       /* [threads, 2, longest] of attention */
+    float *final_normed, *dfinal_normed; /* [targets, d] */
+    float *head_logits;                  /* [head_rows, vocab_size] */
+    double *token_loss;                  /* [targets] */
+    size_t *position;                    /* [T] in its sequence */
+    size_t *number;                      /* [T] 0, 1, 2, ...: the rows of keys as a list */
+    uint32_t *wanted;                    /* [T] rows with a target, the first `targets` */
+    adamoe_attention_span *span;         /* [sequences] */
+    void *work;                          /* of the forward attention */
+} backprop_arrays;
+
+struct adamoe_backprop {
+    const adamoe_parameters *parameters;
+    const adamoe_config *config;
+    const adamoe_team *team;
+    unsigned trained;
+    const adamoe_vector_ops *ops;
+    const adamoe_train_ops *train_ops;
+    adamoe_gemm_space *gemm_space;
+    adamoe_gemm *gemm;                /* [3 n + 8] the products of one call */
+    backprop_layer *layer;            /* [layers] */
+    const adamoe_routing **routing;   /* [layers] */
+    double *slope, *probability_sums; /* [layers, n + m] */
+    adamoe_attention_call call;       /* of the forward attention; its arrays change from layer to layer */
+
+    /* The batch at work. */
+    const adamoe_training_batch *batch;
+    size_t tokens, targets, longest;
+    size_t head_rows;  /* positions whose logits are held at a time */
+    size_t work_bytes; /* of arrays.work */
+    float *gradient;   /* NULL: none is wanted */
+
+    /* One block of memory, cut into arrays anew for each batch. */
+    unsigned char *memory;
+    size_t memory_bytes;
+    backprop_arrays at;
+};
+
+/* Cuts the memory into arrays for the batch; takes more where there is too little. */
+adamoe_status backprop_lay_out(adamoe_backprop *b);
+
+/* Runs compute for each row below `rows`; a row is computed by one thread. */
+typedef void backprop_row(const adamoe_backprop *b, size_t row, const void *argument);
+void backprop_each_row(const adamoe_backprop *b, size_t rows, backprop_row *compute, const void *argument);
+
+/* The weights that begin at `first`; their gradient, NULL where it is not wanted. */
+const float *backprop_weight(const adamoe_backprop *b, size_t first);
+float *backprop_gradient(const adamoe_backprop *b, unsigned kind, size_t first);
+
+/* normed[i] = RMSNorm(x[list[i]]), or of x[i] where the list is NULL. */
+void backprop_norm(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list, size_t rows,
+                   float *normed);
+
+/* dresidual[list[i]] += through the same norm from dnormed[i]; and the gradient of its gain. */
+void backprop_norm_backward(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list,
+                            size_t rows, const float *dnormed);
+
+/* A product of three matrices that stand row-major without gaps: y = x w^T, dx = dy w, dw = dy^T x. */
+adamoe_gemm backprop_forward(const float *x, const float *w, size_t rows, size_t in, size_t out, float *y);
+adamoe_gemm backprop_to_input(const float *dy, const float *w, size_t rows, size_t in, size_t out, float *dx);
+adamoe_gemm backprop_to_weight(const float *dy, const float *x, size_t rows, size_t in, size_t out,
+                               float *dw);
+
+/* The parts of a layer. Forward: `next` is the residual after it. Backward: dresidual, the derivative of what
+ * the part gives, becomes that of what it reads. */
+adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer);
+void backprop_attention_backward(adamoe_backprop *b, size_t layer);
+adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *next);
+void backprop_experts_backward(adamoe_backprop *b, size_t layer);
+
+/* Routing and plan of a layer from `normed`; dnormed += through the router, from dweight, dself and slope. */
+adamoe_status backprop_route(adamoe_backprop *b, size_t layer);
+void backprop_router_backward(adamoe_backprop *b, size_t layer);
+
+/* Head and cross-entropy at the tokens with a target: their mean loss; where a gradient is wanted, that of
+ * head and final norm, and dresidual, which is 0 at all other tokens. */
+adamoe_status backprop_head(adamoe_backprop *b, double *cross_entropy);
+
+#endif

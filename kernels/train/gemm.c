@@ -1,0 +1,293 @@
+/*
+ * Blocked products: a task is a block of one result. For each block of depth it packs its part of b once, and
+ * of a some tiles at a time, so that a panel of b stays in the first cache while the tiles pass over it, and
+ * both blocks in the second.
+ */
+#include "train/gemm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH_BLOCK      256 /* a panel of 16 columns: 16 KiB */
+#define MOST_COLUMNS     256 /* of a task: what is packed of b takes 256 KiB */
+#define MOST_ROWS        384 /* of a task */
+#define ROWS_AT_ONCE     96  /* of a, packed together */
+#define TASKS_PER_THREAD 4
+
+/* Rows and columns of a task, from the cheapest to pack to the finest. No result depends on them. */
+typedef struct task_size {
+    size_t rows, columns;
+} task_size;
+
+static const task_size task_sizes[] = {{MOST_ROWS, MOST_COLUMNS}, {192, 256}, {96, 128}, {48, 64}};
+
+struct adamoe_gemm_space {
+    const packed_products *tiles;
+    const adamoe_team *team;
+    size_t most;
+    size_t *first_task; /* [most + 1] */
+    float *packed;      /* [threads, packed_floats] */
+};
+
+/* One call. */
+typedef struct gemm_call {
+    const adamoe_gemm_space *space;
+    const adamoe_gemm *gemm;
+    size_t count;
+    task_size size;
+} gemm_call;
+
+/* Room for the last panel and the last tile to be whole. */
+static size_t packed_floats_a(void)
+{
+    return (ROWS_AT_ONCE + PACKED_MOST_ROWS) * DEPTH_BLOCK;
+}
+
+static size_t panel_width(const packed_products *tiles)
+{
+    return PACKED_VECTORS * tiles->lanes;
+}
+
+static size_t packed_floats_b(const packed_products *tiles)
+{
+    return (MOST_COLUMNS + panel_width(tiles)) * DEPTH_BLOCK;
+}
+
+adamoe_status adamoe_gemm_space_create(const packed_products *tiles, const adamoe_team *team, size_t most,
+                                       adamoe_gemm_space **out)
+{
+    adamoe_gemm_space *space = calloc(1, sizeof *space);
+    if (space == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "products: out of memory");
+    }
+    const size_t floats = packed_floats_a() + packed_floats_b(tiles);
+    *space = (adamoe_gemm_space){.tiles = tiles, .team = team, .most = most};
+    space->first_task = calloc(most + 1, sizeof *space->first_task);
+    space->packed = aligned_alloc(64, team->threads * floats * sizeof(float));
+    if (space->first_task == NULL || space->packed == NULL) {
+        adamoe_gemm_space_free(space);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "products: out of memory for %u threads", team->threads);
+    }
+    *out = space;
+    return adamoe_ok();
+}
+
+void adamoe_gemm_space_free(adamoe_gemm_space *space)
+{
+    if (space != NULL) {
+        free(space->first_task);
+        free(space->packed);
+        free(space);
+    }
+}
+
+static const float *row_of(const adamoe_gemm_operand *operand, size_t row)
+{
+    return operand->data + (operand->list == NULL ? row : operand->list[row]) * operand->stride;
+}
+
+/* to[k * width + i] = x[i] for `count` lines i and the terms first .. first + depth - 1 of each: the lines
+ * are rows of what stands there. Lines beyond count, up to width, are 0. Four terms of a line at a time: what
+ * they are written to stays in cache for the next lines. */
+static void pack_lines(const adamoe_gemm_operand *operand, size_t line, size_t count, size_t first,
+                       size_t depth, size_t width, float *to)
+{
+    for (size_t i = 0; i < count; ++i) {
+        const float *from = row_of(operand, line + i) + first;
+        size_t k = 0;
+        for (; k + 4 <= depth; k += 4) {
+            to[k * width + i] = from[k];
+            to[(k + 1) * width + i] = from[k + 1];
+            to[(k + 2) * width + i] = from[k + 2];
+            to[(k + 3) * width + i] = from[k + 3];
+        }
+        for (; k < depth; ++k) {
+            to[k * width + i] = from[k];
+        }
+    }
+    for (size_t i = count; i < width; ++i) {
+        for (size_t k = 0; k < depth; ++k) {
+            to[k * width + i] = 0.0f;
+        }
+    }
+}
+
+/* The same where the lines are columns of what stands there, and the terms its rows. */
+static void pack_terms(const adamoe_gemm_operand *operand, size_t line, size_t count, size_t first,
+                       size_t depth, size_t width, float *to)
+{
+    for (size_t k = 0; k < depth; ++k) {
+        const float *from = row_of(operand, first + k) + line;
+        memcpy(to + k * width, from, count * sizeof *to);
+        for (size_t i = count; i < width; ++i) {
+            to[k * width + i] = 0.0f;
+        }
+    }
+}
+
+/* What one task has at hand. */
+typedef struct block {
+    const adamoe_gemm *gemm;
+    const packed_products *tiles;
+    size_t most_rows, width; /* of a tile */
+    size_t row, rows, column, columns;
+    float *a, *b; /* packed: tile after tile, panel after panel */
+} block;
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static void pack_a(const block *t, size_t row, size_t rows, size_t first, size_t depth)
+{
+    const adamoe_gemm_operand *a = &t->gemm->a;
+    for (size_t r = 0; r < rows; r += t->most_rows) {
+        const size_t here = smaller(rows - r, t->most_rows);
+        (a->transposed ? pack_terms : pack_lines)(a, row + r, here, first, depth, here, t->a + r * depth);
+    }
+}
+
+static void pack_b(const block *t, size_t first, size_t depth)
+{
+    const adamoe_gemm_operand *b = &t->gemm->b;
+    for (size_t c = 0; c < t->columns; c += t->width) {
+        const size_t here = smaller(t->columns - c, t->width);
+        (b->transposed ? pack_lines : pack_terms)(b, t->column + c, here, first, depth, t->width,
+                                                  t->b + c * depth);
+    }
+}
+
+static void tile(const block *t, size_t depth, size_t rows, const float *a, const float *b, float *c,
+                 size_t stride, bool first)
+{
+    t->tiles->tile[rows].panels[0](depth, a, b, 0, c, stride, first, (packed_ahead){NULL, 0});
+}
+
+/* A tile at the right edge computes whole vectors beside the result. */
+static void edge_tile(const block *t, size_t depth, size_t rows, const float *a, const float *b, float *c,
+                      size_t columns, bool first)
+{
+    float sums[PACKED_MOST_ROWS * 64] = {0};
+    for (size_t r = 0; r < rows && !first; ++r) {
+        memcpy(sums + r * t->width, c + r * t->gemm->stride, columns * sizeof *sums);
+    }
+    tile(t, depth, rows, a, b, sums, t->width, first);
+    for (size_t r = 0; r < rows; ++r) {
+        memcpy(c + r * t->gemm->stride, sums + r * t->width, columns * sizeof *sums);
+    }
+}
+
+static void multiply(const block *t, size_t row, size_t rows, size_t depth, bool first)
+{
+    const size_t stride = t->gemm->stride;
+    for (size_t c = 0; c < t->columns; c += t->width) {
+        const size_t columns = smaller(t->columns - c, t->width);
+        const float *b = t->b + c * depth;
+        for (size_t r = 0; r < rows; r += t->most_rows) {
+            const size_t here = smaller(rows - r, t->most_rows);
+            const float *a = t->a + r * depth;
+            float *to = t->gemm->c + (row + r) * stride + t->column + c;
+            if (columns < t->width) {
+                edge_tile(t, depth, here, a, b, to, columns, first);
+            } else {
+                tile(t, depth, here, a, b, to, stride, first);
+            }
+        }
+    }
+}
+
+static void clear(const block *t)
+{
+    for (size_t r = 0; r < t->rows; ++r) {
+        memset(t->gemm->c + (t->row + r) * t->gemm->stride + t->column, 0, t->columns * sizeof(float));
+    }
+}
+
+static void compute(const block *t)
+{
+    if (t->gemm->depth == 0 && !t->gemm->add) {
+        clear(t);
+    }
+    for (size_t k = 0; k < t->gemm->depth; k += DEPTH_BLOCK) {
+        const size_t depth = smaller(t->gemm->depth - k, DEPTH_BLOCK);
+        pack_b(t, k, depth);
+        const size_t at_once = ROWS_AT_ONCE / t->most_rows * t->most_rows;
+        for (size_t r = 0; r < t->rows; r += at_once) {
+            const size_t rows = smaller(t->rows - r, at_once);
+            pack_a(t, t->row + r, rows, k, depth);
+            multiply(t, t->row + r, rows, depth, k == 0 && !t->gemm->add);
+        }
+    }
+}
+
+static size_t pieces(size_t whole, size_t piece)
+{
+    return (whole + piece - 1) / piece;
+}
+
+/* The product that a task belongs to. */
+static size_t find_gemm(const gemm_call *call, size_t task)
+{
+    size_t low = 0, high = call->count;
+    while (high - low > 1) {
+        const size_t middle = (low + high) / 2;
+        if (call->space->first_task[middle] <= task) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void gemm_task(void *context, size_t i, uint32_t thread)
+{
+    const gemm_call *call = context;
+    const adamoe_gemm_space *space = call->space;
+    const size_t g = find_gemm(call, i);
+    const adamoe_gemm *gemm = &call->gemm[g];
+    const size_t across = pieces(gemm->columns, call->size.columns), at = i - space->first_task[g];
+    const size_t row = at / across * call->size.rows, column = at % across * call->size.columns;
+    float *packed = space->packed + thread * (packed_floats_a() + packed_floats_b(space->tiles));
+    const block t = {.gemm = gemm,
+                     .tiles = space->tiles,
+                     .most_rows = space->tiles->most_rows,
+                     .width = panel_width(space->tiles),
+                     .row = row,
+                     .rows = smaller(gemm->rows - row, call->size.rows),
+                     .column = column,
+                     .columns = smaller(gemm->columns - column, call->size.columns),
+                     .a = packed,
+                     .b = packed + packed_floats_a()};
+    compute(&t);
+}
+
+static size_t count_tasks(const adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count,
+                          task_size size)
+{
+    size_t tasks = 0;
+    for (size_t g = 0; g < count; ++g) {
+        space->first_task[g] = tasks;
+        tasks += pieces(gemm[g].rows, size.rows) * pieces(gemm[g].columns, size.columns);
+    }
+    space->first_task[count] = tasks;
+    return tasks;
+}
+
+void adamoe_gemm_run(adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count)
+{
+    const size_t sizes = sizeof task_sizes / sizeof *task_sizes;
+    gemm_call call = {.space = space, .gemm = gemm, .count = count};
+    size_t tasks = 0;
+    for (size_t s = 0; s < sizes; ++s) {
+        call.size = task_sizes[s];
+        tasks = count_tasks(space, gemm, count, call.size);
+        if (tasks >= TASKS_PER_THREAD * (size_t)space->team->threads) {
+            break;
+        }
+    }
+    if (tasks > 0) {
+        space->team->run(space->team->state, tasks, gemm_task, &call);
+    }
+}

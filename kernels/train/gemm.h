@@ -1,0 +1,56 @@
+/*
+ * Products of float32 matrices whose both operands change from step to step, as training needs them: forward,
+ * through the weights to the inputs, and through the inputs to the weights; many at a time, one or more for
+ * each expert. Operands are packed on the way, block by block, into the tiles of the packed kernels.
+ *
+ * Every element of a result is one accumulator that adds its terms in ascending order of depth, so its bits
+ * depend neither on the blocks and threads nor on where in the matrix it stands: equal rows of an operand
+ * give equal results. Instruction sets differ in the last bits: only the portable tiles round twice for each
+ * term.
+ *
+ * Left out: bfloat16, and operands that stay the same from call to call (kernels/packed/).
+ */
+#ifndef ADAMOE_TRAIN_GEMM_H
+#define ADAMOE_TRAIN_GEMM_H
+
+#include "adamoe.h"
+#include "packed/tile.h"
+
+/* A row-major matrix of which all rows, or those on a list, are used. */
+typedef struct adamoe_gemm_operand {
+    const float *data;
+    size_t stride;        /* floats from row to row */
+    const uint32_t *list; /* row i stands at data + list[i] * stride; NULL: at data + i * stride */
+    bool transposed;      /* the operand is the transpose of what stands there */
+} adamoe_gemm_operand;
+
+/* c[i, j] = (add ? c[i, j] : 0) + sum over k of a[i, k] * b[k, j]. c does not overlap the operands, nor the
+ * results of the products that run in the same call. Depth 0 is a sum without terms. */
+typedef struct adamoe_gemm {
+    size_t rows, columns, depth;
+    adamoe_gemm_operand a; /* [rows, depth] */
+    adamoe_gemm_operand b; /* [depth, columns] */
+    float *c;
+    size_t stride; /* floats from row to row of c */
+    bool add;
+} adamoe_gemm;
+
+/* The tiles of each instruction set, of which a product uses those of one panel: the portable ones first;
+ * NULL from the end of the list on. `runs_here` is told whether this machine can run them. */
+const packed_products *adamoe_gemm_tiles_at(size_t index, bool *runs_here);
+
+/* The widest that this machine can run. */
+const packed_products *adamoe_gemm_tiles_best(void);
+
+/* Room for the packed blocks of each thread. */
+typedef struct adamoe_gemm_space adamoe_gemm_space;
+
+/* `most` is the largest number of products in one call. The team must outlive *out. Errors: memory. */
+adamoe_status adamoe_gemm_space_create(const packed_products *tiles, const adamoe_team *team, size_t most,
+                                       adamoe_gemm_space **out);
+void adamoe_gemm_space_free(adamoe_gemm_space *space);
+
+/* Computes gemm[count], count at most `most`, on all threads. */
+void adamoe_gemm_run(adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count);
+
+#endif
