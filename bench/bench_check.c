@@ -20,6 +20,7 @@ typedef struct sample {
     adamoe_yardstick yardstick; /* [count, hidden_size] */
     float *got;                 /* [count, hidden_size] */
     adamoe_status *status;      /* [count] */
+    uint32_t *first_input;      /* [rows] zeros */
 } sample;
 
 /* From the first to the last, evenly. A single one is the last. */
@@ -38,22 +39,25 @@ static size_t sample_size(const adamoe_layer *layer, const adamoe_plan *plan)
     return count < least ? least : count;
 }
 
-/* The yardstick of one token, as a plan of its own: the rows are those of the whole plan. */
+/* The yardstick of one token, as a plan of its own whose only input is that token: identity experts read x by
+ * the number of the token, true ones by the row's input. The other rows of the whole plan are in no token's
+ * list. */
 static void measure_token(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
     sample *s = context;
     const size_t d = s->layer->hidden_size, t = token_at(s, i);
     adamoe_plan part = *s->batch->plan;
-    part.tokens = 1;
+    part.tokens = part.inputs = 1;
+    part.input = s->first_input;
     part.token_offset += t;
     part.self_scale = part.self_scale == NULL ? NULL : part.self_scale + t;
     adamoe_yardstick one = {.count = d,
                             .expected = s->yardstick.expected + i * d,
                             .spread = s->yardstick.spread + i * d,
                             .slack = s->yardstick.slack + i * d};
-    s->status[i] =
-        adamoe_layer_yardstick(s->layer, adamoe_kernel_arithmetic(s->kernel), s->batch->x, &part, &one);
+    s->status[i] = adamoe_layer_yardstick(s->layer, adamoe_kernel_arithmetic(s->kernel), s->batch->x + t * d,
+                                          &part, &one);
 }
 
 static adamoe_status judge(const sample *s)
@@ -109,7 +113,8 @@ adamoe_status adamoe_bench_check(const adamoe_kernel *kernel, const adamoe_layer
                 .count = sample_size(layer, batch->plan)};
     s.got = malloc(s.count * d * sizeof *s.got);
     s.status = calloc(s.count, sizeof *s.status);
-    adamoe_status status = s.got != NULL && s.status != NULL
+    s.first_input = calloc(batch->plan->rows + 1, sizeof *s.first_input);
+    adamoe_status status = s.got != NULL && s.status != NULL && s.first_input != NULL
                                ? adamoe_yardstick_create(s.count * d, &s.yardstick)
                                : adamoe_error(ADAMOE_ENVIRONMENT, "check of the result: out of memory");
     if (status.code == ADAMOE_OK) {
@@ -118,5 +123,6 @@ adamoe_status adamoe_bench_check(const adamoe_kernel *kernel, const adamoe_layer
     }
     free(s.got);
     free(s.status);
+    free(s.first_input);
     return status;
 }

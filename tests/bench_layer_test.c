@@ -3,6 +3,7 @@
  * not timed, and one that cannot run says so.
  */
 #include "test.h"
+#include "bench_check.h"
 #include "bench_layer.h"
 #include "cpu.h"
 #include "gbench/gbench.h"
@@ -284,6 +285,45 @@ static void kernels_take_turns(void **state)
     adamoe_traffic_free(&traffic);
 }
 
+/* Tokens in the middle and identity experts, which read x by the number of the token. */
+static void every_token_is_checked_against_its_own_state(void **state)
+{
+    (void)state;
+    enum { TOKENS = 7, D = 64 };
+    const adamoe_layer_sizes sizes = {D, 96, 8, 8};
+    const adamoe_selection selection = {D, {8, 8, 3}, ADAMOE_NULL_IDENTITY};
+    adamoe_splitmix64 random = {2};
+    adamoe_random_layer layer;
+    adamoe_traffic_batch batch;
+    adamoe_team *team = NULL;
+    float logits[TOKENS * 16], y[TOKENS * D];
+    assert_ok(adamoe_random_layer_create(sizes, ADAMOE_F32, 0, &random, &layer));
+    adamoe_pattern_logits(ADAMOE_PATTERN_BALANCED, selection.mixture, 1.67, TOKENS, &random, logits);
+    assert_ok(adamoe_traffic_batch_create(selection, logits, TOKENS, 1, &batch));
+    assert_non_null(batch.plan->self_scale);
+    assert_ok(adamoe_team_create(2, &team));
+    double *work = malloc(adamoe_layer_work(&layer.layer) * sizeof *work);
+    assert_non_null(work);
+    adamoe_layer_forward(&layer.layer, adamoe_float32_operands, batch.x, batch.plan, y, work);
+    assert_ok(adamoe_bench_check(&adamoe_reference_kernel, &layer.layer, &batch, TOKENS, y, team));
+    for (size_t t = 0; t < TOKENS; ++t) {
+        char place[64];
+        (void)snprintf(place, sizeof place, "wrong result at token %zu, channel 5", t);
+        const float right = y[t * D + 5];
+        y[t * D + 5] = right + 0.01f;
+        assert_error(adamoe_bench_check(&adamoe_reference_kernel, &layer.layer, &batch, TOKENS, y, team),
+                     ADAMOE_DIFFERENCE, place);
+        y[t * D + 5] = NAN;
+        assert_error(adamoe_bench_check(&adamoe_reference_kernel, &layer.layer, &batch, TOKENS, y, team),
+                     ADAMOE_DIFFERENCE, place);
+        y[t * D + 5] = right;
+    }
+    free(work);
+    adamoe_team_free(team);
+    adamoe_traffic_batch_free(&batch);
+    adamoe_random_layer_free(&layer);
+}
+
 static void copies_outlast_the_cache(void **state)
 {
     (void)state;
@@ -303,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_kernel_that_cannot_run_is_skipped),
         cmocka_unit_test(counts_are_exact),
         cmocka_unit_test(kernels_take_turns),
+        cmocka_unit_test(every_token_is_checked_against_its_own_state),
         cmocka_unit_test(copies_outlast_the_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
