@@ -24,8 +24,10 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$work/iso/boot/grub"
 cp "$busybox" "$root/bin/busybox"
-cp "$build/bin/adamoe" "$build/bin/onednn_test" "$build/bin/packed_test" "$root/bin/"
-for library in $(ldd "$build/bin/adamoe" "$build/bin/onednn_test" "$build/bin/packed_test" | grep -oE '/[^ ]+' | grep -vE ':$' | sort -u); do
+for program in adamoe onednn_test packed_test vector_ops_test span_attention_test route_test; do
+    cp "$build/bin/$program" "$root/bin/"
+done
+for library in $(ldd "$root"/bin/adamoe "$root"/bin/*_test | grep -oE '/[^ ]+' | grep -vE ':$' | sort -u); do
     mkdir -p "$root$(dirname "$library")"
     cp -L "$library" "$root$library"
 done
@@ -51,6 +53,9 @@ done
 echo "packed_test: exit \$?"
 /bin/onednn_test '*onednn-bf16'
 echo "onednn_test: exit \$?"
+for test in vector_ops_test span_attention_test route_test; do
+    /bin/\$test; echo "\$test: exit \$?"
+done
 echo "emulation: done"
 /bin/busybox poweroff -f
 END
