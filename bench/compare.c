@@ -167,7 +167,7 @@ static adamoe_status run(session *s)
     ADAMOE_TRY(read_samples(o->base_samples, &s->base_samples));
     ADAMOE_TRY(read_samples(o->new_samples, &s->new_samples));
     ADAMOE_TRY(adamoe_compare_results(&s->comparison, o->base, s->base, o->now, s->now,
-                                      (adamoe_sample_logs){s->base_samples, s->new_samples}));
+                                      (adamoe_sample_logs){s->base_samples, s->new_samples, false}));
     ADAMOE_TRY(adamoe_judge_comparison(&s->comparison));
     adamoe_hold_signals();
     const adamoe_status status = report(s);

@@ -80,8 +80,7 @@ static void note_environment(adamoe_result_comparison *comparison, const json_t 
 }
 
 /* A part that a baseline has must be there; what it leaves out is not looked at. */
-static adamoe_status compare_gate(adamoe_result_comparison *comparison, const json_t *base, const json_t *now,
-                                  adamoe_sample_logs samples)
+static adamoe_status compare_gate(adamoe_result_comparison *comparison, const json_t *base, const json_t *now)
 {
     const json_t *before = json_object_get(base, "gate"), *after = json_object_get(now, "gate");
     if (json_object_get(before, "check") != NULL) {
@@ -90,7 +89,8 @@ static adamoe_status compare_gate(adamoe_result_comparison *comparison, const js
     }
     ADAMOE_TRY(adamoe_compare_bench(comparison, before, after));
     return adamoe_compare_eval(comparison, json_object_get(before, "evaluation"),
-                               json_object_get(after, "evaluation"), samples);
+                               json_object_get(after, "evaluation"),
+                               (adamoe_sample_logs){.deterministic = true});
 }
 
 adamoe_status adamoe_compare_results(adamoe_result_comparison *comparison, const char *base_path,
@@ -108,6 +108,6 @@ adamoe_status adamoe_compare_results(adamoe_result_comparison *comparison, const
     case RESULT_EVAL:
         return adamoe_compare_eval(comparison, base, now, samples);
     default:
-        return compare_gate(comparison, base, now, samples);
+        return compare_gate(comparison, base, now);
     }
 }

@@ -107,9 +107,11 @@ adamoe_status adamoe_compare_samples(adamoe_result_comparison *comparison, const
 /* ------------------------------------------------------------------------------------- results of the verbs
  */
 
-/* Per-question results of `adamoe eval --samples`, as JSON arrays of their lines; NULL where not given. */
+/* How answers are compared: by the per-question results of `adamoe eval --samples`, as JSON arrays of their
+ * lines, where both are given; or, where both runs were of the reference on one model, to the last one. */
 typedef struct adamoe_sample_logs {
     const json_t *base, *now;
+    bool deterministic;
 } adamoe_sample_logs;
 
 /* Adds what two results say, of which each may be a result of check, bench, eval or gate. The paths are for

@@ -11,6 +11,7 @@
 #include "json_output.h"
 #include "options.h"
 #include "result_files.h"
+#include "shipped.h"
 #include "timed_layer.h"
 #include "verbs.h"
 
@@ -239,7 +240,7 @@ static const struct argp gate_argp = {
         "round; "
         "Wilcoxon's signed-rank test over rounds, Holm's correction over kernels and sizes. Exit code 0: no "
         "regression, 1: a regression, 2: bad input."
-        "\vExample, in the project's folder:\n"
+        "\vExample:\n"
         "  adamoe gate --against ../main/build/release --markdown comment.md\n"
         "  adamoe gate --baseline ci/baselines/gate.json\n",
     .children = children,
@@ -251,6 +252,8 @@ typedef struct session {
     const gate_options *options;
     adamoe_load_mark before;
     char program[PATH_MAX], other[PATH_MAX];
+    const char *model, *questions;
+    adamoe_shipped_file shipped_model, shipped_questions;
     adamoe_speed_options speed;
     adamoe_speed_case *cases; /* [count] */
     size_t count;
@@ -258,6 +261,23 @@ typedef struct session {
     adamoe_result_comparison comparison;
     bool prints;
 } session;
+
+/* The model and questions that were asked for, or those that ship. */
+static adamoe_status find_model(session *s)
+{
+    const gate_options *o = s->options;
+    s->model = o->model;
+    s->questions = o->questions;
+    if (o->model == NULL && !o->only_speed) {
+        ADAMOE_TRY(adamoe_find_shipped("datasets/tiny-adamoe", &s->shipped_model));
+        s->model = s->shipped_model.path;
+    }
+    if (o->questions == NULL && !o->only_speed) {
+        ADAMOE_TRY(adamoe_find_shipped("datasets/arc-style/questions.jsonl", &s->shipped_questions));
+        s->questions = s->shipped_questions.path;
+    }
+    return adamoe_ok();
+}
 
 /* BUILD_DIR/bin/adamoe, or the program itself where the path is one. */
 static adamoe_status find_programs(session *s)
@@ -323,8 +343,8 @@ static adamoe_status collect(session *s, int side, json_t **out)
                                             .kernel = o->kernel,
                                             .kernels = o->kernels,
                                             .check_case = o->check_case,
-                                            .model = o->model,
-                                            .questions = o->questions,
+                                            .model = s->model,
+                                            .questions = s->questions,
                                             .limit = o->limit,
                                             .seed = o->common.seed};
     json_t *check = NULL, *evaluation = NULL;
@@ -354,7 +374,7 @@ static void show_progress(size_t round, size_t rounds)
 static adamoe_status choose_rounds(session *s)
 {
     const gate_options *o = s->options;
-    const size_t needed = adamoe_pairs_needed(s->count + 2, o->rules.alpha); /* and two accuracies */
+    const size_t needed = adamoe_pairs_needed(s->count, o->rules.alpha);
     s->speed.rounds = o->rounds;
     if (o->rounds == 0) {
         s->speed.rounds = needed > ROUNDS ? needed : ROUNDS;
@@ -363,7 +383,7 @@ static adamoe_status choose_rounds(session *s)
                ? adamoe_ok()
                : adamoe_error(ADAMOE_BAD_INPUT,
                               "--rounds: %zu: for %zu tests at %g it takes at least %zu to find anything",
-                              o->rounds, s->count + 2, o->rules.alpha, needed);
+                              o->rounds, s->count, o->rules.alpha, needed);
 }
 
 static adamoe_status compare_with_build(session *s)
@@ -374,7 +394,7 @@ static adamoe_status compare_with_build(session *s)
     status = collect(s, ADAMOE_SIDE_BASE, &base);
     if (status.code == ADAMOE_OK) {
         status = adamoe_compare_results(&s->comparison, s->other, base, "this build", s->now,
-                                        (adamoe_sample_logs){NULL, NULL});
+                                        (adamoe_sample_logs){0});
     }
     json_decref(base);
     ADAMOE_TRY(status);
@@ -389,7 +409,7 @@ static adamoe_status compare_with_baseline(session *s)
     adamoe_status status = adamoe_json_read(s->options->baseline, &base);
     if (status.code == ADAMOE_OK) {
         status = adamoe_compare_results(&s->comparison, s->options->baseline, base, "this build", s->now,
-                                        (adamoe_sample_logs){NULL, NULL});
+                                        (adamoe_sample_logs){0});
     }
     json_decref(base);
     return status;
@@ -458,16 +478,11 @@ static adamoe_status run_cases(session *s)
                                                      : adamoe_ok();
 }
 
-/* What ships is found from the project's folder alone. */
+/* Before the minutes, not after. */
 static adamoe_status check_files(const gate_options *o)
 {
     const adamoe_result_file files[] = {
         {"--markdown", o->markdown}, {"--json", o->json}, {"--write-baseline", o->write_baseline}};
-    if (!o->only_speed && access(o->model, R_OK) != 0) {
-        return adamoe_error(ADAMOE_BAD_INPUT,
-                            "%s: open: %s; run it in the project's folder, or give --model and --questions",
-                            o->model, strerror(errno));
-    }
     return adamoe_check_result_files(files, sizeof files / sizeof *files);
 }
 
@@ -479,6 +494,7 @@ static adamoe_status run(session *s)
         return adamoe_error(ADAMOE_BAD_INPUT, "--preset: %s: no such preset", o->preset);
     }
     ADAMOE_TRY(check_files(o));
+    ADAMOE_TRY(find_model(s));
     ADAMOE_TRY(find_programs(s));
     s->speed = (adamoe_speed_options){
         .side = {{s->other, o->plugin_against != NULL ? o->plugin_against : o->common.plugin},
@@ -510,8 +526,6 @@ int adamoe_verb_gate(int count, char **arguments)
                             .pairs = 11,
                             .milliseconds = 4,
                             .check_case = "tokens:7/",
-                            .model = "datasets/tiny-adamoe",
-                            .questions = "datasets/arc-style/questions.jsonl",
                             .limit = 20,
                             .rules = adamoe_comparison_defaults};
     adamoe_parse(&gate_argp, count, arguments, &options);

@@ -108,11 +108,25 @@ static void drop(json_t *object, const char *const *keys, size_t count)
     drop(object, (const char *const[]){__VA_ARGS__},                                                         \
          sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
+/* What could not run on the machine that made the baseline says nothing. */
+static void drop_failed(json_t *list)
+{
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        const json_t *entry = json_array_get(list, i);
+        if (json_is_true(json_object_get(entry, "error_occurred")) ||
+            json_is_string(json_object_get(entry, "why_not"))) {
+            (void)json_array_remove(list, i);
+        }
+    }
+}
+
 void adamoe_strip_to_baseline(json_t *result)
 {
     json_t *gate = json_object_get(result, "gate"), *checks = json_object_get(gate, "check");
     json_t *evaluation = json_object_get(gate, "evaluation"), *entry;
     size_t i;
+    drop_failed(json_object_get(checks, "kernels"));
+    drop_failed(json_object_get(gate, "benchmarks"));
     json_array_foreach(json_object_get(checks, "kernels"), i, entry)
     {
         DROP(entry, "results", "largest_ratio", "median_ratio", "largest_rms_ratio");
@@ -123,6 +137,7 @@ void adamoe_strip_to_baseline(json_t *result)
     }
     DROP(checks, "environment", "threads");
     DROP(evaluation, "environment", "date");
+    DROP(json_object_get(evaluation, "config"), "model", "questions");
     DROP(json_object_get(evaluation, "adamoe"), "seconds", "questions_per_second", "tokens_per_second",
          "threads", "fma_peak_gflops", "fma_peak_share", "implementation", "layer_by_layer");
     DROP(result, "environment", "speed", "comparison");

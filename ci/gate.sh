@@ -1,0 +1,20 @@
+#!/bin/sh
+# The regression gate of a change: sh ci/gate.sh BASE [OPTION...] builds the commit BASE (a branch, a tag, a hash) beside
+# this tree's own release build, and runs `adamoe gate` of this one against that one and against the stored baseline.
+# Options go to `adamoe gate`, as --markdown comment.md. Exit code 0: no regression, 1: a regression, 2 and above: an error.
+set -eu
+cd "$(dirname "$0")/.."
+base=${1:?"usage: sh ci/gate.sh BASE [OPTION of adamoe gate...]"}
+shift
+commit=$(git rev-parse --verify --quiet "$base^{commit}") || {
+    echo "ci/gate.sh: $base: no such commit; a shallow clone may lack it" >&2
+    exit 2
+}
+tree=build/gate-base
+git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"
+git worktree prune
+git worktree add --quiet --detach "$tree" "$commit"
+trap 'git worktree remove --force "$tree"' EXIT
+sh ci/build.sh release
+sh "$tree/ci/build.sh" release
+build/release/bin/adamoe gate --against "$tree/build/release" --baseline ci/baselines/gate.json "$@"
