@@ -135,6 +135,22 @@ static void a_worker_that_goes_wrong_is_named(void **state)
     expect(run(GATE " --against %s/slow" SPEED, folder), 4, "slow: tiny/onednn-f32");
 }
 
+/* Which side is which: nothing is as fast as the one, and nothing as slow as the other. */
+static void the_slower_side_is_told(void **state)
+{
+    const char *folder = *state;
+    static const char script[] = "#!/bin/sh\necho adamoe worker 1\nread line\n"
+                                 "echo case 1 1 1 1 1 00\nwhile read line; do echo seconds %s; done\n";
+    char text[256];
+    (void)snprintf(text, sizeof text, script, "0.00001");
+    write_script(state, "fast", text);
+    (void)snprintf(text, sizeof text, script, "1000");
+    write_script(state, "slow", text);
+    static const char options[] = " --only-speed --pairs 1 --milliseconds 1";
+    expect(run(GATE " --against %s/fast%s", folder, options), 1, "regression speed    tiny/onednn-f32");
+    expect(run(GATE " --against %s/slow%s", folder, options), 1, "improved   speed    tiny/onednn-f32");
+}
+
 static void usage_is_checked_before_the_work(void **state)
 {
     const char *folder = *state;
@@ -151,7 +167,7 @@ static void usage_is_checked_before_the_work(void **state)
     expect(run(GATE " --preset none --against " ADAMOE_PROGRAM SPEED), 2, "none: no such preset");
     expect(run(GATE " --tokens 1,x --against y"), 2, "--tokens: `x' is not a whole number");
     expect(run(QUICK " --baseline %s/none.json", folder), 2, "none.json: open");
-    expect(run(GATE " --model %s/none --baseline y", folder), 2, "none");
+    expect(run(GATE " --questions " QUESTIONS " --model %s/none --baseline y", folder), 2, "none");
 }
 
 static void results_are_whole_or_not_there(void **state)
@@ -199,13 +215,10 @@ static void the_worker_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_baseline_holds_and_is_missed),
-        TEST(a_build_is_compared_with_itself),
-        TEST(plugins_of_both_sides_may_differ),
-        TEST(a_worker_that_goes_wrong_is_named),
-        TEST(usage_is_checked_before_the_work),
-        TEST(results_are_whole_or_not_there),
-        TEST(the_worker_answers),
+        TEST(a_baseline_holds_and_is_missed),   TEST(a_build_is_compared_with_itself),
+        TEST(plugins_of_both_sides_may_differ), TEST(a_worker_that_goes_wrong_is_named),
+        TEST(the_slower_side_is_told),          TEST(usage_is_checked_before_the_work),
+        TEST(results_are_whole_or_not_there),   TEST(the_worker_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
