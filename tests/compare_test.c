@@ -193,6 +193,9 @@ static void answers_are_paired_by_question(void **state)
     expect(compare(state, logs), 1, "acc, 40 questions, 9 lost, 0 won 75.00 % -> 52.50 %, -22.50 points");
     expect(compare(state, logs), 1, "p 0.0078");
     expect(compare(state, ""), 1, "acc, unpaired 75.00 % -> 52.50 %");
+    write_samples(state, "b", 24); /* 2 / 2^6 would do alone, and does not for two */
+    expect(compare(state, logs), 0, "6 lost, 0 won 75.00 % -> 60.00 %, -15.00 points");
+    expect(compare(state, logs), 0, "p 0.06");
     write_json(state, "new.json", eval(0.65, 0.07, 100, 3));
     write_samples(state, "b", 26); /* 2 / 2^4 */
     expect(compare(state, logs), 0, "4 lost, 0 won");
