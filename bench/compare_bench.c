@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const work_counters[] = {"executed_flops", "touched_bytes", "expert_rows", "products",
-                                            "load"};
+static const char *const work_counters[] = {"executed_flops", "touched_bytes",   "expert_rows",
+                                            "products",       "touched_experts", "load"};
 
 #define WORK_COUNTERS (sizeof work_counters / sizeof *work_counters)
 
