@@ -6,7 +6,7 @@ set(dirty -1)
 if(failed)
     set(commit "")
 else()
-    execute_process(COMMAND git -C "${SOURCE_DIR}" status --porcelain --untracked-files=no
+    execute_process(COMMAND git --no-optional-locks -C "${SOURCE_DIR}" status --porcelain --untracked-files=no
         OUTPUT_VARIABLE changes RESULT_VARIABLE failed ERROR_QUIET)
     if(NOT failed AND changes STREQUAL "")
         set(dirty 0)
