@@ -3,6 +3,7 @@
  */
 #include "train/parameters.h"
 #include "numbers.h"
+#include "train/random.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -221,18 +222,6 @@ void adamoe_parameters_copy(adamoe_parameters *p, const adamoe_model *model)
     }
 }
 
-/* -1 .. 1 in steps of 2^-23, each exactly a float; one generator for each parameter, so that a weight does
- * not depend on what else the model has. */
-static float uniform(uint64_t *state)
-{
-    *state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64, Steele, Lea and Flood 2014 */
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    z ^= z >> 31;
-    return (float)((int64_t)(z >> 40) - (INT64_C(1) << 23)) * 0x1p-23f;
-}
-
 static bool has_suffix(const char *text, const char *suffix)
 {
     const size_t length = strlen(text), tail = strlen(suffix);
@@ -254,9 +243,10 @@ void adamoe_parameters_initialise(adamoe_parameters *p, uint64_t seed, double de
         const double damping = is_output(parameter->name) ? sqrt(2.0 * (double)c->layers) : 1.0;
         /* A uniform number in -1 .. 1 has the deviation 1 / sqrt(3). */
         const float scale = (float)(deviation * sqrt(3.0) / damping);
-        uint64_t state = seed + UINT64_C(0xd1342543de82ef95) * (i + 1);
+        uint64_t state = adamoe_random_stream(seed, i);
         for (size_t j = 0; j < parameter->rows * parameter->columns; ++j) {
-            p->value[parameter->first + j] = parameter->kind == ADAMOE_GAINS ? 1.0f : scale * uniform(&state);
+            p->value[parameter->first + j] =
+                parameter->kind == ADAMOE_GAINS ? 1.0f : scale * adamoe_random_uniform(&state);
         }
     }
     for (size_t layer = 0; layer < c->layers && c->null_experts % c->experts == 0; ++layer) {

@@ -51,7 +51,8 @@ void adamoe_parameters_free(adamoe_parameters *parameters);
 void adamoe_parameters_copy(adamoe_parameters *parameters, const adamoe_model *model);
 
 /* value = a start from scratch: gains 1, gate2 = copies of gate's rows where m is a multiple of n (spec
- * section 2.1), all other weights uniform with deviation `deviation`, those of o and w2 divided by
+ * section 2.1), all other weights uniform with deviation `deviation`, a
+ * generator for each matrix, those of o and w2 divided by
  * sqrt(2 layers) as in GPT-2, so that the residual does not grow with depth. A seed gives the same bits on
  * every machine. */
 void adamoe_parameters_initialise(adamoe_parameters *parameters, uint64_t seed, double deviation);
