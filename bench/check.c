@@ -1,7 +1,8 @@
 /*
- * adamoe check: every kernel against the definition, on a grid of shapes and routings.
+ * adamoe check: every kernel against the definition, in tiers, on a grid of shapes and routings.
  */
 #include "bound.h"
+#include "check_child.h"
 #include "check_report.h"
 #include "environment.h"
 #include "held_signals.h"
@@ -10,41 +11,93 @@
 #include "team.h"
 #include "verbs.h"
 
+#include <errno.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     OPTION_CASE = 1,
     OPTION_LIST,
     OPTION_JSON,
+    OPTION_JUNIT,
+    OPTION_TAP,
+    OPTION_KERNEL,
+    OPTION_TIER,
+    OPTION_JOBS,
+    OPTION_TIMEOUT,
+    OPTION_EXHAUSTIVE,
     OPTION_FAIL_FAST,
+    OPTION_WORK,
 };
 
-typedef struct check_options {
-    adamoe_common_options common;
-    const char *part; /* of the names of cases; NULL: all */
-    const char *json;
-    bool list, fail_fast;
-} check_options;
-
 static const struct argp_option options_list[] = {
+    {"kernel", OPTION_KERNEL, "NAME", 0,
+     "A kernel that `adamoe info' lists; may be given several times (default: all)", 0},
+    {"tier", OPTION_TIER, "NAME", 0,
+     "Only the cases of this tier: exact, bound, bitwise, property or routing; may be given several times",
+     0},
     {"case", OPTION_CASE, "SUBSTRING", 0,
      "Only the cases whose names contain this; a whole name need not be one of those that --list prints", 0},
-    {"list", OPTION_LIST, 0, 0, "Print the names of the cases, run none", 0},
+    {"exhaustive", OPTION_EXHAUSTIVE, 0, 0, "More and larger sizes: minutes instead of seconds", 0},
+    {"jobs", OPTION_JOBS, "N", 0, "Child processes at once (default: all processors)", 0},
+    {"timeout", OPTION_TIMEOUT, "SECONDS", 0, "A case that takes longer hangs (default: 60)", 0},
     {"fail-fast", OPTION_FAIL_FAST, 0, 0, "Go on to the next kernel after the first case that fails", 0},
+    {"list", OPTION_LIST, 0, 0, "Print the names of the cases, run none", 0},
     {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 0},
+    {"junit", OPTION_JUNIT, "FILE", 0, "Write JUnit XML, `-' for standard output", 0},
+    {"tap", OPTION_TAP, "FILE", 0, "Write the Test Anything Protocol, `-' for standard output", 0},
+    {"work", OPTION_WORK, "WORK", OPTION_HIDDEN, "What a child process does", 0},
     {0},
 };
 
+static void add_kernel(adamoe_check_options *o, const char *name, const struct argp_state *state)
+{
+    if (o->kernels == ADAMOE_CHECK_KERNELS) {
+        argp_error(state, "--kernel: more than %d", ADAMOE_CHECK_KERNELS);
+    }
+    o->kernel[o->kernels++] = name;
+}
+
+static void check_combination(const adamoe_check_options *o, const struct argp_state *state)
+{
+    if (o->list && (o->json != NULL || o->junit != NULL || o->tap != NULL)) {
+        argp_error(state, "--list writes no --json, --junit or --tap");
+    }
+    if (o->json != NULL && o->common.seed > INT64_MAX) {
+        argp_error(state, "--seed: with --json not above %lld, the largest integer that it can hold",
+                   (long long)INT64_MAX);
+    }
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
-    check_options *o = state->input;
+    adamoe_check_options *o = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         return 0;
+    case OPTION_KERNEL:
+        add_kernel(o, value, state);
+        return 0;
+    case OPTION_TIER:
+        o->tiers |= 1u << adamoe_parse_choice(state, "--tier", value, adamoe_tier_names, ADAMOE_TIERS);
+        return 0;
     case OPTION_CASE:
         o->part = value;
+        return 0;
+    case OPTION_EXHAUSTIVE:
+        o->exhaustive = true;
+        return 0;
+    case OPTION_FAIL_FAST:
+        o->fail_fast = true;
+        return 0;
+    case OPTION_JOBS:
+        o->jobs = (uint32_t)adamoe_parse_count(state, "--jobs", value, 1, 256);
+        return 0;
+    case OPTION_TIMEOUT:
+        o->timeout = (uint32_t)adamoe_parse_count(state, "--timeout", value, 1, 86400);
         return 0;
     case OPTION_LIST:
         o->list = true;
@@ -52,186 +105,239 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_JSON:
         o->json = value;
         return 0;
-    case OPTION_FAIL_FAST:
-        o->fail_fast = true;
+    case OPTION_JUNIT:
+        o->junit = value;
+        return 0;
+    case OPTION_TAP:
+        o->tap = value;
+        return 0;
+    case OPTION_WORK:
+        o->work = value;
         return 0;
     case ARGP_KEY_END:
-        if (o->list && o->json != NULL) {
-            argp_error(state, "--list writes no --json");
-        }
-        if (o->json != NULL && o->common.seed > INT64_MAX) {
-            argp_error(state, "--seed: with --json not above %lld, the largest integer that it can hold",
-                       (long long)INT64_MAX);
-        }
+        check_combination(o, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {{&adamoe_common_argp, 0, 0, 0}, {0}};
+static const struct argp_child children[] = {{&adamoe_machine_argp, 0, 0, 0}, {0}};
 
 static const struct argp check_argp = {
     .options = options_list,
     .parser = parse_option,
-    .doc = "Runs every kernel that this machine can run, or the one named, on a grid of shapes and routings, "
-           "and judges each element of the output by the error bound of the kernel's own arithmetic. No "
-           "tolerance is set by hand. A case passes, fails, is skipped, or is vacuous: it proves nothing. A "
-           "failure is exit code 1, and comes with the command line that repeats it."
-           "\vExample:\n  adamoe check\n  adamoe check --kernel reference --case routing:skewed\n",
+    .doc =
+        "Runs every kernel that this machine can run, or those named, on a grid of shapes and routings, in "
+        "tiers: "
+        "exact (integers, to the last bit), bound (random values, by the error bound of the kernel's own "
+        "arithmetic), bitwise (what the kernel guarantees about its bits), property (changes of the input "
+        "whose "
+        "effect is known) and routing (the same experts). No tolerance is set by hand. A case passes, fails, "
+        "is "
+        "skipped, or is vacuous: it proves nothing. Kernels run in child processes: a crash or a hang is one "
+        "failed case. A failure is exit code 1, and comes with the command line that repeats it."
+        "\vExample:\n  adamoe check\n  adamoe check --kernel reference --tier exact --case routing:skewed\n",
     .children = children,
 };
 
 /* One run of the verb. */
 typedef struct session {
-    const check_options *options;
-    adamoe_case *cases;
-    size_t count;
-    adamoe_check_result *results; /* [count] of the kernel at work */
-    adamoe_team *team;
-    json_t *kernels;
-    size_t failed, failed_kernels;
+    const adamoe_check_options *options;
+    adamoe_kernel_checks checks;
+    bool prints; /* standard output is for people */
     adamoe_load_mark before;
 } session;
 
-/* Keeps the cases that --case asks for. */
-static adamoe_status choose_cases(session *s)
+/* ------------------------------------------------------------------------------------------- what to check
+ */
+
+static bool is_asked_for(const adamoe_check_options *o, const adamoe_kernel_check *check)
 {
-    const char *part = s->options->part;
-    size_t kept = 0;
-    for (size_t i = 0; i < s->count; ++i) {
-        if (part == NULL || strstr(adamoe_name_case(&s->cases[i]).text, part) != NULL) {
-            s->cases[kept++] = s->cases[i];
-        }
+    bool asked = o->kernels == 0 || check->not_loaded;
+    for (size_t i = 0; i < o->kernels; ++i) {
+        asked = asked || strcmp(o->kernel[i], check->name) == 0;
     }
-    if (kept == 0 && adamoe_parse_case(part, &s->cases[0])) {
-        kept = 1;
-    }
-    s->count = kept;
-    return kept > 0 ? adamoe_ok()
-                    : adamoe_error(ADAMOE_BAD_INPUT,
-                                   "--case: %s: not a part of a case's name, nor a name; --list prints them",
-                                   part);
+    return asked;
 }
 
-static adamoe_status run_cases(session *s, adamoe_kernel_check *check)
+static const adamoe_kernel_check *find(const session *s, const char *name)
 {
-    for (size_t i = 0; i < s->count; ++i) {
-        check->count = i + 1;
-        ADAMOE_TRY(
-            adamoe_check_run(check->kernel, &s->cases[i], s->options->common.seed, s->team, &s->results[i]));
-        if (s->results[i].status == ADAMOE_CHECK_FAILED && adamoe_json_leaves_stdout(s->options->json)) {
-            adamoe_print_failure(check, i);
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        if (!s->checks.kernel[i].not_loaded && strcmp(s->checks.kernel[i].name, name) == 0) {
+            return &s->checks.kernel[i];
         }
-        if (s->results[i].status == ADAMOE_CHECK_FAILED && s->options->fail_fast) {
-            break;
+    }
+    return NULL;
+}
+
+/* Who names a kernel wants that one; it may have been the one of a plugin that could not be loaded. */
+static adamoe_status check_names(const session *s)
+{
+    for (size_t i = 0; i < s->options->kernels; ++i) {
+        const char *name = s->options->kernel[i];
+        const adamoe_kernel_check *check = find(s, name);
+        if (check == NULL && !s->checks.plugin_failed) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "--kernel: %s: no such kernel; `adamoe info' lists them",
+                                name);
+        }
+        if (check != NULL && check->why_not != NULL && !s->options->list) {
+            return adamoe_error(ADAMOE_NOT_SUPPORTED, "--kernel: %s: cannot run here: %s", name,
+                                check->why_not);
         }
     }
     return adamoe_ok();
 }
 
-static adamoe_status check_kernel(session *s, const adamoe_kernel *kernel)
+static adamoe_status check_plugin_file(const adamoe_check_options *o)
 {
-    adamoe_kernel_check check = {.kernel = kernel,
-                                 .cases = s->cases,
-                                 .results = s->results,
-                                 .options = &s->options->common,
-                                 .threads = s->team->threads};
-    adamoe_check_summary summary;
-    const char *why_not = NULL;
-    if (kernel->supported(&why_not)) {
-        ADAMOE_TRY(run_cases(s, &check));
-    } else {
-        check.why_not = why_not == NULL ? "no reason given" : why_not;
+    if (o->common.plugin != NULL && access(o->common.plugin, R_OK) != 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--plugin: %s: %s", o->common.plugin, strerror(errno));
     }
-    ADAMOE_TRY(adamoe_summarise_check(&check, &summary));
-    s->failed += summary.count[ADAMOE_CHECK_FAILED];
-    s->failed_kernels += summary.count[ADAMOE_CHECK_FAILED] > 0;
-    if (adamoe_json_leaves_stdout(s->options->json)) {
-        adamoe_print_check(&check, &summary);
+    return adamoe_ok();
+}
+
+/* Lists the kernels that were asked for. */
+static adamoe_status list_kernels(session *s)
+{
+    size_t cases = 0;
+    ADAMOE_TRY(check_plugin_file(s->options));
+    ADAMOE_TRY(adamoe_check_list(s->options, &s->checks));
+    ADAMOE_TRY(check_names(s));
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        cases += is_asked_for(s->options, &s->checks.kernel[i]) ? s->checks.kernel[i].count : 0;
+    }
+    if (cases == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "--case: %s: not a part of a case's name, nor a name; --list prints them",
+                            s->options->part == NULL ? "" : s->options->part);
+    }
+    for (size_t i = s->checks.count; i-- > 0;) {
+        if (!is_asked_for(s->options, &s->checks.kernel[i])) {
+            adamoe_check_list_drop(&s->checks, i);
+        }
+    }
+    return adamoe_ok();
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void keep_name(void *name)
+{
+    (void)name; /* the names belong to the list */
+}
+
+/* Kernels have many cases in common. */
+static adamoe_status list_cases(session *s)
+{
+    void *seen = NULL;
+    ADAMOE_TRY(list_kernels(s));
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        const adamoe_kernel_check *check = &s->checks.kernel[i];
+        for (size_t j = 0; j < check->count; ++j) {
+            if (tfind(check->cases[j], &seen, compare_names) == NULL) {
+                (void)tsearch(check->cases[j], &seen, compare_names);
+                printf("%s\n", check->cases[j]);
+            }
+        }
+    }
+    tdestroy(seen, keep_name);
+    return adamoe_ok();
+}
+
+/* ---------------------------------------------------------------------------------------------- what came */
+
+static void case_ended(void *context, const adamoe_kernel_check *check, size_t i)
+{
+    const session *s = context;
+    if (s->prints && check->results[i].status == ADAMOE_CHECK_FAILED) {
+        adamoe_print_failure(s->options, check, i);
         (void)fflush(stdout);
     }
-    if (json_array_append_new(s->kernels, adamoe_check_json(&check, &summary)) != 0) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
+}
+
+static adamoe_status report(session *s, json_t *kernels, size_t *failed, size_t *failed_kernels)
+{
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        const adamoe_kernel_check *check = &s->checks.kernel[i];
+        adamoe_check_summary summary;
+        ADAMOE_TRY(adamoe_summarise_check(check, &summary));
+        *failed += summary.count[ADAMOE_CHECK_FAILED];
+        *failed_kernels += summary.count[ADAMOE_CHECK_FAILED] > 0;
+        if (s->prints && check->not_loaded) {
+            adamoe_print_failure(s->options, check, 0);
+        } else if (s->prints) {
+            adamoe_print_check(check, &summary);
+        }
+        if (json_array_append_new(kernels, adamoe_check_json(s->options, check, &summary)) != 0) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
+        }
     }
     return adamoe_ok();
 }
 
-static adamoe_status check_kernels(session *s, const adamoe_registry *registry, const adamoe_kernel *chosen)
+/* Takes over the reference to `kernels`. */
+static adamoe_status write_json(const session *s, json_t *kernels)
 {
-    if (s->options->common.kernel != NULL) {
-        return check_kernel(s, chosen);
+    const adamoe_common_options *common = &s->options->common;
+    const uint32_t threads = common->threads != 0 ? common->threads : adamoe_available_processors();
+    if (s->options->json == NULL) {
+        json_decref(kernels);
+        return adamoe_ok();
     }
-    for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
-        ADAMOE_TRY(check_kernel(s, adamoe_registry_at(registry, i)));
-    }
-    return adamoe_ok();
+    return adamoe_json_write(s->options->json,
+                             json_pack("{s:s,s:I,s:I,s:f,s:o,s:o}", "version", ADAMOE_VERSION, "seed",
+                                       (json_int_t)common->seed, "threads", (json_int_t)threads,
+                                       "false_alarm_probability", ADAMOE_FALSE_ALARM, "environment",
+                                       adamoe_environment_json(&s->before), "kernels", kernels));
 }
 
 static adamoe_status finish(session *s)
 {
-    if (s->options->json != NULL) {
-        ADAMOE_TRY(adamoe_json_write(s->options->json,
-                                     json_pack("{s:s,s:I,s:I,s:f,s:o,s:O}", "version", ADAMOE_VERSION, "seed",
-                                               (json_int_t)s->options->common.seed, "threads",
-                                               (json_int_t)s->team->threads, "false_alarm_probability",
-                                               ADAMOE_FALSE_ALARM, "environment",
-                                               adamoe_environment_json(&s->before), "kernels", s->kernels)));
+    size_t failed = 0, failed_kernels = 0;
+    json_t *kernels = json_array();
+    adamoe_status status = report(s, kernels, &failed, &failed_kernels);
+    if (status.code != ADAMOE_OK) {
+        json_decref(kernels);
+        return status;
     }
-    if (s->failed > 0) {
-        return adamoe_error(ADAMOE_DIFFERENCE, "%zu case%s of %zu kernel%s failed", s->failed,
-                            s->failed == 1 ? "" : "s", s->failed_kernels, s->failed_kernels == 1 ? "" : "s");
-    }
-    return adamoe_ok();
+    ADAMOE_TRY(write_json(s, kernels));
+    ADAMOE_TRY(adamoe_check_write_junit(s->options, &s->checks));
+    ADAMOE_TRY(adamoe_check_write_tap(s->options, &s->checks));
+    return failed == 0 ? adamoe_ok()
+                       : adamoe_error(ADAMOE_DIFFERENCE, "%zu case%s of %zu kernel%s failed", failed,
+                                      failed == 1 ? "" : "s", failed_kernels, failed_kernels == 1 ? "" : "s");
 }
 
 static adamoe_status run_session(session *s)
 {
-    const adamoe_common_options *common = &s->options->common;
-    adamoe_registry *registry = NULL;
-    const adamoe_kernel *chosen = NULL;
-    const adamoe_result_file file = {"--json", s->options->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1));
-    ADAMOE_TRY(adamoe_check_grid(&s->cases, &s->count));
-    ADAMOE_TRY(choose_cases(s));
-    s->results = calloc(s->count, sizeof *s->results);
-    s->kernels = json_array();
-    if (s->results == NULL || s->kernels == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
-    }
-    ADAMOE_TRY(
-        adamoe_team_create(common->threads != 0 ? common->threads : adamoe_available_processors(), &s->team));
-    ADAMOE_TRY(adamoe_choose_kernel(common, &registry, &chosen));
-    adamoe_status status = check_kernels(s, registry, chosen);
-    if (status.code == ADAMOE_OK) {
-        adamoe_hold_signals();
-        status = finish(s);
-        adamoe_release_signals();
-    }
-    adamoe_registry_free(registry);
+    const adamoe_check_options *o = s->options;
+    const adamoe_result_file files[] = {{"--json", o->json}, {"--junit", o->junit}, {"--tap", o->tap}};
+    ADAMOE_TRY(adamoe_check_result_files(files, 3));
+    s->prints = adamoe_json_leaves_stdout(o->json) && adamoe_json_leaves_stdout(o->junit) &&
+                adamoe_json_leaves_stdout(o->tap);
+    ADAMOE_TRY(list_kernels(s));
+    ADAMOE_TRY(adamoe_check_run_all(o, &s->checks, case_ended, s));
+    adamoe_hold_signals();
+    const adamoe_status status = finish(s);
+    adamoe_release_signals();
     return status;
-}
-
-static adamoe_status list_cases(session *s)
-{
-    ADAMOE_TRY(adamoe_check_grid(&s->cases, &s->count));
-    ADAMOE_TRY(choose_cases(s));
-    for (size_t i = 0; i < s->count; ++i) {
-        printf("%s\n", adamoe_name_case(&s->cases[i]).text);
-    }
-    return adamoe_ok();
 }
 
 int adamoe_verb_check(int count, char **arguments)
 {
-    check_options options = {.common = {.seed = 1}};
+    adamoe_check_options options = {.common = {.seed = 1}, .timeout = 60};
     adamoe_parse(&check_argp, count, arguments, &options);
+    if (options.work != NULL) {
+        return adamoe_check_child(&options);
+    }
+    options.jobs = options.jobs != 0 ? options.jobs : adamoe_available_processors();
     session s = {.options = &options};
     adamoe_mark_load(&s.before);
     const adamoe_status status = options.list ? list_cases(&s) : run_session(&s);
-    json_decref(s.kernels);
-    adamoe_team_free(s.team);
-    free(s.results);
-    free(s.cases);
+    adamoe_check_list_free(&s.checks);
     return adamoe_finish("check", status);
 }

@@ -7,25 +7,78 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"experts", "multiply"};
+const char *const adamoe_tier_names[ADAMOE_TIERS] = {"exact", "bound", "bitwise", "property", "routing"};
+
+const char *const adamoe_property_names[ADAMOE_PROPERTIES] = {"permuted-tokens", "permuted-experts",
+                                                              "split-batch",     "unused-null-experts",
+                                                              "scaled-combine",  "poisoned-token"};
+
+const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES] = {"runs", "threads", "batch", "placement"};
+
+static const char *const magnitude_names[] = {"usual", "denormal", "huge"};
+static const char *const logits_names[ADAMOE_LOGITS_KINDS] = {
+    "random",   "ties",       "copies",   "near-ties", "all-equal", "signed-zeros",
+    "all-null", "one-expert", "denormal", "huge",      "nan",       "infinite"};
+static const char *const norm_names[] = {"true", "all", "none"};  /* in the order of adamoe_norm */
 static const char *const weight_names[] = {"f32", "f16", "bf16"}; /* in the order of adamoe_dtype */
+
+/* ---------------------------------------------------------------------------------------------- to a name */
+
+__attribute__((format(printf, 2, 3))) static void append(adamoe_case_name *name, const char *format, ...)
+{
+    const size_t used = strlen(name->text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(name->text + used, sizeof name->text - used, format, arguments);
+    va_end(arguments);
+}
+
+static void append_experts(adamoe_case_name *name, const adamoe_case *c)
+{
+    append(name, "experts/d:%zu/ff:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/routing:%s", c->hidden_size,
+           c->intermediate_size, c->mixture.experts, c->mixture.null_experts, c->mixture.top_k, c->tokens,
+           adamoe_pattern_names[c->pattern]);
+    append(name, "%s%s", c->null_kind == ADAMOE_NULL_IDENTITY ? "/null:identity" : "",
+           c->dispatch ? "/dispatch" : "");
+    if (c->magnitude != ADAMOE_MAGNITUDE_USUAL) {
+        append(name, "/values:%s", magnitude_names[c->magnitude]);
+    }
+    append(name, "/weights:%s", weight_names[c->weights]);
+}
 
 adamoe_case_name adamoe_name_case(const adamoe_case *c)
 {
-    adamoe_case_name name;
-    if (c->kind == ADAMOE_CASE_MULTIPLY) {
-        (void)snprintf(name.text, sizeof name.text, "multiply/rows:%zu/columns:%zu/count:%zu/weights:%s",
-                       c->rows, c->columns, c->tokens, weight_names[c->weights]);
-        return name;
+    adamoe_case_name name = {""};
+    append(&name, "%s/", adamoe_tier_names[c->tier]);
+    if (c->tier == ADAMOE_TIER_PROPERTY) {
+        append(&name, "%s/", adamoe_property_names[c->property]);
     }
-    (void)snprintf(name.text, sizeof name.text,
-                   "experts/d:%zu/ff:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/routing:%s%s%s/weights:%s",
-                   c->hidden_size, c->intermediate_size, c->mixture.experts, c->mixture.null_experts,
-                   c->mixture.top_k, c->tokens, adamoe_pattern_names[c->pattern],
-                   c->null_kind == ADAMOE_NULL_IDENTITY ? "/null:identity" : "",
-                   c->dispatch ? "/dispatch" : "", weight_names[c->weights]);
+    if (c->tier == ADAMOE_TIER_BITWISE) {
+        append(&name, "%s/", adamoe_guarantee_names[c->guarantee]);
+    }
+    switch (c->kind) {
+    case ADAMOE_CASE_EXPERTS:
+        append_experts(&name, c);
+        break;
+    case ADAMOE_CASE_MULTIPLY:
+        append(&name, "multiply/rows:%zu/columns:%zu/count:%zu/weights:%s", c->rows, c->columns, c->tokens,
+               weight_names[c->weights]);
+        break;
+    case ADAMOE_CASE_ROUTE:
+        append(&name, "route/n:%zu/m:%zu/k:%zu/tokens:%zu/logits:%s/norm:%s", c->mixture.experts,
+               c->mixture.null_experts, c->mixture.top_k, c->tokens, logits_names[c->logits],
+               norm_names[c->norm]);
+        break;
+    case ADAMOE_CASE_LOGITS:
+        append(&name, "logits/d:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/weights:%s", c->hidden_size,
+               c->mixture.experts, c->mixture.null_experts, c->mixture.top_k, c->tokens,
+               weight_names[c->weights]);
+        break;
+    }
     return name;
 }
+
+/* -------------------------------------------------------------------------------------------- from a name */
 
 /* Moves *cursor behind `text` if it is there. */
 static bool take(const char **cursor, const char *text)
@@ -70,33 +123,57 @@ static bool take_word(const char **cursor, const char *label, const char *const 
     return false;
 }
 
+static bool take_mixture(const char **cursor, adamoe_case *c)
+{
+    return take_size(cursor, "/n:", &c->mixture.experts) &&
+           take_size(cursor, "/m:", &c->mixture.null_experts) &&
+           take_size(cursor, "/k:", &c->mixture.top_k) && take_size(cursor, "/tokens:", &c->tokens);
+}
+
+static bool take_weights(const char **cursor, adamoe_case *c)
+{
+    size_t weights = 0;
+    const bool read = take_word(cursor, "/weights:", weight_names, 3, &weights);
+    c->weights = (adamoe_dtype)weights;
+    return read;
+}
+
 static bool parse_experts(const char *cursor, adamoe_case *c)
 {
-    size_t pattern = 0, weights = 0;
+    size_t pattern = 0, magnitude = 0;
     if (!take_size(&cursor, "/d:", &c->hidden_size) || !take_size(&cursor, "/ff:", &c->intermediate_size) ||
-        !take_size(&cursor, "/n:", &c->mixture.experts) ||
-        !take_size(&cursor, "/m:", &c->mixture.null_experts) ||
-        !take_size(&cursor, "/k:", &c->mixture.top_k) || !take_size(&cursor, "/tokens:", &c->tokens) ||
+        !take_mixture(&cursor, c) ||
         !take_word(&cursor, "/routing:", adamoe_pattern_names, ADAMOE_PATTERNS, &pattern)) {
         return false;
     }
     c->null_kind = take(&cursor, "/null:identity") ? ADAMOE_NULL_IDENTITY : ADAMOE_NULL_ZERO;
     c->dispatch = take(&cursor, "/dispatch");
     c->pattern = (adamoe_pattern)pattern;
-    const bool read = take_word(&cursor, "/weights:", weight_names, 3, &weights);
-    c->weights = (adamoe_dtype)weights;
-    return read;
+    (void)take_word(&cursor, "/values:", magnitude_names, 3, &magnitude);
+    c->magnitude = (adamoe_magnitude)magnitude;
+    return take_weights(&cursor, c);
 }
 
 static bool parse_multiply(const char *cursor, adamoe_case *c)
 {
-    size_t weights = 0;
-    const bool read = take_size(&cursor, "/rows:", &c->rows) &&
-                      take_size(&cursor, "/columns:", &c->columns) &&
-                      take_size(&cursor, "/count:", &c->tokens) &&
-                      take_word(&cursor, "/weights:", weight_names, 3, &weights);
-    c->weights = (adamoe_dtype)weights;
+    return take_size(&cursor, "/rows:", &c->rows) && take_size(&cursor, "/columns:", &c->columns) &&
+           take_size(&cursor, "/count:", &c->tokens) && take_weights(&cursor, c);
+}
+
+static bool parse_route(const char *cursor, adamoe_case *c)
+{
+    size_t logits = 0, norm = 0;
+    const bool read = take_mixture(&cursor, c) &&
+                      take_word(&cursor, "/logits:", logits_names, ADAMOE_LOGITS_KINDS, &logits) &&
+                      take_word(&cursor, "/norm:", norm_names, 3, &norm);
+    c->logits = (adamoe_logits_kind)logits;
+    c->norm = (adamoe_norm)norm;
     return read;
+}
+
+static bool parse_logits(const char *cursor, adamoe_case *c)
+{
+    return take_size(&cursor, "/d:", &c->hidden_size) && take_mixture(&cursor, c) && take_weights(&cursor, c);
 }
 
 /* a b c <= 2^28, where each is at most 2^20. */
@@ -105,29 +182,93 @@ static bool is_bearable(size_t a, size_t b, size_t c)
     return (double)a * (double)b * (double)c <= 0x1p28;
 }
 
-static bool fits(const adamoe_case *c)
+static bool mixture_fits(const adamoe_case *c)
 {
-    if (c->kind == ADAMOE_CASE_MULTIPLY) {
-        return c->rows > 0 && c->columns > 0 && is_bearable(c->rows, c->columns, 1) &&
-               is_bearable(c->tokens, c->rows, 1) && is_bearable(c->tokens, c->columns, 1);
-    }
     const adamoe_mixture *mixture = &c->mixture;
     const size_t all = mixture->experts + mixture->null_experts;
-    return c->hidden_size > 0 && c->intermediate_size > 0 && mixture->experts > 0 && mixture->top_k > 0 &&
-           mixture->top_k <= all && adamoe_pattern_fits(c->pattern, *mixture) &&
-           is_bearable(3 * mixture->experts, c->hidden_size, c->intermediate_size) &&
-           is_bearable(c->tokens, c->hidden_size, 1) && is_bearable(c->tokens, all, 1);
+    return mixture->experts > 0 && mixture->top_k > 0 && mixture->top_k <= all &&
+           is_bearable(c->tokens, all, 1);
+}
+
+static bool fits(const adamoe_case *c)
+{
+    switch (c->kind) {
+    case ADAMOE_CASE_MULTIPLY:
+        return c->rows > 0 && c->columns > 0 && is_bearable(c->rows, c->columns, 1) &&
+               is_bearable(c->tokens, c->rows, 1) && is_bearable(c->tokens, c->columns, 1);
+    case ADAMOE_CASE_EXPERTS:
+        return mixture_fits(c) && c->hidden_size > 0 && c->intermediate_size > 0 &&
+               adamoe_pattern_fits(c->pattern, c->mixture) &&
+               is_bearable(3 * c->mixture.experts, c->hidden_size, c->intermediate_size) &&
+               is_bearable(c->tokens, c->hidden_size, 1);
+    case ADAMOE_CASE_ROUTE:
+        return mixture_fits(c);
+    case ADAMOE_CASE_LOGITS:
+        return mixture_fits(c) && c->hidden_size > 0 && is_bearable(c->tokens, c->hidden_size, 1);
+    }
+    return false;
+}
+
+/* What each tier is there for. */
+static bool parse_kind(const char *cursor, adamoe_case *c)
+{
+    static const struct {
+        const char *name;
+        adamoe_case_kind kind;
+        unsigned tiers;
+        bool (*parse)(const char *, adamoe_case *);
+    } kinds[] = {
+        {"experts", ADAMOE_CASE_EXPERTS,
+         1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE |
+             1u << ADAMOE_TIER_PROPERTY,
+         parse_experts},
+        {"multiply", ADAMOE_CASE_MULTIPLY,
+         1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE, parse_multiply},
+        {"route", ADAMOE_CASE_ROUTE, 1u << ADAMOE_TIER_ROUTING, parse_route},
+        {"logits", ADAMOE_CASE_LOGITS, 1u << ADAMOE_TIER_ROUTING, parse_logits},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
+        const char *behind = cursor;
+        if ((kinds[i].tiers >> c->tier & 1u) != 0 && take(&behind, kinds[i].name)) {
+            c->kind = kinds[i].kind;
+            return kinds[i].parse(behind, c);
+        }
+    }
+    return false;
+}
+
+static bool parse_tier(const char **cursor, adamoe_case *c)
+{
+    size_t word = 0;
+    for (size_t i = 0; i < ADAMOE_TIERS; ++i) {
+        const char *behind = *cursor;
+        if (take(&behind, adamoe_tier_names[i]) && take(&behind, "/")) {
+            c->tier = (adamoe_tier)i;
+            *cursor = behind;
+        }
+    }
+    bool read = true;
+    if (c->tier == ADAMOE_TIER_PROPERTY) {
+        read = take_word(cursor, "", adamoe_property_names, ADAMOE_PROPERTIES, &word) && take(cursor, "/");
+        c->property = (adamoe_property)word;
+    } else if (c->tier == ADAMOE_TIER_BITWISE) {
+        read = take_word(cursor, "", adamoe_guarantee_names, ADAMOE_GUARANTEES, &word) && take(cursor, "/");
+        c->guarantee = (adamoe_guarantee)word;
+    }
+    return read;
 }
 
 bool adamoe_parse_case(const char *name, adamoe_case *out)
 {
     const char *cursor = name;
-    adamoe_case c = {.kind = take(&cursor, kind_names[0]) ? ADAMOE_CASE_EXPERTS : ADAMOE_CASE_MULTIPLY};
-    const bool read = c.kind == ADAMOE_CASE_EXPERTS
-                          ? parse_experts(cursor, &c)
-                          : take(&cursor, kind_names[1]) && parse_multiply(cursor, &c);
+    adamoe_case c = {.tier = ADAMOE_TIER_BOUND};
+    if (!parse_tier(&cursor, &c) || !parse_kind(cursor, &c) || !fits(&c)) {
+        return false;
+    }
     /* Spellings that name the same case differently, `d:033`, are none; nor is what has text behind it. */
-    if (!read || !fits(&c) || strcmp(adamoe_name_case(&c).text, name) != 0) {
+    const adamoe_case_name whole = adamoe_name_case(&c);
+    const bool bare = cursor == name && c.tier == ADAMOE_TIER_BOUND;
+    if (strcmp(whole.text + (bare ? strlen("bound/") : 0), name) != 0) {
         return false;
     }
     *out = c;

@@ -1,11 +1,15 @@
 /*
- * The cases of `adamoe check`: sizes, routings and kinds of stored weights, each with a name that says all of
- * it:
+ * The cases of `adamoe check`: a tier, sizes, routings and kinds of stored weights, each with a name that
+ * says all of it:
  *
- *   experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:skewed/weights:bf16
- *   experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/null:identity/weights:f32
- *   experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/weights:f32
- *   multiply/rows:65/columns:33/count:7/weights:f16
+ *   bound/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:skewed/weights:bf16
+ *   exact/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/null:identity/weights:f32
+ *   bound/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/values:huge/weights:f32
+ *   bitwise/threads/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
+ *   property/split-batch/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
+ *   bound/multiply/rows:65/columns:33/count:7/weights:f16
+ *   routing/route/n:8/m:8/k:3/tokens:7/logits:ties/norm:true
+ *   routing/logits/d:65/n:8/m:8/k:3/tokens:33
  *
  * No name is a part of another one, so that a whole name picks exactly its case.
  */
@@ -14,36 +18,114 @@
 
 #include "routing_pattern.h"
 
+/* How a case is judged; check_run.h says by what rule. */
+typedef enum adamoe_tier {
+    ADAMOE_TIER_EXACT = 0,
+    ADAMOE_TIER_BOUND = 1,
+    ADAMOE_TIER_BITWISE = 2,
+    ADAMOE_TIER_PROPERTY = 3,
+    ADAMOE_TIER_ROUTING = 4,
+} adamoe_tier;
+
+#define ADAMOE_TIERS 5
+
+/* "exact", "bound", "bitwise", "property", "routing". */
+extern const char *const adamoe_tier_names[ADAMOE_TIERS];
+
 typedef enum adamoe_case_kind {
     ADAMOE_CASE_EXPERTS = 0,  /* adamoe_kernel.experts */
     ADAMOE_CASE_MULTIPLY = 1, /* adamoe_kernel.multiply; among the rows of the matrix are equal ones */
+    ADAMOE_CASE_ROUTE = 2,    /* adamoe_kernel.route, or the program's own router */
+    ADAMOE_CASE_LOGITS = 3,   /* router logits by adamoe_kernel.multiply, and what is selected from them */
 } adamoe_case_kind;
 
+/* A change of the input whose effect on the output is known: an oracle that needs no second implementation.
+ */
+typedef enum adamoe_property {
+    ADAMOE_PROPERTY_PERMUTED_TOKENS = 0,
+    ADAMOE_PROPERTY_PERMUTED_EXPERTS = 1,
+    ADAMOE_PROPERTY_SPLIT_BATCH = 2,
+    ADAMOE_PROPERTY_UNUSED_NULL_EXPERTS = 3,
+    ADAMOE_PROPERTY_SCALED_COMBINE = 4,
+    ADAMOE_PROPERTY_POISONED_TOKEN = 5, /* a token that is NaN leaves all others as they are */
+} adamoe_property;
+
+#define ADAMOE_PROPERTIES 6
+
+extern const char *const adamoe_property_names[ADAMOE_PROPERTIES];
+
+/* What a kernel may guarantee about its bits, in the order of ADAMOE_SAME_BITS_RUNS and the following. */
+typedef enum adamoe_guarantee {
+    ADAMOE_GUARANTEE_RUNS = 0,
+    ADAMOE_GUARANTEE_THREADS = 1,
+    ADAMOE_GUARANTEE_BATCH = 2,
+    ADAMOE_GUARANTEE_PLACEMENT = 3,
+} adamoe_guarantee;
+
+#define ADAMOE_GUARANTEES 4
+
+/* "runs", "threads", "batch", "placement". */
+extern const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES];
+
+/* The size of activations. */
+typedef enum adamoe_magnitude {
+    ADAMOE_MAGNITUDE_USUAL = 0,
+    ADAMOE_MAGNITUDE_DENORMAL = 1, /* products that a float32 holds as denormals only */
+    ADAMOE_MAGNITUDE_HUGE = 2,     /* exp of a gate overflows, its product with a gate's partner does not */
+} adamoe_magnitude;
+
+/* Logits that a router is given. */
+typedef enum adamoe_logits_kind {
+    ADAMOE_LOGITS_RANDOM = 0,
+    ADAMOE_LOGITS_TIES = 1,      /* many equal ones, at the border of what is selected */
+    ADAMOE_LOGITS_COPIES = 2,    /* null experts are copies of the true ones, as after a conversion */
+    ADAMOE_LOGITS_NEAR_TIES = 3, /* neighbours in float32 */
+    ADAMOE_LOGITS_ALL_EQUAL = 4,
+    ADAMOE_LOGITS_SIGNED_ZEROS = 5, /* +0 and -0 are equal: the lower index wins */
+    ADAMOE_LOGITS_ALL_NULL = 6,
+    ADAMOE_LOGITS_ONE_EXPERT = 7,
+    ADAMOE_LOGITS_DENORMAL = 8,  /* different, but only as denormals */
+    ADAMOE_LOGITS_HUGE = 9,      /* exp overflows, differences too */
+    ADAMOE_LOGITS_NAN = 10,      /* must be reported */
+    ADAMOE_LOGITS_INFINITE = 11, /* must be reported */
+} adamoe_logits_kind;
+
+#define ADAMOE_LOGITS_KINDS 12
+
 typedef struct adamoe_case {
+    adamoe_tier tier;
     adamoe_case_kind kind;
     adamoe_dtype weights;
     size_t tokens; /* also the count of a dense product */
-    /* of experts */
+    /* of experts; of routing as far as it applies */
     size_t hidden_size, intermediate_size;
     adamoe_mixture mixture;
     adamoe_pattern pattern;
     adamoe_null_kind null_kind;
     bool dispatch; /* the plan scales the inputs */
+    adamoe_magnitude magnitude;
+    adamoe_property property;   /* of tier property */
+    adamoe_guarantee guarantee; /* of tier bitwise */
+    adamoe_logits_kind logits;
+    adamoe_norm norm;
     /* of a dense product */
     size_t rows, columns;
 } adamoe_case;
 
 typedef struct adamoe_case_name {
-    char text[160];
+    char text[192];
 } adamoe_case_name;
 
 adamoe_case_name adamoe_name_case(const adamoe_case *c);
 
-/* The case of a name, which need not be in the grid. False where it is no name, where n, m, k and the routing
- * do not fit together, or where it is too large to be checked (2^28 weights, 2^28 outputs). */
+/* The case of a name, which need not be in the grid; a name without a tier means `bound`. False where it is
+ * no name, where n, m, k and the routing do not fit together, or where it is too large to be checked (2^28
+ * weights, 2^28 outputs). */
 bool adamoe_parse_case(const char *name, adamoe_case *out);
 
-/* All cases that are checked by default, to be freed with free(). Errors: memory. */
-adamoe_status adamoe_check_grid(adamoe_case **out, size_t *count);
+/* All cases that are checked by default, or all there are, in the order of their tiers, to be freed with
+ * free(). `tiles` are the kernel's, or NULL: sizes at, below and above each are among the cases. Errors:
+ * memory. */
+adamoe_status adamoe_check_grid(const adamoe_tiles *tiles, bool exhaustive, adamoe_case **out, size_t *count);
 
 #endif

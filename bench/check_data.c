@@ -10,6 +10,10 @@
 
 enum { ODD_OFFSET = 1 };
 
+/* h goes with the square of x: 2^-140 is a denormal, 2^100 is not infinite, but exp(-2^50) or exp(2^50) is.
+ */
+static const float magnitude_scale[] = {1.0f, 0x1p-70f, 0x1p50f};
+
 static adamoe_status out_of_memory(const adamoe_case *c)
 {
     return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", adamoe_name_case(c).text);
@@ -26,6 +30,9 @@ static adamoe_status make_states(const adamoe_case *c, adamoe_splitmix64 *random
     data->x_memory = memory;
     data->x = memory + 1;
     adamoe_random_states(random, count, data->x);
+    for (size_t i = 0; i < count; ++i) {
+        data->x[i] *= magnitude_scale[c->magnitude];
+    }
     return adamoe_ok();
 }
 

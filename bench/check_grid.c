@@ -1,19 +1,34 @@
 /*
- * The grid of `adamoe check`. Sizes stand at, below and above multiples of 8, 16, 32 and 64, which are the
- * widths of vectors and tiles; kinds of routing with their numbers of experts are one factor, because not all
- * of them fit together. Any two values of two factors meet in some case. What leaves the experts without work
- * stands beside the grid, so that every pair meets in a case that can prove something.
+ * The grid of `adamoe check`. Sizes stand at, below and above the kernel's tiles and twice those, or
+ * multiples of 8, 16, 32 and 64 where it names none; kinds of routing with their numbers of experts are one
+ * factor, because not all of them fit together. Any two values of two factors meet in some case of the tier
+ * `bound`; other tiers take fewer sizes, and the same kinds. What leaves the experts without work stands
+ * beside the grid, so that every pair meets in a case that can prove something.
  */
 #include "check_cases.h"
 #include "pairwise.h"
 
 #include <stdlib.h>
-
-static const size_t sizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 95, 127, 128, 129};
-static const size_t token_counts[] = {1, 2, 3, 7, 16, 33, 64};
-static const adamoe_dtype dtypes[] = {ADAMOE_F32, ADAMOE_BF16, ADAMOE_F16};
+#include <string.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+#define MOST_SIZES      48
+
+static const size_t usual_sizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 95, 127, 128, 129};
+static const size_t usual_tokens[] = {1, 2, 3, 7, 16, 33, 64};
+static const adamoe_dtype dtypes[] = {ADAMOE_F32, ADAMOE_BF16, ADAMOE_F16};
+
+/* The values of one factor. */
+typedef struct size_list {
+    size_t value[MOST_SIZES];
+    size_t count;
+} size_list;
+
+/* The sizes of a grid. */
+typedef struct grid_sizes {
+    size_list outputs, depths; /* of matrices; a hidden size is both, and so is an intermediate size */
+    size_list both, tokens;
+} grid_sizes;
 
 typedef struct routing_kind {
     adamoe_mixture mixture;
@@ -67,13 +82,101 @@ static const adamoe_case single_cases[] = {
     {.kind = ADAMOE_CASE_MULTIPLY, .weights = ADAMOE_BF16, .tokens = 0, .rows = 64, .columns = 64},
 };
 
-static adamoe_case experts_case(const size_t *row)
+/* ------------------------------------------------------------------------------------------------- sizes */
+
+static void add_size(size_list *list, size_t value)
+{
+    for (size_t i = 0; i < list->count; ++i) {
+        if (list->value[i] == value) {
+            return;
+        }
+    }
+    if (list->count < MOST_SIZES && value > 0) {
+        list->value[list->count++] = value;
+    }
+}
+
+static void add_sizes(size_list *list, const size_t *values, size_t count, size_t largest)
+{
+    for (size_t i = 0; i < count; ++i) {
+        if (values[i] <= largest) {
+            add_size(list, values[i]);
+        }
+    }
+}
+
+/* Below, at and above a tile and two of them, where that is not too large for a naive reference. */
+static void add_tile(size_list *list, uint32_t tile, size_t largest)
+{
+    for (size_t i = 1; i <= 2; ++i) {
+        const size_t edge = i * tile;
+        if (tile > 1 && edge <= largest) {
+            add_size(list, edge - 1);
+            add_size(list, edge);
+            add_size(list, edge + 1);
+        }
+    }
+}
+
+/* `largest` keeps the sizes of tiers that need many calls small. */
+static grid_sizes choose_sizes(const adamoe_tiles *tiles, size_t largest)
+{
+    static const size_t few_sizes[] = {1, 3, 8, 17, 33, 64};
+    static const size_t few_tokens[] = {1, 2, 7, 33};
+    const adamoe_tiles none = {0, 0, 0}, *t = tiles == NULL ? &none : tiles;
+    const bool many = largest > 200;
+    grid_sizes g = {.both = {.count = 0}};
+    size_list *lists[] = {&g.outputs, &g.depths, &g.both};
+    for (size_t i = 0; i < 3; ++i) {
+        const bool named = i == 0 ? t->columns > 1 : i == 1 ? t->depth > 1 : t->columns > 1 || t->depth > 1;
+        if (many && !named) {
+            add_sizes(lists[i], usual_sizes, COUNT_OF(usual_sizes), largest);
+        } else {
+            add_sizes(lists[i], few_sizes, COUNT_OF(few_sizes), largest);
+        }
+        add_tile(lists[i], i == 1 ? 0 : t->columns, largest);
+        add_tile(lists[i], i == 0 ? 0 : t->depth, largest);
+    }
+    if (many) {
+        add_sizes(&g.tokens, usual_tokens, COUNT_OF(usual_tokens), 64);
+    } else {
+        add_sizes(&g.tokens, few_tokens, COUNT_OF(few_tokens), 64);
+    }
+    add_tile(&g.tokens, t->rows, many ? 80 : 40);
+    return g;
+}
+
+/* -------------------------------------------------------------------------------------------------- cases */
+
+/* A list of cases that grows. */
+typedef struct case_list {
+    adamoe_case *cases;
+    size_t count, room;
+} case_list;
+
+static adamoe_status add_case(case_list *list, adamoe_case c)
+{
+    if (list->count == list->room) {
+        const size_t room = list->room == 0 ? 1024 : 2 * list->room;
+        adamoe_case *grown = realloc(list->cases, room * sizeof *grown);
+        if (grown == NULL) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
+        }
+        list->cases = grown;
+        list->room = room;
+    }
+    list->cases[list->count++] = c;
+    return adamoe_ok();
+}
+
+static adamoe_case experts_case(adamoe_tier tier, const grid_sizes *g, const size_t *row)
 {
     const routing_kind *kind = &routing_kinds[row[3]];
-    return (adamoe_case){.kind = ADAMOE_CASE_EXPERTS,
-                         .hidden_size = sizes[row[0]],
-                         .intermediate_size = sizes[row[1]],
-                         .tokens = token_counts[row[2]],
+    return (adamoe_case){.tier = tier,
+                         .kind = ADAMOE_CASE_EXPERTS,
+                         .hidden_size = g->both.value[row[0]],
+                         .intermediate_size = g->both.value[row[1]],
+                         .tokens = g->tokens.value[row[2]],
                          .mixture = kind->mixture,
                          .pattern = kind->pattern,
                          .null_kind = kind->null_kind,
@@ -81,67 +184,223 @@ static adamoe_case experts_case(const size_t *row)
                          .weights = dtypes[row[4]]};
 }
 
-static adamoe_case multiply_case(const size_t *row)
+static adamoe_case multiply_case(adamoe_tier tier, const grid_sizes *g, const size_t *row)
 {
-    return (adamoe_case){.kind = ADAMOE_CASE_MULTIPLY,
-                         .rows = sizes[row[0]],
-                         .columns = sizes[row[1]],
-                         .tokens = token_counts[row[2]],
+    return (adamoe_case){.tier = tier,
+                         .kind = ADAMOE_CASE_MULTIPLY,
+                         .rows = g->outputs.value[row[0]],
+                         .columns = g->depths.value[row[1]],
+                         .tokens = g->tokens.value[row[2]],
                          .weights = dtypes[row[3]]};
 }
 
-/* Every hidden size with tokens that select null experts alone. */
-static adamoe_case null_case(size_t i, adamoe_null_kind null_kind)
+/* All pairs of sizes, tokens, kinds of routing and dtypes. */
+static adamoe_status add_experts(case_list *list, adamoe_tier tier, const grid_sizes *g)
 {
-    return (adamoe_case){.kind = ADAMOE_CASE_EXPERTS,
-                         .hidden_size = sizes[i],
-                         .intermediate_size = 16,
-                         .tokens = token_counts[i % COUNT_OF(token_counts)],
-                         .mixture = {4, 4, 3},
-                         .pattern = ADAMOE_PATTERN_NULL,
-                         .null_kind = null_kind,
-                         .weights = dtypes[i % COUNT_OF(dtypes)]};
+    const size_t values[] = {g->both.count, g->both.count, g->tokens.count, COUNT_OF(routing_kinds),
+                             COUNT_OF(dtypes)};
+    size_t *rows = NULL, count = 0;
+    ADAMOE_TRY(adamoe_pairwise(values, 5, &rows, &count));
+    adamoe_status status = adamoe_ok();
+    for (size_t i = 0; i < count && status.code == ADAMOE_OK; ++i) {
+        status = add_case(list, experts_case(tier, g, rows + 5 * i));
+    }
+    free(rows);
+    return status;
 }
 
-static adamoe_status join(const size_t *experts, size_t experts_count, const size_t *multiply,
-                          size_t multiply_count, adamoe_case **out, size_t *count)
+static adamoe_status add_multiply(case_list *list, adamoe_tier tier, const grid_sizes *g)
 {
-    const size_t beside = 2 * COUNT_OF(sizes) + COUNT_OF(single_cases);
-    adamoe_case *list = calloc(experts_count + multiply_count + beside, sizeof *list);
-    if (list == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
+    const size_t values[] = {g->outputs.count, g->depths.count, g->tokens.count, COUNT_OF(dtypes)};
+    size_t *rows = NULL, count = 0;
+    ADAMOE_TRY(adamoe_pairwise(values, 4, &rows, &count));
+    adamoe_status status = adamoe_ok();
+    for (size_t i = 0; i < count && status.code == ADAMOE_OK; ++i) {
+        status = add_case(list, multiply_case(tier, g, rows + 4 * i));
     }
-    *out = list;
-    for (size_t i = 0; i < experts_count; ++i) {
-        *list++ = experts_case(experts + 5 * i);
+    free(rows);
+    return status;
+}
+
+/* Every hidden size with tokens that select null experts alone. */
+static adamoe_status add_null_cases(case_list *list, const grid_sizes *g)
+{
+    for (size_t i = 0; i < 2 * g->both.count; ++i) {
+        ADAMOE_TRY(add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
+                                                .kind = ADAMOE_CASE_EXPERTS,
+                                                .hidden_size = g->both.value[i / 2],
+                                                .intermediate_size = 16,
+                                                .tokens = g->tokens.value[i / 2 % g->tokens.count],
+                                                .mixture = {4, 4, 3},
+                                                .pattern = ADAMOE_PATTERN_NULL,
+                                                .null_kind = i % 2 == 0 ? ZERO : IDENTITY,
+                                                .weights = dtypes[i / 2 % COUNT_OF(dtypes)]}));
     }
-    for (size_t i = 0; i < COUNT_OF(sizes); ++i) {
-        *list++ = null_case(i, ZERO);
-        *list++ = null_case(i, IDENTITY);
-    }
-    for (size_t i = 0; i < multiply_count; ++i) {
-        *list++ = multiply_case(multiply + 4 * i);
-    }
-    for (size_t i = 0; i < COUNT_OF(single_cases); ++i) {
-        *list++ = single_cases[i];
-    }
-    *count = (size_t)(list - *out);
     return adamoe_ok();
 }
 
-adamoe_status adamoe_check_grid(adamoe_case **out, size_t *count)
+static adamoe_status add_bound(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
-    const size_t experts_values[] = {COUNT_OF(sizes), COUNT_OF(sizes), COUNT_OF(token_counts),
-                                     COUNT_OF(routing_kinds), COUNT_OF(dtypes)};
-    const size_t multiply_values[] = {COUNT_OF(sizes), COUNT_OF(sizes), COUNT_OF(token_counts),
-                                      COUNT_OF(dtypes)};
-    size_t *experts = NULL, *multiply = NULL, experts_count = 0, multiply_count = 0;
-    ADAMOE_TRY(adamoe_pairwise(experts_values, 5, &experts, &experts_count));
-    adamoe_status status = adamoe_pairwise(multiply_values, 4, &multiply, &multiply_count);
-    if (status.code == ADAMOE_OK) {
-        status = join(experts, experts_count, multiply, multiply_count, out, count);
+    const grid_sizes g = choose_sizes(tiles, exhaustive ? 600 : 300);
+    ADAMOE_TRY(add_experts(list, ADAMOE_TIER_BOUND, &g));
+    ADAMOE_TRY(add_null_cases(list, &g));
+    ADAMOE_TRY(add_multiply(list, ADAMOE_TIER_BOUND, &g));
+    for (size_t i = 0; i < COUNT_OF(single_cases); ++i) {
+        adamoe_case c = single_cases[i];
+        c.tier = ADAMOE_TIER_BOUND;
+        ADAMOE_TRY(add_case(list, c));
     }
-    free(experts);
-    free(multiply);
-    return status;
+    return adamoe_ok();
+}
+
+/* A few shapes for what takes many calls: odd ones, one within a tile, one of several. */
+static const adamoe_case small_shapes[] = {
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 33,
+     .intermediate_size = 17,
+     .tokens = 19,
+     .mixture = {8, 8, 3},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .weights = ADAMOE_F32},
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 64,
+     .intermediate_size = 96,
+     .tokens = 40,
+     .mixture = {4, 4, 3},
+     .pattern = ADAMOE_PATTERN_SKEWED,
+     .weights = ADAMOE_BF16},
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 129,
+     .intermediate_size = 65,
+     .tokens = 7,
+     .mixture = {8, 0, 2},
+     .pattern = ADAMOE_PATTERN_BALANCED,
+     .weights = ADAMOE_F32},
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 17,
+     .intermediate_size = 130,
+     .tokens = 33,
+     .mixture = {3, 5, 8},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .weights = ADAMOE_F16},
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 48,
+     .intermediate_size = 31,
+     .tokens = 65,
+     .mixture = {8, 8, 3},
+     .pattern = ADAMOE_PATTERN_ONE,
+     .null_kind = IDENTITY,
+     .weights = ADAMOE_F32},
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 40,
+     .intermediate_size = 24,
+     .tokens = 5,
+     .mixture = {4, 4, 3},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .dispatch = true,
+     .weights = ADAMOE_F32},
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .hidden_size = 300,
+     .intermediate_size = 520,
+     .tokens = 9,
+     .mixture = {2, 2, 2},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .weights = ADAMOE_F32},
+    {.kind = ADAMOE_CASE_MULTIPLY, .rows = 65, .columns = 33, .tokens = 17, .weights = ADAMOE_F32},
+    {.kind = ADAMOE_CASE_MULTIPLY, .rows = 300, .columns = 700, .tokens = 9, .weights = ADAMOE_BF16},
+    {.kind = ADAMOE_CASE_MULTIPLY, .rows = 17, .columns = 129, .tokens = 66, .weights = ADAMOE_F16},
+};
+
+static adamoe_status add_bitwise(case_list *list)
+{
+    for (size_t g = 0; g < ADAMOE_GUARANTEES; ++g) {
+        for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
+            adamoe_case c = small_shapes[i];
+            c.tier = ADAMOE_TIER_BITWISE;
+            c.guarantee = (adamoe_guarantee)g;
+            ADAMOE_TRY(add_case(list, c));
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status add_properties(case_list *list)
+{
+    for (size_t p = 0; p < ADAMOE_PROPERTIES; ++p) {
+        for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
+            adamoe_case c = small_shapes[i];
+            c.tier = ADAMOE_TIER_PROPERTY;
+            c.property = (adamoe_property)p;
+            if (c.kind == ADAMOE_CASE_EXPERTS) {
+                ADAMOE_TRY(add_case(list, c));
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Values at the ends of what float32 holds. */
+static adamoe_status add_magnitudes(case_list *list)
+{
+    for (size_t i = 0; i < 6; ++i) {
+        for (size_t m = ADAMOE_MAGNITUDE_DENORMAL; m <= ADAMOE_MAGNITUDE_HUGE; ++m) {
+            adamoe_case c = small_shapes[i];
+            c.tier = ADAMOE_TIER_BOUND;
+            c.magnitude = (adamoe_magnitude)m;
+            ADAMOE_TRY(add_case(list, c));
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status add_routes(case_list *list)
+{
+    static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8}, {1, 0, 1},    {1, 7, 2},
+                                              {5, 0, 5}, {3, 6, 4}, {64, 32, 12}, {2, 2, 1}};
+    static const size_t tokens[] = {0, 1, 7, 33};
+    for (size_t i = 0; i < COUNT_OF(mixtures); ++i) {
+        for (size_t kind = 0; kind < ADAMOE_LOGITS_KINDS; ++kind) {
+            const adamoe_case c = {
+                .tier = ADAMOE_TIER_ROUTING,
+                .kind = ADAMOE_CASE_ROUTE,
+                .mixture = mixtures[i],
+                .tokens = tokens[kind >= ADAMOE_LOGITS_NAN ? 1 + (i + kind) % 3 : (i + kind) % 4],
+                .logits = (adamoe_logits_kind)kind,
+                .norm = (adamoe_norm)((i + kind) % 3)};
+            ADAMOE_TRY(add_case(list, c));
+        }
+        const adamoe_case c = {.tier = ADAMOE_TIER_ROUTING,
+                               .kind = ADAMOE_CASE_LOGITS,
+                               .hidden_size = 33 * i + 31,
+                               .mixture = mixtures[i],
+                               .tokens = 65,
+                               .weights = dtypes[i % COUNT_OF(dtypes)]};
+        ADAMOE_TRY(add_case(list, c));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    const grid_sizes few = choose_sizes(tiles, exhaustive ? 300 : 150);
+    ADAMOE_TRY(add_experts(list, ADAMOE_TIER_EXACT, &few));
+    ADAMOE_TRY(add_multiply(list, ADAMOE_TIER_EXACT, &few));
+    ADAMOE_TRY(add_bound(list, tiles, exhaustive));
+    ADAMOE_TRY(add_magnitudes(list));
+    ADAMOE_TRY(add_bitwise(list));
+    ADAMOE_TRY(add_properties(list));
+    return add_routes(list);
+}
+
+adamoe_status adamoe_check_grid(const adamoe_tiles *tiles, bool exhaustive, adamoe_case **out, size_t *count)
+{
+    case_list list = {NULL, 0, 0};
+    const adamoe_status status = add_all(&list, tiles, exhaustive);
+    if (status.code != ADAMOE_OK) {
+        free(list.cases);
+        return status;
+    }
+    *out = list.cases;
+    *count = list.count;
+    return adamoe_ok();
 }

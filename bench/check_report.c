@@ -4,15 +4,17 @@
 #include "check_report.h"
 #include "json_output.h"
 #include "statistics.h"
+#include "team.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool proves_something(const adamoe_check_result *result)
+/* Compared by a bound, not by bits or by ids. */
+static bool has_ratio(const adamoe_check_result *result)
 {
-    return result->has_element && result->status != ADAMOE_CHECK_VACUOUS;
+    return result->has_element && result->status != ADAMOE_CHECK_VACUOUS && result->bound > 0.0;
 }
 
 adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_check_summary *out)
@@ -23,10 +25,10 @@ adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_ch
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
     }
     *out = (adamoe_check_summary){0};
-    for (size_t i = 0; i < check->count; ++i) {
+    for (size_t i = 0; i < check->count && check->why_not == NULL; ++i) {
         const adamoe_check_result *result = &check->results[i];
         ++out->count[result->status];
-        if (proves_something(result)) {
+        if (has_ratio(result)) {
             ratio[ratios++] = result->largest_ratio;
             out->largest_rms_ratio = fmax(out->largest_rms_ratio, result->rms_ratio);
         }
@@ -40,30 +42,60 @@ adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_ch
     return adamoe_ok();
 }
 
-/* The command line that repeats case i; the names of cases have no character that a shell would change. */
-static void repeat_command(const adamoe_kernel_check *check, size_t i, char *text, size_t size)
+const char *adamoe_check_tier_text(const adamoe_kernel_check *check, size_t i)
 {
-    const char *plugin = check->options->plugin;
-    (void)snprintf(text, size, "adamoe check --kernel %s%s%s%s --case %s --seed %" PRIu64 " --threads %u",
-                   check->kernel->name, plugin == NULL ? "" : " --plugin '", plugin == NULL ? "" : plugin,
-                   plugin == NULL ? "" : "'", adamoe_name_case(&check->cases[i]).text, check->options->seed,
-                   check->threads);
+    return check->not_loaded ? "load" : adamoe_tier_names[check->results[i].tier];
 }
 
-void adamoe_print_failure(const adamoe_kernel_check *check, size_t i)
+__attribute__((format(printf, 2, 3))) static void append(adamoe_failure_text *text, const char *format, ...)
+{
+    const size_t used = strlen(text->text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text->text + used, sizeof text->text - used, format, arguments);
+    va_end(arguments);
+}
+
+/* The command line that repeats case i; the names of cases have no character that a shell would change. */
+static adamoe_failure_text repeat_command(const adamoe_check_options *options,
+                                          const adamoe_kernel_check *check, size_t i)
+{
+    const char *plugin = options->common.plugin;
+    adamoe_failure_text text = {"adamoe check"};
+    if (!check->not_loaded) {
+        append(&text, " --kernel %s", check->name);
+    }
+    if (plugin != NULL) {
+        append(&text, " --plugin '%.2000s'", plugin);
+    }
+    if (!check->not_loaded) {
+        append(&text, " --case %s --seed %" PRIu64, check->cases[i], options->common.seed);
+        append(&text, " --threads %u",
+               options->common.threads != 0 ? options->common.threads : adamoe_available_processors());
+    }
+    return text;
+}
+
+adamoe_failure_text adamoe_describe_failure(const adamoe_check_options *options,
+                                            const adamoe_kernel_check *check, size_t i)
 {
     const adamoe_check_result *result = &check->results[i];
-    char command[4096];
-    printf("FAILED %s %s: %s: %s\n", check->kernel->name, adamoe_name_case(&check->cases[i]).text,
-           result->tier, result->detail);
+    adamoe_failure_text text = {""};
+    append(&text, "%s: %s", adamoe_check_tier_text(check, i), result->detail);
     if (result->has_element) {
-        printf("  index [%zu, %zu], expected %.9g, got %.9g, bound %.3g, error/bound %.3g, rms %.3g, seed "
-               "%" PRIu64 "\n",
-               result->row, result->column, result->expected, (double)result->got, result->bound,
-               result->largest_ratio, result->rms_ratio, check->options->seed);
+        append(&text, "\n  index [%zu, %zu], expected %.9g, got %.9g, bound %.3g, error/bound %.3g, rms %.3g",
+               result->row, result->column, result->expected, result->got, result->bound,
+               result->largest_ratio, result->rms_ratio);
+        append(&text, ", seed %" PRIu64, options->common.seed);
     }
-    repeat_command(check, i, command, sizeof command);
-    printf("  repeat: %s\n", command);
+    append(&text, "\n  repeat: %s", repeat_command(options, check, i).text);
+    return text;
+}
+
+void adamoe_print_failure(const adamoe_check_options *options, const adamoe_kernel_check *check, size_t i)
+{
+    printf("FAILED %s %s: %s\n", check->name, check->cases[i],
+           adamoe_describe_failure(options, check, i).text);
 }
 
 /* Prints each reason for `status` once, with the number of its cases. */
@@ -84,29 +116,50 @@ static void print_reasons(const adamoe_kernel_check *check, adamoe_check_status 
     }
 }
 
+static void print_tiers(const adamoe_kernel_check *check)
+{
+    for (size_t tier = 0; tier < ADAMOE_TIERS; ++tier) {
+        size_t count[ADAMOE_CHECK_STATUSES] = {0}, all = 0;
+        for (size_t i = 0; i < check->count; ++i) {
+            const size_t length = strlen(adamoe_tier_names[tier]);
+            if (strncmp(check->cases[i], adamoe_tier_names[tier], length) == 0) {
+                ++count[check->results[i].status];
+                ++all;
+            }
+        }
+        if (all > 0) {
+            printf("  %-9s %5zu passed %3zu failed %3zu vacuous %3zu skipped\n", adamoe_tier_names[tier],
+                   count[ADAMOE_CHECK_PASSED], count[ADAMOE_CHECK_FAILED], count[ADAMOE_CHECK_VACUOUS],
+                   count[ADAMOE_CHECK_SKIPPED]);
+        }
+    }
+}
+
 void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary)
 {
     if (check->why_not != NULL) {
-        printf("%-12s skipped: cannot run here: %s\n", check->kernel->name, check->why_not);
+        printf("%-12s skipped: cannot run here: %s\n", check->name, check->why_not);
         return;
     }
-    printf("%-12s %zu cases: %zu passed, %zu failed, %zu vacuous, %zu skipped", check->kernel->name,
-           check->count, summary->count[ADAMOE_CHECK_PASSED], summary->count[ADAMOE_CHECK_FAILED],
+    printf("%-12s %zu cases: %zu passed, %zu failed, %zu vacuous, %zu skipped", check->name, check->count,
+           summary->count[ADAMOE_CHECK_PASSED], summary->count[ADAMOE_CHECK_FAILED],
            summary->count[ADAMOE_CHECK_VACUOUS], summary->count[ADAMOE_CHECK_SKIPPED]);
-    if (summary->count[ADAMOE_CHECK_PASSED] + summary->count[ADAMOE_CHECK_FAILED] > 0) {
+    if (summary->largest_ratio > 0.0) {
         printf("; error/bound %.3f largest, %.3f median; rms %.3f largest", summary->largest_ratio,
                summary->median_ratio, summary->largest_rms_ratio);
     }
     printf("\n");
+    print_tiers(check);
     print_reasons(check, ADAMOE_CHECK_SKIPPED);
     print_reasons(check, ADAMOE_CHECK_VACUOUS);
 }
 
-static json_t *result_json(const adamoe_kernel_check *check, size_t i)
+static json_t *result_json(const adamoe_check_options *options, const adamoe_kernel_check *check, size_t i)
 {
     const adamoe_check_result *result = &check->results[i];
-    json_t *entry = json_pack("{s:s,s:s,s:s}", "case", adamoe_name_case(&check->cases[i]).text, "status",
-                              adamoe_check_status_names[result->status], "tier", result->tier);
+    json_t *entry =
+        json_pack("{s:s,s:s,s:s}", "case", check->cases[i], "status",
+                  adamoe_check_status_names[result->status], "tier", adamoe_check_tier_text(check, i));
     if (result->detail[0] != '\0') {
         json_object_set_new(entry, "detail", adamoe_json_text(result->detail));
     }
@@ -121,20 +174,19 @@ static json_t *result_json(const adamoe_kernel_check *check, size_t i)
         json_object_set_new(entry, "index",
                             json_pack("[I,I]", (json_int_t)result->row, (json_int_t)result->column));
         json_object_set_new(entry, "expected", adamoe_json_number(result->expected));
-        json_object_set_new(entry, "got", adamoe_json_number((double)result->got));
+        json_object_set_new(entry, "got", adamoe_json_number(result->got));
         json_object_set_new(entry, "bound", adamoe_json_number(result->bound));
     }
-    char command[4096];
-    repeat_command(check, i, command, sizeof command);
-    json_object_set_new(entry, "repeat", adamoe_json_text(command));
+    json_object_set_new(entry, "repeat", adamoe_json_text(repeat_command(options, check, i).text));
     return entry;
 }
 
-json_t *adamoe_check_json(const adamoe_kernel_check *check, const adamoe_check_summary *summary)
+json_t *adamoe_check_json(const adamoe_check_options *options, const adamoe_kernel_check *check,
+                          const adamoe_check_summary *summary)
 {
     json_t *results = json_array();
-    for (size_t i = 0; i < check->count; ++i) {
-        if (json_array_append_new(results, result_json(check, i)) != 0) {
+    for (size_t i = 0; i < check->count && check->why_not == NULL; ++i) {
+        if (json_array_append_new(results, result_json(options, check, i)) != 0) {
             json_decref(results);
             return NULL;
         }
@@ -144,14 +196,15 @@ json_t *adamoe_check_json(const adamoe_kernel_check *check, const adamoe_check_s
                                        : summary->count[ADAMOE_CHECK_PASSED] > 0  ? ADAMOE_CHECK_PASSED
                                        : summary->count[ADAMOE_CHECK_VACUOUS] > 0 ? ADAMOE_CHECK_VACUOUS
                                                                                   : ADAMOE_CHECK_SKIPPED;
-    return json_pack(
-        "{s:o,s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "kernel", adamoe_json_text(check->kernel->name),
-        "status", adamoe_check_status_names[status], "why_not",
-        check->why_not == NULL ? json_null() : adamoe_json_text(check->why_not), "cases",
-        (json_int_t)check->count, "passed", (json_int_t)summary->count[ADAMOE_CHECK_PASSED], "failed",
-        (json_int_t)summary->count[ADAMOE_CHECK_FAILED], "vacuous",
-        (json_int_t)summary->count[ADAMOE_CHECK_VACUOUS], "skipped",
-        (json_int_t)summary->count[ADAMOE_CHECK_SKIPPED], "largest_ratio",
-        adamoe_json_number(summary->largest_ratio), "median_ratio", adamoe_json_number(summary->median_ratio),
-        "largest_rms_ratio", adamoe_json_number(summary->largest_rms_ratio), "results", results);
+    return json_pack("{s:o,s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "kernel",
+                     adamoe_json_text(check->name), "status", adamoe_check_status_names[status], "why_not",
+                     check->why_not == NULL ? json_null() : adamoe_json_text(check->why_not), "cases",
+                     (json_int_t)(check->why_not != NULL ? 0 : check->count), "passed",
+                     (json_int_t)summary->count[ADAMOE_CHECK_PASSED], "failed",
+                     (json_int_t)summary->count[ADAMOE_CHECK_FAILED], "vacuous",
+                     (json_int_t)summary->count[ADAMOE_CHECK_VACUOUS], "skipped",
+                     (json_int_t)summary->count[ADAMOE_CHECK_SKIPPED], "largest_ratio",
+                     adamoe_json_number(summary->largest_ratio), "median_ratio",
+                     adamoe_json_number(summary->median_ratio), "largest_rms_ratio",
+                     adamoe_json_number(summary->largest_rms_ratio), "results", results);
 }

@@ -1,9 +1,8 @@
 /*
- * One case of `adamoe check`.
+ * One case of `adamoe check`: finds the tier, and says what came of it.
  */
 #include "check_run.h"
-#include "bound.h"
-#include "check_data.h"
+#include "check_tiers.h"
 #include "host.h"
 
 #include <math.h>
@@ -13,94 +12,38 @@
 const char *const adamoe_check_status_names[ADAMOE_CHECK_STATUSES] = {"passed", "failed", "skipped",
                                                                       "vacuous"};
 
-/* Everything of one run. y is [tokens, width]. */
-typedef struct checking {
-    const adamoe_kernel *kernel;
-    const adamoe_case *c;
-    const adamoe_team *team;
-    adamoe_placement placement;
-    adamoe_case_data data;
-    adamoe_yardstick yardstick;
-    size_t width;
-    float *y_memory, *y;
-    void *work_memory;
-    adamoe_run run;
-    adamoe_check_result *out;
-} checking;
-
-/* True where the kernel reports an error; the case is decided then. */
-static bool kernel_gave_up(checking *k, const char *function, adamoe_status status)
+adamoe_call_manner adamoe_check_manner(const adamoe_checking *k, adamoe_guard_end end)
 {
-    if (status.code == ADAMOE_OK) {
-        return false;
+    return (adamoe_call_manner){
+        .kernel = k->kernel, .team = k->team, .placement = adamoe_one_node(k->team->threads), .end = end};
+}
+
+void adamoe_check_settle(const adamoe_checking *k, adamoe_check_status status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    k->out->status = status;
+    (void)vsnprintf(k->out->detail, sizeof k->out->detail, format, arguments);
+    va_end(arguments);
+}
+
+bool adamoe_check_called(const adamoe_checking *k, const adamoe_call_outcome *outcome)
+{
+    if (outcome->end == ADAMOE_CALL_DONE) {
+        return true;
     }
-    const bool cannot = status.code == ADAMOE_NOT_SUPPORTED;
-    k->out->status = cannot ? ADAMOE_CHECK_SKIPPED : ADAMOE_CHECK_FAILED;
-    (void)snprintf(k->out->detail, sizeof k->out->detail, "%s: %.250s", function, status.message);
-    return true;
+    adamoe_check_settle(k, outcome->end == ADAMOE_CALL_WRONG ? ADAMOE_CHECK_FAILED : ADAMOE_CHECK_SKIPPED,
+                        "%s", outcome->detail);
+    return false;
 }
 
-/* All bits set are a NaN, in a float and in a double. */
-static bool reserve_work(checking *k, size_t bytes)
+adamoe_status adamoe_check_floats(size_t count, float **out)
 {
-    enum { ALIGNMENT = 64 };
-    unsigned char *memory = bytes > SIZE_MAX - ALIGNMENT
-                                ? NULL
-                                : adamoe_heap_host.allocate(NULL, bytes + ALIGNMENT, 2 * ALIGNMENT);
-    if (memory == NULL) {
-        k->out->status = ADAMOE_CHECK_FAILED;
-        (void)snprintf(k->out->detail, sizeof k->out->detail,
-                       "there is no memory for the workspace of %zu bytes that it asks for", bytes);
-        return false;
-    }
-    k->work_memory = memory;
-    k->run = (adamoe_run){.team = k->team, .work = memory + ALIGNMENT, .work_bytes = bytes};
-    memset(k->run.work, 0xff, bytes);
-    return true;
+    *out = calloc(count + 1, sizeof **out);
+    return *out != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
 }
 
-/* True where the kernel computed y. */
-static bool call_experts(checking *k)
-{
-    const adamoe_kernel *kernel = k->kernel;
-    const adamoe_plan *plan = k->data.plan;
-    adamoe_prepared *prepared = NULL;
-    if (kernel_gave_up(k, "prepare",
-                       kernel->prepare(&adamoe_heap_host, &k->data.layer.layer, &k->placement, &prepared))) {
-        return false;
-    }
-    const bool computed =
-        reserve_work(k, kernel->work_bytes(prepared, plan->rows, plan->tokens)) &&
-        !kernel_gave_up(k, "experts", kernel->experts(prepared, &k->run, k->data.x, plan, k->y));
-    kernel->release(prepared);
-    return computed;
-}
-
-static bool call_multiply(checking *k)
-{
-    const adamoe_kernel *kernel = k->kernel;
-    adamoe_prepared_matrix *prepared = NULL;
-    if (kernel_gave_up(
-            k, "prepare_matrix",
-            kernel->prepare_matrix(&adamoe_heap_host, &k->data.matrix, &k->placement, &prepared))) {
-        return false;
-    }
-    const bool computed =
-        reserve_work(k, kernel->matrix_work_bytes(prepared, k->c->tokens)) &&
-        !kernel_gave_up(k, "multiply", kernel->multiply(prepared, &k->run, k->data.x, k->c->tokens, k->y));
-    kernel->release_matrix(prepared);
-    return computed;
-}
-
-static void set_element(checking *k, size_t at, double expected, double bound)
-{
-    k->out->has_element = true;
-    k->out->row = at / k->width;
-    k->out->column = at % k->width;
-    k->out->got = k->y[at];
-    k->out->expected = expected;
-    k->out->bound = bound;
-}
+/* ------------------------------------------------------------------------------------------------ judging */
 
 static const char *vacuous_because(const adamoe_yardstick *yardstick)
 {
@@ -117,105 +60,104 @@ static const char *failed_because(const adamoe_check_result *result)
     if (isnan(result->got)) {
         return "a NaN, or not written";
     }
+    if (result->bound == 0.0) {
+        return "an element that must be exact is not";
+    }
     return result->largest_ratio > 1.0 ? "an element beyond its bound"
                                        : "errors too large on the whole, though each is within its bound";
 }
 
-static void judge_bound(checking *k)
+static void keep_worst(const adamoe_checking *k, const adamoe_yardstick *yardstick, const float *got,
+                       size_t width, double scale, const adamoe_verdict *verdict)
 {
-    const adamoe_yardstick *yardstick = &k->yardstick;
+    adamoe_check_result *out = k->out;
     const double lambda = adamoe_bound_factor(yardstick->count, ADAMOE_FALSE_ALARM);
-    const adamoe_verdict verdict = adamoe_judge(yardstick, k->y, 1.0);
-    k->out->tier = "bound";
-    k->out->largest_ratio = verdict.largest_ratio;
-    k->out->rms_ratio = verdict.rms_ratio;
-    if (yardstick->count > 0) {
-        set_element(k, verdict.worst, yardstick->expected[verdict.worst],
-                    lambda * yardstick->spread[verdict.worst] + yardstick->slack[verdict.worst]);
+    const size_t at = verdict->worst;
+    out->rms_ratio = fmax(out->rms_ratio, verdict->rms_ratio);
+    if (yardstick->count == 0 || (out->has_element && !(verdict->largest_ratio > out->largest_ratio))) {
+        return;
     }
+    out->has_element = true;
+    out->largest_ratio = verdict->largest_ratio;
+    out->row = at / width;
+    out->column = at % width;
+    out->got = (double)got[at];
+    out->expected = yardstick->expected[at];
+    out->bound = (lambda * yardstick->spread[at] + yardstick->slack[at]) * scale;
+}
+
+bool adamoe_check_judge(const adamoe_checking *k, const adamoe_yardstick *yardstick, const float *got,
+                        size_t width, double scale)
+{
+    const adamoe_verdict verdict = adamoe_judge(yardstick, got, scale);
+    keep_worst(k, yardstick, got, width, scale, &verdict);
     if (!verdict.passed) {
-        k->out->status = ADAMOE_CHECK_FAILED;
-        (void)snprintf(k->out->detail, sizeof k->out->detail, "%s", failed_because(k->out));
-    } else if (verdict.vacuous) {
-        k->out->status = ADAMOE_CHECK_VACUOUS;
-        (void)snprintf(k->out->detail, sizeof k->out->detail, "%s", vacuous_because(yardstick));
+        adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "%s", failed_because(k->out));
+        return false;
     }
+    if (verdict.vacuous) {
+        adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "%s", vacuous_because(yardstick));
+    }
+    return true;
 }
 
-/* Equal rows of the matrix have bit-equal columns of y. */
-static void judge_equal_rows(checking *k)
+bool adamoe_check_same_bits(const adamoe_checking *k, const float *got, const float *expected, size_t count,
+                            size_t width, const char *what)
 {
-    for (size_t at = 0; at < k->c->tokens * k->width; ++at) {
-        const size_t r = at % k->width;
-        if (r >= k->data.distinct && memcmp(&k->y[at], &k->y[at - k->data.distinct], sizeof *k->y) != 0) {
-            k->out->status = ADAMOE_CHECK_FAILED;
-            k->out->tier = "bitwise";
-            set_element(k, at, (double)k->y[at - k->data.distinct], 0.0);
-            k->out->largest_ratio = HUGE_VAL;
-            (void)snprintf(k->out->detail, sizeof k->out->detail,
-                           "rows %zu and %zu of the matrix are equal, what they gave is not",
-                           r - k->data.distinct, r);
-            return;
+    for (size_t i = 0; i < count; ++i) {
+        if (memcmp(&got[i], &expected[i], sizeof *got) != 0) {
+            *k->out = (adamoe_check_result){.tier = k->out->tier,
+                                            .has_element = true,
+                                            .row = i / width,
+                                            .column = i % width,
+                                            .got = (double)got[i],
+                                            .expected = (double)expected[i],
+                                            .largest_ratio = HUGE_VAL};
+            adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "not the same bits: %s", what);
+            return false;
         }
     }
+    if (count > 0 && !k->out->has_element) {
+        k->out->has_element = true; /* compared, and equal */
+        k->out->got = k->out->expected = (double)got[0];
+    }
+    return true;
 }
 
-static adamoe_status run_experts(checking *k)
-{
-    if (call_experts(k)) {
-        ADAMOE_TRY(adamoe_layer_yardstick(&k->data.layer.layer, adamoe_kernel_arithmetic(k->kernel),
-                                          k->data.x, k->data.plan, &k->yardstick));
-        judge_bound(k);
-    }
-    return adamoe_ok();
-}
+/* ------------------------------------------------------------------------------------------------- running
+ */
 
-static adamoe_status run_multiply(checking *k)
+static const char *what_is_missing(const adamoe_kernel *kernel, const adamoe_case *c)
 {
-    if (call_multiply(k)) {
-        ADAMOE_TRY(adamoe_matrix_yardstick(&k->data.matrix, adamoe_kernel_arithmetic(k->kernel), k->data.x,
-                                           k->c->tokens, &k->yardstick));
-        judge_bound(k);
-        if (k->out->status != ADAMOE_CHECK_FAILED) {
-            judge_equal_rows(k);
-        }
+    switch (c->kind) {
+    case ADAMOE_CASE_MULTIPLY:
+    case ADAMOE_CASE_LOGITS:
+        return kernel->multiply == NULL ? "the kernel has no dense product" : NULL;
+    default:
+        return NULL;
     }
-    return adamoe_ok();
-}
-
-static adamoe_status run_with_buffers(checking *k)
-{
-    const size_t count = k->c->tokens * k->width;
-    k->y_memory = adamoe_heap_host.allocate(NULL, (count + 1) * sizeof *k->y_memory, 64);
-    if (k->y_memory == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", adamoe_name_case(k->c).text);
-    }
-    k->y = k->y_memory + 1; /* the contract promises no more than a float's alignment */
-    memset(k->y, 0xff, count * sizeof *k->y);
-    ADAMOE_TRY(adamoe_yardstick_create(count, &k->yardstick));
-    return k->c->kind == ADAMOE_CASE_EXPERTS ? run_experts(k) : run_multiply(k);
 }
 
 adamoe_status adamoe_check_run(const adamoe_kernel *kernel, const adamoe_case *c, uint64_t seed,
                                const adamoe_team *team, adamoe_check_result *out)
 {
-    *out = (adamoe_check_result){.status = ADAMOE_CHECK_PASSED, .tier = "bound"};
-    if (c->kind == ADAMOE_CASE_MULTIPLY && kernel->multiply == NULL) {
-        out->status = ADAMOE_CHECK_SKIPPED;
-        (void)snprintf(out->detail, sizeof out->detail, "the kernel has no dense product");
+    *out = (adamoe_check_result){.status = ADAMOE_CHECK_PASSED, .tier = c->tier};
+    const adamoe_checking k = {kernel, c, seed, team, out};
+    const char *missing = what_is_missing(kernel, c);
+    if (missing != NULL) {
+        adamoe_check_settle(&k, ADAMOE_CHECK_SKIPPED, "%s", missing);
         return adamoe_ok();
     }
-    checking k = {.kernel = kernel,
-                  .c = c,
-                  .team = team,
-                  .placement = adamoe_one_node(team->threads),
-                  .width = c->kind == ADAMOE_CASE_EXPERTS ? c->hidden_size : c->rows,
-                  .out = out};
-    ADAMOE_TRY(adamoe_case_data_create(c, seed, &k.data));
-    const adamoe_status status = run_with_buffers(&k);
-    adamoe_case_data_free(&k.data);
-    adamoe_yardstick_free(&k.yardstick);
-    adamoe_heap_host.release(NULL, k.y_memory);
-    adamoe_heap_host.release(NULL, k.work_memory);
-    return status;
+    switch (c->tier) {
+    case ADAMOE_TIER_EXACT:
+        return adamoe_check_exact(&k);
+    case ADAMOE_TIER_BITWISE:
+        return adamoe_check_bitwise(&k);
+    case ADAMOE_TIER_PROPERTY:
+        return adamoe_check_property(&k);
+    case ADAMOE_TIER_ROUTING:
+        return adamoe_check_routing(&k);
+    default:
+        return adamoe_check_bound(&k);
+    }
 }

@@ -1,9 +1,14 @@
 /*
- * One case of `adamoe check`: a kernel computes it, and the yardstick of its arithmetic judges what it wrote.
+ * One case of `adamoe check`: a kernel computes it, and the rule of its tier judges what it wrote.
  *
- * Two tiers are there: `bound`, each element and the whole tensor within the error bound of
- * reference/bound.h, and of the tier `bitwise` what the contract asks of every dense product: equal rows of a
- * matrix give bit-equal columns. Left out: crashes of a kernel, and guards around its buffers.
+ *   exact     small integers whose every partial sum is representable, against 64-bit integers: equal,
+ * whatever the order of summation; +0 equals -0 bound     random values: each element and the whole tensor
+ * within the error bound of reference/bound.h bitwise   what the kernel guarantees about its bits: from run
+ * to run, for 1, 2, 3 and 7 threads, for a token alone and in a batch, for every placement; a guarantee that
+ * is not claimed is skipped, and said property  a change of the input whose effect on the output is known
+ *   routing   the same experts as reference/router.c; an exact tie broken the other way is an error
+ *
+ * All calls are made as check_call.h says: what it sees fails a case of any tier.
  */
 #ifndef ADAMOE_CHECK_RUN_H
 #define ADAMOE_CHECK_RUN_H
@@ -24,21 +29,20 @@ extern const char *const adamoe_check_status_names[ADAMOE_CHECK_STATUSES];
 
 typedef struct adamoe_check_result {
     adamoe_check_status status;
-    const char *tier;     /* "bound" or "bitwise": what failed, or the last one that passed */
-    char detail[320];     /* a line for a person; empty where it passed */
+    adamoe_tier tier;     /* of the rule that failed, or of the case */
+    char detail[320];     /* a line for a person; empty where it passed and there is nothing to say */
     bool has_element;     /* the outputs were compared: all that follows is set */
     size_t row, column;   /* of the element that is worst: token and channel, or input and matrix row */
-    float got;            /* there */
+    double got;           /* there */
     double expected;      /* there */
-    double bound;         /* how far it may be off */
-    double largest_ratio; /* of error / bound, at that element; infinite for a NaN */
+    double bound;         /* how far it may be off; 0 where it must be equal */
+    double largest_ratio; /* of error / bound, at that element; infinite for a NaN, or where 0 is allowed */
     double rms_ratio;     /* of the whole tensor; above 1 fails */
 } adamoe_check_result;
 
 /* Runs the case with the threads of `team`. What the kernel does wrong is a result, not an error: a failing
- * prepare (skipped where it says NOT_SUPPORTED), a failing call, an output row that was not written. y is
- * filled with NaN before the call; the workspace is exactly as long as the kernel asked, aligned to 64 and
- * not to 128, and filled with NaN too. Errors: memory for the data of the case. */
+ * prepare (skipped where it says NOT_SUPPORTED), a failing call, an output row that was not written. Errors:
+ * memory for the data of the case. */
 adamoe_status adamoe_check_run(const adamoe_kernel *kernel, const adamoe_case *c, uint64_t seed,
                                const adamoe_team *team, adamoe_check_result *out);
 

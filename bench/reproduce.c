@@ -156,7 +156,7 @@ static adamoe_status check_kernels(reproduction *r)
 {
     adamoe_case *cases = NULL;
     size_t count = 0;
-    ADAMOE_TRY(adamoe_check_grid(&cases, &count));
+    ADAMOE_TRY(adamoe_check_grid(NULL, false, &cases, &count));
     if (r->prints) {
         printf("Quick check: %zu of the %zu cases of `adamoe check'\n",
                (count + CHECK_STRIDE - 1) / CHECK_STRIDE, count);

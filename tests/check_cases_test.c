@@ -8,18 +8,27 @@
 typedef struct grid {
     adamoe_case *cases;
     size_t count;
+    adamoe_case_name *names; /* [count] */
 } grid;
 
 static int make_grid(void **state)
 {
     static grid g;
     *state = &g;
-    return adamoe_check_grid(&g.cases, &g.count).code == ADAMOE_OK ? 0 : -1;
+    if (adamoe_check_grid(NULL, false, &g.cases, &g.count).code != ADAMOE_OK) {
+        return -1;
+    }
+    g.names = calloc(g.count, sizeof *g.names);
+    for (size_t i = 0; i < g.count && g.names != NULL; ++i) {
+        g.names[i] = adamoe_name_case(&g.cases[i]);
+    }
+    return g.names != NULL ? 0 : -1;
 }
 
 static int free_grid(void **state)
 {
     free(((grid *)*state)->cases);
+    free(((grid *)*state)->names);
     return 0;
 }
 
@@ -27,13 +36,14 @@ static void names_there_and_back(void **state)
 {
     const grid *g = *state;
     for (size_t i = 0; i < g->count; ++i) {
-        const adamoe_case_name name = adamoe_name_case(&g->cases[i]);
+        const adamoe_case_name name = g->names[i];
         adamoe_case parsed;
         assert_true(adamoe_parse_case(name.text, &parsed));
         assert_int_equal(parsed.kind, g->cases[i].kind);
+        assert_int_equal(parsed.tier, g->cases[i].tier);
         assert_string_equal(adamoe_name_case(&parsed).text, name.text);
         for (size_t j = 0; j < g->count; ++j) {
-            if (j != i && strstr(adamoe_name_case(&g->cases[j]).text, name.text) != NULL) {
+            if (j != i && strstr(g->names[j].text, name.text) != NULL) {
                 fail_msg("%s is a part of another name", name.text);
             }
         }
@@ -58,6 +68,20 @@ static void every_part_of_a_name_counts(void **state)
     assert_int_equal(c.null_kind, ADAMOE_NULL_IDENTITY);
     assert_true(c.dispatch);
     assert_int_equal(c.weights, ADAMOE_BF16);
+    assert_int_equal(c.tier, ADAMOE_TIER_BOUND);
+    assert_true(
+        adamoe_parse_case("property/split-batch/experts/d:33/ff:65/n:8/m:7/k:3/tokens:70/routing:skewed/"
+                          "values:huge/weights:bf16",
+                          &c));
+    assert_int_equal(c.tier, ADAMOE_TIER_PROPERTY);
+    assert_int_equal(c.property, ADAMOE_PROPERTY_SPLIT_BATCH);
+    assert_int_equal(c.magnitude, ADAMOE_MAGNITUDE_HUGE);
+    assert_true(adamoe_parse_case("bitwise/placement/multiply/rows:65/columns:33/count:7/weights:f16", &c));
+    assert_int_equal(c.guarantee, ADAMOE_GUARANTEE_PLACEMENT);
+    assert_true(adamoe_parse_case("routing/route/n:8/m:7/k:3/tokens:70/logits:near-ties/norm:all", &c));
+    assert_int_equal(c.kind, ADAMOE_CASE_ROUTE);
+    assert_int_equal(c.logits, ADAMOE_LOGITS_NEAR_TIES);
+    assert_int_equal(c.norm, ADAMOE_NORM_ALL);
     assert_true(adamoe_parse_case("multiply/rows:65/columns:33/count:7/weights:f16", &c));
     assert_int_equal(c.kind, ADAMOE_CASE_MULTIPLY);
     assert_int_equal(c.rows, 65);
@@ -71,6 +95,10 @@ static void wrong_names_are_none(void **state)
     (void)state;
     static const char *const names[] = {
         "",
+        "exact/",
+        "bitwise/multiply/rows:65/columns:33/count:7/weights:f16",
+        "exact/route/n:8/m:7/k:3/tokens:70/logits:ties/norm:all",
+        "property/split-batch/multiply/rows:65/columns:33/count:7/weights:f16",
         "experts",
         "multiply/rows:65/columns:33/count:7",
         "multiply/rows:65/columns:33/count:7/weights:f16/",
@@ -99,7 +127,7 @@ static size_t count_with(const grid *g, const char *part)
 {
     size_t count = 0;
     for (size_t i = 0; i < g->count; ++i) {
-        count += strstr(adamoe_name_case(&g->cases[i]).text, part) != NULL;
+        count += strstr(g->names[i].text, part) != NULL;
     }
     return count;
 }
@@ -137,6 +165,12 @@ static void the_grid_has_the_edges(void **state)
         "columns:1/",
         "columns:4096/",
         "count:0/",
+        "exact/multiply/",
+        "bitwise/batch/experts/",
+        "values:denormal",
+        "values:huge",
+        "logits:ties",
+        "logits:nan",
         "weights:f32",
         "weights:f16",
         "weights:bf16",
@@ -148,13 +182,34 @@ static void the_grid_has_the_edges(void **state)
     }
 }
 
+/* With tiles of its own a kernel gets sizes at, below and above each of them. */
+static void the_grid_follows_the_tiles(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"/d:23/",    "/d:24/",    "/ff:25/",     "/ff:47/",     "/d:49/",
+                                        "/d:79/",    "/ff:81/",   "rows:23/",    "rows:49/",    "columns:81/",
+                                        "tokens:5/", "tokens:6/", "/tokens:7/r", "/tokens:13/", "count:11/"};
+    const adamoe_tiles tiles = {.rows = 6, .columns = 24, .depth = 80};
+    grid g = {.count = 0};
+    assert_ok(adamoe_check_grid(&tiles, false, &g.cases, &g.count));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
+        bool found = false;
+        for (size_t j = 0; j < g.count && !found; ++j) {
+            found = strstr(adamoe_name_case(&g.cases[j]).text, parts[i]) != NULL;
+        }
+        if (!found) {
+            fail_msg("no case has %s", parts[i]);
+        }
+    }
+    free(g.cases);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_there_and_back),
-        cmocka_unit_test(every_part_of_a_name_counts),
-        cmocka_unit_test(wrong_names_are_none),
-        cmocka_unit_test(the_grid_has_the_edges),
+        cmocka_unit_test(names_there_and_back),       cmocka_unit_test(every_part_of_a_name_counts),
+        cmocka_unit_test(wrong_names_are_none),       cmocka_unit_test(the_grid_has_the_edges),
+        cmocka_unit_test(the_grid_follows_the_tiles),
     };
     return cmocka_run_group_tests(tests, make_grid, free_grid);
 }

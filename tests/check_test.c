@@ -223,7 +223,7 @@ static adamoe_team *team;
 static int set_up(void **state)
 {
     (void)state;
-    return adamoe_check_grid(&cases, &case_count).code == ADAMOE_OK &&
+    return adamoe_check_grid(NULL, false, &cases, &case_count).code == ADAMOE_OK &&
                    adamoe_team_create(2, &team).code == ADAMOE_OK
                ? 0
                : -1;
@@ -266,7 +266,7 @@ static tally run_all(const adamoe_kernel *kernel, const char *part)
     return sum;
 }
 
-static void expect_honest(const adamoe_kernel *kernel, size_t skipped)
+static void expect_honest(const adamoe_kernel *kernel)
 {
     const tally sum = run_all(kernel, "");
     print_message("%s: %zu passed, %zu vacuous, %zu skipped; largest error/bound %.3f\n", kernel->name,
@@ -274,14 +274,13 @@ static void expect_honest(const adamoe_kernel *kernel, size_t skipped)
                   sum.count[ADAMOE_CHECK_SKIPPED], sum.largest_ratio);
     assert_int_equal(sum.count[ADAMOE_CHECK_FAILED], 0);
     assert_true(sum.count[ADAMOE_CHECK_PASSED] > 3 * sum.count[ADAMOE_CHECK_VACUOUS]);
-    assert_int_equal(sum.count[ADAMOE_CHECK_SKIPPED] > 0, skipped > 0);
 }
 
 static void honest_kernels_pass(void **state)
 {
     (void)state;
-    expect_honest(&adamoe_reference_kernel, 0);
-    expect_honest(adamoe_plugin_export.kernel[0], 1); /* takes float32 weights only, has no dense product */
+    expect_honest(&adamoe_reference_kernel);
+    expect_honest(adamoe_plugin_export.kernel[0]); /* takes float32 weights only, has no dense product */
 }
 
 /* ----------------------------------------------------------------------------------------------- the bugs */
@@ -355,12 +354,12 @@ static void every_bug_is_caught(void **state)
     for (size_t i = 0; i < sizeof bugs / sizeof *bugs; ++i) {
         const adamoe_kernel kernel = kernel_with(&bugs[i]);
         const adamoe_check_result result = run_named(&kernel, bugs[i].on, 1);
-        const tally sum = run_all(&kernel, bugs[i].multiply != NULL ? "multiply/" : "ff:33/");
-        print_message("%s: %s tier: %s; caught in %zu of %zu cases\n", bugs[i].name, result.tier,
-                      result.detail, sum.count[ADAMOE_CHECK_FAILED],
+        const tally sum = run_all(&kernel, bugs[i].multiply != NULL ? "bound/multiply/" : "ff:33/");
+        print_message("%s: %s tier: %s; caught in %zu of %zu cases\n", bugs[i].name,
+                      adamoe_tier_names[result.tier], result.detail, sum.count[ADAMOE_CHECK_FAILED],
                       sum.count[ADAMOE_CHECK_FAILED] + sum.count[ADAMOE_CHECK_PASSED]);
         assert_int_equal(result.status, ADAMOE_CHECK_FAILED);
-        assert_string_equal(result.tier, bugs[i].tier);
+        assert_string_equal(adamoe_tier_names[result.tier], bugs[i].tier);
         assert_true(result.has_element);
         assert_true(bugs[i].row == NONE || result.row == bugs[i].row);
         assert_true(bugs[i].column == NONE || result.column == bugs[i].column);
@@ -374,7 +373,7 @@ static void what_a_failure_says(void **state)
     const adamoe_kernel kernel = kernel_with(&bugs[0]);
     const adamoe_check_result result = run_named(&kernel, bugs[0].on, 1);
     assert_string_equal(result.detail, "an element beyond its bound");
-    assert_true(result.got == 0.0f);
+    assert_true(result.got == 0.0);
     assert_true(fabs(result.expected) > result.bound && result.bound > 0.0);
     assert_true(fabs(result.largest_ratio - fabs(result.expected) / result.bound) <
                 1e-9 * result.largest_ratio);
@@ -433,6 +432,7 @@ static void what_proves_nothing_is_vacuous(void **state)
 static adamoe_run seen;
 static const float *seen_x, *seen_y;
 static size_t asked_for;
+static bool seen_odd_weights;
 
 static size_t odd_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens)
 {
@@ -452,7 +452,7 @@ static adamoe_status experts_that_look(adamoe_prepared *prepared, const adamoe_r
     for (size_t i = 0; i < plan->tokens * prepared->hidden_size; ++i) {
         assert_true(isnan(y[i]));
     }
-    assert_int_equal((uintptr_t)prepared->expert[0].w1.data % 2, 1);
+    seen_odd_weights = seen_odd_weights || (uintptr_t)prepared->expert[0].w1.data % 2 == 1;
     return experts_honestly(prepared, run, x, plan, y);
 }
 
@@ -465,10 +465,11 @@ static void nothing_is_better_than_promised(void **state)
     const adamoe_check_result result = run_named(&kernel, SHAPE "routing:random/weights:f32", 1);
     assert_int_equal(result.status, ADAMOE_CHECK_PASSED);
     assert_int_equal(seen.work_bytes, asked_for);
+    assert_true(seen_odd_weights);
     assert_int_equal((uintptr_t)seen.work % 128, 64);
     assert_int_equal((uintptr_t)seen_x % 8, 4);
     assert_int_equal((uintptr_t)seen_y % 8, 4);
-    assert_ptr_equal(seen.team, team);
+    assert_int_equal(seen.team->threads, team->threads);
 }
 
 int main(void)

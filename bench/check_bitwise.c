@@ -1,0 +1,249 @@
+/*
+ * The tier `bitwise`: what a kernel guarantees about the bits of its result. Each case takes one guarantee;
+ * where the kernel does not claim it, the case is skipped and says so.
+ *
+ * Threads are real ones, and threads in name whose tasks run backwards in one: the contract allows any order,
+ * and what depends on it shows in every run there, not in one of a thousand. Left out: races that change
+ * nothing in either order; ThreadSanitizer finds those.
+ */
+#include "check_arrange.h"
+#include "check_tiers.h"
+#include "host.h"
+#include "team.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A subject: what is computed again and again, rows of `width` from rows of x. */
+typedef struct subject {
+    const adamoe_checking *k;
+    const adamoe_case_data *data;
+    size_t tokens, width;
+    float *expected, *got; /* [tokens, width] */
+} subject;
+
+static adamoe_status compute_tokens(const subject *s, const adamoe_call_manner *manner,
+                                    adamoe_arrangement arrangement, float *y, adamoe_call_outcome *outcome)
+{
+    const size_t width = s->k->c->kind == ADAMOE_CASE_EXPERTS ? s->k->c->hidden_size : s->k->c->columns;
+    adamoe_plan *plan = NULL;
+    float *x = NULL;
+    ADAMOE_TRY(adamoe_check_floats(arrangement.tokens * width, &x));
+    adamoe_arrange_rows(s->data->x, arrangement, width, x);
+    adamoe_status status = adamoe_ok();
+    if (s->k->c->kind == ADAMOE_CASE_MULTIPLY) {
+        status = adamoe_call_multiply(manner, &s->data->matrix, x, arrangement.tokens, y, outcome);
+    } else {
+        status = adamoe_arrange_plan(s->data->plan, arrangement, &plan);
+        if (status.code == ADAMOE_OK) {
+            const adamoe_experts_call call = {.layer = &s->data->layer.layer, .plan = plan, .x = x};
+            status = adamoe_call_experts(manner, &call, y, outcome);
+        }
+    }
+    adamoe_plan_free(plan);
+    free(x);
+    return status;
+}
+
+static adamoe_status compute(const subject *s, const adamoe_call_manner *manner, float *y,
+                             adamoe_call_outcome *outcome)
+{
+    const adamoe_case *c = s->k->c;
+    if (c->kind == ADAMOE_CASE_MULTIPLY) {
+        return adamoe_call_multiply(manner, &s->data->matrix, s->data->x, c->tokens, y, outcome);
+    }
+    const adamoe_experts_call call = {.layer = &s->data->layer.layer, .plan = s->data->plan, .x = s->data->x};
+    return adamoe_call_experts(manner, &call, y, outcome);
+}
+
+/* Computes in a manner and compares; true in *go_on where it is the same. */
+static adamoe_status compare(const subject *s, const adamoe_call_manner *manner, const char *what,
+                             bool *go_on)
+{
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(compute(s, manner, s->got, &outcome));
+    *go_on = adamoe_check_called(s->k, &outcome) &&
+             adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width, what);
+    return adamoe_ok();
+}
+
+/* --------------------------------------------------------------------------------------------- guarantees */
+
+/* With prepared weights that have computed something else before, and with buffers aligned differently. */
+static adamoe_status check_runs(const subject *s)
+{
+    adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
+    bool go_on = true;
+    ADAMOE_TRY(compare(s, &manner, "a second run and the first", &go_on));
+    manner.end = ADAMOE_GUARD_FRONT;
+    if (go_on) {
+        ADAMOE_TRY(compare(s, &manner, "a run with buffers elsewhere and the first", &go_on));
+    }
+    if (!go_on || s->k->c->kind != ADAMOE_CASE_EXPERTS || s->tokens < 2) {
+        return adamoe_ok();
+    }
+    uint32_t last = (uint32_t)s->tokens - 1;
+    adamoe_plan *plan = NULL;
+    ADAMOE_TRY(adamoe_arrange_plan(s->data->plan, (adamoe_arrangement){.token = &last, .tokens = 1}, &plan));
+    const adamoe_experts_call call = {.layer = &s->data->layer.layer,
+                                      .plan = s->data->plan,
+                                      .x = s->data->x,
+                                      .before = plan,
+                                      .before_x = s->data->x};
+    adamoe_call_outcome outcome;
+    const adamoe_status status = adamoe_call_experts(&manner, &call, s->got, &outcome);
+    adamoe_plan_free(plan);
+    if (status.code == ADAMOE_OK && adamoe_check_called(s->k, &outcome)) {
+        (void)adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width,
+                                     "with weights that computed another batch before, and the first run");
+    }
+    return status;
+}
+
+static adamoe_status check_threads(const subject *s)
+{
+    static const uint32_t counts[] = {1, 2, 3, 7};
+    bool go_on = true;
+    for (size_t i = 0; i < 4 && go_on; ++i) {
+        adamoe_team *team = NULL;
+        char what[80];
+        ADAMOE_TRY(adamoe_team_create(counts[i], &team));
+        adamoe_call_manner manner = {
+            .kernel = s->k->kernel, .team = team, .placement = adamoe_one_node(counts[i])};
+        (void)snprintf(what, sizeof what, "%u threads and %u", counts[i], s->k->team->threads);
+        adamoe_status status = compare(s, &manner, what, &go_on);
+        adamoe_team_free(team);
+        if (status.code == ADAMOE_OK && go_on) {
+            manner.team = NULL;
+            (void)snprintf(what, sizeof what, "%u threads with tasks run backwards, and %u forwards",
+                           counts[i], s->k->team->threads);
+            status = compare(s, &manner, what, &go_on);
+        }
+        ADAMOE_TRY(status);
+    }
+    return adamoe_ok();
+}
+
+/* The tokens first, first + step, ... of the batch, up to `most`. */
+static adamoe_status compare_some(const subject *s, size_t first, size_t step, size_t most, uint32_t *token,
+                                  bool *go_on)
+{
+    const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
+    adamoe_arrangement some = {.token = token};
+    adamoe_call_outcome outcome;
+    char what[80];
+    for (size_t t = first; t < s->tokens && some.tokens < most; t += step) {
+        token[some.tokens++] = (uint32_t)t;
+    }
+    ADAMOE_TRY(compute_tokens(s, &manner, some, s->got, &outcome));
+    *go_on = adamoe_check_called(s->k, &outcome);
+    for (size_t i = 0; i < some.tokens && *go_on; ++i) {
+        (void)snprintf(what, sizeof what, "token %u among %zu tokens and among %zu", token[i], some.tokens,
+                       s->tokens);
+        *go_on = adamoe_check_same_bits(s->k, s->got + i * s->width, s->expected + token[i] * s->width,
+                                        s->width, s->width, what);
+        s->k->out->row = *go_on ? s->k->out->row : token[i];
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_batch(const subject *s)
+{
+    uint32_t *token = calloc(s->tokens + 1, sizeof *token);
+    adamoe_status status =
+        token == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory") : adamoe_ok();
+    bool go_on = true;
+    const size_t alone = s->tokens > 6 ? s->tokens / 6 : 1;
+    for (size_t t = 0; t < s->tokens && go_on && status.code == ADAMOE_OK; t += alone) {
+        status = compare_some(s, t, 1, 1, token, &go_on);
+    }
+    for (size_t step = 1; step <= 3 && go_on && status.code == ADAMOE_OK && s->tokens > 2; ++step) {
+        status = compare_some(s, s->tokens > 3 ? step : 0, step, s->tokens - 1, token, &go_on);
+    }
+    free(token);
+    return status;
+}
+
+/* Topologies given by hand; the memory is where it is. */
+static adamoe_status check_placement(const subject *s)
+{
+    static const uint32_t in_turn[] = {0, 1, 0, 1}, halves[] = {0, 0, 1, 1}, four[] = {3, 1, 0, 2},
+                          two_of_four[] = {1, 1, 3, 3};
+    static const struct {
+        uint32_t nodes;
+        const uint32_t *thread_node;
+        const char *name;
+    } topologies[] = {{1, NULL, "one node"},
+                      {2, halves, "2 nodes"},
+                      {2, in_turn, "2 nodes in turn"},
+                      {4, four, "4 nodes"},
+                      {4, two_of_four, "4 nodes, two of them without threads"}};
+    static const char *const policies[] = {"local", "interleave", "experts", "split"};
+    const adamoe_call_manner one_node = {.kernel = s->k->kernel, .placement = adamoe_one_node(4)};
+    adamoe_call_outcome outcome;
+    size_t done = 0;
+    ADAMOE_TRY(compute(s, &one_node, s->expected, &outcome));
+    bool go_on = adamoe_check_called(s->k, &outcome);
+    for (size_t i = 0; i < 5 * 4 && go_on; ++i) {
+        adamoe_call_manner manner = one_node;
+        char what[120];
+        manner.placement.policy = (adamoe_numa_policy)(i % 4);
+        manner.placement.nodes = topologies[i / 4].nodes;
+        manner.placement.thread_node = topologies[i / 4].thread_node;
+        ADAMOE_TRY(compute(s, &manner, s->got, &outcome));
+        if (outcome.end != ADAMOE_CALL_NOT_SUPPORTED) {
+            (void)snprintf(what, sizeof what, "policy %s on %s, and one node", policies[i % 4],
+                           topologies[i / 4].name);
+            go_on = adamoe_check_called(s->k, &outcome) &&
+                    adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width, what);
+            ++done;
+        }
+    }
+    if (done == 0 && go_on) {
+        adamoe_check_settle(s->k, ADAMOE_CHECK_SKIPPED, "%s", outcome.detail);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_guarantee(const subject *s)
+{
+    static adamoe_status (*const checks[ADAMOE_GUARANTEES])(const subject *) = {check_runs, check_threads,
+                                                                                check_batch, check_placement};
+    const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(compute(s, &manner, s->expected, &outcome));
+    if (!adamoe_check_called(s->k, &outcome)) {
+        return adamoe_ok();
+    }
+    if (s->tokens == 0) {
+        adamoe_check_settle(s->k, ADAMOE_CHECK_VACUOUS, "there is nothing to compare");
+    }
+    return checks[s->k->c->guarantee](s);
+}
+
+adamoe_status adamoe_check_bitwise(const adamoe_checking *k)
+{
+    const adamoe_case *c = k->c;
+    if ((k->kernel->guarantees >> c->guarantee & 1u) == 0) {
+        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "same bits for %s: not claimed",
+                            adamoe_guarantee_names[c->guarantee]);
+        return adamoe_ok();
+    }
+    adamoe_case_data data;
+    subject s = {.k = k,
+                 .data = &data,
+                 .tokens = c->tokens,
+                 .width = c->kind == ADAMOE_CASE_EXPERTS ? c->hidden_size : c->rows};
+    ADAMOE_TRY(adamoe_case_data_create(c, k->seed, &data));
+    adamoe_status status = adamoe_check_floats(s.tokens * s.width, &s.expected);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_check_floats(s.tokens * s.width, &s.got);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = check_guarantee(&s);
+    }
+    free(s.expected);
+    free(s.got);
+    adamoe_case_data_free(&data);
+    return status;
+}

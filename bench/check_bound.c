@@ -1,0 +1,103 @@
+/*
+ * The tier `bound` for experts and dense products, at both ends of every buffer in turn; and what the
+ * contract asks of every dense product: equal rows of a matrix give bit-equal columns.
+ */
+#include "check_tiers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const adamoe_guard_end ends[] = {ADAMOE_GUARD_BACK, ADAMOE_GUARD_FRONT};
+
+static adamoe_status judge_experts(const adamoe_checking *k, const adamoe_case_data *data,
+                                   adamoe_yardstick *yardstick, float *y)
+{
+    const adamoe_experts_call call = {.layer = &data->layer.layer, .plan = data->plan, .x = data->x};
+    adamoe_call_outcome outcome;
+    for (size_t i = 0; i < 2; ++i) {
+        const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
+        ADAMOE_TRY(adamoe_call_experts(&manner, &call, y, &outcome));
+        if (!adamoe_check_called(k, &outcome)) {
+            return adamoe_ok();
+        }
+        if (i == 0) {
+            ADAMOE_TRY(adamoe_layer_yardstick(call.layer, adamoe_kernel_arithmetic(k->kernel), call.x,
+                                              call.plan, yardstick));
+        }
+        if (!adamoe_check_judge(k, yardstick, y, k->c->hidden_size, 1.0)) {
+            return adamoe_ok();
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Row r >= distinct of the matrix equals row r - distinct. */
+static bool equal_rows_agree(const adamoe_checking *k, const adamoe_case_data *data, const float *y)
+{
+    const size_t width = k->c->rows;
+    for (size_t at = 0; at < k->c->tokens * width; ++at) {
+        const size_t r = at % width;
+        const float *twin = &y[at - (r >= data->distinct ? data->distinct : 0)];
+        if (memcmp(&y[at], twin, sizeof *y) != 0) {
+            *k->out = (adamoe_check_result){.tier = ADAMOE_TIER_BITWISE,
+                                            .has_element = true,
+                                            .row = at / width,
+                                            .column = r,
+                                            .got = (double)y[at],
+                                            .expected = (double)*twin,
+                                            .largest_ratio = HUGE_VAL};
+            adamoe_check_settle(k, ADAMOE_CHECK_FAILED,
+                                "rows %zu and %zu of the matrix are equal, what they gave is not",
+                                r - data->distinct, r);
+            return false;
+        }
+    }
+    return true;
+}
+
+static adamoe_status judge_multiply(const adamoe_checking *k, const adamoe_case_data *data,
+                                    adamoe_yardstick *yardstick, float *y)
+{
+    adamoe_call_outcome outcome;
+    for (size_t i = 0; i < 2; ++i) {
+        const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
+        ADAMOE_TRY(adamoe_call_multiply(&manner, &data->matrix, data->x, k->c->tokens, y, &outcome));
+        if (!adamoe_check_called(k, &outcome)) {
+            return adamoe_ok();
+        }
+        if (i == 0) {
+            ADAMOE_TRY(adamoe_matrix_yardstick(&data->matrix, adamoe_kernel_arithmetic(k->kernel), data->x,
+                                               k->c->tokens, yardstick));
+        }
+        if (!adamoe_check_judge(k, yardstick, y, k->c->rows, 1.0) || !equal_rows_agree(k, data, y)) {
+            return adamoe_ok();
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status judge(const adamoe_checking *k, const adamoe_case_data *data)
+{
+    const bool experts = k->c->kind == ADAMOE_CASE_EXPERTS;
+    const size_t count = k->c->tokens * (experts ? k->c->hidden_size : k->c->rows);
+    adamoe_yardstick yardstick;
+    float *y = NULL;
+    ADAMOE_TRY(adamoe_check_floats(count, &y));
+    adamoe_status status = adamoe_yardstick_create(count, &yardstick);
+    if (status.code == ADAMOE_OK) {
+        status = experts ? judge_experts(k, data, &yardstick, y) : judge_multiply(k, data, &yardstick, y);
+        adamoe_yardstick_free(&yardstick);
+    }
+    free(y);
+    return status;
+}
+
+adamoe_status adamoe_check_bound(const adamoe_checking *k)
+{
+    adamoe_case_data data;
+    ADAMOE_TRY(adamoe_case_data_create(k->c, k->seed, &data));
+    const adamoe_status status = judge(k, &data);
+    adamoe_case_data_free(&data);
+    return status;
+}

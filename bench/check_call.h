@@ -1,0 +1,59 @@
+/*
+ * One call of a kernel as `adamoe check` makes it: nothing is better than the contract promises, and
+ * everything that the contract forbids is seen.
+ *
+ * Inputs are read-only copies between inaccessible pages; the output is filled with NaN, the workspace is
+ * exactly as long as the kernel asked and filled with NaN too; memory that the kernel takes from its host is
+ * guarded, and must be given back; the processor's modes are compared after each function and each task.
+ */
+#ifndef ADAMOE_CHECK_CALL_H
+#define ADAMOE_CHECK_CALL_H
+
+#include "check_memory.h"
+#include "check_state.h"
+
+/* What a call came to, other than its output. */
+typedef enum adamoe_call_end {
+    ADAMOE_CALL_DONE = 0,
+    ADAMOE_CALL_WRONG = 1,         /* an error of the kernel; detail says which */
+    ADAMOE_CALL_NOT_SUPPORTED = 2, /* prepare said so */
+} adamoe_call_end;
+
+typedef struct adamoe_call_outcome {
+    adamoe_call_end end;
+    char detail[320];
+} adamoe_call_outcome;
+
+/* Who calls and how. */
+typedef struct adamoe_call_manner {
+    const adamoe_kernel *kernel;
+    const adamoe_team
+        *team; /* NULL: placement.threads threads in name, tasks backwards in the calling thread */
+    adamoe_placement placement;
+    adamoe_guard_end end; /* which end of every buffer touches an inaccessible page */
+} adamoe_call_manner;
+
+/* x is [plan->inputs, hidden_size]; y [plan->tokens, hidden_size] receives what the kernel wrote. Where
+ * `before` is given, the prepared weights compute that plan first, with before_x: nothing of it may show.
+ * Errors: memory. */
+typedef struct adamoe_experts_call {
+    const adamoe_layer *layer;
+    const adamoe_plan *plan;
+    const float *x;
+    const adamoe_plan *before;
+    const float *before_x;
+} adamoe_experts_call;
+
+adamoe_status adamoe_call_experts(const adamoe_call_manner *manner, const adamoe_experts_call *call, float *y,
+                                  adamoe_call_outcome *out);
+
+/* x is [count, columns], y [count, rows]. */
+adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamoe_matrix *matrix,
+                                   const float *x, size_t count, float *y, adamoe_call_outcome *out);
+
+/* kernel->route, on a routing of its own that is filled with 0xff and has guarded arrays: reads `logits`, and
+ * writes the other arrays of *out_routing, whose sizes and rule are set. */
+adamoe_status adamoe_call_route(const adamoe_call_manner *manner, const float *logits,
+                                adamoe_routing *out_routing, adamoe_call_outcome *out);
+
+#endif

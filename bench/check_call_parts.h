@@ -1,0 +1,43 @@
+/*
+ * What the files of a guarded call share; not for others.
+ */
+#ifndef ADAMOE_CHECK_CALL_PARTS_H
+#define ADAMOE_CHECK_CALL_PARTS_H
+
+#include "check_call.h"
+
+/* A plan has seven arrays and an input; two plans may follow the weights. */
+#define CHECK_CALL_PLAN_INPUTS 16
+#define CHECK_CALL_INPUTS      (CHECK_CALL_PLAN_INPUTS + 3 * 40)
+
+typedef struct check_call {
+    const adamoe_call_manner *manner;
+    adamoe_call_outcome *out;
+    adamoe_guarded_host host;
+    adamoe_watched_team team;
+    adamoe_guarded work;
+    adamoe_guarded input[CHECK_CALL_INPUTS]; /* [inputs] read-only */
+    size_t inputs;
+} check_call;
+
+/* The structure must not move between begin and end. */
+void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_call_outcome *out);
+
+/* Frees everything, and reports what was left allocated or written outside. */
+void check_call_end(check_call *c);
+
+/* Notes an error of the kernel, unless there is one already. */
+__attribute__((format(printf, 2, 3))) void check_call_wrong(check_call *c, const char *format, ...);
+
+/* A guarded copy that lives until check_call_end. Errors: memory. */
+adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, size_t alignment,
+                               const void **out);
+
+/* What a function of the kernel reported, and whether it left the processor's modes as they were. */
+void check_call_returned(check_call *c, const char *function, const adamoe_control_state *before,
+                         adamoe_status status);
+
+/* A workspace of exactly this size and the team, for one call; false where there is no memory for it. */
+bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run);
+
+#endif

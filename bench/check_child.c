@@ -1,0 +1,206 @@
+/*
+ * The child process of `adamoe check`.
+ */
+#include "check_child.h"
+#include "json_output.h"
+#include "team.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* ---------------------------------------------------------------------------------------------- the lines */
+
+/* Hexadecimal: exact, and NaN and infinity too. */
+static json_t *number_text(double value)
+{
+    char text[40];
+    (void)snprintf(text, sizeof text, "%a", value);
+    return json_string(text);
+}
+
+static bool read_number(const json_t *line, const char *key, double *out)
+{
+    const char *text = json_string_value(json_object_get(line, key));
+    *out = text == NULL ? 0.0 : strtod(text, NULL);
+    return text != NULL;
+}
+
+json_t *adamoe_check_result_line(size_t i, const adamoe_check_result *result)
+{
+    return json_pack("{s:I,s:i,s:i,s:o,s:b,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "end", (json_int_t)i, "status",
+                     (int)result->status, "tier", (int)result->tier, "detail",
+                     adamoe_json_text(result->detail), "compared", (int)result->has_element, "row",
+                     (json_int_t)result->row, "column", (json_int_t)result->column, "got",
+                     number_text(result->got), "expected", number_text(result->expected), "bound",
+                     number_text(result->bound), "largest", number_text(result->largest_ratio), "rms",
+                     number_text(result->rms_ratio));
+}
+
+bool adamoe_check_read_result(const json_t *line, adamoe_check_result *out)
+{
+    const json_int_t status = json_integer_value(json_object_get(line, "status"));
+    const json_int_t tier = json_integer_value(json_object_get(line, "tier"));
+    const char *detail = json_string_value(json_object_get(line, "detail"));
+    if (detail == NULL || status < 0 || status >= ADAMOE_CHECK_STATUSES || tier < 0 || tier >= ADAMOE_TIERS) {
+        return false;
+    }
+    *out = (adamoe_check_result){.status = (adamoe_check_status)status,
+                                 .tier = (adamoe_tier)tier,
+                                 .has_element = json_is_true(json_object_get(line, "compared")),
+                                 .row = (size_t)json_integer_value(json_object_get(line, "row")),
+                                 .column = (size_t)json_integer_value(json_object_get(line, "column"))};
+    (void)snprintf(out->detail, sizeof out->detail, "%s", detail);
+    return read_number(line, "got", &out->got) && read_number(line, "expected", &out->expected) &&
+           read_number(line, "bound", &out->bound) && read_number(line, "largest", &out->largest_ratio) &&
+           read_number(line, "rms", &out->rms_ratio);
+}
+
+/* Takes over the reference. */
+static adamoe_status tell(FILE *lines, json_t *line)
+{
+    const bool told = line != NULL && json_dumpf(line, lines, JSON_COMPACT) == 0 &&
+                      fputc('\n', lines) != EOF && fflush(lines) == 0;
+    json_decref(line);
+    return told ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "child: cannot write to its parent");
+}
+
+/* ---------------------------------------------------------------------------------------------- the cases */
+
+static bool wanted(const adamoe_check_options *options, const adamoe_case *c)
+{
+    return (options->tiers == 0 || (options->tiers >> c->tier & 1u) != 0) &&
+           (options->part == NULL || strstr(adamoe_name_case(c).text, options->part) != NULL);
+}
+
+/* The cases of a kernel that were asked for: of the grid, or the one of a whole name. */
+static adamoe_status choose_cases(const adamoe_check_options *options, const adamoe_kernel *kernel,
+                                  adamoe_case **cases, size_t *count)
+{
+    size_t all = 0;
+    *count = 0;
+    ADAMOE_TRY(adamoe_check_grid(&kernel->tiles, options->exhaustive, cases, &all));
+    for (size_t i = 0; i < all; ++i) {
+        if (wanted(options, &(*cases)[i])) {
+            (*cases)[(*count)++] = (*cases)[i];
+        }
+    }
+    if (*count == 0 && options->part != NULL && adamoe_parse_case(options->part, *cases)) {
+        *count = 1;
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status tell_kernel(const adamoe_check_options *options, const adamoe_kernel *kernel,
+                                 FILE *lines)
+{
+    const char *why_not = NULL;
+    adamoe_case *cases = NULL;
+    size_t count = 0;
+    json_t *names = json_array();
+    const bool runs = kernel->supported(&why_not);
+    adamoe_status status = choose_cases(options, kernel, &cases, &count);
+    for (size_t i = 0; i < count && status.code == ADAMOE_OK; ++i) {
+        if (json_array_append_new(names, json_string(adamoe_name_case(&cases[i]).text)) != 0) {
+            status = adamoe_error(ADAMOE_ENVIRONMENT, "child: out of memory");
+        }
+    }
+    free(cases);
+    if (status.code != ADAMOE_OK) {
+        json_decref(names);
+        return status;
+    }
+    json_t *reason = runs ? json_null() : adamoe_json_text(why_not == NULL ? "no reason given" : why_not);
+    return tell(lines, json_pack("{s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name), "why_not", reason,
+                                 "cases", names));
+}
+
+static adamoe_status list(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
+{
+    if (options->common.plugin != NULL) {
+        const adamoe_status status = adamoe_registry_load(registry, options->common.plugin);
+        if (status.code != ADAMOE_OK) {
+            ADAMOE_TRY(tell(lines, json_pack("{s:o}", "plugin", adamoe_json_text(status.message))));
+        }
+    }
+    for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
+        ADAMOE_TRY(tell_kernel(options, adamoe_registry_at(registry, i), lines));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status run_cases(const adamoe_check_options *options, const adamoe_kernel *kernel,
+                               const adamoe_case *cases, size_t from, size_t to, FILE *lines)
+{
+    adamoe_team *team = NULL;
+    const uint32_t threads = options->common.threads;
+    ADAMOE_TRY(adamoe_team_create(threads != 0 ? threads : adamoe_available_processors(), &team));
+    adamoe_status status = adamoe_ok();
+    for (size_t i = from; i < to && status.code == ADAMOE_OK; ++i) {
+        adamoe_check_result result;
+        status = tell(lines, json_pack("{s:I}", "begin", (json_int_t)i));
+        if (status.code == ADAMOE_OK) {
+            status = adamoe_check_run(kernel, &cases[i], options->common.seed, team, &result);
+        }
+        if (status.code == ADAMOE_OK) {
+            status = tell(lines, adamoe_check_result_line(i, &result));
+        }
+    }
+    adamoe_team_free(team);
+    return status;
+}
+
+static adamoe_status run_range(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
+{
+    size_t from = 0, to = 0, count = 0;
+    adamoe_case *cases = NULL;
+    if (options->common.plugin != NULL) {
+        ADAMOE_TRY(adamoe_registry_load(registry, options->common.plugin));
+    }
+    const adamoe_kernel *kernel =
+        options->kernels == 1 ? adamoe_registry_find(registry, options->kernel[0]) : NULL;
+    if (kernel == NULL || sscanf(options->work, "%zu:%zu", &from, &to) != 2) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--work: %s: not for people", options->work);
+    }
+    ADAMOE_TRY(choose_cases(options, kernel, &cases, &count));
+    const adamoe_status status =
+        from <= to && to <= count
+            ? run_cases(options, kernel, cases, from, to, lines)
+            : adamoe_error(ADAMOE_BAD_INPUT, "--work: %s: there are %zu cases", options->work, count);
+    free(cases);
+    return status;
+}
+
+/* A child ends with its parent, and leaves no core: that it crashed is a result. */
+static void be_a_child(void)
+{
+    const struct rlimit none = {0, 0};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)setrlimit(RLIMIT_CORE, &none);
+}
+
+int adamoe_check_child(const adamoe_check_options *options)
+{
+    adamoe_registry *registry = NULL;
+    FILE *lines = fdopen(ADAMOE_CHECK_LINES, "w");
+    if (lines == NULL) {
+        return adamoe_finish("check", adamoe_error(ADAMOE_BAD_INPUT, "--work: not for people"));
+    }
+    be_a_child();
+    adamoe_status status = adamoe_registry_create(&registry);
+    if (status.code == ADAMOE_OK) {
+        status = strcmp(options->work, "list") == 0 ? list(options, registry, lines)
+                                                    : run_range(options, registry, lines);
+        adamoe_registry_free(registry);
+    }
+    if (status.code != ADAMOE_OK) {
+        (void)tell(lines, json_pack("{s:o,s:i}", "error", adamoe_json_text(status.message), "code",
+                                    (int)status.code));
+    }
+    (void)fclose(lines);
+    return 0;
+}

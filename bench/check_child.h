@@ -1,0 +1,31 @@
+/*
+ * The child process of `adamoe check`, in which kernels run, and what it tells its parent: a line of JSON for
+ * each event, on a descriptor of its own.
+ *
+ *   {"kernel":"avx2-f32","why_not":null,"cases":["exact/experts/...", ...]}      `list`: one for each kernel
+ *   {"plugin":"x.so: its ABI is 7, expected 1"}                                  `list`: instead of its
+ * kernels
+ *   {"begin":17}   {"end":17,"status":0,...}                                     before and after each case
+ *   {"error":"out of memory","code":4}                                           the child gave up
+ *
+ * A child that ends without a last line was ended by what it ran.
+ */
+#ifndef ADAMOE_CHECK_CHILD_H
+#define ADAMOE_CHECK_CHILD_H
+
+#include "check_options.h"
+#include "check_run.h"
+
+#include <jansson.h>
+
+/* The descriptor that the parent has opened for the lines. */
+#define ADAMOE_CHECK_LINES 3
+
+/* Does options->work and returns the exit code: 0, whatever the cases came to. */
+int adamoe_check_child(const adamoe_check_options *options);
+
+/* A result as a line and back: numbers keep all their bits. False where fields are missing. */
+json_t *adamoe_check_result_line(size_t i, const adamoe_check_result *result);
+bool adamoe_check_read_result(const json_t *line, adamoe_check_result *out);
+
+#endif

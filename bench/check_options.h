@@ -1,0 +1,25 @@
+/*
+ * What `adamoe check` was asked for; its child processes are asked the same.
+ */
+#ifndef ADAMOE_CHECK_OPTIONS_H
+#define ADAMOE_CHECK_OPTIONS_H
+
+#include "check_cases.h"
+#include "options.h"
+
+#define ADAMOE_CHECK_KERNELS 64
+
+typedef struct adamoe_check_options {
+    adamoe_common_options common;             /* its `kernel` is not used */
+    const char *kernel[ADAMOE_CHECK_KERNELS]; /* [kernels]; none: all of them */
+    size_t kernels;
+    const char *part; /* of the names of cases; NULL: all */
+    unsigned tiers;   /* bits by adamoe_tier; 0: all */
+    bool exhaustive, list, fail_fast;
+    const char *json, *junit, *tap;
+    uint32_t jobs;    /* child processes at once */
+    uint32_t timeout; /* seconds for one case */
+    const char *work; /* of a child: "list", or "FROM:TO", indices of cases; NULL in the parent */
+} adamoe_check_options;
+
+#endif

@@ -1,0 +1,320 @@
+/*
+ * The tier `routing`: the same experts in the same order as reference/router.c.
+ *
+ * From given logits nothing is forgiven: the ids are equal, and weights and probabilities lie within the
+ * bound of a softmax in float32. With d_i = l_i - max, rounded by u |d_i|, and exp to E units, the relative
+ * error of p_i = exp(d_i) / sum is at most u (|d_i| + sum_j p_j |d_j| + 2 E + K + 3) to first order, K the
+ * number of terms. E is the kernel's declared error of silu plus 2: far below zero silu is exp but for two
+ * roundings.
+ *
+ * From logits that the kernel computes itself, two experts may change places if the exact logits differ by
+ * more than 0 and by no more than their bounds. Such flips are counted, and said. Half of the null experts'
+ * rows are copies of true ones: those ties are exact, and never forgiven.
+ */
+#include "check_logits.h"
+#include "check_tiers.h"
+#include "numbers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static adamoe_rule rule_of(const adamoe_case *c)
+{
+    return (adamoe_rule){.top_k = c->mixture.top_k, .norm = c->norm, .null_kind = ADAMOE_NULL_ZERO};
+}
+
+static void fail_at(const adamoe_checking *k, size_t row, size_t column, double got, double expected,
+                    double bound, const char *what)
+{
+    const double error = fabs(got - expected);
+    k->out->has_element = true;
+    k->out->row = row;
+    k->out->column = column;
+    k->out->got = got;
+    k->out->expected = expected;
+    k->out->bound = bound;
+    k->out->largest_ratio = bound > 0.0 && isfinite(error) ? error / bound : HUGE_VAL;
+    adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "%s", what);
+}
+
+/* ------------------------------------------------------------------------------------------ given logits */
+
+/* What the softmax over some of a token's logits may be off, relative and in units of u. */
+typedef struct softmax_bound {
+    double largest, mean_distance, terms, exp_error;
+} softmax_bound;
+
+/* Over logits[i] for which `of` (by place in the list ids, or all where that is NULL) holds. */
+static softmax_bound bound_of(const float *logits, const uint32_t *ids, size_t count, size_t below,
+                              double exp_error)
+{
+    softmax_bound b = {-HUGE_VAL, 0.0, 0.0, exp_error};
+    double sum = 0.0;
+    for (size_t i = 0; i < count; ++i) {
+        const size_t expert = ids == NULL ? i : ids[i];
+        b.largest = expert < below ? fmax(b.largest, (double)logits[expert]) : b.largest;
+    }
+    for (size_t i = 0; i < count; ++i) {
+        const size_t expert = ids == NULL ? i : ids[i];
+        const double distance = b.largest - (double)logits[expert], part = exp(-distance);
+        if (expert < below && part > 0.0) {
+            b.mean_distance += part * distance;
+            sum += part;
+            b.terms += 1.0;
+        }
+    }
+    b.mean_distance = sum > 0.0 ? b.mean_distance / sum : 0.0;
+    return b;
+}
+
+static double allowed(const softmax_bound *b, double logit, double expected)
+{
+    const double units = fabs(b->largest - logit) + b->mean_distance + 2.0 * b->exp_error + b->terms + 3.0;
+    return 0x1p-24 * units * fabs(expected) + 0x1p-126; /* exp may flush what is denormal */
+}
+
+static bool same_values(const adamoe_checking *k, const adamoe_routing *got, const adamoe_routing *expected,
+                        size_t t)
+{
+    const size_t top_k = got->rule.top_k, all = got->experts + got->null_experts;
+    const float *logits = expected->logits + t * all;
+    const uint32_t *ids = expected->id + t * top_k;
+    const double exp_error = (double)k->kernel->silu_error + 2.0;
+    const softmax_bound whole = bound_of(logits, NULL, all, all, exp_error);
+    const softmax_bound normed =
+        got->rule.norm == ADAMOE_NORM_NONE
+            ? whole
+            : bound_of(logits, ids, top_k, got->rule.norm == ADAMOE_NORM_TRUE ? got->experts : all,
+                       exp_error);
+    for (size_t j = 0; j < top_k + all; ++j) {
+        const size_t i = j < top_k ? ids[j] : j - top_k;
+        const double logit = (double)logits[i];
+        const float *const mine =
+            j < top_k ? &got->probability[t * top_k + j] : &got->probabilities[t * all + i];
+        const double theirs =
+            (double)(j < top_k ? expected->probability[t * top_k + j] : expected->probabilities[t * all + i]);
+        if (!(fabs((double)*mine - theirs) <= allowed(&whole, logit, theirs))) {
+            fail_at(k, t, j < top_k ? j : i, (double)*mine, theirs, allowed(&whole, logit, theirs),
+                    j < top_k ? "a selected expert's probability" : "a probability");
+            return false;
+        }
+        const double weight = j < top_k ? (double)expected->weight[t * top_k + j] : 0.0;
+        const double room = i < got->experts ? allowed(&normed, logit, weight) : 0.0;
+        if (j < top_k && !(fabs((double)got->weight[t * top_k + j] - weight) <= room)) {
+            fail_at(k, t, j, (double)got->weight[t * top_k + j], weight, room,
+                    i < got->experts ? "a weight" : "a null expert's weight, which is 0");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void compare(const adamoe_checking *k, const adamoe_routing *got, const adamoe_routing *expected)
+{
+    const size_t top_k = expected->rule.top_k;
+    for (size_t i = 0; i < expected->tokens * top_k; ++i) {
+        if (got->id[i] != expected->id[i]) {
+            fail_at(k, i / top_k, i % top_k, (double)got->id[i], (double)expected->id[i], 0.0,
+                    "another expert was selected");
+            return;
+        }
+    }
+    for (size_t t = 0; t < expected->tokens; ++t) {
+        if (!same_values(k, got, expected, t)) {
+            return;
+        }
+    }
+    if (expected->tokens > 0) {
+        k->out->has_element = true;
+        k->out->got = k->out->expected = (double)expected->id[0];
+    }
+}
+
+/* What the caller of a router must report, so that it never sees it. */
+static void expect_refusal(const adamoe_checking *k, adamoe_status status)
+{
+    char place[64];
+    (void)snprintf(place, sizeof place, "token %zu", k->c->tokens / 2);
+    if (status.code != ADAMOE_BAD_INPUT || strstr(status.message, place) == NULL) {
+        adamoe_check_settle(k, ADAMOE_CHECK_FAILED,
+                            "a logit of %s that is not finite was not reported: %.200s", place,
+                            status.message);
+    }
+}
+
+static adamoe_status compare_route(const adamoe_checking *k, const float *logits,
+                                   const adamoe_routing *expected, adamoe_routing *got)
+{
+    static const adamoe_guard_end ends[] = {ADAMOE_GUARD_BACK, ADAMOE_GUARD_FRONT};
+    adamoe_call_outcome outcome;
+    for (size_t i = 0; i < 2 && k->out->status == ADAMOE_CHECK_PASSED; ++i) {
+        const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
+        ADAMOE_TRY(adamoe_call_route(&manner, logits, got, &outcome));
+        if (adamoe_check_called(k, &outcome)) {
+            compare(k, got, expected);
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status check_route(const adamoe_checking *k)
+{
+    const adamoe_case *c = k->c;
+    const size_t all = c->mixture.experts + c->mixture.null_experts;
+    const bool refused = c->logits == ADAMOE_LOGITS_NAN || c->logits == ADAMOE_LOGITS_INFINITE;
+    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, k->seed);
+    adamoe_routing *expected = NULL, *got = NULL;
+    float *logits = NULL;
+    ADAMOE_TRY(adamoe_check_floats(c->tokens * all, &logits));
+    adamoe_check_logits(c, &random, logits);
+    adamoe_status status = adamoe_routing_create(logits, c->tokens, c->mixture.experts,
+                                                 c->mixture.null_experts, rule_of(c), &expected);
+    if (refused) {
+        expect_refusal(k, status);
+        status = adamoe_ok();
+    } else if (status.code == ADAMOE_OK && k->kernel->route == NULL) {
+        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "the kernel has no router of its own");
+    } else if (status.code == ADAMOE_OK) {
+        /* Of the same sizes; the call overwrites what it holds. */
+        status = adamoe_routing_create(logits, c->tokens, c->mixture.experts, c->mixture.null_experts,
+                                       rule_of(c), &got);
+        if (status.code == ADAMOE_OK) {
+            status = compare_route(k, logits, expected, got);
+        }
+    }
+    adamoe_routing_free(expected);
+    adamoe_routing_free(got);
+    free(logits);
+    return status;
+}
+
+/* --------------------------------------------------------------------------------------- computed logits */
+
+/* gate [n, d] and gate2 [m, d] in one matrix; every other null row is a copy of a true one. */
+static void make_gate(const adamoe_case *c, adamoe_splitmix64 *random, unsigned char *rows)
+{
+    const size_t row_bytes = c->hidden_size * adamoe_dtype_bytes(c->weights);
+    const size_t n = c->mixture.experts, m = c->mixture.null_experts;
+    adamoe_random_values(random, c->weights, adamoe_weight_bound(c->hidden_size), (n + m) * c->hidden_size,
+                         rows);
+    for (size_t i = 0; i < m; i += 2) {
+        memcpy(rows + (n + i) * row_bytes, rows + i % n * row_bytes, row_bytes);
+    }
+}
+
+/* Counts the flips of token t; false where one is not forgiven. */
+static bool count_flips(const adamoe_checking *k, const adamoe_yardstick *yardstick,
+                        const adamoe_routing *got, const adamoe_routing *expected, size_t t, size_t *flips)
+{
+    const size_t top_k = got->rule.top_k, all = got->experts + got->null_experts;
+    const double lambda = adamoe_bound_factor(yardstick->count, ADAMOE_FALSE_ALARM);
+    for (size_t j = 0; j < top_k; ++j) {
+        const uint32_t a = got->id[t * top_k + j], b = expected->id[t * top_k + j];
+        const size_t at_a = t * all + a, at_b = t * all + b;
+        const double distance = fabs(yardstick->expected[at_a] - yardstick->expected[at_b]);
+        const double room = lambda * (yardstick->spread[at_a] + yardstick->spread[at_b]) +
+                            yardstick->slack[at_a] + yardstick->slack[at_b];
+        if (a != b && !(distance > 0.0 && distance <= room)) {
+            fail_at(k, t, j, (double)a, (double)b, room,
+                    distance == 0.0 ? "an exact tie broken the other way: the lower index wins"
+                                    : "another expert was selected, though the logits are not close");
+            return false;
+        }
+        *flips += a != b;
+    }
+    return true;
+}
+
+static adamoe_status select_experts(const adamoe_case *c, const float *logits, adamoe_routing **out)
+{
+    return adamoe_routing_create(logits, c->tokens, c->mixture.experts, c->mixture.null_experts, rule_of(c),
+                                 out);
+}
+
+static adamoe_status compare_selection(const adamoe_checking *k, const adamoe_yardstick *yardstick,
+                                       const float *logits)
+{
+    adamoe_routing *got = NULL, *expected = NULL;
+    float *exact = NULL;
+    size_t flips = 0;
+    ADAMOE_TRY(adamoe_check_floats(yardstick->count, &exact));
+    for (size_t i = 0; i < yardstick->count; ++i) {
+        exact[i] = (float)yardstick->expected[i];
+    }
+    adamoe_status status = select_experts(k->c, exact, &expected);
+    if (status.code == ADAMOE_OK) {
+        status = select_experts(k->c, logits, &got);
+    }
+    bool forgiven = status.code == ADAMOE_OK;
+    for (size_t t = 0; t < k->c->tokens && forgiven; ++t) {
+        forgiven = count_flips(k, yardstick, got, expected, t, &flips);
+    }
+    if (forgiven && flips > 0) {
+        (void)snprintf(k->out->detail, sizeof k->out->detail, "%zu flip%s of near ties in %zu choices", flips,
+                       flips == 1 ? "" : "s", k->c->tokens * k->c->mixture.top_k);
+    }
+    adamoe_routing_free(got);
+    adamoe_routing_free(expected);
+    free(exact);
+    return status;
+}
+
+static adamoe_status compare_logits(const adamoe_checking *k, const adamoe_matrix *gate, const float *x,
+                                    float *logits, adamoe_yardstick *yardstick)
+{
+    const adamoe_call_manner manner = adamoe_check_manner(k, ADAMOE_GUARD_BACK);
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(adamoe_call_multiply(&manner, gate, x, k->c->tokens, logits, &outcome));
+    if (!adamoe_check_called(k, &outcome)) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(
+        adamoe_matrix_yardstick(gate, adamoe_kernel_arithmetic(k->kernel), x, k->c->tokens, yardstick));
+    if (!adamoe_check_judge(k, yardstick, logits, gate->rows, 1.0)) {
+        return adamoe_ok();
+    }
+    return compare_selection(k, yardstick, logits);
+}
+
+static adamoe_status check_computed(const adamoe_checking *k)
+{
+    const adamoe_case *c = k->c;
+    const size_t all = c->mixture.experts + c->mixture.null_experts;
+    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, k->seed);
+    unsigned char *rows = calloc(all * c->hidden_size + 1, sizeof(float));
+    float *x = NULL, *logits = NULL;
+    adamoe_yardstick yardstick = {0};
+    adamoe_status status = rows == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory")
+                                        : adamoe_check_floats(c->tokens * c->hidden_size, &x);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_check_floats(c->tokens * all, &logits);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_yardstick_create(c->tokens * all, &yardstick);
+    }
+    if (status.code == ADAMOE_OK) {
+        const adamoe_matrix gate = {rows, c->weights, all, c->hidden_size};
+        make_gate(c, &random, rows);
+        adamoe_random_states(&random, c->tokens * c->hidden_size, x);
+        status = compare_logits(k, &gate, x, logits, &yardstick);
+    }
+    adamoe_yardstick_free(&yardstick);
+    free(rows);
+    free(x);
+    free(logits);
+    return status;
+}
+
+adamoe_status adamoe_check_routing(const adamoe_checking *k)
+{
+    if (k->c->kind == ADAMOE_CASE_ROUTE) {
+        return check_route(k);
+    }
+    if (k->kernel->x != ADAMOE_FLOAT32 || k->kernel->weight != ADAMOE_FLOAT32) {
+        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED,
+                            "the router is computed in float32, not by a kernel that rounds its operands");
+        return adamoe_ok();
+    }
+    return check_computed(k);
+}

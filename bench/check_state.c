@@ -1,0 +1,152 @@
+/*
+ * The processor's modes before and after a call.
+ */
+#include "check_state.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Rounding, flush to zero, the exception masks and denormals are zero; not the exception flags. */
+#define SSE_CONTROL_BITS 0xffc0u
+
+/* xgetbv with ecx = 1 tells which parts of the vector state are in use; not every processor has it. */
+static bool has_state_in_use(void)
+{
+    static atomic_int known; /* 0: not asked yet, 1: no, 2: yes */
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        const bool system_saves = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE) != 0;
+        answer = system_saves && __get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a & 4u) != 0 ? 2 : 1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == 2;
+}
+
+/* Bit 2: the upper halves of ymm; bit 6: of the first 16 zmm. Both are what vzeroupper clears. */
+static bool upper_vectors_in_use(void)
+{
+    if (!has_state_in_use()) {
+        return false;
+    }
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+    return (low & (1u << 2 | 1u << 6)) != 0;
+}
+
+adamoe_control_state adamoe_control_state_read(void)
+{
+    uint32_t sse;
+    uint16_t x87;
+    uint64_t flags;
+    __asm__ volatile("pushfq\n\tpopq %0" : "=r"(flags) : : "memory");
+    __asm__ volatile("cld" : : : "cc");
+    __asm__ volatile("stmxcsr %0" : "=m"(sse));
+    __asm__ volatile("fnstcw %0" : "=m"(x87));
+    return (adamoe_control_state){.sse_control = sse & SSE_CONTROL_BITS,
+                                  .x87_control = x87,
+                                  .upper_vectors = upper_vectors_in_use(),
+                                  .backwards = (flags & 1u << 10) != 0};
+}
+
+unsigned adamoe_control_state_restore(const adamoe_control_state *before)
+{
+    const adamoe_control_state now = adamoe_control_state_read(); /* clears the direction flag */
+    unsigned changed = 0;
+    if (now.sse_control != before->sse_control) {
+        const uint32_t sse = before->sse_control;
+        __asm__ volatile("ldmxcsr %0" : : "m"(sse));
+        changed |= ADAMOE_STATE_SSE_CONTROL;
+    }
+    if (now.x87_control != before->x87_control) {
+        const uint16_t x87 = (uint16_t)before->x87_control;
+        __asm__ volatile("fldcw %0" : : "m"(x87));
+        changed |= ADAMOE_STATE_X87_CONTROL;
+    }
+    if (now.upper_vectors && !before->upper_vectors) {
+        __asm__ volatile("vzeroupper");
+        changed |= ADAMOE_STATE_UPPER_VECTORS;
+    }
+    return changed | (now.backwards && !before->backwards ? ADAMOE_STATE_DIRECTION_FLAG : 0u);
+}
+
+#else
+
+adamoe_control_state adamoe_control_state_read(void)
+{
+    return (adamoe_control_state){0};
+}
+
+unsigned adamoe_control_state_restore(const adamoe_control_state *before)
+{
+    (void)before;
+    return 0;
+}
+
+#endif
+
+void adamoe_control_state_describe(unsigned changed, char *text, size_t size)
+{
+    static const char *const names[] = {"MXCSR (rounding, denormals or masks)", "the x87 control word",
+                                        "the upper halves of vector registers", "the direction flag"};
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        if ((changed >> i & 1u) != 0) {
+            const size_t used = strlen(text);
+            (void)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ", names[i]);
+        }
+    }
+}
+
+/* One run of a watched team. */
+typedef struct watched_run {
+    adamoe_watched_team *watched;
+    void (*task)(void *context, size_t i, uint32_t thread);
+    void *context;
+} watched_run;
+
+static void watched_task(void *context, size_t i, uint32_t thread)
+{
+    const watched_run *run = context;
+    const adamoe_control_state before = adamoe_control_state_read();
+    run->task(run->context, i, thread);
+    const unsigned changed = adamoe_control_state_restore(&before);
+    if (changed != 0) {
+        atomic_fetch_or(&run->watched->changed, changed);
+    }
+}
+
+static void run_watched(void *state, size_t tasks, void (*task)(void *context, size_t i, uint32_t thread),
+                        void *context)
+{
+    adamoe_watched_team *watched = state;
+    watched_run run = {watched, task, context};
+    if (watched->order == ADAMOE_TASKS_BY_TEAM) {
+        watched->inner->run(watched->inner->state, tasks, watched_task, &run);
+        return;
+    }
+    for (size_t i = tasks; i-- > 0;) {
+        watched_task(&run, i, (uint32_t)(i % watched->team.threads));
+    }
+}
+
+static void watch(const adamoe_team *inner, uint32_t threads, adamoe_task_order order,
+                  adamoe_watched_team *out)
+{
+    out->team = (adamoe_team){.state = out, .threads = threads, .run = run_watched};
+    out->inner = inner;
+    out->order = order;
+    atomic_init(&out->changed, 0);
+}
+
+void adamoe_watch_team(const adamoe_team *inner, adamoe_watched_team *out)
+{
+    watch(inner, inner->threads, ADAMOE_TASKS_BY_TEAM, out);
+}
+
+void adamoe_watch_backwards(uint32_t threads, adamoe_watched_team *out)
+{
+    watch(NULL, threads, ADAMOE_TASKS_BACKWARDS, out);
+}

@@ -1,0 +1,119 @@
+/*
+ * adamoe check survives its kernels: what crashes, hangs, leaves its buffers or brings a wrong interface is a
+ * failed line that names the case, the exit code is 1, and everybody else's results are complete.
+ */
+#include "program.h"
+#include "test.h"
+
+#define CHECK ADAMOE_PROGRAM " check --jobs 2 --threads 2 "
+#define NAME  "bound/experts/d:9/ff:5/n:2/m:1/k:2/tokens:3/routing:random/weights:f32"
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) {
+        ++count;
+    }
+    return count;
+}
+
+/* A kernel of the broken plugin, the text that its failure must have, and what it asks the machine for. */
+static void expect_failure(const char *kernel, const char *why)
+{
+    const outcome *got = run(CHECK "--plugin " ADAMOE_BROKEN " --kernel %s --timeout 2 --case " NAME, kernel);
+    expect(got, 1, why);
+    char line[512];
+    (void)snprintf(line, sizeof line, "FAILED %s " NAME ": bound: ", kernel);
+    expect(got, 1, line);
+    (void)snprintf(line, sizeof line,
+                   "repeat: adamoe check --kernel %s --plugin '" ADAMOE_BROKEN "' --case " NAME
+                   " --seed 1 --threads 2\n",
+                   kernel);
+    expect(got, 1, line);
+    expect(got, 1, "1 cases: 0 passed, 1 failed");
+}
+
+static void each_breach_is_named(void **state)
+{
+    (void)state;
+    expect_failure("crashing", "ended by signal 4 (Illegal instruction)");
+    expect_failure("hanging", "hung: no result after 2 s");
+    expect_failure("writing-behind", "ended by signal 11 (Segmentation fault)");
+    expect_failure("writing-before", "wrote outside of its output");
+    expect_failure("reading-behind", "ended by signal 11 (Segmentation fault)");
+    expect_failure("writing-to-input", "ended by signal 11 (Segmentation fault)");
+    expect_failure("leaking", "1 allocation of its host were not given back");
+    expect_failure("writing-behind-work", "wrote outside of its workspace");
+#if defined(__x86_64__)
+    expect_failure("changing-modes", "experts, in a task, left changed: MXCSR");
+#endif
+}
+
+/* The cases behind a crash go on, in a child of their own. */
+static void a_crash_ends_one_case(void **state)
+{
+    (void)state;
+    const outcome *got = run(CHECK "--plugin " ADAMOE_BROKEN
+                                   " --kernel crashing --kernel reference --tier property --case split");
+    expect(got, 1, "crashing     7 cases: 0 passed, 7 failed");
+    expect(got, 1, "reference    7 cases: 7 passed, 0 failed");
+    assert_int_equal(count_of(got->text, "FAILED crashing property/split-batch/"), 7);
+    expect(got, 1, "7 cases of 1 kernel failed");
+}
+
+static void hangs_are_not_waited_for_without_end(void **state)
+{
+    (void)state;
+    const outcome *got =
+        run(CHECK "--plugin " ADAMOE_BROKEN
+                  " --kernel hanging --timeout 1 --jobs 1 --tier property --case permuted-tokens");
+    expect(got, 1, "7 cases: 0 passed, 3 failed, 0 vacuous, 4 skipped");
+    expect(got, 1, "skipped 4: not run: the kernel ended or hung its process too often");
+}
+
+static void a_plugin_that_does_not_load_is_one_line(void **state)
+{
+    (void)state;
+    static const char *const plugins[][2] = {
+        {ADAMOE_WRONG_ABI, "version 2 of the contract, expected 1"},
+        {ADAMOE_CRASHING, "the process that loaded it ended by signal 6"}};
+    for (size_t i = 0; i < 2; ++i) {
+        const outcome *got =
+            run(CHECK "--plugin %s --kernel reference --case exact/multiply/rows:3/", plugins[i][0]);
+        char line[512];
+        (void)snprintf(line, sizeof line, "FAILED %s load: load: ", plugins[i][0]);
+        expect(got, 1, line);
+        expect(got, 1, plugins[i][1]);
+        expect(got, 1, "reference    6 cases: 6 passed, 0 failed");
+    }
+    expect(run(CHECK "--plugin /no/such.so"), 2, "--plugin: /no/such.so: No such file or directory");
+}
+
+static void results_for_machines(void **state)
+{
+    (void)state;
+    const char *const arguments =
+        "--plugin " ADAMOE_BROKEN " --kernel crashing --kernel reference --case " NAME;
+    const outcome *got = run(CHECK "%s --tap -", arguments);
+    expect(got, 1,
+           "TAP version 13\n1..2\nok 1 - reference " NAME "\nnot ok 2 - crashing " NAME "\n# bound: ended");
+    assert_null(strstr(got->text, "FAILED"));
+    got = run(CHECK "%s --junit -", arguments);
+    expect(got, 1, "<testsuite name=\"reference\" tests=\"1\" failures=\"0\" skipped=\"0\">");
+    expect(got, 1, "<testsuite name=\"crashing\" tests=\"1\" failures=\"1\" skipped=\"0\">");
+    expect(got, 1,
+           "<failure message=\"bound: ended by signal 4 (Illegal instruction)&#10;  repeat: adamoe check");
+    expect(run(CHECK "--tap - --json -"), 2, "--json writes there");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_breach_is_named),
+        cmocka_unit_test(a_crash_ends_one_case),
+        cmocka_unit_test(hangs_are_not_waited_for_without_end),
+        cmocka_unit_test(a_plugin_that_does_not_load_is_one_line),
+        cmocka_unit_test(results_for_machines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
