@@ -36,7 +36,8 @@ static const struct argp_option options_list[] = {
     {"kernel", OPTION_KERNEL, "NAME", 0,
      "A kernel that `adamoe info' lists; may be given several times (default: all)", 0},
     {"tier", OPTION_TIER, "NAME", 0,
-     "Only the cases of this tier: exact, bound, bitwise, property or routing; may be given several times",
+     "Only the cases of this tier: exact, bound, bitwise, property, routing or model; may be given several "
+     "times",
      0},
     {"case", OPTION_CASE, "SUBSTRING", 0,
      "Only the cases whose names contain this; a whole name need not be one of those that --list prints", 0},
@@ -133,7 +134,8 @@ static const struct argp check_argp = {
         "exact (integers, to the last bit), bound (random values, by the error bound of the kernel's own "
         "arithmetic), bitwise (what the kernel guarantees about its bits), property (changes of the input "
         "whose "
-        "effect is known) and routing (the same experts). No tolerance is set by hand. A case passes, fails, "
+        "effect is known), routing (the same experts) and model (log-probabilities of small models). No "
+        "tolerance is set by hand. A case passes, fails, "
         "is "
         "skipped, or is vacuous: it proves nothing. Kernels run in child processes: a crash or a hang is one "
         "failed case. A failure is exit code 1, and comes with the command line that repeats it."

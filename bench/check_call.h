@@ -56,4 +56,9 @@ adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamo
 adamoe_status adamoe_call_route(const adamoe_call_manner *manner, const float *logits,
                                 adamoe_routing *out_routing, adamoe_call_outcome *out);
 
+/* kernel->attention with guarded copies of spans, query, key and value; fills call->mixed. `queries` and
+ * `keys` are the numbers of rows. */
+adamoe_status adamoe_call_attention(const adamoe_call_manner *manner, const adamoe_attention_call *call,
+                                    size_t queries, size_t keys, adamoe_call_outcome *out);
+
 #endif

@@ -2,12 +2,14 @@
  * Cases to names and back.
  */
 #include "check_cases.h"
+#include "check_models.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const adamoe_tier_names[ADAMOE_TIERS] = {"exact", "bound", "bitwise", "property", "routing"};
+const char *const adamoe_tier_names[ADAMOE_TIERS] = {"exact",    "bound",   "bitwise",
+                                                     "property", "routing", "model"};
 
 const char *const adamoe_property_names[ADAMOE_PROPERTIES] = {"permuted-tokens", "permuted-experts",
                                                               "split-batch",     "unused-null-experts",
@@ -73,6 +75,13 @@ adamoe_case_name adamoe_name_case(const adamoe_case *c)
         append(&name, "logits/d:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/weights:%s", c->hidden_size,
                c->mixture.experts, c->mixture.null_experts, c->mixture.top_k, c->tokens,
                weight_names[c->weights]);
+        break;
+    case ADAMOE_CASE_ATTENTION:
+        append(&name, "attention/heads:%zu/kv:%zu/dim:%zu/window:%zu/tokens:%zu/%s", c->heads,
+               c->key_value_heads, c->head_dim, c->window, c->tokens, c->shared ? "shared" : "single");
+        break;
+    case ADAMOE_CASE_MODEL:
+        append(&name, "%s", adamoe_check_model_names[c->model]);
         break;
     }
     return name;
@@ -176,6 +185,23 @@ static bool parse_logits(const char *cursor, adamoe_case *c)
     return take_size(&cursor, "/d:", &c->hidden_size) && take_mixture(&cursor, c) && take_weights(&cursor, c);
 }
 
+static bool parse_attention(const char *cursor, adamoe_case *c)
+{
+    static const char *const spans[] = {"single", "shared"};
+    size_t shared = 0;
+    const bool read =
+        take_size(&cursor, "/heads:", &c->heads) && take_size(&cursor, "/kv:", &c->key_value_heads) &&
+        take_size(&cursor, "/dim:", &c->head_dim) && take_size(&cursor, "/window:", &c->window) &&
+        take_size(&cursor, "/tokens:", &c->tokens) && take_word(&cursor, "/", spans, 2, &shared);
+    c->shared = shared == 1;
+    return read;
+}
+
+static bool parse_model(const char *cursor, adamoe_case *c)
+{
+    return take_word(&cursor, "", adamoe_check_model_names, ADAMOE_CHECK_MODELS, &c->model);
+}
+
 /* a b c <= 2^28, where each is at most 2^20. */
 static bool is_bearable(size_t a, size_t b, size_t c)
 {
@@ -205,6 +231,11 @@ static bool fits(const adamoe_case *c)
         return mixture_fits(c);
     case ADAMOE_CASE_LOGITS:
         return mixture_fits(c) && c->hidden_size > 0 && is_bearable(c->tokens, c->hidden_size, 1);
+    case ADAMOE_CASE_ATTENTION:
+        return c->key_value_heads > 0 && c->heads >= c->key_value_heads && c->head_dim > 0 && c->tokens > 0 &&
+               c->tokens <= 1024 && is_bearable(c->tokens, c->heads, c->head_dim);
+    case ADAMOE_CASE_MODEL:
+        return true;
     }
     return false;
 }
@@ -224,6 +255,8 @@ static bool parse_kind(const char *cursor, adamoe_case *c)
          parse_experts},
         {"multiply", ADAMOE_CASE_MULTIPLY,
          1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE, parse_multiply},
+        {"attention", ADAMOE_CASE_ATTENTION, 1u << ADAMOE_TIER_BOUND, parse_attention},
+        {"", ADAMOE_CASE_MODEL, 1u << ADAMOE_TIER_MODEL, parse_model},
         {"route", ADAMOE_CASE_ROUTE, 1u << ADAMOE_TIER_ROUTING, parse_route},
         {"logits", ADAMOE_CASE_LOGITS, 1u << ADAMOE_TIER_ROUTING, parse_logits},
     };

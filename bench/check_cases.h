@@ -8,8 +8,10 @@
  *   bitwise/threads/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   property/split-batch/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   bound/multiply/rows:65/columns:33/count:7/weights:f16
+ *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/shared
  *   routing/route/n:8/m:8/k:3/tokens:7/logits:ties/norm:true
- *   routing/logits/d:65/n:8/m:8/k:3/tokens:33
+ *   routing/logits/d:65/n:8/m:8/k:3/tokens:33/weights:f32
+ *   model/grouped-heads
  *
  * No name is a part of another one, so that a whole name picks exactly its case.
  */
@@ -25,18 +27,21 @@ typedef enum adamoe_tier {
     ADAMOE_TIER_BITWISE = 2,
     ADAMOE_TIER_PROPERTY = 3,
     ADAMOE_TIER_ROUTING = 4,
+    ADAMOE_TIER_MODEL = 5,
 } adamoe_tier;
 
-#define ADAMOE_TIERS 5
+#define ADAMOE_TIERS 6
 
-/* "exact", "bound", "bitwise", "property", "routing". */
+/* "exact", "bound", "bitwise", "property", "routing", "model". */
 extern const char *const adamoe_tier_names[ADAMOE_TIERS];
 
 typedef enum adamoe_case_kind {
-    ADAMOE_CASE_EXPERTS = 0,  /* adamoe_kernel.experts */
-    ADAMOE_CASE_MULTIPLY = 1, /* adamoe_kernel.multiply; among the rows of the matrix are equal ones */
-    ADAMOE_CASE_ROUTE = 2,    /* adamoe_kernel.route, or the program's own router */
-    ADAMOE_CASE_LOGITS = 3,   /* router logits by adamoe_kernel.multiply, and what is selected from them */
+    ADAMOE_CASE_EXPERTS = 0,   /* adamoe_kernel.experts */
+    ADAMOE_CASE_MULTIPLY = 1,  /* adamoe_kernel.multiply; among the rows of the matrix are equal ones */
+    ADAMOE_CASE_ROUTE = 2,     /* adamoe_kernel.route, or the program's own router */
+    ADAMOE_CASE_LOGITS = 3,    /* router logits by adamoe_kernel.multiply, and what is selected from them */
+    ADAMOE_CASE_ATTENTION = 4, /* adamoe_kernel.attention, or the program's own */
+    ADAMOE_CASE_MODEL = 5,     /* a small model on the kernel */
 } adamoe_case_kind;
 
 /* A change of the input whose effect on the output is known: an oracle that needs no second implementation.
@@ -110,6 +115,10 @@ typedef struct adamoe_case {
     adamoe_norm norm;
     /* of a dense product */
     size_t rows, columns;
+    /* of attention */
+    size_t heads, key_value_heads, head_dim, window; /* window 0: no limit */
+    bool shared;  /* spans that share prefixes, and one with an earlier call */
+    size_t model; /* index into adamoe_check_model_names */
 } adamoe_case;
 
 typedef struct adamoe_case_name {

@@ -6,6 +6,7 @@
  * beside the grid, so that every pair meets in a case that can prove something.
  */
 #include "check_cases.h"
+#include "check_models.h"
 #include "pairwise.h"
 
 #include <stdlib.h>
@@ -380,6 +381,35 @@ static adamoe_status add_routes(case_list *list)
     return adamoe_ok();
 }
 
+static adamoe_status add_attention(case_list *list)
+{
+    static const size_t shapes[][5] = {
+        /* heads, key-value heads, head_dim, window, tokens */
+        {1, 1, 1, 0, 1},  {4, 2, 8, 0, 9},    {6, 2, 16, 5, 17}, {4, 4, 7, 0, 33},   {8, 1, 64, 16, 40},
+        {3, 1, 15, 1, 5}, {2, 2, 33, 64, 70}, {9, 3, 32, 2, 8},  {4, 2, 128, 7, 12}, {6, 3, 20, 30, 31}};
+    for (size_t i = 0; i < 2 * COUNT_OF(shapes); ++i) {
+        const size_t *shape = shapes[i / 2];
+        ADAMOE_TRY(add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
+                                                .kind = ADAMOE_CASE_ATTENTION,
+                                                .heads = shape[0],
+                                                .key_value_heads = shape[1],
+                                                .head_dim = shape[2],
+                                                .window = shape[3],
+                                                .tokens = shape[4],
+                                                .shared = i % 2 == 1}));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status add_models(case_list *list)
+{
+    for (size_t i = 0; i < ADAMOE_CHECK_MODELS; ++i) {
+        const adamoe_case c = {.tier = ADAMOE_TIER_MODEL, .kind = ADAMOE_CASE_MODEL, .model = i};
+        ADAMOE_TRY(add_case(list, c));
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
     const grid_sizes few = choose_sizes(tiles, exhaustive ? 300 : 150);
@@ -389,7 +419,9 @@ static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool ex
     ADAMOE_TRY(add_magnitudes(list));
     ADAMOE_TRY(add_bitwise(list));
     ADAMOE_TRY(add_properties(list));
-    return add_routes(list);
+    ADAMOE_TRY(add_attention(list));
+    ADAMOE_TRY(add_routes(list));
+    return add_models(list);
 }
 
 adamoe_status adamoe_check_grid(const adamoe_tiles *tiles, bool exhaustive, adamoe_case **out, size_t *count)

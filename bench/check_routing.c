@@ -14,6 +14,7 @@
 #include "check_logits.h"
 #include "check_tiers.h"
 #include "numbers.h"
+#include "route.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -80,13 +81,12 @@ static bool same_values(const adamoe_checking *k, const adamoe_routing *got, con
     const size_t top_k = got->rule.top_k, all = got->experts + got->null_experts;
     const float *logits = expected->logits + t * all;
     const uint32_t *ids = expected->id + t * top_k;
-    const double exp_error = (double)k->kernel->silu_error + 2.0;
-    const softmax_bound whole = bound_of(logits, NULL, all, all, exp_error);
+    const softmax_bound whole = bound_of(logits, NULL, all, all, k->exp_error);
     const softmax_bound normed =
         got->rule.norm == ADAMOE_NORM_NONE
             ? whole
             : bound_of(logits, ids, top_k, got->rule.norm == ADAMOE_NORM_TRUE ? got->experts : all,
-                       exp_error);
+                       k->exp_error);
     for (size_t j = 0; j < top_k + all; ++j) {
         const size_t i = j < top_k ? ids[j] : j - top_k;
         const double logit = (double)logits[i];
@@ -158,6 +158,33 @@ static adamoe_status compare_route(const adamoe_checking *k, const float *logits
     return adamoe_ok();
 }
 
+static bool same_array(const void *a, const void *b, size_t count)
+{
+    return count == 0 || (a != NULL && b != NULL && memcmp(a, b, count * sizeof(uint32_t)) == 0);
+}
+
+/* The program's own plan of a routing, and the reference's: the same bits. */
+static adamoe_status compare_plans(const adamoe_checking *k, const adamoe_routing *routing)
+{
+    adamoe_plan *plan = NULL;
+    adamoe_plan_space space = {0};
+    ADAMOE_TRY(adamoe_plan_create(routing, &plan));
+    const adamoe_status status = adamoe_plan_build(k->team, routing, &space);
+    const adamoe_plan *got = &space.plan;
+    if (status.code == ADAMOE_OK &&
+        !(got->rows == plan->rows && got->tokens == plan->tokens && got->inputs == plan->inputs &&
+          same_array(got->offset, plan->offset, plan->experts + 1) &&
+          same_array(got->input, plan->input, plan->rows) &&
+          same_array(got->token_offset, plan->token_offset, plan->tokens + 1) &&
+          same_array(got->token_row, plan->token_row, plan->rows) &&
+          same_array(got->combine, plan->combine, plan->rows))) {
+        adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "the plan of the forward pass is not the reference's");
+    }
+    adamoe_plan_space_free(&space);
+    adamoe_plan_free(plan);
+    return status;
+}
+
 static adamoe_status check_route(const adamoe_checking *k)
 {
     const adamoe_case *c = k->c;
@@ -173,14 +200,15 @@ static adamoe_status check_route(const adamoe_checking *k)
     if (refused) {
         expect_refusal(k, status);
         status = adamoe_ok();
-    } else if (status.code == ADAMOE_OK && k->kernel->route == NULL) {
-        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "the kernel has no router of its own");
     } else if (status.code == ADAMOE_OK) {
         /* Of the same sizes; the call overwrites what it holds. */
         status = adamoe_routing_create(logits, c->tokens, c->mixture.experts, c->mixture.null_experts,
                                        rule_of(c), &got);
         if (status.code == ADAMOE_OK) {
             status = compare_route(k, logits, expected, got);
+        }
+        if (status.code == ADAMOE_OK && k->out->status == ADAMOE_CHECK_PASSED) {
+            status = compare_plans(k, expected);
         }
     }
     adamoe_routing_free(expected);

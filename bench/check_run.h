@@ -7,6 +7,7 @@
  * to run, for 1, 2, 3 and 7 threads, for a token alone and in a batch, for every placement; a guarantee that
  * is not claimed is skipped, and said property  a change of the input whose effect on the output is known
  *   routing   the same experts as reference/router.c; an exact tie broken the other way is an error
+ *   model     a small model on the kernel against reference/batch.c
  *
  * All calls are made as check_call.h says: what it sees fails a case of any tier.
  */

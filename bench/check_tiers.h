@@ -14,12 +14,15 @@ typedef struct adamoe_checking {
     const adamoe_case *c;
     uint64_t seed;
     const adamoe_team *team;
+    double exp_error;         /* of a softmax, in units of 2^-24 */
     adamoe_check_result *out; /* passed, until something is found */
 } adamoe_checking;
 
 /* One function for each tier; check_run.c chooses. Errors: memory. */
 adamoe_status adamoe_check_exact(const adamoe_checking *k);
 adamoe_status adamoe_check_bound(const adamoe_checking *k);
+adamoe_status adamoe_check_attention(const adamoe_checking *k);
+adamoe_status adamoe_check_model_tier(const adamoe_checking *k);
 adamoe_status adamoe_check_bitwise(const adamoe_checking *k);
 adamoe_status adamoe_check_property(const adamoe_checking *k);
 adamoe_status adamoe_check_routing(const adamoe_checking *k);
