@@ -175,9 +175,14 @@ static adamoe_status run_range(const adamoe_check_options *options, adamoe_regis
     return status;
 }
 
-/* A child ends with its parent, and leaves no core: that it crashed is a result. */
+/* A child ends with its parent, and leaves no core: that it crashed is a result. So its signals are the
+ * system's again, whatever a library or a sanitizer has made of them. */
 static void be_a_child(void)
 {
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; ++i) {
+        (void)signal(crashes[i], SIG_DFL);
+    }
     const struct rlimit none = {0, 0};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)setrlimit(RLIMIT_CORE, &none);
