@@ -76,6 +76,14 @@ static const adamoe_case single_cases[] = {
     {.kind = ADAMOE_CASE_MULTIPLY, .weights = ADAMOE_F32, .tokens = 9, .rows = 16, .columns = 4096},
     {.kind = ADAMOE_CASE_MULTIPLY, .weights = ADAMOE_BF16, .tokens = 3, .rows = 1031, .columns = 513},
     {.kind = ADAMOE_CASE_MULTIPLY, .weights = ADAMOE_F16, .tokens = 130, .rows = 257, .columns = 260},
+    /* more rows than 16 bits count */
+    {.kind = ADAMOE_CASE_EXPERTS,
+     .weights = ADAMOE_F32,
+     .tokens = 65600,
+     .hidden_size = 1,
+     .intermediate_size = 1,
+     .mixture = {3, 0, 1},
+     .pattern = ADAMOE_PATTERN_RANDOM},
     /* no token */
     {EXPERTS, .weights = ADAMOE_F32, .tokens = 0, .hidden_size = 17, .intermediate_size = 33},
     {EXPERTS, .weights = ADAMOE_BF16, .tokens = 0, .hidden_size = 64, .intermediate_size = 64},

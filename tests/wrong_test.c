@@ -9,63 +9,25 @@
 
 #include <jansson.h>
 
-static const char *const wrong_plugins[] = {"plan",   "product", "rounding", "order",
-                                            "memory", "routing", "attention"};
+/* Where one tier alone can see a plugin's bugs, the others would cost time and prove nothing. */
+static const struct {
+    const char *name, *options;
+} wrong_plugins[] = {
+    {"plan", ""},
+    {"product", ""},
+    {"rounding", ""},
+    {"order", "--tier bitwise"},
+    {"memory", ""},
+    {"routing", "--tier routing"},
+    {"attention", "--case attention/"},
+};
 
 #define PLUGINS (sizeof wrong_plugins / sizeof *wrong_plugins)
 
 /* Bugs that no tier looks for yet. Their kernels are not run; the list is to become empty. */
 static const char *const not_yet[] = {
-    "wrong-rows-65536",
-    "wrong-offset-16-bit",
-    "wrong-slots-are-tokens",
-    "wrong-combine-renormalised",
-    "wrong-stale-weights",
-    "wrong-silu-overflows",
-    "wrong-nan-swallowed",
-    "wrong-int8-half-away",
-    "wrong-int8-not-clamped",
-    "wrong-int8-zero-row",
-    "wrong-order-by-threads",
-    "wrong-order-by-placement",
-    "wrong-order-by-batch",
-    "wrong-order-by-row-tile",
-    "wrong-order-by-input",
-    "wrong-order-by-run",
-    "wrong-write-past-y",
-    "wrong-write-before-y",
-    "wrong-read-past-x",
-    "wrong-read-past-weights",
-    "wrong-read-past-plan",
-    "wrong-workspace-overrun",
-    "wrong-alignment-assumed",
-    "wrong-flush-left-on",
-    "wrong-flush-left-on-in-team",
-    "wrong-denormals-flushed",
-    "wrong-rounding-left-up",
-    "wrong-crash",
-    "wrong-illegal-instruction",
-    "wrong-endless-loop",
-    "wrong-exit",
-    "wrong-divides-by-rows",
-    "wrong-tie-higher-index",
-    "wrong-selected-by-probability",
-    "wrong-selected-in-bf16",
-    "wrong-negative-reversed",
-    "wrong-norm-over-all",
-    "wrong-norm-ignored",
-    "wrong-null-weight-leaks",
-    "wrong-weights-underflow",
-    "wrong-softmax-overflows",
-    "wrong-probabilities-of-true",
-    "wrong-window-off-by-one",
-    "wrong-window-ignored",
-    "wrong-self-unseen",
-    "wrong-key-value-head",
-    "wrong-parent-ignored",
-    "wrong-odd-queries-lost",
-    "wrong-attention-scale",
-    "wrong-attention-overflows",
+    "wrong-slots-are-tokens", "wrong-int8-half-away",      "wrong-int8-not-clamped",
+    "wrong-int8-zero-row",    "wrong-attention-overflows",
 };
 
 static bool waits(const char *kernel)
@@ -171,7 +133,7 @@ typedef struct tally {
 } tally;
 
 /* The kernels of one plugin. */
-static void catch_all(void **state, const char *plugin, tally *sum)
+static void catch_all(void **state, const char *plugin, const char *tiers, tally *sum)
 {
     adamoe_registry *registry = load(plugin);
     for (size_t i = built_in_count(); i < adamoe_registry_count(registry); ++i) {
@@ -182,7 +144,10 @@ static void catch_all(void **state, const char *plugin, tally *sum)
             ++sum->waiting;
             continue;
         }
-        const finding f = check(state, plugin, kernel->name, "--fail-fast");
+        char options[64];
+        const bool hangs = strcmp(kernel->name, "wrong-endless-loop") == 0; /* no need to wait a minute */
+        (void)snprintf(options, sizeof options, "--fail-fast %s%s", tiers, hangs ? " --timeout 3" : "");
+        const finding f = check(state, plugin, kernel->name, options);
         const bool reported = f.caught && f.code == ADAMOE_DIFFERENCE && f.tier[0] != '\0';
         print_message("%-32s| %-10s| %s\n", kernel->name, reported ? f.tier : "NOT CAUGHT",
                       reported ? f.place : kernel->summary);
@@ -196,7 +161,7 @@ static void wrong_kernels_are_caught(void **state)
     tally sum = {0};
     print_message("%-32s| %-10s| %s\n", "wrong kernel", "tier", "first failing case");
     for (size_t i = 0; i < PLUGINS; ++i) {
-        catch_all(state, wrong_plugins[i], &sum);
+        catch_all(state, wrong_plugins[i].name, wrong_plugins[i].options, &sum);
     }
     print_message("%zu of %zu wrong kernels caught, %zu wait for a tier that looks for them\n", sum.caught,
                   sum.kernels, sum.waiting);
@@ -204,12 +169,13 @@ static void wrong_kernels_are_caught(void **state)
     assert_int_equal(sum.caught + sum.waiting, sum.kernels);
 }
 
-/* A plugin for another version is refused as a whole, before anything of it runs: as one failed line, or as
- * bad input. */
+/* A plugin for another version is refused as a whole, before anything of it runs: one failed line. */
 static void another_version_is_refused(void **state)
 {
     const finding f = check(state, "abi", "wrong-abi", "");
-    assert_in_range(f.code, ADAMOE_DIFFERENCE, ADAMOE_BAD_INPUT);
+    assert_int_equal(f.code, ADAMOE_DIFFERENCE);
+    assert_true(f.caught);
+    assert_string_equal(f.tier, "load");
     assert_int_equal(f.passed, 0);
 }
 

@@ -46,13 +46,15 @@ WRONG_ATTENTION(key_value_head, "wrong-key-value-head",
                 "key-value heads are taken in turn instead of in groups",
                 .key_value_head = key_value_head_in_turn);
 
-static size_t key_row_of_span(const adamoe_attention_call *call, size_t span, size_t position)
+/* As if every span stood directly behind the one that it continues. */
+static size_t key_row_before_span(const adamoe_attention_call *call, size_t span, size_t position)
 {
     const adamoe_attention_span *s = &call->span[span];
-    return position < s->start ? position : s->first_key + position - s->start;
+    const size_t end = s->first_key + position;
+    return end >= s->start ? end - s->start : honest_key_row(call, span, position);
 }
-WRONG_ATTENTION(parent_ignored, "wrong-parent-ignored", "every prefix is taken from the first span",
-                .key_row = key_row_of_span);
+WRONG_ATTENTION(parent_ignored, "wrong-parent-ignored", "a prefix is read from what stands before the span",
+                .key_row = key_row_before_span);
 
 static size_t query_row_of_all(const adamoe_attention_span *span, size_t i)
 {

@@ -6,8 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --------------------------------------------------------------------------------------------------- numbers
- */
+/* ------------------------------------------------------------------------------------------- numbers */
 
 uint32_t bits_of(float value)
 {
@@ -88,8 +87,7 @@ void honest_round_matrix(adamoe_arithmetic kind, packed_matrix *matrix)
     }
 }
 
-/* --------------------------------------------------------------------------------------- one row of the plan
- */
+/* ------------------------------------------------------------------------------- one row of the plan */
 
 size_t honest_expert_of(const adamoe_plan *plan, size_t row)
 {
@@ -115,6 +113,7 @@ void honest_round(const kernel_call *c, size_t row, operand *x, size_t count)
     x->scale = round_values(c->pieces->kind, x->value, count);
 }
 
+/* Scale by scale: the product of two scales could underflow where that with the sum does not. */
 float honest_dot(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r, const operand *x)
 {
     (void)row;
@@ -128,7 +127,7 @@ float honest_dot(const kernel_call *c, size_t row, const packed_matrix *matrix, 
             sum = fmaf(weight[i], x->value[i], sum);
         }
     }
-    return c->pieces->kind == ADAMOE_INT8 ? (float)steps * (matrix->scale[r] * x->scale) : sum;
+    return c->pieces->kind == ADAMOE_INT8 ? (float)steps * x->scale * matrix->scale[r] : sum;
 }
 
 /* The exponential is of -|z|, which cannot overflow. */
@@ -154,8 +153,7 @@ void honest_down(const kernel_call *c, size_t row, const packed_expert *expert, 
     }
 }
 
-/* ------------------------------------------------------------------------------------------------- one token
- */
+/* ----------------------------------------------------------------------------------------- one token */
 
 void honest_combine(const kernel_call *c, size_t token)
 {
@@ -174,8 +172,7 @@ void honest_combine(const kernel_call *c, size_t token)
     }
 }
 
-/* -------------------------------------------------------------------------------------------------- all rows
- */
+/* ------------------------------------------------------------------------------------------ all rows */
 
 static void compute_row(void *context, size_t row, uint32_t thread)
 {
@@ -205,8 +202,7 @@ void honest_run(kernel_call *c)
     team->run(team->state, c->plan->tokens, combine_token, c);
 }
 
-/* ------------------------------------------------------------------------------- the functions of a kernel
- */
+/* ------------------------------------------------------------------------- the functions of a kernel */
 
 bool honest_supported(const char **why_not)
 {

@@ -6,9 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ----------------------------------------------------------------------------------------------------
- * routing
- */
+/* ------------------------------------------------------------------------------------------- routing */
 
 void honest_probabilities(const float *logits, size_t experts, size_t all, float *probabilities)
 {
@@ -97,9 +95,7 @@ adamoe_status honest_route(const adamoe_run *run, adamoe_routing *routing)
     return route_by_pieces(&honest, routing);
 }
 
-/* --------------------------------------------------------------------------------------------------
- * attention
- */
+/* ----------------------------------------------------------------------------------------- attention */
 
 size_t honest_key_value_head(const adamoe_attention_call *call, size_t head)
 {

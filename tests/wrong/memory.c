@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -------------------------------------------------------------------------------------------- beyond a
- * buffer
- */
+/* ----------------------------------------------------------------------------------- beyond a buffer */
 
 static size_t y_count(const kernel_call *c)
 {
@@ -76,8 +74,7 @@ static void write_x(kernel_call *c)
 WRONG_KERNEL(x_overwritten, "wrong-x-overwritten", "x is rounded where it stands", ADAMOE_FLOAT32,
              .run = write_x);
 
-/* ------------------------------------------------------------------------------------- assumptions on memory
- */
+/* ----------------------------------------------------------------------------- assumptions on memory */
 
 static void down_onto_workspace(const kernel_call *c, size_t row, const packed_expert *expert,
                                 const operand *h, float *output)
@@ -96,15 +93,15 @@ static void gather_aligned(const kernel_call *c, size_t row, float *input)
 {
     honest_gather(c, row, input);
     if (c->prepared->hidden_size >= 4) {
-        sink = (*(const volatile four_floats *)(const void *)(c->x + c->plan->input[row] *
-                                                                         c->prepared->hidden_size))[0];
+        const float *x = c->x + c->plan->input[row] * c->prepared->hidden_size;
+        const volatile four_floats first = *(const four_floats *)(const void *)x;
+        sink = first[0];
     }
 }
 WRONG_KERNEL(alignment_assumed, "wrong-alignment-assumed", "x is loaded as if 16 divided its address",
              ADAMOE_FLOAT32, .gather = gather_aligned);
 
-/* ------------------------------------------------------------------------------------- the processor's state
- */
+/* ----------------------------------------------------------------------------- the processor's state */
 
 #if defined(__x86_64__)
 enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x40 };
@@ -155,8 +152,7 @@ static void leave_rounding_up(kernel_call *c)
 WRONG_KERNEL(rounding_left_up, "wrong-rounding-left-up", "the rounding mode is another after the call",
              ADAMOE_FLOAT32, .run = leave_rounding_up);
 
-/* ------------------------------------------------------------------------------------ no result, no return
- */
+/* ------------------------------------------------------------------------------ no result, no return */
 
 static void crash(kernel_call *c)
 {

@@ -78,17 +78,6 @@ static float dot_by_inputs(const kernel_call *c, size_t row, const packed_matrix
 WRONG_KERNEL(order_by_input, "wrong-order-by-input", "every fourth input of a dense product has its own path",
              ADAMOE_FLOAT32, .dot = dot_by_inputs);
 
-/* Equal rows of a gate must tie wherever they stand. */
-static float dot_by_column_tile(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r,
-                                const operand *x)
-{
-    return c->plan == NULL && r >= matrix->rows / 8 * 8 ? dot_in_parts(matrix, r, x, 4)
-                                                        : honest_dot(c, row, matrix, r, x);
-}
-WRONG_KERNEL(equal_rows_differ, "wrong-equal-rows-differ",
-             "rows of a dense product in a vector's tail sum in another order", ADAMOE_FLOAT32,
-             .dot = dot_by_column_tile);
-
 /* What finishes first is added first: here in turn from call to call. */
 static unsigned calls;
 
@@ -165,4 +154,4 @@ WRONG_KERNEL(remainder_skipped, "wrong-remainder-skipped",
              .down = down_of_whole_shares);
 
 EXPORT_KERNELS(&order_by_threads, &order_by_placement, &order_by_batch, &order_by_row_tile, &order_by_input,
-               &equal_rows_differ, &order_by_run, &lost_update, &scratch_shared, &remainder_skipped);
+               &order_by_run, &lost_update, &scratch_shared, &remainder_skipped);

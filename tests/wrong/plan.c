@@ -6,9 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------ which rows there
- * are
- */
+/* ------------------------------------------------------------------------------ which rows there are */
 
 static void forget_output(const kernel_call *c, size_t row)
 {
@@ -70,9 +68,7 @@ static size_t expert_of_16_bits(const adamoe_plan *plan, size_t row)
 WRONG_KERNEL(offset_16_bit, "wrong-offset-16-bit", "offsets are kept in 16 bits", ADAMOE_FLOAT32,
              .expert_of = expert_of_16_bits);
 
-/* ------------------------------------------------------------------------------------------------- what rows
- * read
- */
+/* ------------------------------------------------------------------------------------ what rows read */
 
 static void gather_in_order(const kernel_call *c, size_t row, float *input)
 {
@@ -102,9 +98,7 @@ static void swap_experts(packed_expert *expert, size_t experts)
 WRONG_KERNEL(experts_swapped, "wrong-experts-swapped", "the first and the last expert change places",
              ADAMOE_FLOAT32, .arrange = swap_experts);
 
-/* -------------------------------------------------------------------------------------------- where outputs
- * go
- */
+/* ---------------------------------------------------------------------------------- where outputs go */
 
 static void add_row(const kernel_call *c, size_t token, size_t row, float weight)
 {

@@ -6,9 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------------ tails of
- * tiles
- */
+/* ------------------------------------------------------------------------------------ tails of tiles */
 
 enum { TILE = 8 };
 
@@ -55,9 +53,24 @@ static float dot_with_one_more(const kernel_call *c, size_t row, const packed_ma
 WRONG_KERNEL(tail_not_masked, "wrong-tail-not-masked", "a sum goes on behind its last term", ADAMOE_FLOAT32,
              .dot = dot_with_one_more);
 
-/* ---------------------------------------------------------------------------------------------- which
- * product
- */
+/* As right as any sum, but equal rows of a gate must tie wherever they stand. */
+static float dot_of_tail_backwards(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r,
+                                   const operand *x)
+{
+    if (c->plan != NULL || r < matrix->rows / TILE * TILE) {
+        return honest_dot(c, row, matrix, r, x);
+    }
+    float sum = 0.0f;
+    for (size_t i = matrix->columns; i-- > 0;) {
+        sum = fmaf(matrix->value[r * matrix->columns + i], x->value[i], sum);
+    }
+    return sum;
+}
+WRONG_KERNEL(equal_rows_differ, "wrong-equal-rows-differ",
+             "rows of a dense product after its last whole tile are summed backwards", ADAMOE_FLOAT32,
+             .dot = dot_of_tail_backwards);
+
+/* ------------------------------------------------------------------------------------- which product */
 
 static void swap_w1_w3(packed_expert *expert, size_t experts)
 {
@@ -99,9 +112,7 @@ WRONG_KERNEL(stale_weights, "wrong-stale-weights",
              "expert 0 of the layer that was prepared last serves for every layer", ADAMOE_FLOAT32,
              .arrange = keep_last, .down = down_by_last);
 
-/* ---------------------------------------------------------------------------------------------------
- * precision
- */
+/* ----------------------------------------------------------------------------------------- precision */
 
 static float dot_in_bfloat16(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r,
                              const operand *x)
@@ -156,9 +167,7 @@ static void round_output(const kernel_call *c, size_t row, const packed_expert *
 WRONG_KERNEL(output_bf16, "wrong-output-in-bf16", "E(x) is stored as bfloat16 before it is weighted",
              ADAMOE_BFLOAT16, .down = round_output);
 
-/* --------------------------------------------------------------------------------------------------------
- * silu
- */
+/* ---------------------------------------------------------------------------------------------- silu */
 
 /* 2^(z log2 e) with a quadratic for the fraction: a relative error of about 2e-3. */
 static float coarse_exp(float z)
@@ -200,13 +209,17 @@ WRONG_KERNEL(silu_overflows, "wrong-silu-overflows", "exp(z) / (1 + exp(z)) is N
              ADAMOE_FLOAT32, .silu = overflowing_silu);
 
 /* Clamps as max and min instructions do, which return their second operand where the first is NaN. */
-static float clamping_silu(float z)
+static void gather_clamped(const kernel_call *c, size_t row, float *input)
 {
-    return honest_silu(fminf(fmaxf(z, -80.0f), 3e38f));
+    honest_gather(c, row, input);
+    for (size_t i = 0; i < c->prepared->hidden_size; ++i) {
+        input[i] = fminf(fmaxf(input[i], -65504.0f), 65504.0f);
+    }
 }
 WRONG_KERNEL(nan_swallowed, "wrong-nan-swallowed", "a clamp turns NaN into a number", ADAMOE_FLOAT32,
-             .silu = clamping_silu);
+             .gather = gather_clamped);
 
 EXPORT_KERNELS(&tail_column_skipped, &hidden_tail_skipped, &odd_term_skipped, &tail_not_masked,
-               &w1_w3_swapped, &w3_forgotten, &stale_weights, &accumulator_bf16, &operands_tf32, &y_bf16,
-               &output_bf16, &silu_coarse, &silu_reciprocal, &gelu_for_silu, &silu_overflows, &nan_swallowed);
+               &equal_rows_differ, &w1_w3_swapped, &w3_forgotten, &stale_weights, &accumulator_bf16,
+               &operands_tf32, &y_bf16, &output_bf16, &silu_coarse, &silu_reciprocal, &gelu_for_silu,
+               &silu_overflows, &nan_swallowed);

@@ -6,9 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---------------------------------------------------------------------------------------------------
- * bfloat16
- */
+/* ------------------------------------------------------------------------------------------ bfloat16 */
 
 static void truncate(const kernel_call *c, size_t row, operand *x, size_t count)
 {
@@ -55,9 +53,7 @@ WRONG_KERNEL(weights_not_rounded, "wrong-weights-not-rounded",
              "float32 weights stay float32, which is not what it declares", ADAMOE_BFLOAT16,
              .round_matrix = round_weights_not);
 
-/* -------------------------------------------------------------------------------------------------------
- * int8
- */
+/* ---------------------------------------------------------------------------------------------- int8 */
 
 static float largest_of(const float *value, size_t count)
 {
@@ -187,7 +183,7 @@ static float dot_in_16_bits(const kernel_call *c, size_t row, const packed_matri
         }
         sum += saturate(pair);
     }
-    return (float)sum * (matrix->scale[r] * x->scale);
+    return (float)sum * x->scale * matrix->scale[r];
 }
 WRONG_KERNEL(int8_saturates, "wrong-int8-saturates", "two products are added in 16 bits", ADAMOE_INT8,
              .dot = dot_in_16_bits);

@@ -15,9 +15,7 @@
     }                                                                                                        \
     KERNEL_OF_PIECES(symbol, title, text, ADAMOE_FLOAT32, (.route = symbol##_route), .run = honest_run)
 
-/* --------------------------------------------------------------------------------------------------
- * selection
- */
+/* ----------------------------------------------------------------------------------------- selection */
 
 static bool higher_index_first(const float *logits, const float *probabilities, size_t i, size_t j)
 {
@@ -55,9 +53,7 @@ static bool by_bits(const float *logits, const float *probabilities, size_t i, s
 WRONG_ROUTE(negative_reversed, "wrong-negative-reversed", "negative logits are compared the wrong way",
             .before = by_bits);
 
-/* ----------------------------------------------------------------------------------------------------
- * weights
- */
+/* ------------------------------------------------------------------------------------------- weights */
 
 static void weights_over_all(const adamoe_routing *routing, size_t token)
 {
@@ -110,9 +106,7 @@ static void weights_of_probabilities(const adamoe_routing *routing, size_t token
 WRONG_ROUTE(weights_underflow, "wrong-weights-underflow", "weights are quotients of probabilities",
             .weights = weights_of_probabilities);
 
-/* -----------------------------------------------------------------------------------------------
- * probabilities
- */
+/* ------------------------------------------------------------------------------------- probabilities */
 
 static void softmax_without_maximum(const float *logits, size_t experts, size_t all, float *probabilities)
 {
