@@ -172,7 +172,7 @@ static adamoe_status report(const eval_options *o, const adamoe_evaluation *e, c
     return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, result_json(&result, before));
 }
 
-static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
+static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine)
 {
     const adamoe_result_file files[] = {
         {"--json", o->json}, {"--samples", o->samples}, {"--record-routing", o->routing}};
@@ -180,7 +180,7 @@ static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
     adamoe_load_mark before;
     adamoe_mark_load(&before);
     ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files));
-    adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, &e);
+    adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, machine, &e);
     if (status.code == ADAMOE_OK) {
         status = adamoe_evaluation_run(&e);
     }
@@ -193,11 +193,20 @@ static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
     return status;
 }
 
+static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
+{
+    const adamoe_machine_options wanted = adamoe_options_for_machine(&o->common);
+    adamoe_machine machine;
+    ADAMOE_TRY(adamoe_machine_open(&wanted, &machine));
+    const adamoe_status status = run_on(o, kernel, &machine);
+    adamoe_machine_close(&machine);
+    return status;
+}
+
 int adamoe_verb_eval(int count, char **arguments)
 {
     eval_options options = {.common = {.seed = 1}, .evaluate = adamoe_evaluate_defaults};
     adamoe_parse(&eval_argp, count, arguments, &options);
-    options.evaluate.threads = options.common.threads;
     adamoe_registry *registry = NULL;
     const adamoe_kernel *kernel = NULL;
     adamoe_status status = adamoe_choose_kernel(&options.common, &registry, &kernel);

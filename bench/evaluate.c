@@ -5,7 +5,6 @@
 #include "clock.h"
 #include "host.h"
 #include "memory.h"
-#include "team.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,11 +107,11 @@ static adamoe_status prepare(adamoe_evaluation *e)
     if (strcmp(e->kernel->name, "reference") == 0) {
         return adamoe_ok();
     }
-    const adamoe_placement placement = adamoe_one_node(e->team->threads);
+    const adamoe_machine *m = e->machine;
     /* Half of what is free may hold prepared weights; activations, results and other programs need the rest.
      */
-    return adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), e->team,
-                                 &placement, adamoe_available_memory() / 2, &e->forward);
+    return adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), m->team,
+                                 m->placement, &m->host, adamoe_available_memory() / 2, &e->forward);
 }
 
 /* The file name without folder and suffix. */
@@ -124,9 +123,9 @@ static char *task_name(const char *path)
 }
 
 adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
-                                     adamoe_evaluation *e)
+                                     const adamoe_machine *machine, adamoe_evaluation *e)
 {
-    *e = (adamoe_evaluation){.options = *options, .kernel = kernel};
+    *e = (adamoe_evaluation){.options = *options, .kernel = kernel, .machine = machine};
     ADAMOE_TRY(adamoe_model_folder_open(options->model, &e->folder));
     ADAMOE_TRY(convert(options, e->folder.checkpoint));
     ADAMOE_TRY(adamoe_questions_read(options->questions, &e->questions));
@@ -137,8 +136,6 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
         return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
     }
     ADAMOE_TRY(make_prompts(e));
-    ADAMOE_TRY(adamoe_team_create(options->threads != 0 ? options->threads : adamoe_available_processors(),
-                                  &e->team));
     return prepare(e);
 }
 
@@ -198,7 +195,7 @@ static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
 static void measure_peak(adamoe_evaluation *e)
 {
     if (e->options.measure_peak && e->forward != NULL) {
-        const adamoe_fma_peak peak = adamoe_measure_fma_peak(e->team, 5);
+        const adamoe_fma_peak peak = adamoe_measure_fma_peak(e->machine->team, 5);
         e->peak = peak.gflops > e->peak.gflops ? peak : e->peak;
     }
 }
@@ -244,7 +241,6 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     free(e->task);
     adamoe_scorer_free(&e->scorer);
     adamoe_forward_free(e->forward);
-    adamoe_team_free(e->team);
     adamoe_questions_free(e->questions);
     adamoe_model_folder_close(&e->folder);
 }
@@ -287,7 +283,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .format = e->options.format,
         .bos = e->options.bos,
         .config = config,
-        .threads = e->forward == NULL ? 1 : e->team->threads,
+        .threads = e->forward == NULL ? 1 : e->machine->team->threads,
         .weights_are_random = weights_are_random(e->folder.checkpoint),
         .baseline_k = baseline_k(e),
         .count = e->count,

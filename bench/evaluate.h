@@ -6,6 +6,7 @@
 #define ADAMOE_EVALUATE_H
 
 #include "eval_report.h"
+#include "machine.h"
 #include "model_folder.h"
 
 #define ADAMOE_AS_THE_MODEL_SAYS SIZE_MAX
@@ -21,7 +22,6 @@ typedef struct adamoe_evaluate_options {
     int norm, null_kind; /* -1: as the model says */
     size_t baseline_k;   /* 0: 2, or the one expert that there is */
     size_t batch_tokens; /* tokens run together */
-    uint32_t threads;    /* 0: all processors */
     bool show_progress;  /* on standard error, where that is a terminal */
     bool record_routing;
     bool measure_peak; /* of FMA, before and after scoring */
@@ -38,7 +38,7 @@ typedef struct adamoe_evaluation {
     size_t count;            /* questions that are scored */
     adamoe_prompt *prompt;   /* [count] */
     adamoe_outcome *outcome; /* [count] */
-    adamoe_team *team;
+    const adamoe_machine *machine;
     adamoe_forward *forward; /* NULL: the naive model */
     adamoe_scorer scorer;
     char *task;     /* the questions' file name without its suffix */
@@ -46,9 +46,9 @@ typedef struct adamoe_evaluation {
     adamoe_fma_peak peak;
 } adamoe_evaluation;
 
-/* Opens, converts, prepares. On failure the caller still frees. */
+/* Opens, converts, prepares. The machine must outlive *out. On failure the caller still frees. */
 adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
-                                     adamoe_evaluation *out);
+                                     const adamoe_machine *machine, adamoe_evaluation *out);
 
 /* Scores all questions once more; counts and seconds are those of this run alone. */
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *evaluation);

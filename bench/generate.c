@@ -7,7 +7,6 @@
 #include "memory.h"
 #include "model_folder.h"
 #include "options.h"
-#include "team.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -86,7 +85,7 @@ static uint32_t most_probable(const float *logits, size_t vocab_size)
 typedef struct writer {
     const adamoe_model *model;
     adamoe_cache *naive_cache; /* NULL where `forward` is there */
-    adamoe_team *team;
+    adamoe_machine machine;    /* not opened for the naive model */
     adamoe_forward *forward;
     adamoe_key_value_cache *cache;
     float *logits; /* [vocab_size] that follow the last token */
@@ -97,7 +96,7 @@ static void free_writer(writer *w)
     adamoe_cache_free(w->naive_cache);
     adamoe_key_value_cache_free(w->cache);
     adamoe_forward_free(w->forward);
-    adamoe_team_free(w->team);
+    adamoe_machine_close(&w->machine);
     free(w->logits);
 }
 
@@ -112,12 +111,11 @@ static adamoe_status prepare(const adamoe_common_options *options, const adamoe_
     if (strcmp(kernel->name, "reference") == 0) {
         return adamoe_cache_create(config, positions, &w->naive_cache);
     }
-    const uint32_t threads = options->threads != 0 ? options->threads : adamoe_available_processors();
-    const adamoe_placement placement = adamoe_one_node(threads);
-    ADAMOE_TRY(adamoe_team_create(threads, &w->team));
+    const adamoe_machine_options wanted = adamoe_options_for_machine(options);
+    ADAMOE_TRY(adamoe_machine_open(&wanted, &w->machine));
     ADAMOE_TRY(adamoe_key_value_cache_create(config, positions, &w->cache));
-    return adamoe_forward_create(kernel, w->model, w->team, &placement, adamoe_available_memory() / 2,
-                                 &w->forward);
+    return adamoe_forward_create(kernel, w->model, w->machine.team, w->machine.placement, &w->machine.host,
+                                 adamoe_available_memory() / 2, &w->forward);
 }
 
 static void keep_logits(void *context, size_t segment, size_t position, const float *logits)

@@ -7,7 +7,6 @@
 #include "random_layer.h"
 #include "routing_pattern.h"
 #include "statistics.h"
-#include "team.h"
 
 #include <stdlib.h>
 
@@ -97,14 +96,11 @@ static adamoe_status time_all(timing *t, adamoe_quick_timing timings[ADAMOE_QUIC
     return adamoe_ok();
 }
 
-static adamoe_status time_layer(timing *t, const adamoe_layer *layer, uint32_t threads,
+static adamoe_status time_layer(timing *t, const adamoe_layer *layer, const adamoe_machine *machine,
                                 adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS])
 {
-    adamoe_team *team = NULL;
-    const adamoe_placement placement = adamoe_one_node(threads);
-    ADAMOE_TRY(adamoe_team_create(threads, &team));
-    t->run.team = team;
-    adamoe_status status = t->kernel->prepare(&adamoe_heap_host, layer, &placement, &t->prepared);
+    t->run.team = machine->team;
+    adamoe_status status = t->kernel->prepare(&machine->host, layer, machine->placement, &t->prepared);
     if (status.code == ADAMOE_OK) {
         status = time_all(t, timings);
         t->kernel->release(t->prepared);
@@ -112,12 +108,11 @@ static adamoe_status time_layer(timing *t, const adamoe_layer *layer, uint32_t t
     free(t->x);
     free(t->y);
     adamoe_heap_host.release(NULL, t->run.work);
-    adamoe_team_free(team);
     return status;
 }
 
-adamoe_status adamoe_quick_throughput(const adamoe_kernel *kernel, uint32_t threads, uint64_t seed,
-                                      adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS])
+adamoe_status adamoe_quick_throughput(const adamoe_kernel *kernel, const adamoe_machine *machine,
+                                      uint64_t seed, adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS])
 {
     const adamoe_quick_layer *s = &adamoe_quick_sizes;
     const adamoe_layer_sizes sizes = {s->hidden_size, s->intermediate_size, s->experts, s->null_experts};
@@ -125,7 +120,7 @@ adamoe_status adamoe_quick_throughput(const adamoe_kernel *kernel, uint32_t thre
     adamoe_random_layer layer;
     ADAMOE_TRY(adamoe_random_layer_create(sizes, ADAMOE_BF16, 0, &random, &layer));
     timing t = {.kernel = kernel, .seed = seed};
-    const adamoe_status status = time_layer(&t, &layer.layer, threads, timings);
+    const adamoe_status status = time_layer(&t, &layer.layer, machine, timings);
     adamoe_random_layer_free(&layer);
     return status;
 }

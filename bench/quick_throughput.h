@@ -4,7 +4,7 @@
 #ifndef ADAMOE_QUICK_THROUGHPUT_H
 #define ADAMOE_QUICK_THROUGHPUT_H
 
-#include "adamoe.h"
+#include "machine.h"
 
 /* One timing: the median over repetitions, with their least and greatest. */
 typedef struct adamoe_quick_timing {
@@ -25,7 +25,7 @@ extern const adamoe_quick_layer adamoe_quick_sizes;
 
 /* Times one kernel at 1, 16, 64 and 256 tokens with balanced routing on that layer. The weights are hot: the
  * same ones each time. Errors: what the kernel reports, memory. */
-adamoe_status adamoe_quick_throughput(const adamoe_kernel *kernel, uint32_t threads, uint64_t seed,
-                                      adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS]);
+adamoe_status adamoe_quick_throughput(const adamoe_kernel *kernel, const adamoe_machine *machine,
+                                      uint64_t seed, adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS]);
 
 #endif

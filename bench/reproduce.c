@@ -10,7 +10,6 @@
 #include "result_files.h"
 #include "shipped.h"
 #include "side_by_side.h"
-#include "team.h"
 #include "verbs.h"
 
 #include <math.h>
@@ -87,7 +86,7 @@ typedef struct reproduction {
     const adamoe_kernel *kernel; /* for the evaluation */
     adamoe_side_by_side sides;
     adamoe_shipped_file shipped_model, shipped_questions;
-    uint32_t threads;
+    adamoe_machine machine;
     bool prints;
     size_t failed;
     json_t *checks, *throughput;
@@ -109,17 +108,15 @@ static json_t *implementation_json(const adamoe_kernel *kernel)
 static adamoe_status check_cases(const reproduction *r, const adamoe_kernel *kernel, const adamoe_case *cases,
                                  size_t count, size_t outcome[ADAMOE_CHECK_STATUSES], double *largest)
 {
-    adamoe_team *team = NULL;
-    adamoe_status status = adamoe_team_create(r->threads, &team);
+    adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += CHECK_STRIDE) {
         adamoe_check_result result;
-        status = adamoe_check_run(kernel, &cases[i], r->options->common.seed, team, &result);
+        status = adamoe_check_run(kernel, &cases[i], r->options->common.seed, r->machine.team, &result);
         if (status.code == ADAMOE_OK) {
             ++outcome[result.status];
             *largest = result.has_element ? fmax(*largest, result.largest_ratio) : *largest;
         }
     }
-    adamoe_team_free(team);
     return status;
 }
 
@@ -175,7 +172,7 @@ static adamoe_status check_kernels(reproduction *r)
 static adamoe_status time_kernel(reproduction *r, const adamoe_kernel *kernel)
 {
     adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS];
-    ADAMOE_TRY(adamoe_quick_throughput(kernel, r->threads, r->options->common.seed, timings));
+    ADAMOE_TRY(adamoe_quick_throughput(kernel, &r->machine, r->options->common.seed, timings));
     json_t *list = json_array();
     if (r->prints) {
         printf("  %-12s", kernel->name);
@@ -207,7 +204,8 @@ static adamoe_status time_kernels(reproduction *r)
         printf("\nQuick throughput, executed GFLOP/s of the experts: hidden size %zu, intermediate size %zu, "
                "%zu true and "
                "%zu null experts, load %.2f, %u threads, hot weights, median of 9\n",
-               s->hidden_size, s->intermediate_size, s->experts, s->null_experts, s->load, r->threads);
+               s->hidden_size, s->intermediate_size, s->experts, s->null_experts, s->load,
+               r->machine.team->threads);
     }
     for (size_t i = 0; i < adamoe_registry_count(r->registry); ++i) {
         const adamoe_kernel *kernel = adamoe_registry_at(r->registry, i);
@@ -231,9 +229,9 @@ static adamoe_status report(reproduction *r)
     }
     return adamoe_json_write(r->options->json,
                              json_pack("{s:s,s:I,s:I,s:O,s:O,s:o}", "version", ADAMOE_VERSION, "seed",
-                                       (json_int_t)r->options->common.seed, "threads", (json_int_t)r->threads,
-                                       "check", r->checks, "throughput", r->throughput, "evaluation",
-                                       adamoe_side_by_side_json(&r->sides)));
+                                       (json_int_t)r->options->common.seed, "threads",
+                                       (json_int_t)r->machine.team->threads, "check", r->checks, "throughput",
+                                       r->throughput, "evaluation", adamoe_side_by_side_json(&r->sides)));
 }
 
 /* `path`, or what ships; *found keeps its path. */
@@ -253,7 +251,9 @@ static adamoe_status open_all(reproduction *r)
     ADAMOE_TRY(or_shipped(r->options->questions, "datasets/arc-style/questions.jsonl", &r->shipped_questions,
                           &questions));
     ADAMOE_TRY(adamoe_check_result_files(&file, 1));
-    return adamoe_side_by_side_open(model, questions, r->threads, r->kernel, &r->sides);
+    const adamoe_machine_options wanted = adamoe_options_for_machine(&r->options->common);
+    ADAMOE_TRY(adamoe_machine_open(&wanted, &r->machine));
+    return adamoe_side_by_side_open(model, questions, &r->machine, r->kernel, &r->sides);
 }
 
 static adamoe_status run_all(reproduction *r)
@@ -277,15 +277,13 @@ int adamoe_verb_reproduce(int count, char **arguments)
 {
     reproduce_options options = {.common = {.seed = 1}};
     adamoe_parse(&reproduce_argp, count, arguments, &options);
-    reproduction r = {.options = &options,
-                      .threads = options.common.threads != 0 ? options.common.threads
-                                                             : adamoe_available_processors(),
-                      .prints = adamoe_json_leaves_stdout(options.json)};
+    reproduction r = {.options = &options, .prints = adamoe_json_leaves_stdout(options.json)};
     adamoe_status status = adamoe_choose_kernel(&options.common, &r.registry, &r.kernel);
     if (status.code == ADAMOE_OK) {
         status = run_all(&r);
     }
     adamoe_side_by_side_free(&r.sides);
+    adamoe_machine_close(&r.machine);
     json_decref(r.checks);
     json_decref(r.throughput);
     adamoe_registry_free(r.registry);

@@ -17,20 +17,20 @@
 /* --------------------------------------------------------------------------------------------- evaluation */
 
 /* What the model says, but for the two sizes. */
-adamoe_status adamoe_side_by_side_open(const char *model, const char *questions, uint32_t threads,
-                                       const adamoe_kernel *kernel, adamoe_side_by_side *out)
+adamoe_status adamoe_side_by_side_open(const char *model, const char *questions,
+                                       const adamoe_machine *machine, const adamoe_kernel *kernel,
+                                       adamoe_side_by_side *out)
 {
     adamoe_evaluate_options options = adamoe_evaluate_defaults;
     options.model = model;
     options.questions = questions;
-    options.threads = threads;
     options.show_progress = false;
     options.measure_peak = false;
     *out = (adamoe_side_by_side){.vanilla = {.name = "top-2"}, .adaptive = {.name = "AdaMoE"}};
-    ADAMOE_TRY(adamoe_evaluation_open(&options, kernel, &out->adaptive.evaluation));
+    ADAMOE_TRY(adamoe_evaluation_open(&options, kernel, machine, &out->adaptive.evaluation));
     options.null_experts = 0;
     options.top_k = 2;
-    const adamoe_status status = adamoe_evaluation_open(&options, kernel, &out->vanilla.evaluation);
+    const adamoe_status status = adamoe_evaluation_open(&options, kernel, machine, &out->vanilla.evaluation);
     return status.code == ADAMOE_OK
                ? status
                : adamoe_error(status.code, "%.100s as vanilla top-2: %.380s", model, status.message);

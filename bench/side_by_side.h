@@ -22,8 +22,9 @@ typedef struct adamoe_side_by_side {
 } adamoe_side_by_side;
 
 /* Opens and prepares both sides. On failure the caller still frees. */
-adamoe_status adamoe_side_by_side_open(const char *model, const char *questions, uint32_t threads,
-                                       const adamoe_kernel *kernel, adamoe_side_by_side *out);
+adamoe_status adamoe_side_by_side_open(const char *model, const char *questions,
+                                       const adamoe_machine *machine, const adamoe_kernel *kernel,
+                                       adamoe_side_by_side *out);
 
 /* Runs both sides in turn, each once unmeasured before. The seconds in the results are medians. */
 adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides);

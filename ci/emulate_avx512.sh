@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs kernels of a build on an emulated processor with AVX-512, for machines that have none: Bochs (which emulates
 # AVX-512F, BW, DQ and VL; QEMU does not) boots Debian's cloud kernel with an initramfs that holds the program, the
-# tests of the packed kernels and of onednn-bf16, and the golden layers. Correctness only: it is some hundred times slower than a processor.
+# tests of the packed kernels and of onednn-bf16, and the golden layers. Correctness only: it is some hundred times
+# slower than a processor.
 #
 #     sh ci/emulate_avx512.sh build/release
 #
@@ -12,55 +13,29 @@ build=$(cd "${1:-build/release}" && pwd)
 source=$(cd "$(dirname "$0")/.." && pwd)
 shared=$source/../shared
 
-kernel=$(ls /boot/vmlinuz-*-cloud-amd64 2>/dev/null | tail -n 1)
-busybox=$(command -v busybox || true)
-for need in bochs-bin grub-mkrescue xorriso mformat cpio script; do
-    command -v "$need" >/dev/null 2>&1 || { echo "skipped: there is no $need"; exit 0; }
-done
-[ -n "$kernel" ] && [ -n "$busybox" ] || { echo "skipped: there is no cloud kernel or no busybox"; exit 0; }
+. "$source/ci/emulated_machine.sh"
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-root=$work/root
-mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$work/iso/boot/grub"
-cp "$busybox" "$root/bin/busybox"
-for program in adamoe onednn_test packed_test vector_ops_test span_attention_test route_test; do
-    cp "$build/bin/$program" "$root/bin/"
-done
-for library in $(ldd "$root"/bin/adamoe "$root"/bin/*_test | grep -oE '/[^ ]+' | grep -vE ':$' | sort -u); do
-    mkdir -p "$root$(dirname "$library")"
-    cp -L "$library" "$root$library"
-done
-# The tests look for their files where the source stood when they were built.
-mkdir -p "$root$source/tests/golden"
-cp -r "$source/tests/golden/layer" "$root$source/tests/golden/"
-if [ -d "$shared/oracle" ]; then
-    mkdir -p "$root$(cd "$shared" && pwd)"
-    cp -r "$shared/oracle" "$root$(cd "$shared" && pwd)/"
-fi
-cat >"$root/init" <<END
-#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/adamoe info
+emulation_begin bochs-bin grub-mkrescue xorriso mformat script
+mkdir -p "$work/iso/boot/grub"
+emulation_programs "$build/bin/adamoe" "$build/bin/onednn_test" "$build/bin/packed_test" \
+    "$build/bin/vector_ops_test" "$build/bin/span_attention_test" "$build/bin/route_test"
+emulation_folders "$source/tests/golden/layer" "$shared/oracle"
+emulation_init <<END
+adamoe info
 for file in $source/tests/golden/layer/*.safetensors; do
     for kernel in onednn-bf16 avx512-f32 avx512-bf16; do
-        /bin/adamoe layer \$file --kernel \$kernel >/tmp/out; echo "\$kernel \$file: exit \$?"
+        adamoe layer \$file --kernel \$kernel >/tmp/out; echo "\$kernel \$file: exit \$?"
     done
 done
-/bin/packed_test '*avx512*'
+packed_test '*avx512*'
 echo "packed_test: exit \$?"
-/bin/onednn_test '*onednn-bf16'
+onednn_test '*onednn-bf16'
 echo "onednn_test: exit \$?"
 for test in vector_ops_test span_attention_test route_test; do
-    /bin/\$test; echo "\$test: exit \$?"
+    \$test; echo "\$test: exit \$?"
 done
-echo "emulation: done"
-/bin/busybox poweroff -f
 END
-chmod +x "$root/init"
-(cd "$root" && find . | cpio -o -H newc 2>/dev/null | gzip -1 >"$work/iso/boot/initrd.gz")
+emulation_pack "$work/iso/boot/initrd.gz"
 cp "$kernel" "$work/iso/boot/vmlinuz"
 # Bochs reports the compacted and the protection-key state wrongly, upon which Linux would switch AVX off; without
 # those two features (XSAVEC 321, XSAVES 323, PKU 515) it does not.
@@ -98,6 +73,4 @@ while kill -0 "$bochs" 2>/dev/null && ! grep -q '^emulation: done' "$work/serial
 done
 pkill -9 -P "$bochs" 2>/dev/null || true
 pkill -9 -f "$work/bochsrc" 2>/dev/null || true
-tr -d '\r' <"$work/serial.txt"
-grep -q '^emulation: done' "$work/serial.txt" || { echo "the emulation did not finish" >&2; exit 1; }
-! tr -d '\r' <"$work/serial.txt" | grep -qE ': exit [1-9]'
+emulation_verdict "$work/serial.txt"

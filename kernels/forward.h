@@ -11,13 +11,14 @@
 
 typedef struct adamoe_forward adamoe_forward;
 
-/* Prepares `model` for `kernel`, which must have the dense product. The model and the team must outlive *out.
- * Where the prepared weights of all layers would exceed `memory` bytes, each layer is prepared when the batch
- * comes to it and released after it: choose large batches then. Errors: NOT_SUPPORTED where the kernel cannot
- * run here or has no dense product; what the kernel's prepare reports; memory. */
+/* Prepares `model` for `kernel`, which must have the dense product. The model, the team and what the host and
+ * the placement point to must outlive *out; weights are taken from the host as the placement says. Where the
+ * prepared weights of all layers would exceed `memory` bytes, each layer is prepared when the batch comes to
+ * it and released after it: choose large batches then. Errors: NOT_SUPPORTED where the kernel cannot run here
+ * or has no dense product; what the kernel's prepare reports; memory. */
 adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_model *model,
-                                    const adamoe_team *team, const adamoe_placement *placement, size_t memory,
-                                    adamoe_forward **out);
+                                    const adamoe_team *team, const adamoe_placement *placement,
+                                    const adamoe_host *host, size_t memory, adamoe_forward **out);
 void adamoe_forward_free(adamoe_forward *forward);
 
 /* What the kernel says that the experts of the first layer ran on in the last batch; empty before one, and

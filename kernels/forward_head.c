@@ -28,7 +28,7 @@ adamoe_status forward_head_prepare(const adamoe_forward *forward, size_t block, 
                                 .dtype = head->dtype,
                                 .rows = forward_head_columns(&forward->model->config, block),
                                 .columns = head->columns};
-    return forward->kernel->prepare_matrix(&adamoe_heap_host, &rows, &forward->placement, out);
+    return forward->kernel->prepare_matrix(&forward->host, &rows, &forward->placement, out);
 }
 
 void forward_head_release(adamoe_forward *forward)

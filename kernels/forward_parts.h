@@ -22,6 +22,7 @@ struct adamoe_forward {
     const adamoe_team *team;
     const adamoe_vector_ops *ops;
     adamoe_placement placement;
+    adamoe_host host; /* of the weights */
     bool resident;
     forward_block *block;          /* [layers] where resident, otherwise [1] */
     adamoe_prepared_matrix **head; /* [forward_head_blocks]; NULL where not held */

@@ -22,7 +22,7 @@ static adamoe_status prepare_router(const adamoe_forward *forward, const adamoe_
     if (kernel->x != ADAMOE_FLOAT32 || kernel->weight != ADAMOE_FLOAT32) {
         return adamoe_ok();
     }
-    return kernel->prepare_matrix(&adamoe_heap_host, &joined, &forward->placement, &block->router);
+    return kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->router);
 }
 
 static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, forward_block *block)
@@ -31,12 +31,12 @@ static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, 
     const adamoe_placement *place = &forward->placement;
     const adamoe_block *weights = &forward->model->block[layer];
     const adamoe_attention *attention = &weights->attention;
-    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->q, place, &block->q));
-    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->k, place, &block->k));
-    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->v, place, &block->v));
-    ADAMOE_TRY(kernel->prepare_matrix(&adamoe_heap_host, &attention->o, place, &block->o));
+    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->q, place, &block->q));
+    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->k, place, &block->k));
+    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->v, place, &block->v));
+    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->o, place, &block->o));
     ADAMOE_TRY(prepare_router(forward, &weights->moe, block));
-    return kernel->prepare(&adamoe_heap_host, &weights->moe, place, &block->experts);
+    return kernel->prepare(&forward->host, &weights->moe, place, &block->experts);
 }
 
 adamoe_status forward_block_prepare(const adamoe_forward *forward, size_t layer, forward_block *block)
@@ -104,8 +104,8 @@ static adamoe_status prepare_all(adamoe_forward *forward)
 }
 
 adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_model *model,
-                                    const adamoe_team *team, const adamoe_placement *placement, size_t memory,
-                                    adamoe_forward **out)
+                                    const adamoe_team *team, const adamoe_placement *placement,
+                                    const adamoe_host *host, size_t memory, adamoe_forward **out)
 {
     const char *why_not = NULL;
     if (!kernel->supported(&why_not)) {
@@ -118,7 +118,8 @@ adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_mo
     if (forward == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory");
     }
-    *forward = (adamoe_forward){.kernel = kernel, .model = model, .team = team, .placement = *placement};
+    *forward = (adamoe_forward){
+        .kernel = kernel, .model = model, .team = team, .placement = *placement, .host = *host};
     forward->ops = adamoe_vector_ops_best();
     forward->resident = prepared_bytes(kernel, &model->config) <= (double)memory;
     const adamoe_status status = prepare_all(forward);

@@ -82,7 +82,7 @@ static seen run_forward(const adamoe_kernel *kernel, const adamoe_model *model, 
     const adamoe_placement placement = adamoe_one_node(threads);
     const adamoe_batch_hooks hooks = {.context = &s, .routed = see_routing, .logits = see_logits};
     assert_ok(adamoe_team_create(threads, &team));
-    assert_ok(adamoe_forward_create(kernel, model, team, &placement, memory, &forward));
+    assert_ok(adamoe_forward_create(kernel, model, team, &placement, &adamoe_heap_host, memory, &forward));
     assert_int_equal(adamoe_forward_is_resident(forward), memory > 0);
     assert_ok(adamoe_forward_batch(forward, segments, SEGMENTS, &hooks));
     adamoe_forward_free(forward);
@@ -219,16 +219,16 @@ static void a_nan_is_named_by_segment_and_token(void **state)
     const adamoe_batch_hooks hooks = {0};
     assert_ok(adamoe_registry_create(&registry));
     assert_ok(adamoe_team_create(2, &team));
-    assert_ok(adamoe_forward_create(adamoe_registry_default(registry), &model, team, &placement, SIZE_MAX,
-                                    &forward));
+    assert_ok(adamoe_forward_create(adamoe_registry_default(registry), &model, team, &placement,
+                                    &adamoe_heap_host, SIZE_MAX, &forward));
     assert_error(adamoe_forward_batch(forward, segments, SEGMENTS, &hooks), ADAMOE_BAD_INPUT,
                  "layer 0: segment 3, token 7: logit of expert 0 is NaN");
     assert_ok(adamoe_forward_batch(forward, segments, 3, &hooks)); /* those before it are not affected */
     assert_error(adamoe_forward_batch(forward, segments + 7, 1, &hooks), ADAMOE_BAD_INPUT,
                  "layer 0: segment 0, token 0: logit of expert 0 is NaN");
     adamoe_forward_free(forward);
-    assert_ok(adamoe_forward_create(adamoe_registry_default(registry), &model, team, &placement, SIZE_MAX,
-                                    &forward));
+    assert_ok(adamoe_forward_create(adamoe_registry_default(registry), &model, team, &placement,
+                                    &adamoe_heap_host, SIZE_MAX, &forward));
     assert_ok(adamoe_forward_batch(forward, segments, 0, &hooks)); /* the first batch, and an empty one */
     adamoe_forward_free(forward);
     adamoe_team_free(team);
@@ -251,7 +251,7 @@ static machine make_machine(const adamoe_kernel *kernel, const adamoe_model *mod
     assert_ok(adamoe_registry_create(&m.registry));
     assert_ok(adamoe_team_create(2, &m.team));
     assert_ok(adamoe_forward_create(kernel == NULL ? adamoe_registry_default(m.registry) : kernel, model,
-                                    m.team, &placement, memory, &m.forward));
+                                    m.team, &placement, &adamoe_heap_host, memory, &m.forward));
     return m;
 }
 
