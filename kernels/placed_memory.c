@@ -118,6 +118,9 @@ static void *map_block(adamoe_placed_memory *memory, size_t bytes, size_t alignm
     b->placed = refusal == 0;
     if (b->huge) {
         adamoe_advise_huge_pages(b->memory, b->bytes);
+    } else if (machine_node == ADAMOE_ALL_NODES) {
+        /* A system that gives huge pages to everybody would put a block of two of them on two nodes. */
+        (void)madvise(b->memory, b->bytes, MADV_NOHUGEPAGE);
     }
     pthread_mutex_lock(&memory->mutex);
     const bool kept = tsearch(b, &memory->blocks, compare_blocks) != NULL;

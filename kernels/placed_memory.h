@@ -19,7 +19,8 @@ void adamoe_placed_memory_free(adamoe_placed_memory *memory);
  * the node that the caller runs on, `allocate_on` those of a page and more from where it is told, whoever
  * touches them first; smaller ones come from the heap and are not counted. Where the system has no memory
  * left on a node, it gives pages of another, and where it refuses to place any it gives them from anywhere:
- * adamoe_placed_memory_verify tells. Large blocks are advised to lie on huge pages. Any thread may call. */
+ * adamoe_placed_memory_verify tells. Large blocks are advised to lie on huge pages, smaller interleaved ones
+ * not to. Any thread may call. */
 const adamoe_host *adamoe_placed_memory_host(const adamoe_placed_memory *memory);
 
 /* What was found about pages of the system's size; a huge page counts as what it replaces. */
@@ -27,7 +28,7 @@ typedef struct adamoe_memory_report {
     size_t blocks;     /* that were asked for, without those from the heap */
     size_t verified;   /* pages on the node that they were asked for */
     size_t misplaced;  /* pages on another; of interleaved ones, those by which a node exceeds its even share,
-                          beyond one  unit of interleaving (a page, or a huge page where they are advised) */
+                          beyond one unit of interleaving (a page, or a huge page where they are advised) */
     size_t untouched;  /* pages that nobody wrote to, which are nowhere */
     size_t unverified; /* pages of which the system does not tell */
     char reason[128];  /* why so, where there are unverified ones; otherwise empty */
