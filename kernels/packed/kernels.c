@@ -62,7 +62,7 @@ static bool avx512_vnni_supported(const char **why_not)
         .release_matrix = adamoe_packed_release_matrix,                                                      \
         .matrix_work_bytes = adamoe_packed_matrix_work_bytes,                                                \
         .multiply = adamoe_packed_multiply_matrix,                                                           \
-        .tiles = {.rows = tile_rows, .columns = tile_columns, .depth = 256},                                 \
+        .tiles = {.rows = tile_rows, .columns = tile_columns, .depth = 512},                                 \
     }
 
 /* The largest relative error of lanes_silu over all floats, in units of 2^-24, is below this: a test tries

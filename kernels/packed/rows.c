@@ -131,8 +131,11 @@ typedef struct panel_step {
     size_t first, groups; /* of the block: its first term and its groups of weights */
     const char *weights;
     size_t panel_bytes;
-    packed_ahead ahead; /* the weights of the step that follows */
-    const char *inputs;
+    packed_ahead ahead;              /* the weights of the step that follows */
+    size_t tile_lines;               /* of them for each tile: rounded down, what is left comes by itself */
+    const char *inputs;              /* of the block */
+    size_t row_bytes;                /* of the block's inputs */
+    size_t least_rows, longer_tiles; /* adamoe_packed_tile_rows, worked out once */
     float *sums;
     size_t stride;
     size_t wide;
@@ -153,13 +156,12 @@ static void multiply_tiles(const panel_step *s, void *widened)
         weights = widened;
         groups = groups * products->weight_group / group->products->weight_group;
     }
-    for (size_t t = 0; t < group->tiles; ++t) {
-        const packed_rows rows = adamoe_packed_tile_rows(group, t);
-        const size_t from = s->ahead.lines * t / group->tiles, to = s->ahead.lines * (t + 1) / group->tiles;
-        group->products->tile[rows.count].panels[s->wide](
-            groups, s->inputs + adamoe_packed_input_at(s->matrix, group, t, s->first), weights,
-            s->panel_bytes, s->sums + rows.first * s->stride, s->stride, s->first == 0,
-            (packed_ahead){s->ahead.from + from * 64, to - from});
+    for (size_t t = 0, row = 0; t < group->tiles; ++t) {
+        const size_t rows = s->least_rows + (t < s->longer_tiles ? 1 : 0);
+        group->products->tile[rows].panels[s->wide](
+            groups, s->inputs + row * s->row_bytes, weights, s->panel_bytes, s->sums + row * s->stride,
+            s->stride, s->first == 0, (packed_ahead){s->ahead.from + t * s->tile_lines * 64, s->tile_lines});
+        row += rows;
     }
 }
 
@@ -210,6 +212,17 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
     for (size_t first = 0; first < matrix->depth; first += matrix->blocks.depth) {
         const size_t groups = adamoe_packed_block_groups(matrix, first), bytes = groups * group_bytes;
         const size_t next_first = first + matrix->blocks.depth;
+        panel_step step = {.matrix = matrix,
+                           .group = group,
+                           .first = first,
+                           .groups = groups,
+                           .panel_bytes = bytes,
+                           .inputs = inputs + adamoe_packed_input_at(matrix, group, 0, first),
+                           .row_bytes =
+                               input_groups(matrix->products, block_terms(matrix, first)) * INPUT_GROUP_BYTES,
+                           .least_rows = group->rows / group->tiles,
+                           .longer_tiles = group->rows % group->tiles,
+                           .stride = panels * width};
         for (size_t p = 0; p < panels;) {
             const size_t wide = choose_wide(group, panels - p), count = (size_t)1 << wide;
             const char *weights = adamoe_packed_panel(matrix, part, first, first_panel + p);
@@ -220,9 +233,11 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
             if (group->rows < LEAST_ROWS_TO_FETCH_FOR) {
                 ahead.lines = 0;
             }
-            const panel_step step = {matrix,           group,          first, groups,
-                                     weights,          bytes,          ahead, inputs,
-                                     sums + p * width, panels * width, wide};
+            step.weights = weights;
+            step.ahead = ahead;
+            step.tile_lines = ahead.lines / group->tiles;
+            step.sums = sums + p * width;
+            step.wide = wide;
             multiply_tiles(&step, widened);
             p += count;
         }

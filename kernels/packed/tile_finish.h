@@ -10,8 +10,13 @@ static void gate(const float *sums, size_t stride, size_t rows, size_t outputs, 
 {
     for (size_t r = 0; r < rows; ++r) {
         const lanes z = lanes_load(sums + r * stride), up = lanes_load(sums + r * stride + LANES);
+        const lanes product = lanes_multiply(lanes_silu(z), up);
         float out[LANES];
-        lanes_store(out, lanes_multiply(lanes_silu(z), up));
+        if (output_stride == 1 && outputs == LANES) {
+            lanes_store(h + r * row_stride, product);
+            continue;
+        }
+        lanes_store(out, product);
         for (size_t o = 0; o < outputs; ++o) {
             h[o * output_stride + r * row_stride] = out[o];
         }

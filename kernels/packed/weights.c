@@ -185,6 +185,16 @@ static bool allocate_part(const adamoe_host *host, const packed_matrix *packed, 
     return part->weights != NULL;
 }
 
+/* Blocks of equal depth, near the wanted one: a short last one would cost as many loads and stores of sums as
+ * a long one. */
+static void balance_blocks(packed_matrix *packed)
+{
+    const size_t blocks = (packed->depth + packed->blocks.depth / 2) / packed->blocks.depth;
+    if (blocks > 0) {
+        packed->blocks.depth = ((packed->depth + blocks - 1) / blocks + 15) / 16 * 16;
+    }
+}
+
 /* How many parts there are, and where each goes. */
 static bool divide(const adamoe_placement *placement, uint32_t node, packed_matrix *packed)
 {
@@ -215,6 +225,7 @@ adamoe_status adamoe_packed_create(const adamoe_host *host, const packed_product
                             .paired = second != NULL,
                             .outputs = first->rows,
                             .depth = first->columns};
+    balance_blocks(&packed);
     const size_t outputs = adamoe_packed_panel_outputs(&packed);
     packed.panels = (packed.outputs + outputs - 1) / outputs;
     (void)divide(placement, node, &packed);
