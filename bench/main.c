@@ -25,6 +25,7 @@ static const verb verbs[] = {
     {"tokenize", "text to token ids and back", adamoe_verb_tokenize},
     {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate},
     {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval},
+    {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",
      adamoe_verb_reproduce},
     {"report", "results of the other verbs as one page with pictures", adamoe_verb_report},

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Streams of the seed that nothing else draws from. */
+#define ADAPTER_STREAM (UINT64_C(1) << 41)
+
 struct adamoe_lora {
     adamoe_parameters *parameters;
     size_t rank;
@@ -50,7 +53,7 @@ static void begin(adamoe_lora *lora, uint64_t seed)
         const adamoe_parameter *p = lora->matrix[i];
         const size_t count = p->rows * p->columns;
         const float scale = (float)(1.0 / sqrt((double)p->columns));
-        uint64_t state = adamoe_random_stream(seed, i);
+        uint64_t state = adamoe_random_stream(seed, ADAPTER_STREAM + i);
         memcpy(frozen, lora->parameters->value + p->first, count * sizeof *frozen);
         frozen += count;
         for (size_t j = 0; j < lora->rank * p->columns; ++j) {

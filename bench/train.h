@@ -1,0 +1,63 @@
+/*
+ * What the files of `adamoe train` share: its options, and its parts.
+ */
+#ifndef ADAMOE_TRAIN_H
+#define ADAMOE_TRAIN_H
+
+#include "gradient_model.h"
+#include "options.h"
+#include "prompt.h"
+#include "train/adamw.h"
+#include "train/parameters.h"
+
+#define ADAMOE_TRAIN_ALPHAS 16
+
+/* Null experts as the model or config says. */
+#define ADAMOE_TRAIN_AS_GIVEN SIZE_MAX
+
+typedef enum adamoe_train_objective {
+    ADAMOE_OBJECTIVE_ANSWER = 0, /* of a question, the tokens of the answer */
+    ADAMOE_OBJECTIVE_ALL = 1,    /* all tokens */
+} adamoe_train_objective;
+
+typedef struct adamoe_train_options {
+    adamoe_common_options common;
+    const char *model, *config, *tokenizer; /* where to start: a folder; or a config and a tokenizer */
+    const char *corpus, *questions;
+    const char *out;
+    adamoe_format format;
+    adamoe_bos bos;
+    adamoe_train_objective objective;
+    size_t limit; /* questions; SIZE_MAX: all */
+
+    size_t top_k; /* 0: as given */
+    size_t null_experts;
+    int norm, null_kind; /* -1: as given */
+
+    size_t epochs, steps; /* steps of 0: as many as the epochs have */
+    size_t batch;         /* sequences of a step */
+    adamoe_schedule schedule;
+    adamoe_adamw_options adamw;
+    adamoe_balance_form balance;
+    adamoe_balance_pooling pooling;
+    double alpha[ADAMOE_TRAIN_ALPHAS]; /* of the balance loss by epoch; the last one stays */
+    size_t alphas;
+    size_t lora_rank; /* 0: all weights are trained */
+    double lora_alpha;
+
+    adamoe_dtype dtype; /* of what is exported */
+    size_t checkpoint_every;
+    bool resume;
+    size_t log_every; /* steps from one line for a person to the next */
+} adamoe_train_options;
+
+/* What the command line and files call them, in the order of their enumerations. */
+extern const char *const adamoe_objective_names[2];
+extern const char *const adamoe_balance_names[3];
+extern const char *const adamoe_pooling_names[2];
+extern const char *const adamoe_schedule_names[2];
+
+/* The whole verb after its options are parsed. */
+adamoe_status adamoe_train_run(const adamoe_train_options *options);
+
+#endif

@@ -1,0 +1,365 @@
+/*
+ * Where training starts, and the folder that it makes. The new config is the old one with the keys that
+ * training may change, so that what else it says stays.
+ */
+#include "train_folder.h"
+#include "json_file.h"
+#include "json_output.h"
+#include "mapped_file.h"
+#include "numbers.h"
+#include "output_file.h"
+#include "tokenizer_file.h"
+#include "train_data.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static adamoe_status out_of_memory(void)
+{
+    return adamoe_error(ADAMOE_ENVIRONMENT, "training: out of memory");
+}
+
+char *adamoe_train_path(const char *folder, const char *name)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+/* ---------------------------------------------------------------------------------------------- the start
+ */
+
+static adamoe_rule wanted_rule(const adamoe_train_options *o, adamoe_rule rule)
+{
+    rule.top_k = o->top_k != 0 ? o->top_k : rule.top_k;
+    rule.norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule.norm;
+    rule.null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule.null_kind;
+    return rule;
+}
+
+/* What the options ask of the model and it cannot do. */
+static adamoe_status check_wishes(const adamoe_train_options *o, const adamoe_config *config)
+{
+    const bool given = o->null_experts != ADAMOE_TRAIN_AS_GIVEN;
+    const size_t null_experts = given ? o->null_experts : config->null_experts;
+    const size_t top_k = o->top_k != 0 ? o->top_k : config->rule.top_k;
+    if (config->dense && (given || o->top_k != 0 || o->norm >= 0 || o->null_kind >= 0)) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "--top-k, --null-experts, --norm, --null-kind: a dense model has no router");
+    }
+    if (given && null_experts % config->experts != 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--null-experts: %zu is no multiple of the %zu experts",
+                            null_experts, config->experts);
+    }
+    if (top_k > config->experts + null_experts) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--top-k: %zu, but there are %zu experts, true and null", top_k,
+                            config->experts + null_experts);
+    }
+    return adamoe_ok();
+}
+
+/* Before experts are dropped k shrinks, after they were added it grows. */
+static adamoe_status convert(const adamoe_train_options *o, adamoe_checkpoint *checkpoint)
+{
+    const adamoe_config *config = &adamoe_checkpoint_model(checkpoint)->config;
+    ADAMOE_TRY(check_wishes(o, config));
+    if (o->null_experts == 0) {
+        ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, config->rule)));
+    }
+    if (o->null_experts != ADAMOE_TRAIN_AS_GIVEN) {
+        ADAMOE_TRY(adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts));
+    }
+    return adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, config->rule));
+}
+
+static adamoe_status open_model(const adamoe_train_options *o, adamoe_train_start *s)
+{
+    s->config_path = adamoe_train_path(o->model, "config.json");
+    s->tokenizer_path = adamoe_train_path(o->model, "tokenizer.json");
+    if (s->config_path == NULL || s->tokenizer_path == NULL) {
+        return out_of_memory();
+    }
+    ADAMOE_TRY(adamoe_model_folder_open(o->model, &s->folder));
+    ADAMOE_TRY(convert(o, s->folder.checkpoint));
+    const adamoe_model *model = adamoe_checkpoint_model(s->folder.checkpoint);
+    s->tokenizer = s->folder.tokenizer;
+    s->config = model->config;
+    ADAMOE_TRY(adamoe_parameters_create(&s->config, &s->parameters));
+    adamoe_parameters_copy(s->parameters, model);
+    return adamoe_ok();
+}
+
+/* Learns a vocabulary that fills the config's. */
+static adamoe_status learn_tokenizer(const adamoe_train_options *o, const adamoe_config *config,
+                                     const char *path)
+{
+    adamoe_train_texts texts;
+    adamoe_byte_pairs *pairs = NULL;
+    if (config->vocab_size <= ADAMOE_TOKENIZER_FIXED_TOKENS) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: vocab_size: %zu, but a learned tokenizer needs more than %d", o->config,
+                            config->vocab_size, ADAMOE_TOKENIZER_FIXED_TOKENS);
+    }
+    ADAMOE_TRY(adamoe_train_texts_read(o, &texts));
+    adamoe_status status =
+        adamoe_byte_pairs_train((const char *const *)texts.text, texts.count,
+                                config->vocab_size - ADAMOE_TOKENIZER_FIXED_TOKENS, &pairs);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_tokenizer_file_write(path, pairs);
+        adamoe_byte_pairs_free(pairs);
+    }
+    adamoe_train_texts_free(&texts);
+    return status;
+}
+
+/* The deviation of the weights that the config asks for; that of GPT-2 where it does not say. */
+static adamoe_status read_deviation(const char *path, double *out)
+{
+    json_t *root = NULL;
+    ADAMOE_TRY(adamoe_json_read(path, &root));
+    const json_t *range = json_object_get(root, "initializer_range");
+    *out = range == NULL ? 0.02 : json_number_value(range);
+    json_decref(root);
+    return *out > 0.0 && *out <= 1e3
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "%s: initializer_range: not a number above 0", path);
+}
+
+static adamoe_status open_own_tokenizer(const adamoe_train_options *o, adamoe_train_start *s)
+{
+    s->tokenizer_path =
+        o->tokenizer != NULL ? strdup(o->tokenizer) : adamoe_train_path(o->out, "tokenizer.json");
+    if (s->tokenizer_path == NULL) {
+        return out_of_memory();
+    }
+    if (o->tokenizer == NULL) {
+        ADAMOE_TRY(learn_tokenizer(o, &s->config, s->tokenizer_path));
+    }
+    ADAMOE_TRY(adamoe_tokenizer_open(s->tokenizer_path, &s->own_tokenizer));
+    s->tokenizer = s->own_tokenizer;
+    const size_t ids = adamoe_tokenizer_vocab_size(s->tokenizer);
+    return ids <= s->config.vocab_size
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "%s: vocabulary: %zu ids, the config has %zu",
+                              s->tokenizer_path, ids, s->config.vocab_size);
+}
+
+static adamoe_status open_config(const adamoe_train_options *o, adamoe_train_start *s)
+{
+    bool null_experts_given = false;
+    double deviation = 0.0;
+    s->config_path = strdup(o->config);
+    if (s->config_path == NULL) {
+        return out_of_memory();
+    }
+    ADAMOE_TRY(adamoe_config_read(o->config, &s->config, &null_experts_given));
+    ADAMOE_TRY(check_wishes(o, &s->config));
+    ADAMOE_TRY(read_deviation(o->config, &deviation));
+    s->config.rule = wanted_rule(o, s->config.rule);
+    s->config.null_experts =
+        o->null_experts != ADAMOE_TRAIN_AS_GIVEN ? o->null_experts : s->config.null_experts;
+    ADAMOE_TRY(open_own_tokenizer(o, s));
+    ADAMOE_TRY(adamoe_parameters_create(&s->config, &s->parameters));
+    adamoe_parameters_initialise(s->parameters, o->common.seed, deviation);
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_train_start_open(const adamoe_train_options *options, adamoe_train_start *out)
+{
+    *out = (adamoe_train_start){.own_tokenizer = NULL};
+    const adamoe_status status =
+        options->model != NULL ? open_model(options, out) : open_config(options, out);
+    if (status.code != ADAMOE_OK) {
+        adamoe_train_start_close(out);
+    }
+    return status;
+}
+
+void adamoe_train_start_close(adamoe_train_start *start)
+{
+    adamoe_parameters_free(start->parameters);
+    adamoe_tokenizer_close(start->own_tokenizer);
+    adamoe_model_folder_close(&start->folder);
+    free(start->config_path);
+    free(start->tokenizer_path);
+    *start = (adamoe_train_start){.own_tokenizer = NULL};
+}
+
+/* ---------------------------------------------------------------------------------------------- the folder
+ */
+
+static bool holds(const char *folder, const char *name)
+{
+    char *path = adamoe_train_path(folder, name);
+    const bool there = path != NULL && access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+adamoe_status adamoe_train_output_open(const adamoe_train_options *options, adamoe_train_output *out)
+{
+    const char *folder = options->out;
+    struct stat facts;
+    *out = (adamoe_train_output){.folder = folder};
+    out->finished = holds(folder, "model.safetensors");
+    out->begun = holds(folder, "training-state.safetensors");
+    if (options->resume && !out->finished && !out->begun) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: --resume: there is no saved state", folder);
+    }
+    if (!options->resume && (out->finished || out->begun)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: -o: it holds %s already", folder,
+                            out->finished ? "a model" : "a saved state; --resume continues it");
+    }
+    if (stat(folder, &facts) == 0) {
+        return S_ISDIR(facts.st_mode) ? adamoe_ok()
+                                      : adamoe_error(ADAMOE_BAD_INPUT, "%s: -o: not a folder", folder);
+    }
+    if (mkdir(folder, 0777) != 0) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: -o: %s", folder, strerror(errno));
+    }
+    out->made = true;
+    return adamoe_ok();
+}
+
+static void remove_file(const char *folder, const char *name)
+{
+    char *path = adamoe_train_path(folder, name);
+    if (path != NULL) {
+        (void)unlink(path);
+    }
+    free(path);
+}
+
+void adamoe_train_output_abandon(const adamoe_train_output *output)
+{
+    static const char *const names[] = {"tokenizer.json", "config.json", "log.jsonl"};
+    if (!output->made || holds(output->folder, "model.safetensors") ||
+        holds(output->folder, "training-state.safetensors")) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        remove_file(output->folder, names[i]);
+    }
+    (void)rmdir(output->folder);
+}
+
+/* ------------------------------------------------------------------------------------------------ the export
+ */
+
+static adamoe_status copy_file(const char *from, const char *to)
+{
+    adamoe_mapped_file source;
+    adamoe_output_file *target = NULL;
+    ADAMOE_TRY(adamoe_mapped_file_open(from, &source));
+    adamoe_status status = adamoe_output_file_open(to, &target);
+    if (status.code == ADAMOE_OK) {
+        if (source.size > 0) {
+            (void)fwrite(source.data, 1, source.size, adamoe_output_file_stream(target));
+        }
+        status = adamoe_output_file_commit(target);
+    }
+    adamoe_mapped_file_close(&source);
+    return status;
+}
+
+static adamoe_status export_tokenizer(const adamoe_train_options *o, const adamoe_train_start *s)
+{
+    char *to = adamoe_train_path(o->out, "tokenizer.json");
+    if (to == NULL) {
+        return out_of_memory();
+    }
+    const adamoe_status status =
+        strcmp(to, s->tokenizer_path) == 0 ? adamoe_ok() : copy_file(s->tokenizer_path, to);
+    free(to);
+    return status;
+}
+
+/* Newer libraries write `dtype`, older ones `torch_dtype`: one of both stays. */
+static json_t *changed_config(json_t *root, const adamoe_config *config, adamoe_dtype dtype)
+{
+    const char *key = json_object_get(root, "dtype") != NULL ? "dtype" : "torch_dtype";
+    json_t *changes = json_pack("{ss}", key, dtype == ADAMOE_F32 ? "float32" : "bfloat16");
+    if (!config->dense && changes != NULL) {
+        json_t *router = json_pack("{sI sI ss ss}", "num_experts_per_tok", (json_int_t)config->rule.top_k,
+                                   "num_null_experts", (json_int_t)config->null_experts, "norm",
+                                   adamoe_norm_names[config->rule.norm], "null_kind",
+                                   adamoe_null_kind_names[config->rule.null_kind]);
+        (void)json_object_update_new(changes, router);
+    }
+    (void)json_object_update_new(root, changes);
+    return root;
+}
+
+static adamoe_status export_config(const adamoe_train_options *o, const adamoe_train_start *s)
+{
+    json_t *root = NULL;
+    char *to = adamoe_train_path(o->out, "config.json");
+    if (to == NULL) {
+        return out_of_memory();
+    }
+    adamoe_status status = adamoe_json_read(s->config_path, &root);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_json_write(to, changed_config(root, &s->config, o->dtype));
+    }
+    free(to);
+    return status;
+}
+
+/* The weights in the type of the file, all in one array. */
+static void *stored(const adamoe_parameters *p, adamoe_dtype dtype)
+{
+    uint16_t *out = dtype == ADAMOE_F32 ? NULL : malloc((p->count + 1) * sizeof *out);
+    for (size_t i = 0; i < p->count && out != NULL; ++i) {
+        out[i] = adamoe_float_to_bf16(p->value[i]);
+    }
+    return out;
+}
+
+/* A vanilla model has no gate2, and its file none either. */
+static size_t list_tensors(const adamoe_parameters *p, adamoe_dtype dtype, const void *data,
+                           adamoe_tensor *tensor)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->parameters; ++i) {
+        const adamoe_parameter *w = &p->parameter[i];
+        const size_t shape = w->rank == 1 ? w->columns : w->rows;
+        if (shape > 0) {
+            tensor[count++] =
+                (adamoe_tensor){.name = w->name,
+                                .dtype = dtype,
+                                .rank = w->rank,
+                                .shape = {shape, w->columns},
+                                .elements = w->rows * w->columns,
+                                .data = (const char *)data + w->first * adamoe_dtype_bytes(dtype)};
+        }
+    }
+    return count;
+}
+
+static adamoe_status export_weights(const adamoe_train_options *o, const adamoe_parameters *p,
+                                    const char *run)
+{
+    const adamoe_metadata metadata[] = {{"format", "pt"}, {"adamoe_training", run}};
+    char *to = adamoe_train_path(o->out, "model.safetensors");
+    adamoe_tensor *tensor = calloc(p->parameters, sizeof *tensor);
+    void *narrow = stored(p, o->dtype);
+    adamoe_status status = out_of_memory();
+    if (to != NULL && tensor != NULL && (narrow != NULL || o->dtype == ADAMOE_F32)) {
+        const size_t count = list_tensors(p, o->dtype, narrow != NULL ? narrow : p->value, tensor);
+        status = adamoe_safetensors_write(to, tensor, count, metadata, 2);
+    }
+    free(to);
+    free(tensor);
+    free(narrow);
+    return status;
+}
+
+adamoe_status adamoe_train_export(const adamoe_train_options *options, const adamoe_train_start *start,
+                                  const char *run)
+{
+    ADAMOE_TRY(export_tokenizer(options, start));
+    ADAMOE_TRY(export_config(options, start));
+    return export_weights(options, start->parameters, run);
+}
