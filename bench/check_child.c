@@ -133,43 +133,64 @@ static adamoe_status list(const adamoe_check_options *options, adamoe_registry *
     return adamoe_ok();
 }
 
-static adamoe_status run_cases(const adamoe_check_options *options, const adamoe_kernel *kernel,
-                               const adamoe_case *cases, size_t from, size_t to, FILE *lines)
+/* Cases from .. to - 1. */
+typedef struct range {
+    size_t from, to;
+} range;
+
+static adamoe_status run_on(const adamoe_check_options *options, const adamoe_kernel *kernel,
+                            const adamoe_case *cases, const range *some, const adamoe_team *team,
+                            const adamoe_placement *placement, FILE *lines)
 {
-    adamoe_team *team = NULL;
-    const uint32_t threads = options->common.threads;
-    ADAMOE_TRY(adamoe_team_create(threads != 0 ? threads : adamoe_available_processors(), &team));
-    adamoe_status status = adamoe_ok();
-    for (size_t i = from; i < to && status.code == ADAMOE_OK; ++i) {
+    for (size_t i = some->from; i < some->to; ++i) {
         adamoe_check_result result;
-        status = tell(lines, json_pack("{s:I}", "begin", (json_int_t)i));
-        if (status.code == ADAMOE_OK) {
-            status = adamoe_check_run(kernel, &cases[i], options->common.seed, team, &result);
-        }
-        if (status.code == ADAMOE_OK) {
-            status = tell(lines, adamoe_check_result_line(i, &result));
-        }
+        ADAMOE_TRY(tell(lines, json_pack("{s:I}", "begin", (json_int_t)i)));
+        ADAMOE_TRY(adamoe_check_run(kernel, &cases[i], options->common.seed, team, placement, &result));
+        ADAMOE_TRY(tell(lines, adamoe_check_result_line(i, &result)));
     }
+    return adamoe_ok();
+}
+
+/* Nothing is pinned unless placement was asked for: some cases bring teams of their own, whose threads would
+ * be where this one is. */
+static adamoe_status run_cases(const adamoe_check_options *options, const adamoe_kernel *kernel,
+                               const adamoe_case *cases, const range *some, FILE *lines)
+{
+    const adamoe_common_options *common = &options->common;
+    if (common->numa != ADAMOE_NUMA_LOCAL || common->topology != NULL) {
+        const adamoe_machine_options wanted = adamoe_options_for_machine(common);
+        adamoe_machine machine;
+        ADAMOE_TRY(adamoe_machine_open(&wanted, &machine));
+        const adamoe_status status =
+            run_on(options, kernel, cases, some, machine.team, machine.placement, lines);
+        adamoe_machine_close(&machine);
+        return status;
+    }
+    adamoe_team *team = NULL;
+    ADAMOE_TRY(
+        adamoe_team_create(common->threads != 0 ? common->threads : adamoe_available_processors(), &team));
+    const adamoe_status status = run_on(options, kernel, cases, some, team, NULL, lines);
     adamoe_team_free(team);
     return status;
 }
 
 static adamoe_status run_range(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
 {
-    size_t from = 0, to = 0, count = 0;
+    range some = {0, 0};
+    size_t count = 0;
     adamoe_case *cases = NULL;
     if (options->common.plugin != NULL) {
         ADAMOE_TRY(adamoe_registry_load(registry, options->common.plugin));
     }
     const adamoe_kernel *kernel =
         options->kernels == 1 ? adamoe_registry_find(registry, options->kernel[0]) : NULL;
-    if (kernel == NULL || sscanf(options->work, "%zu:%zu", &from, &to) != 2) {
+    if (kernel == NULL || sscanf(options->work, "%zu:%zu", &some.from, &some.to) != 2) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--work: %s: not for people", options->work);
     }
     ADAMOE_TRY(choose_cases(options, kernel, &cases, &count));
     const adamoe_status status =
-        from <= to && to <= count
-            ? run_cases(options, kernel, cases, from, to, lines)
+        some.from <= some.to && some.to <= count
+            ? run_cases(options, kernel, cases, &some, lines)
             : adamoe_error(ADAMOE_BAD_INPUT, "--work: %s: there are %zu cases", options->work, count);
     free(cases);
     return status;

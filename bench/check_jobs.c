@@ -73,6 +73,12 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     if (options->common.threads != 0) {
         add_option(c, "--threads", c->threads);
     }
+    if (options->common.numa != ADAMOE_NUMA_LOCAL) {
+        add_option(c, "--numa", adamoe_numa_policy_names[options->common.numa]);
+    }
+    if (options->common.topology != NULL) {
+        add_option(c, "--numa-topology", options->common.topology);
+    }
     if (kernel != NULL) {
         add_option(c, "--kernel", kernel);
     }

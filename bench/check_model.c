@@ -192,11 +192,10 @@ static adamoe_status measure_sensitivity(trial *t)
 /* The kernel's side. Errors of the forward pass go to *ended. */
 static adamoe_status run_kernel(trial *t, adamoe_status *ended)
 {
-    const adamoe_placement placement = adamoe_one_node(t->k->team->threads);
     const adamoe_batch_hooks hooks = hooks_of(&t->got);
     adamoe_forward *forward = NULL;
-    *ended = adamoe_forward_create(t->k->kernel, &t->model.model, t->k->team, &placement, &adamoe_heap_host,
-                                   SIZE_MAX, &forward);
+    *ended = adamoe_forward_create(t->k->kernel, &t->model.model, t->k->team, &t->k->placement,
+                                   &adamoe_heap_host, SIZE_MAX, &forward);
     if (ended->code == ADAMOE_OK) {
         *ended = adamoe_forward_batch(forward, segments, SEGMENTS, &hooks);
         adamoe_forward_free(forward);

@@ -56,6 +56,21 @@ __attribute__((format(printf, 2, 3))) static void append(adamoe_failure_text *te
     va_end(arguments);
 }
 
+/* Where placement was asked for, the number of threads that is not given is the nodes' matter. */
+static void append_machine(adamoe_failure_text *text, const adamoe_common_options *common)
+{
+    const bool placed = common->numa != ADAMOE_NUMA_LOCAL || common->topology != NULL;
+    if (common->threads != 0 || !placed) {
+        append(text, " --threads %u", common->threads != 0 ? common->threads : adamoe_available_processors());
+    }
+    if (placed) {
+        append(text, " --numa %s", adamoe_numa_policy_names[common->numa]);
+    }
+    if (common->topology != NULL) {
+        append(text, " --numa-topology '%.200s'", common->topology);
+    }
+}
+
 /* The command line that repeats case i; the names of cases have no character that a shell would change. */
 static adamoe_failure_text repeat_command(const adamoe_check_options *options,
                                           const adamoe_kernel_check *check, size_t i)
@@ -70,8 +85,7 @@ static adamoe_failure_text repeat_command(const adamoe_check_options *options,
     }
     if (!check->not_loaded) {
         append(&text, " --case %s --seed %" PRIu64, check->cases[i], options->common.seed);
-        append(&text, " --threads %u",
-               options->common.threads != 0 ? options->common.threads : adamoe_available_processors());
+        append_machine(&text, &options->common);
     }
     return text;
 }

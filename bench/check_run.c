@@ -16,8 +16,7 @@ const char *const adamoe_check_status_names[ADAMOE_CHECK_STATUSES] = {"passed", 
 
 adamoe_call_manner adamoe_check_manner(const adamoe_checking *k, adamoe_guard_end end)
 {
-    return (adamoe_call_manner){
-        .kernel = k->kernel, .team = k->team, .placement = adamoe_one_node(k->team->threads), .end = end};
+    return (adamoe_call_manner){.kernel = k->kernel, .team = k->team, .placement = k->placement, .end = end};
 }
 
 void adamoe_check_settle(const adamoe_checking *k, adamoe_check_status status, const char *format, ...)
@@ -164,11 +163,13 @@ static double exp_error_of(const adamoe_kernel *kernel, adamoe_case_kind kind)
 }
 
 adamoe_status adamoe_check_run(const adamoe_kernel *kernel, const adamoe_case *c, uint64_t seed,
-                               const adamoe_team *team, adamoe_check_result *out)
+                               const adamoe_team *team, const adamoe_placement *placement,
+                               adamoe_check_result *out)
 {
     *out = (adamoe_check_result){.status = ADAMOE_CHECK_PASSED, .tier = c->tier};
     const adamoe_kernel whole = with_own_parts(kernel);
-    const adamoe_checking k = {&whole, c, seed, team, exp_error_of(kernel, c->kind), out};
+    const adamoe_placement place = placement != NULL ? *placement : adamoe_one_node(team->threads);
+    const adamoe_checking k = {&whole, c, seed, team, place, exp_error_of(kernel, c->kind), out};
     const char *missing = what_is_missing(kernel, c);
     if (missing != NULL) {
         adamoe_check_settle(&k, ADAMOE_CHECK_SKIPPED, "%s", missing);

@@ -41,10 +41,12 @@ typedef struct adamoe_check_result {
     double rms_ratio;     /* of the whole tensor; above 1 fails */
 } adamoe_check_result;
 
-/* Runs the case with the threads of `team`. What the kernel does wrong is a result, not an error: a failing
- * prepare (skipped where it says NOT_SUPPORTED), a failing call, an output row that was not written. Errors:
- * memory for the data of the case. */
+/* Runs the case with the threads of `team`, placed as `placement` says, which is for as many threads (NULL:
+ * all on one node). What the kernel does wrong is a result, not an error: a failing prepare (skipped where it
+ * says NOT_SUPPORTED), a failing call, an output row that was not written. Errors: memory for the data of the
+ * case. */
 adamoe_status adamoe_check_run(const adamoe_kernel *kernel, const adamoe_case *c, uint64_t seed,
-                               const adamoe_team *team, adamoe_check_result *out);
+                               const adamoe_team *team, const adamoe_placement *placement,
+                               adamoe_check_result *out);
 
 #endif

@@ -14,8 +14,9 @@ typedef struct adamoe_checking {
     const adamoe_case *c;
     uint64_t seed;
     const adamoe_team *team;
-    double exp_error;         /* of a softmax, in units of 2^-24 */
-    adamoe_check_result *out; /* passed, until something is found */
+    adamoe_placement placement; /* of its threads */
+    double exp_error;           /* of a softmax, in units of 2^-24 */
+    adamoe_check_result *out;   /* passed, until something is found */
 } adamoe_checking;
 
 /* One function for each tier; check_run.c chooses. Errors: memory. */
@@ -27,7 +28,7 @@ adamoe_status adamoe_check_bitwise(const adamoe_checking *k);
 adamoe_status adamoe_check_property(const adamoe_checking *k);
 adamoe_status adamoe_check_routing(const adamoe_checking *k);
 
-/* The usual manner: the team's threads on one node. */
+/* The usual manner: the team's threads where they are placed. */
 adamoe_call_manner adamoe_check_manner(const adamoe_checking *k, adamoe_guard_end end);
 
 /* Makes `status` the result, with the reason. */

@@ -111,7 +111,8 @@ static adamoe_status check_cases(const reproduction *r, const adamoe_kernel *ker
     adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += CHECK_STRIDE) {
         adamoe_check_result result;
-        status = adamoe_check_run(kernel, &cases[i], r->options->common.seed, r->machine.team, &result);
+        status = adamoe_check_run(kernel, &cases[i], r->options->common.seed, r->machine.team,
+                                  r->machine.placement, &result);
         if (status.code == ADAMOE_OK) {
             ++outcome[result.status];
             *largest = result.has_element ? fmax(*largest, result.largest_ratio) : *largest;

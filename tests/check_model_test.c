@@ -30,7 +30,7 @@ static adamoe_check_result run_named(const adamoe_kernel *kernel, const char *na
     adamoe_case c;
     adamoe_check_result result;
     assert_true(adamoe_parse_case(name, &c));
-    assert_ok(adamoe_check_run(kernel, &c, 1, team, &result));
+    assert_ok(adamoe_check_run(kernel, &c, 1, team, NULL, &result));
     return result;
 }
 
@@ -45,7 +45,7 @@ static void the_definition_passes(void **state)
     for (size_t i = 0; i < count; ++i) {
         adamoe_check_result result;
         if (cases[i].tier >= ADAMOE_TIER_ROUTING || cases[i].kind == ADAMOE_CASE_ATTENTION) {
-            assert_ok(adamoe_check_run(&adamoe_reference_kernel, &cases[i], 1, team, &result));
+            assert_ok(adamoe_check_run(&adamoe_reference_kernel, &cases[i], 1, team, NULL, &result));
             if (result.status != ADAMOE_CHECK_PASSED) {
                 fail_msg("%s: %s", adamoe_name_case(&cases[i]).text, result.detail);
             }

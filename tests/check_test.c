@@ -242,7 +242,7 @@ static adamoe_check_result run_named(const adamoe_kernel *kernel, const char *na
     adamoe_case c;
     adamoe_check_result result;
     assert_true(adamoe_parse_case(name, &c));
-    assert_ok(adamoe_check_run(kernel, &c, seed, team, &result));
+    assert_ok(adamoe_check_run(kernel, &c, seed, team, NULL, &result));
     return result;
 }
 
@@ -258,7 +258,7 @@ static tally run_all(const adamoe_kernel *kernel, const char *part)
     for (size_t i = 0; i < case_count; ++i) {
         adamoe_check_result result;
         if (strstr(adamoe_name_case(&cases[i]).text, part) != NULL) {
-            assert_ok(adamoe_check_run(kernel, &cases[i], 1, team, &result));
+            assert_ok(adamoe_check_run(kernel, &cases[i], 1, team, NULL, &result));
             ++sum.count[result.status];
             sum.largest_ratio = fmax(sum.largest_ratio, result.largest_ratio);
         }

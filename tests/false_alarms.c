@@ -65,7 +65,7 @@ static adamoe_status run_seed(study *s, uint64_t seed, const adamoe_team *team)
         const adamoe_case *c = &s->cases[adamoe_splitmix64_below(&random, s->count)];
         adamoe_check_result result;
         if (work_of(c) <= MOST_WORK) {
-            ADAMOE_TRY(adamoe_check_run(s->kernel, c, seed, team, &result));
+            ADAMOE_TRY(adamoe_check_run(s->kernel, c, seed, team, NULL, &result));
             note(s, c, seed, &result);
             ++i;
         }

@@ -167,6 +167,10 @@ static void topologies_that_are_refused(void **state)
            "adamoe layer: --numa-topology: node 1, character 3 (`'): expected a processor");
     expect(run(ADAMOE_PROGRAM " layer %s --numa-topology 65000", LAYER), 2,
            "is not one that this process may use");
+    expect(run(ADAMOE_PROGRAM " check --kernel onednn-f32 --case tokens:33 --numa-topology 0,"), 2,
+           "adamoe check: --numa-topology: node 0, character 3 (`'): expected a processor");
+    expect(run(ADAMOE_PROGRAM " eval --model %s --questions %s --numa-topology x", MODEL, QUESTIONS), 2,
+           "adamoe eval: --numa-topology: node 0, character 1 (`x'): expected a processor");
     expect(run(ADAMOE_PROGRAM " layer %s --numa everywhere", LAYER), 2,
            "--numa: `everywhere' is not one of: local, interleave, experts, split");
 }
@@ -183,6 +187,10 @@ static void what_the_program_says(void **state)
                machine->node[0].cpu[0]),
            0, text);
     expect(run(ADAMOE_PROGRAM " info"), 0, "NUMA node 0: ");
+    expect(run(ADAMOE_PROGRAM " check --kernel onednn-f32 --tier bound --case tokens:33 --numa experts"
+                              " --numa-topology %u:%u:%u",
+               machine->node[0].cpu[0], machine->node[0].cpu[0], machine->node[0].cpu[0]),
+           0, " 0 failed");
     adamoe_topology_free(machine);
 }
 
