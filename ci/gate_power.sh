@@ -19,7 +19,7 @@ flagged() {
         run=$((run + 1))
         code=0
         output=$("$build/bin/adamoe" gate --only-speed --against "$build" --kernel slowed --seed "$run" \
-            --plugin "$build/plugins/slowed_$percent.so" --plugin-against "$build/plugins/slowed_0.so" "$@") 2>&1 || code=$?
+            --plugin "$build/plugins/slowed_$percent.so" --plugin-against "$build/plugins/slowed_0.so" "$@" 2>&1) || code=$?
         [ "$code" -le 1 ] || { echo "$output" >&2; exit 2; }
         count=$((count + code))
         echo "slowed by $percent %, run $run of $runs: exit code $code" >&2

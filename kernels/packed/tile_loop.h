@@ -10,8 +10,6 @@
  */
 #include "packed/tile.h"
 
-#include <immintrin.h>
-
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* Complete unrolling, without which the sums would not be registers; and none at all, where it would make the
@@ -102,7 +100,7 @@ ALWAYS_INLINE void compute_tile(size_t parts, size_t rows, size_t panels, size_t
     for (size_t i = 0; i < groups;) {
         const size_t end = groups - i < STEP ? groups : i + STEP;
         for (size_t l = 0; l < lines; ++l, ahead.from += 64) {
-            _mm_prefetch(ahead.from, _MM_HINT_T1);
+            __builtin_prefetch(ahead.from, 0, 2); /* into the second level: the first is full */
         }
         KEEP_LOOP
         for (; i < end; ++i) {
