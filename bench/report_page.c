@@ -152,6 +152,7 @@ static void write_checks_fact(const adamoe_report *report, FILE *out)
 }
 
 /* The timing with the largest share of its roofline, or where none has one with the most GFLOP/s. */
+/* A share that is an error of measurement is nobody's best; the table says that it is one. */
 static const adamoe_timing *find_best(const adamoe_report *report, bool shares)
 {
     const adamoe_timing *best = NULL;
@@ -159,7 +160,7 @@ static const adamoe_timing *find_best(const adamoe_report *report, bool shares)
     for (size_t i = 0; i < report->timings; ++i) {
         const adamoe_timing *t = &report->timing[i];
         const double value = shares ? t->roofline_share : t->gflops;
-        if (value > most && !t->saved) {
+        if (value > most && !t->saved && !(shares && value > ADAMOE_LARGEST_SHARE)) {
             most = value;
             best = t;
         }

@@ -7,6 +7,9 @@
 #include "report.h"
 #include "svg.h"
 
+/* Above this a share of the roofline is an error of measurement. */
+#define ADAMOE_LARGEST_SHARE 1.02
+
 /* The style sheet of the page: light, dark, narrow and printed. */
 void adamoe_report_write_style(FILE *out);
 

@@ -9,9 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Above this a share of the roofline is an error of measurement. */
-#define LARGEST_SHARE 1.02
-
 /* One way to draw a panel against tokens. */
 typedef struct measure {
     const char *title, *axis, *description;
@@ -114,7 +111,7 @@ static void draw_panels(const adamoe_report *report, FILE *out, const measure *m
 static void write_share(FILE *out, double value)
 {
     const adamoe_number_text text = adamoe_percent(value, 1);
-    if (value > LARGEST_SHARE) {
+    if (value > ADAMOE_LARGEST_SHARE) {
         (void)fprintf(out, "<td class=\"n bad\" title=\"above 102 %%: an error of measurement\">%s !</td>",
                       text.text);
     } else {
