@@ -35,16 +35,21 @@ __attribute__((format(printf, 2, 3))) static void append(adamoe_case_name *name,
     va_end(arguments);
 }
 
+static void append_magnitude(adamoe_case_name *name, const adamoe_case *c)
+{
+    if (c->magnitude != ADAMOE_MAGNITUDE_USUAL) {
+        append(name, "/values:%s", magnitude_names[c->magnitude]);
+    }
+}
+
 static void append_experts(adamoe_case_name *name, const adamoe_case *c)
 {
     append(name, "experts/d:%zu/ff:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/routing:%s", c->hidden_size,
            c->intermediate_size, c->mixture.experts, c->mixture.null_experts, c->mixture.top_k, c->tokens,
            adamoe_pattern_names[c->pattern]);
-    append(name, "%s%s", c->null_kind == ADAMOE_NULL_IDENTITY ? "/null:identity" : "",
-           c->dispatch ? "/dispatch" : "");
-    if (c->magnitude != ADAMOE_MAGNITUDE_USUAL) {
-        append(name, "/values:%s", magnitude_names[c->magnitude]);
-    }
+    append(name, "%s%s%s", c->null_kind == ADAMOE_NULL_IDENTITY ? "/null:identity" : "",
+           c->dispatch ? "/dispatch" : "", c->slots ? "/slots" : "");
+    append_magnitude(name, c);
     append(name, "/weights:%s", weight_names[c->weights]);
 }
 
@@ -77,8 +82,10 @@ adamoe_case_name adamoe_name_case(const adamoe_case *c)
                weight_names[c->weights]);
         break;
     case ADAMOE_CASE_ATTENTION:
-        append(&name, "attention/heads:%zu/kv:%zu/dim:%zu/window:%zu/tokens:%zu/%s", c->heads,
-               c->key_value_heads, c->head_dim, c->window, c->tokens, c->shared ? "shared" : "single");
+        append(&name, "attention/heads:%zu/kv:%zu/dim:%zu/window:%zu/tokens:%zu", c->heads,
+               c->key_value_heads, c->head_dim, c->window, c->tokens);
+        append_magnitude(&name, c);
+        append(&name, "/%s", c->shared ? "shared" : "single");
         break;
     case ADAMOE_CASE_MODEL:
         append(&name, "%s", adamoe_check_model_names[c->model]);
@@ -147,9 +154,16 @@ static bool take_weights(const char **cursor, adamoe_case *c)
     return read;
 }
 
+static void take_magnitude(const char **cursor, adamoe_case *c)
+{
+    size_t magnitude = 0;
+    (void)take_word(cursor, "/values:", magnitude_names, 3, &magnitude);
+    c->magnitude = (adamoe_magnitude)magnitude;
+}
+
 static bool parse_experts(const char *cursor, adamoe_case *c)
 {
-    size_t pattern = 0, magnitude = 0;
+    size_t pattern = 0;
     if (!take_size(&cursor, "/d:", &c->hidden_size) || !take_size(&cursor, "/ff:", &c->intermediate_size) ||
         !take_mixture(&cursor, c) ||
         !take_word(&cursor, "/routing:", adamoe_pattern_names, ADAMOE_PATTERNS, &pattern)) {
@@ -158,8 +172,8 @@ static bool parse_experts(const char *cursor, adamoe_case *c)
     c->null_kind = take(&cursor, "/null:identity") ? ADAMOE_NULL_IDENTITY : ADAMOE_NULL_ZERO;
     c->dispatch = take(&cursor, "/dispatch");
     c->pattern = (adamoe_pattern)pattern;
-    (void)take_word(&cursor, "/values:", magnitude_names, 3, &magnitude);
-    c->magnitude = (adamoe_magnitude)magnitude;
+    c->slots = take(&cursor, "/slots");
+    take_magnitude(&cursor, c);
     return take_weights(&cursor, c);
 }
 
@@ -189,10 +203,13 @@ static bool parse_attention(const char *cursor, adamoe_case *c)
 {
     static const char *const spans[] = {"single", "shared"};
     size_t shared = 0;
-    const bool read =
-        take_size(&cursor, "/heads:", &c->heads) && take_size(&cursor, "/kv:", &c->key_value_heads) &&
-        take_size(&cursor, "/dim:", &c->head_dim) && take_size(&cursor, "/window:", &c->window) &&
-        take_size(&cursor, "/tokens:", &c->tokens) && take_word(&cursor, "/", spans, 2, &shared);
+    if (!take_size(&cursor, "/heads:", &c->heads) || !take_size(&cursor, "/kv:", &c->key_value_heads) ||
+        !take_size(&cursor, "/dim:", &c->head_dim) || !take_size(&cursor, "/window:", &c->window) ||
+        !take_size(&cursor, "/tokens:", &c->tokens)) {
+        return false;
+    }
+    take_magnitude(&cursor, c);
+    const bool read = take_word(&cursor, "/", spans, 2, &shared);
     c->shared = shared == 1;
     return read;
 }
@@ -216,6 +233,13 @@ static bool mixture_fits(const adamoe_case *c)
            is_bearable(c->tokens, all, 1);
 }
 
+/* An identity expert passes on the input of its token, which slots do not have. */
+static bool slots_fit(const adamoe_case *c)
+{
+    return !c->slots || (c->tier == ADAMOE_TIER_EXACT && c->null_kind == ADAMOE_NULL_ZERO &&
+                         is_bearable(c->tokens, c->tokens, c->mixture.top_k));
+}
+
 static bool fits(const adamoe_case *c)
 {
     switch (c->kind) {
@@ -224,7 +248,7 @@ static bool fits(const adamoe_case *c)
                is_bearable(c->tokens, c->rows, 1) && is_bearable(c->tokens, c->columns, 1);
     case ADAMOE_CASE_EXPERTS:
         return mixture_fits(c) && c->hidden_size > 0 && c->intermediate_size > 0 &&
-               adamoe_pattern_fits(c->pattern, c->mixture) &&
+               adamoe_pattern_fits(c->pattern, c->mixture) && slots_fit(c) &&
                is_bearable(3 * c->mixture.experts, c->hidden_size, c->intermediate_size) &&
                is_bearable(c->tokens, c->hidden_size, 1);
     case ADAMOE_CASE_ROUTE:

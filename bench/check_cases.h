@@ -5,10 +5,12 @@
  *   bound/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:skewed/weights:bf16
  *   exact/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/null:identity/weights:f32
  *   bound/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/values:huge/weights:f32
+ *   exact/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:skewed/slots/weights:f32
  *   bitwise/threads/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   property/split-batch/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   bound/multiply/rows:65/columns:33/count:7/weights:f16
  *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/shared
+ *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/values:huge/shared
  *   routing/route/n:8/m:8/k:3/tokens:7/logits:ties/norm:true
  *   routing/logits/d:65/n:8/m:8/k:3/tokens:33/weights:f32
  *   model/grouped-heads
@@ -76,7 +78,7 @@ extern const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES];
 typedef enum adamoe_magnitude {
     ADAMOE_MAGNITUDE_USUAL = 0,
     ADAMOE_MAGNITUDE_DENORMAL = 1, /* products that a float32 holds as denormals only */
-    ADAMOE_MAGNITUDE_HUGE = 2,     /* exp of a gate overflows, its product with a gate's partner does not */
+    ADAMOE_MAGNITUDE_HUGE = 2,     /* exp of a gate, or of a score, overflows; no product does */
 } adamoe_magnitude;
 
 /* Logits that a router is given. */
@@ -108,6 +110,7 @@ typedef struct adamoe_case {
     adamoe_pattern pattern;
     adamoe_null_kind null_kind;
     bool dispatch; /* the plan scales the inputs */
+    bool slots;    /* as in Soft MoE: rows read slots, tokens sum many of them; tier exact alone */
     adamoe_magnitude magnitude;
     adamoe_property property;   /* of tier property */
     adamoe_guarantee guarantee; /* of tier bitwise */

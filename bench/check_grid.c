@@ -362,6 +362,20 @@ static adamoe_status add_magnitudes(case_list *list)
     return adamoe_ok();
 }
 
+/* What Soft MoE asks of a kernel: as many inputs as rows, and rows in the sums of many tokens. */
+static adamoe_status add_slots(case_list *list)
+{
+    for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
+        adamoe_case c = small_shapes[i];
+        c.tier = ADAMOE_TIER_EXACT;
+        c.slots = true;
+        if (c.kind == ADAMOE_CASE_EXPERTS && c.null_kind == ZERO && c.tokens < 40) {
+            ADAMOE_TRY(add_case(list, c));
+        }
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status add_routes(case_list *list)
 {
     static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8}, {1, 0, 1},    {1, 7, 2},
@@ -395,16 +409,20 @@ static adamoe_status add_attention(case_list *list)
         /* heads, key-value heads, head_dim, window, tokens */
         {1, 1, 1, 0, 1},  {4, 2, 8, 0, 9},    {6, 2, 16, 5, 17}, {4, 4, 7, 0, 33},   {8, 1, 64, 16, 40},
         {3, 1, 15, 1, 5}, {2, 2, 33, 64, 70}, {9, 3, 32, 2, 8},  {4, 2, 128, 7, 12}, {6, 3, 20, 30, 31}};
-    for (size_t i = 0; i < 2 * COUNT_OF(shapes); ++i) {
-        const size_t *shape = shapes[i / 2];
-        ADAMOE_TRY(add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
-                                                .kind = ADAMOE_CASE_ATTENTION,
-                                                .heads = shape[0],
-                                                .key_value_heads = shape[1],
-                                                .head_dim = shape[2],
-                                                .window = shape[3],
-                                                .tokens = shape[4],
-                                                .shared = i % 2 == 1}));
+    enum { HUGE_SHAPES = 6 }; /* of those, once more with scores whose exp overflows */
+    for (size_t i = 0; i < 2 * (COUNT_OF(shapes) + HUGE_SHAPES); ++i) {
+        const bool huge = i / 2 >= COUNT_OF(shapes);
+        const size_t *shape = shapes[i / 2 % COUNT_OF(shapes)];
+        ADAMOE_TRY(
+            add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
+                                         .magnitude = huge ? ADAMOE_MAGNITUDE_HUGE : ADAMOE_MAGNITUDE_USUAL,
+                                         .kind = ADAMOE_CASE_ATTENTION,
+                                         .heads = shape[0],
+                                         .key_value_heads = shape[1],
+                                         .head_dim = shape[2],
+                                         .window = shape[3],
+                                         .tokens = shape[4],
+                                         .shared = i % 2 == 1}));
     }
     return adamoe_ok();
 }
@@ -422,6 +440,7 @@ static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool ex
 {
     const grid_sizes few = choose_sizes(tiles, exhaustive ? 300 : 150);
     ADAMOE_TRY(add_experts(list, ADAMOE_TIER_EXACT, &few));
+    ADAMOE_TRY(add_slots(list));
     ADAMOE_TRY(add_multiply(list, ADAMOE_TIER_EXACT, &few));
     ADAMOE_TRY(add_bound(list, tiles, exhaustive));
     ADAMOE_TRY(add_magnitudes(list));

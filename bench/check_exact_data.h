@@ -1,0 +1,58 @@
+/*
+ * The data of the tier `exact`: small integers on which no rounding that a kernel declares can be ambiguous.
+ * check_exact.c says why the results are exact; this is how the operands are made so.
+ *
+ * silu is the identity or 0: a gate's pre-activation is 0 or at least 64. Weights of the combine are powers
+ * of two. bfloat16 holds integers of 8 significant bits: h = a b with a a power of two and |b| small. int8
+ * divides by max(abs) / 127, so the largest value of each row must be 127 times a power of two. Three
+ * channels of x arrange that: `zero`, where x is 0 and every row of w1 and w3 holds its 127; `full`, where x
+ * is 127 and every weight is 0; `one`, where x is 1. And two channels of h: `zero`, where h is 0 and every
+ * row of w2 holds its 127; and `full`, where h is 127 times the step and every weight is 0.
+ *
+ * What int8 can get wrong is among them: values halfway between two steps, rows of zeros, in x, in h and in
+ * the weights, and, in a dense product, a row of x whose scale is so small that quotients pass 127.
+ */
+#ifndef ADAMOE_CHECK_EXACT_DATA_H
+#define ADAMOE_CHECK_EXACT_DATA_H
+
+#include "check_tiers.h"
+
+#define ADAMOE_NOWHERE SIZE_MAX
+
+/* Channels that arrange the scales of int8, or ADAMOE_NOWHERE. */
+typedef struct adamoe_anchors {
+    size_t zero, full;
+} adamoe_anchors;
+
+typedef struct adamoe_exact_data {
+    adamoe_random_layer layer; /* of a dense product: one expert, whose w1 is the matrix */
+    adamoe_plan *made;         /* what the arrays below do not replace */
+    adamoe_plan plan;
+    float *x; /* [plan.inputs, hidden_size], or [tokens, columns] */
+    float *combine, *dispatch, *self_scale;
+    uint32_t *input, *token_offset, *token_row;
+    adamoe_anchors x_anchors, h_anchors;
+    size_t one;      /* the channel where x is 1 */
+    size_t zero_row; /* of x: all zeros; or ADAMOE_NOWHERE */
+    size_t tiny_row; /* of x: integers times 2^-149, up to 190; or ADAMOE_NOWHERE */
+    bool rounded;    /* some operand is rounded to bfloat16 or int8 */
+    bool halves;     /* x may stand halfway between two integers, the steps that it is rounded to */
+    bool half_steps; /* and h between two of its own: the step is that of channel h_anchors.full / 127 */
+} adamoe_exact_data;
+
+/* False where a sum of `width` terms has no room for the anchors that the kernel needs. */
+bool adamoe_exact_has_room(const adamoe_kernel *kernel, size_t width);
+
+/* *out is zeroed before, and freed by the caller even after an error. Errors: memory. */
+adamoe_status adamoe_exact_experts(const adamoe_checking *k, adamoe_splitmix64 *random,
+                                   adamoe_exact_data *out);
+adamoe_status adamoe_exact_product(const adamoe_checking *k, adamoe_splitmix64 *random,
+                                   adamoe_exact_data *out);
+void adamoe_exact_data_free(adamoe_exact_data *data);
+
+/* The unit of row i of x: its integers are `steps` of it. */
+double adamoe_exact_unit(const adamoe_exact_data *data, size_t i);
+/* x[at] of row i as the kernel must round it. */
+int64_t adamoe_exact_steps(const adamoe_exact_data *data, size_t i, size_t at);
+
+#endif
