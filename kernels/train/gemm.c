@@ -112,16 +112,40 @@ static void pack_lines(const adamoe_gemm_operand *operand, size_t line, size_t c
     }
 }
 
-/* The same where the lines are columns of what stands there, and the terms its rows. */
+/* Of `depth` rows the same `count` neighbours; a constant count copies in a few registers. */
+static inline __attribute__((always_inline)) void copy_rows(const adamoe_gemm_operand *operand, size_t line,
+                                                            size_t count, size_t first, size_t depth,
+                                                            size_t width, float *to)
+{
+    for (size_t k = 0; k < depth; ++k) {
+        memcpy(to + k * width, row_of(operand, first + k) + line, count * sizeof *to);
+    }
+}
+
+/* As pack_lines, where the lines are columns of what stands there, and the terms its rows. The counts are
+ * those of whole tiles and panels of AVX2 and AVX-512. */
 static void pack_terms(const adamoe_gemm_operand *operand, size_t line, size_t count, size_t first,
                        size_t depth, size_t width, float *to)
 {
-    for (size_t k = 0; k < depth; ++k) {
-        const float *from = row_of(operand, first + k) + line;
-        memcpy(to + k * width, from, count * sizeof *to);
-        for (size_t i = count; i < width; ++i) {
-            to[k * width + i] = 0.0f;
-        }
+    switch (count) {
+    case 6:
+        copy_rows(operand, line, 6, first, depth, width, to);
+        break;
+    case 14:
+        copy_rows(operand, line, 14, first, depth, width, to);
+        break;
+    case 16:
+        copy_rows(operand, line, 16, first, depth, width, to);
+        break;
+    case 32:
+        copy_rows(operand, line, 32, first, depth, width, to);
+        break;
+    default:
+        copy_rows(operand, line, count, first, depth, width, to);
+        break;
+    }
+    for (size_t k = 0; k < depth && count < width; ++k) {
+        memset(to + k * width + count, 0, (width - count) * sizeof *to);
     }
 }
 
