@@ -157,6 +157,33 @@ static void test_clipping(void **state)
     adamoe_team_free(team);
 }
 
+/* The numbers that the optimiser itself makes: corrections by the count of steps, rate, decay. */
+static void test_corrections_count_the_steps(void **state)
+{
+    (void)state;
+    static const adamoe_adamw_segment all = {0, 1, true};
+    const adamoe_adamw_options options = {0.75, 0.875, 0x1p-10, 0.5, 0.0};
+    adamoe_team *team = NULL;
+    adamoe_adamw *adamw = NULL;
+    float w = 1.0f;
+    double expected = 1.0, m = 0.0, v = 0.0, norm;
+    assert_ok(adamoe_team_create(1, &team));
+    assert_ok(adamoe_adamw_create(team, 1, &all, 1, &options, &adamw));
+    for (int step = 1; step <= STEPS; ++step) {
+        const float g = 1.0f / (float)step;
+        m = 0.75 * m + 0.25 * (double)g;
+        v = 0.875 * v + 0.125 * (double)g * (double)g;
+        const double root = sqrt(v / (1.0 - pow(0.875, step)));
+        expected -= 0.0625 * (m / (1.0 - pow(0.75, step)) / (root + 0x1p-10) + 0.5 * expected);
+        assert_ok(adamoe_adamw_update(adamw, 0.0625, &w, &g, &norm));
+        /* Weight and update are at most about 1, and a step rounds the one twice and the other by
+         * update_bound, times the rate. */
+        assert_true(fabs((double)w - expected) <= step * (0x1p-23 + 0.0625 * 2.0 * update_bound(step)));
+    }
+    adamoe_adamw_free(adamw);
+    adamoe_team_free(team);
+}
+
 static void test_schedule(void **state)
 {
     (void)state;
@@ -177,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_clipping),
         cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_corrections_count_the_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,17 @@ static void test_it_starts_at_the_frozen_weights(void **state)
     free_subject(&s);
 }
 
+static void copy_other_kinds(subject *s)
+{
+    for (size_t i = 0; i < s->parameters->parameters; ++i) {
+        const adamoe_parameter *p = &s->parameters->parameter[i];
+        if ((p->kind & ADAPTED) == 0) {
+            memcpy(s->parameters->value + p->first, s->before + p->first,
+                   p->rows * p->columns * sizeof(float));
+        }
+    }
+}
+
 /* alpha / rank is 2. */
 static void test_merge_and_gradient(void **state)
 {
@@ -86,7 +97,9 @@ static void test_merge_and_gradient(void **state)
     for (size_t i = 0; i < s.parameters->count; ++i) {
         dw[i] = (float)((int)(i * 3 % 11) - 5);
     }
-    adamoe_lora_merge(s.lora);
+    memset(s.parameters->value, 0, s.parameters->count * sizeof *s.before);
+    copy_other_kinds(&s);
+    adamoe_lora_merge(s.lora); /* from W0, whatever was merged before */
     adamoe_lora_gradient(s.lora, dw, dvalue);
     for (size_t p = 0; p < s.parameters->parameters; ++p) {
         const adamoe_parameter *w = &s.parameters->parameter[p];
