@@ -29,6 +29,7 @@ enum {
     OPTION_TIMEOUT,
     OPTION_EXHAUSTIVE,
     OPTION_FAIL_FAST,
+    OPTION_READABLE_GUARDS,
     OPTION_WORK,
 };
 
@@ -45,6 +46,10 @@ static const struct argp_option options_list[] = {
     {"jobs", OPTION_JOBS, "N", 0, "Child processes at once (default: all processors)", 0},
     {"timeout", OPTION_TIMEOUT, "SECONDS", 0, "A case that takes longer hangs (default: 60)", 0},
     {"fail-fast", OPTION_FAIL_FAST, 0, 0, "Go on to the next kernel after the first case that fails", 0},
+    {"readable-guards", OPTION_READABLE_GUARDS, 0, 0,
+     "The pages around buffers hold NaNs and can be read: for emulators that read what a masked load leaves "
+     "out",
+     0},
     {"list", OPTION_LIST, 0, 0, "Print the names of the cases, run none", 0},
     {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 0},
     {"junit", OPTION_JUNIT, "FILE", 0, "Write JUnit XML, `-' for standard output", 0},
@@ -93,6 +98,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_FAIL_FAST:
         o->fail_fast = true;
+        return 0;
+    case OPTION_READABLE_GUARDS:
+        o->readable_guards = true;
         return 0;
     case OPTION_JOBS:
         o->jobs = (uint32_t)adamoe_parse_count(state, "--jobs", value, 1, 256);

@@ -2,6 +2,7 @@
  * The child process of `adamoe check`.
  */
 #include "check_child.h"
+#include "check_memory.h"
 #include "json_output.h"
 #include "team.h"
 
@@ -188,6 +189,9 @@ static adamoe_status run_range(const adamoe_check_options *options, adamoe_regis
         return adamoe_error(ADAMOE_BAD_INPUT, "--work: %s: not for people", options->work);
     }
     ADAMOE_TRY(choose_cases(options, kernel, &cases, &count));
+    if (options->readable_guards) {
+        adamoe_guarded_allow_reads();
+    }
     const adamoe_status status =
         some.from <= some.to && some.to <= count
             ? run_cases(options, kernel, cases, &some, lines)

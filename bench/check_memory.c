@@ -10,6 +10,14 @@
 
 #define PATTERN 0xa5
 
+/* One for the process, as the processor that it makes up for is. */
+static bool reads_allowed;
+
+void adamoe_guarded_allow_reads(void)
+{
+    reads_allowed = true;
+}
+
 static size_t round_up(size_t bytes, size_t to)
 {
     return (bytes + to - 1) / to * to;
@@ -28,6 +36,15 @@ static unsigned char *place(unsigned char *body, size_t body_bytes, size_t bytes
     return body + (at - (uintptr_t)body);
 }
 
+static bool guard(unsigned char *guarding, size_t page)
+{
+    if (!reads_allowed) {
+        return mprotect(guarding, page, PROT_NONE) == 0;
+    }
+    memset(guarding, 0xff, page);
+    return mprotect(guarding, page, PROT_READ) == 0;
+}
+
 adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard_end end, adamoe_guarded *out)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -36,12 +53,13 @@ adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }
     const size_t body_bytes = round_up(bytes + 2 * alignment, page);
-    unsigned char *pages = mmap(NULL, body_bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *pages =
+        mmap(NULL, body_bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }
     unsigned char *body = pages + page;
-    if (mprotect(body, body_bytes, PROT_READ | PROT_WRITE) != 0) {
+    if (!guard(pages, page) || !guard(body + body_bytes, page)) {
         (void)munmap(pages, body_bytes + 2 * page);
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }

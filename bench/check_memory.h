@@ -24,6 +24,12 @@ typedef struct adamoe_guarded {
     size_t body_bytes, page;
 } adamoe_guarded;
 
+/* From now on the pages around buffers can be read, and hold NaNs (all bits set); writing there is still a
+ * fault. For emulators whose masked loads also touch the elements that the mask leaves out, as those of QEMU
+ * 7.2 do: there a kernel that keeps the rules would end by a fault. A read beyond the end then shows only
+ * where its value is used. For the whole process, and not while other threads take buffers. */
+void adamoe_guarded_allow_reads(void);
+
 /* `bytes` bytes, aligned to `alignment` (a power of two), filled with 0xff: a NaN in every
  * float and double. Errors: memory. */
 adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard_end end,

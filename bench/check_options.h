@@ -16,6 +16,7 @@ typedef struct adamoe_check_options {
     const char *part; /* of the names of cases; NULL: all */
     unsigned tiers;   /* bits by adamoe_tier; 0: all */
     bool exhaustive, list, fail_fast;
+    bool readable_guards; /* see adamoe_guarded_allow_reads */
     const char *json, *junit, *tap;
     uint32_t jobs;    /* child processes at once */
     uint32_t timeout; /* seconds for one case */

@@ -64,6 +64,9 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     if (options->exhaustive) {
         add_option(c, "--exhaustive", NULL);
     }
+    if (options->readable_guards) {
+        add_option(c, "--readable-guards", NULL);
+    }
     for (size_t i = 0; i < ADAMOE_TIERS; ++i) {
         if ((options->tiers >> i & 1u) != 0) {
             add_option(c, "--tier", adamoe_tier_names[i]);

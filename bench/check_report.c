@@ -87,6 +87,9 @@ static adamoe_failure_text repeat_command(const adamoe_check_options *options,
         append(&text, " --case %s --seed %" PRIu64, check->cases[i], options->common.seed);
         append_machine(&text, &options->common);
     }
+    if (options->readable_guards) {
+        append(&text, " --readable-guards");
+    }
     return text;
 }
 

@@ -1,0 +1,77 @@
+/*
+ * What the guarded buffers of `adamoe check` stop: in a child process, which ends by the fault.
+ */
+#include "check_memory.h"
+#include "test.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BYTES 64
+
+typedef enum deed { READ_BEHIND, READ_BEFORE, WRITE_BEHIND, WRITE_BEFORE } deed;
+
+/* All of them one float beyond the end that touches a page. */
+static void commit(deed what, bool reads_allowed)
+{
+    adamoe_guarded buffer;
+    const adamoe_guard_end end =
+        what == READ_BEHIND || what == WRITE_BEHIND ? ADAMOE_GUARD_BACK : ADAMOE_GUARD_FRONT;
+    if (reads_allowed) {
+        adamoe_guarded_allow_reads();
+    }
+    if (adamoe_guarded_create(BYTES, sizeof(float), end, &buffer).code != ADAMOE_OK) {
+        _exit(2);
+    }
+    volatile float *at = (volatile float *)(void *)(end == ADAMOE_GUARD_BACK ? buffer.data + BYTES
+                                                                             : buffer.body - sizeof(float));
+    if (what == WRITE_BEHIND || what == WRITE_BEFORE) {
+        *at = 1.0f;
+        _exit(0);
+    }
+    _exit(isnan(*at) ? 3 : 0);
+}
+
+/* The signal that ended it, or minus its exit code. */
+static int outcome_of(deed what, bool reads_allowed)
+{
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGSEGV, SIG_DFL); /* also under a sanitizer */
+        commit(what, reads_allowed);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
+}
+
+static void every_access_beyond_is_a_fault(void **state)
+{
+    (void)state;
+    for (int what = READ_BEHIND; what <= WRITE_BEFORE; ++what) {
+        assert_int_equal(outcome_of((deed)what, false), SIGSEGV);
+    }
+}
+
+static void readable_guards_hold_nans_and_stop_writes(void **state)
+{
+    (void)state;
+    assert_int_equal(outcome_of(READ_BEHIND, true), -3);
+    assert_int_equal(outcome_of(READ_BEFORE, true), -3);
+    assert_int_equal(outcome_of(WRITE_BEHIND, true), SIGSEGV);
+    assert_int_equal(outcome_of(WRITE_BEFORE, true), SIGSEGV);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_access_beyond_is_a_fault),
+        cmocka_unit_test(readable_guards_hold_nans_and_stop_writes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
