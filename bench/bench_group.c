@@ -15,7 +15,8 @@
 typedef struct runner {
     adamoe_bench_member *member;
     adamoe_prepared **prepared;
-    size_t copies, turn; /* calls so far: on the next batch and, after the last one, the next copy */
+    size_t copies, turn;       /* calls so far: on the next batch and, after the last one, the next copy */
+    double repetition_seconds; /* about */
     adamoe_run run;
     adamoe_router_step *router; /* with options.stages */
     double stage_seconds[ADAMOE_STAGES];
@@ -28,6 +29,7 @@ typedef struct group {
     const adamoe_timing_options *options;
     runner *runner; /* [count] */
     size_t count;
+    size_t bursts;      /* of the peaks so far */
     float *y;           /* [tokens, hidden_size] */
     float *router_rows; /* [n + m, hidden_size] */
 } group;
@@ -129,8 +131,9 @@ static adamoe_status choose_calls(const group *g, runner *r)
     ADAMOE_TRY(call_either_way(g, r, &ignored));
     const double start = adamoe_now();
     ADAMOE_TRY(call_either_way(g, r, &ignored));
-    const double calls = ceil(g->options->least_seconds / (adamoe_now() - start));
+    const double once = adamoe_now() - start, calls = ceil(g->options->least_seconds / once);
     r->member->calls = calls >= MOST_CALLS ? (size_t)MOST_CALLS : calls >= 1.0 ? (size_t)calls : 1;
+    r->repetition_seconds = (double)r->member->calls * once;
     return adamoe_ok();
 }
 
@@ -148,7 +151,10 @@ static adamoe_status make(const group *g, runner *r)
     member->load = adamoe_routing_load(g->traffic->batch[0].routing);
     member->seconds = calloc(g->options->repetitions, sizeof *member->seconds);
     member->stages = calloc(g->options->repetitions, sizeof *member->stages);
-    if (member->seconds == NULL || member->stages == NULL) {
+    member->before = calloc(g->options->repetitions, sizeof *member->before);
+    member->limits = calloc(g->options->repetitions, sizeof *member->limits);
+    if (member->seconds == NULL || member->stages == NULL || member->before == NULL ||
+        member->limits == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
     }
     r->copies = g->options->hot
@@ -213,16 +219,40 @@ static uint32_t weights_of(const group *g)
     return weights;
 }
 
+/* Bursts stand between the repetitions of all, so they are as long as suits the longest. */
+static size_t slices_of(const group *g)
+{
+    double longest = 0.0;
+    for (size_t i = 0; i < g->count; ++i) {
+        if (runs(&g->runner[i])) {
+            longest = fmax(longest, g->runner[i].repetition_seconds);
+        }
+    }
+    return adamoe_burst_slices(longest);
+}
+
+static adamoe_status burst(group *g, uint32_t weights, size_t slices)
+{
+    ++g->bursts;
+    return adamoe_peak_meter_burst(g->machine->meter, weights, slices);
+}
+
 static adamoe_status time_all(group *g)
 {
     const uint32_t weights = weights_of(g);
+    const size_t slices = slices_of(g);
     adamoe_peak_meter_begin(g->machine->meter);
-    for (size_t repetition = 0; repetition < g->options->repetitions && weights != 0; ++repetition) {
+    if (weights == 0) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(burst(g, weights, slices));
+    for (size_t repetition = 0; repetition < g->options->repetitions; ++repetition) {
         for (size_t i = 0; i < g->count; ++i) {
             runner *r = &g->runner[(repetition + i) % g->count];
             if (runs(r)) {
-                ADAMOE_TRY(adamoe_peak_meter_burst(g->machine->meter, weights));
+                r->member->before[repetition] = g->bursts - 1;
                 r->member->status = repeat(g, r, repetition);
+                ADAMOE_TRY(burst(g, weights, slices));
             }
         }
     }
@@ -230,17 +260,17 @@ static adamoe_status time_all(group *g)
 }
 
 /* Hot weights are read from a cache, which has no limit here. */
-static adamoe_limit limit_of(const group *g, const adamoe_bench_member *member)
+static void find_limits(const group *g, adamoe_bench_member *member)
 {
     const adamoe_preset *preset = g->weights->preset;
-    const adamoe_rates rates = {member->peak.gflops,
-                                g->options->hot ? INFINITY : member->peak.gbytes_per_second};
-    return rates.gflops > 0.0
-               ? adamoe_roofline(g->traffic->batch[0].plan,
-                                 adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size,
-                                                       member->kernel->weight),
-                                 rates)
-               : (adamoe_limit){NAN, NAN};
+    const adamoe_plan *plan = g->traffic->batch[0].plan;
+    const adamoe_expert_cost cost =
+        adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size, member->kernel->weight);
+    const adamoe_rates best = {member->peak.gflops,
+                               g->options->hot ? INFINITY : member->peak.gbytes_per_second};
+    member->limit = best.gflops > 0.0 ? adamoe_roofline(plan, cost, best) : (adamoe_limit){NAN, NAN};
+    adamoe_paired_limits(plan, cost, &member->peak, member->before, g->options->repetitions, g->options->hot,
+                         member->limits);
 }
 
 static adamoe_status summarise(group *g)
@@ -253,9 +283,10 @@ static adamoe_status summarise(group *g)
         }
         first = first == NULL ? member : first;
         ADAMOE_TRY(adamoe_peak_meter_read(g->machine->meter, member->kernel->weight, &member->peak));
-        member->limit = limit_of(g, member);
-        ADAMOE_TRY(adamoe_bench_summarise(member->seconds, first->seconds, g->options->repetitions,
-                                          member->work, member->limit, &member->summary));
+        find_limits(g, member);
+        ADAMOE_TRY(adamoe_bench_summarise(member->seconds, first->seconds, member->limits,
+                                          g->options->repetitions, member->work, member->limit,
+                                          &member->summary));
     }
     return adamoe_ok();
 }
@@ -303,8 +334,12 @@ void adamoe_bench_member_free(adamoe_bench_member *member)
 {
     free(member->seconds);
     free(member->stages);
+    free(member->before);
+    free(member->limits);
     member->seconds = NULL;
     member->stages = NULL;
+    member->before = NULL;
+    member->limits = NULL;
 }
 
 bool adamoe_tells_stages(const adamoe_stage_seconds *stages)

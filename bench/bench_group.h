@@ -2,8 +2,9 @@
  * Kernels that are compared with each other: the same calls, timed in turn.
  *
  * Within each repetition every kernel has its time, in an order that moves on by one from repetition to
- * repetition, and before each of them the machine's peaks are measured by short bursts: whatever changes on
- * the machine changes for all of them, and repetition i of one kernel is a pair with repetition i of another.
+ * repetition, and before and after each of them the machine's peaks are measured by short bursts: whatever
+ * changes on the machine changes for all of them, and repetition i of one kernel is a pair with repetition i
+ * of another, and with the roofline of that moment (paired_limit.h).
  */
 #ifndef ADAMOE_BENCH_GROUP_H
 #define ADAMOE_BENCH_GROUP_H
@@ -11,6 +12,7 @@
 #include "bench_machine.h"
 #include "bench_summary.h"
 #include "bench_weights.h"
+#include "paired_limit.h"
 #include "router_step.h"
 
 typedef struct adamoe_timing_options {
@@ -38,7 +40,9 @@ typedef struct adamoe_bench_member {
     double load;
     adamoe_plan_work work;
     adamoe_peak peak;
-    adamoe_limit limit;
+    size_t *before;               /* [repetitions] the burst before; the one after is the next */
+    adamoe_limit *limits;         /* [repetitions] of the moment */
+    adamoe_limit limit;           /* of the best bursts */
     adamoe_bench_summary summary; /* speedup: over the first member that has times */
 } adamoe_bench_member;
 

@@ -196,6 +196,9 @@ static void report_constants(gbench_state *state, const adamoe_bench_member *mem
     gbench_counter(state, "median_seconds", s->seconds.median);
     gbench_counter(state, "median_seconds_low", s->seconds.interval.low);
     gbench_counter(state, "median_seconds_high", s->seconds.interval.high);
+    gbench_counter(state, "roofline_share_low", s->roofline_share.interval.low);
+    gbench_counter(state, "roofline_share_high", s->roofline_share.interval.high);
+    gbench_counter(state, "share_of_best_bursts", s->share_of_best);
     gbench_counter(state, "speedup", s->speedup.median);
     gbench_counter(state, "speedup_low", s->speedup.interval.low);
     gbench_counter(state, "speedup_high", s->speedup.interval.high);
@@ -206,11 +209,12 @@ static void report_times(gbench_state *state, const adamoe_bench_layer *layer,
                          const adamoe_bench_member *member, size_t repetition)
 {
     const double seconds = member->seconds[repetition];
+    const adamoe_limit *limit = &member->limits[repetition];
     gbench_time(state, seconds);
     gbench_counter(state, "gflops", member->work.flops / seconds * 1e-9);
     gbench_counter(state, "gbytes_per_second", member->work.bytes / seconds * 1e-9);
-    gbench_counter(state, "roofline_share", member->limit.seconds / seconds);
-    gbench_counter(state, "share_without_overlap", member->limit.seconds_without_overlap / seconds);
+    gbench_counter(state, "roofline_share", limit->seconds / seconds);
+    gbench_counter(state, "share_without_overlap", limit->seconds_without_overlap / seconds);
     report_constants(state, member);
     if (layer->options.timing.stages) {
         report_stages(state, member, repetition);

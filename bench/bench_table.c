@@ -29,6 +29,19 @@ static const char *format_share(double share, char *text, size_t size)
     return text;
 }
 
+/* A share and its interval, where there are repetitions enough for one. */
+static const char *format_estimate(adamoe_estimate share, char *text, size_t size)
+{
+    char median[16];
+    (void)format_share(share.median, median, sizeof median);
+    if (isfinite(share.interval.low) && isfinite(share.interval.high)) {
+        (void)snprintf(text, size, "%s [%.3f, %.3f]", median, share.interval.low, share.interval.high);
+    } else {
+        (void)snprintf(text, size, "%s", median);
+    }
+    return text;
+}
+
 static bool has_times(const adamoe_bench_member *member)
 {
     return member->wanted && member->status.code == ADAMOE_OK;
@@ -57,15 +70,16 @@ static void print_peaks(const adamoe_bench_view *view)
 static void print_times(const adamoe_bench_member *m)
 {
     const adamoe_bench_summary *s = &m->summary;
-    char median[32], low[32], high[32], interval[72], share[16], alone[16];
+    char median[32], low[32], high[32], interval[72], share[48], alone[16], best[16];
     (void)snprintf(interval, sizeof interval, "%s .. %s",
                    adamoe_format_seconds(s->seconds.interval.low, low, sizeof low),
                    adamoe_format_seconds(s->seconds.interval.high, high, sizeof high));
-    printf("  %-16s %9s %-22s %8.1f %7.2f %9s %10s %7.2f [%.2f, %.2f]%s\n", m->kernel->name,
+    printf("  %-16s %9s %-22s %8.1f %7.2f %-20s %10s %7s %7.2f [%.2f, %.2f]%s\n", m->kernel->name,
            adamoe_format_seconds(s->seconds.median, median, sizeof median), interval, s->gflops,
-           s->gbytes_per_second, format_share(s->roofline_share, share, sizeof share),
-           format_share(s->share_without_overlap, alone, sizeof alone), s->speedup.median,
-           s->speedup.interval.low, s->speedup.interval.high,
+           s->gbytes_per_second, format_estimate(s->roofline_share, share, sizeof share),
+           format_share(s->share_without_overlap.median, alone, sizeof alone),
+           format_share(s->share_of_best, best, sizeof best), s->speedup.median, s->speedup.interval.low,
+           s->speedup.interval.high,
            s->measurement_error ? "  measurement error: faster than the machine" : "");
 }
 
@@ -140,8 +154,8 @@ void adamoe_bench_table(const adamoe_bench_view *view)
 {
     print_head(view);
     print_peaks(view);
-    printf("  %-16s %9s %-22s %8s %7s %9s %10s %7s\n", "Kernel", "Time", "95 % interval", "GFLOP/s", "GB/s",
-           "Roofline", "no overlap", "Speedup");
+    printf("  %-16s %9s %-22s %8s %7s %-20s %10s %7s %7s\n", "Kernel", "Time", "95 % interval", "GFLOP/s",
+           "GB/s", "Roofline", "no overlap", "of best", "Speedup");
     for (size_t i = 0; i < view->members; ++i) {
         const adamoe_bench_member *m = &view->member[i];
         if (has_times(m)) {

@@ -47,7 +47,7 @@ adamoe_status adamoe_peak_meter_create(const adamoe_team *team, adamoe_peak_mete
         adamoe_peak_meter_free(meter);
         return status;
     }
-    while (adamoe_memory_peak_ways(meter->memory) > 0) {
+    while (adamoe_memory_peak_trials(meter->memory) > 0) {
         (void)adamoe_memory_burst(meter->memory);
     }
     *out = meter;
@@ -90,15 +90,25 @@ static adamoe_status add(series *s, double rate)
     return adamoe_ok();
 }
 
-adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights)
+adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights, size_t slices)
 {
+    double rate[ADAMOE_ARITHMETIC_PATHS] = {0.0}, seconds = 0.0;
+    for (size_t slice = 0; slice < slices; ++slice) {
+        for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+            const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
+            if ((path->weights & weights) != 0 && adamoe_arithmetic_path_runs(path)) {
+                rate[i] += adamoe_arithmetic_burst(meter->team, path, BURST_SECONDS);
+            }
+        }
+        seconds += 1.0 / adamoe_memory_burst(meter->memory);
+    }
+    /* Slices of arithmetic take equal time, those of reading read equal bytes. */
     for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
-        const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
-        if ((path->weights & weights) != 0 && adamoe_arithmetic_path_runs(path)) {
-            ADAMOE_TRY(add(&meter->arithmetic[i], adamoe_arithmetic_burst(meter->team, path, BURST_SECONDS)));
+        if (rate[i] > 0.0) {
+            ADAMOE_TRY(add(&meter->arithmetic[i], rate[i] / (double)slices));
         }
     }
-    return add(&meter->reading, adamoe_memory_burst(meter->memory));
+    return add(&meter->reading, (double)slices / seconds);
 }
 
 /* The largest and the middle one of a series that is not empty. */
@@ -116,10 +126,10 @@ static adamoe_status best_and_median(const series *s, double *best, double *medi
     return adamoe_ok();
 }
 
-adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
+/* The path that is fastest in the middle of the run. */
+static adamoe_status read_arithmetic(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
                                      adamoe_peak *out)
 {
-    *out = (adamoe_peak){.path = "none"};
     for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
         const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
         double best = 0.0, median = 0.0;
@@ -127,12 +137,21 @@ adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arit
             continue;
         }
         ADAMOE_TRY(best_and_median(&meter->arithmetic[i], &best, &median));
-        if (best > out->gflops) {
+        if (median > out->gflops_median) {
             out->gflops = best;
             out->gflops_median = median;
+            out->gflops_of = meter->arithmetic[i].rate;
             out->path = path->name;
         }
     }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
+                                     adamoe_peak *out)
+{
+    *out = (adamoe_peak){.path = "none", .bursts = meter->reading.count, .gbytes_of = meter->reading.rate};
+    ADAMOE_TRY(read_arithmetic(meter, weight, out));
     return meter->reading.count == 0
                ? adamoe_ok()
                : best_and_median(&meter->reading, &out->gbytes_per_second, &out->gbytes_per_second_median);

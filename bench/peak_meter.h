@@ -1,10 +1,12 @@
 /*
- * The machine's peaks during a measurement, from short bursts between the repetitions of what is measured.
+ * The machine's peaks during a measurement, from short bursts before and after each repetition of what is
+ * measured.
  *
- * What counts as the peak is the best of the bursts: a limit is what the machine can do, and a burst that
- * something disturbed would lower it and flatter every kernel. So a share of the roofline errs downwards on a
- * disturbed machine, never upwards. The median of the bursts is kept beside it: how far it is below the best
- * tells how steady the machine was.
+ * Two questions, two statistics. What can the machine do? The best of all bursts: something may have
+ * disturbed the others. What could it do around repetition i, while somebody on the sibling hyperthreads took
+ * half of it for some seconds? The bursts next to that repetition. Both are of the same way of being busy,
+ * chosen once: the fastest instruction path by its median over the run, the fastest way to read by trials
+ * before it; a rate of the luckiest way at each moment would be too high.
  */
 #ifndef ADAMOE_PEAK_METER_H
 #define ADAMOE_PEAK_METER_H
@@ -20,15 +22,21 @@ void adamoe_peak_meter_free(adamoe_peak_meter *meter);
 /* Forgets the bursts so far. */
 void adamoe_peak_meter_begin(adamoe_peak_meter *meter);
 
-/* One burst of each instruction path that serves one of `weights` (a bit for each adamoe_arithmetic), about a
- * millisecond, and one read of a quarter of five times the last-level cache. Errors: memory. */
-adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights);
+/* One burst: `slices` times in turn, each instruction path that serves one of `weights` (a bit for each
+ * adamoe_arithmetic) for about a millisecond, and one read of a quarter of five times the last-level cache.
+ * Its rates are those of all slices together. Errors: memory. */
+adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights, size_t slices);
 
-/* Of all bursts since the beginning; all threads together. */
+/* Seconds that a slice takes, about. */
+#define ADAMOE_BURST_SLICE 0.0025
+
+/* Of the `bursts` since the beginning; all threads together. 10^9 per second. */
 typedef struct adamoe_peak {
-    double gflops, gflops_median; /* of the fastest path for the operands; 0 where none runs here */
+    double gflops, gflops_median; /* the best and the middle one of the fastest path; 0 where none runs */
     const char *path;             /* "vfmadd, AVX2", or "none" */
     double gbytes_per_second, gbytes_per_second_median;
+    size_t bursts;
+    const double *gflops_of, *gbytes_of; /* [bursts], or NULL; they hold until the next burst */
 } adamoe_peak;
 
 adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arithmetic weight,

@@ -34,22 +34,29 @@ static double divide(double amount, double giga_per_second)
     return amount == 0.0 ? 0.0 : amount / (giga_per_second * 1e9);
 }
 
-static double larger(double a, double b)
+/* Seconds of one amount of each, by the one that binds. */
+static double bound(double flops, double bytes, adamoe_rates usual, adamoe_rates now)
 {
-    return a > b ? a : b;
+    return divide(flops, usual.gflops) >= divide(bytes, usual.gbytes_per_second)
+               ? divide(flops, now.gflops)
+               : divide(bytes, now.gbytes_per_second);
+}
+
+adamoe_limit adamoe_roofline_now(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates usual,
+                                 adamoe_rates now)
+{
+    const adamoe_plan_work work = adamoe_plan_work_of(plan, cost);
+    adamoe_limit limit = {.seconds = bound(work.flops, work.bytes, usual, now)};
+    for (size_t e = 0; e < plan->experts; ++e) {
+        const double rows = (double)rows_of(plan, e);
+        if (rows > 0.0) {
+            limit.seconds_without_overlap += bound(cost.flops_per_row * rows, cost.bytes, usual, now);
+        }
+    }
+    return limit;
 }
 
 adamoe_limit adamoe_roofline(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates rates)
 {
-    const adamoe_plan_work work = adamoe_plan_work_of(plan, cost);
-    adamoe_limit limit = {
-        .seconds = larger(divide(work.flops, rates.gflops), divide(work.bytes, rates.gbytes_per_second))};
-    for (size_t e = 0; e < plan->experts; ++e) {
-        const double rows = (double)rows_of(plan, e);
-        if (rows > 0.0) {
-            limit.seconds_without_overlap += larger(divide(cost.flops_per_row * rows, rates.gflops),
-                                                    divide(cost.bytes, rates.gbytes_per_second));
-        }
-    }
-    return limit;
+    return adamoe_roofline_now(plan, cost, rates, rates);
 }

@@ -40,4 +40,10 @@ typedef struct adamoe_limit {
 
 adamoe_limit adamoe_roofline(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates rates);
 
+/* The same at the rates of one moment, where the usual rates decide whether arithmetic or memory binds, an
+ * expert and the plan: the larger of two rates that are both uncertain is too large on average, and would
+ * flatter whoever is measured by it. */
+adamoe_limit adamoe_roofline_now(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates usual,
+                                 adamoe_rates now);
+
 #endif

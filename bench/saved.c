@@ -143,7 +143,7 @@ static adamoe_status run_trace(study *s, size_t first, double seconds[SIDES])
 {
     for (size_t b = 0; b < s->trace.batches; ++b) {
         if (b % BURST_EVERY == 0) {
-            ADAMOE_TRY(adamoe_peak_meter_burst(s->machine->meter, 1u << s->kernel->weight));
+            ADAMOE_TRY(adamoe_peak_meter_burst(s->machine->meter, 1u << s->kernel->weight, 1));
         }
         for (size_t i = 0; i < SIDES; ++i) {
             const size_t which = (first + b + i) % SIDES;

@@ -63,3 +63,19 @@ double adamoe_normal_p(double z)
 {
     return erfc(fabs(z) / sqrt(2.0));
 }
+
+adamoe_interval adamoe_median_interval(const double *sorted, size_t count, double level)
+{
+    const double n = (double)count;
+    double below = 0.0; /* P(fewer than `rank` values lie below the median) */
+    size_t rank = 0;
+    for (; rank < count; ++rank) {
+        const double k = (double)rank;
+        below += exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) - n * log(2.0));
+        if (2.0 * below > 1.0 - level) {
+            break;
+        }
+    }
+    return rank == 0 ? (adamoe_interval){-HUGE_VAL, HUGE_VAL}
+                     : (adamoe_interval){sorted[rank - 1], sorted[count - rank]};
+}

@@ -29,6 +29,11 @@ typedef struct adamoe_interval {
     double low, high;
 } adamoe_interval;
 
+/* The narrowest interval between two of the sorted values, equally far from the ends, that contains the
+ * median of what they were drawn from with a probability of at least `level`, whatever the distribution:
+ * binomial. Infinite where there are too few values for it, which is below 6 for 0.95. */
+adamoe_interval adamoe_median_interval(const double *sorted, size_t count, double level);
+
 /* ----------------------------------------------------------------------------------------- signed_rank.c */
 
 typedef struct adamoe_rank_test {

@@ -15,10 +15,11 @@
 #define HUGE_PAGE     ((size_t)2 << 20)
 #define PART_MULTIPLE ((size_t)4096) /* of a thread's part: eight streams of whole blocks */
 #define PIECES        4              /* of a buffer: one is read at a time */
-#define FINALISTS     3
+#define TRIES         5              /* of each way, in turn, so that a slow moment is one for all of them */
 #define ALL_STREAMS   4
 #define ALL_AHEAD     3
 #define WAYS          (2 * ALL_STREAMS * ALL_AHEAD)
+#define TRIALS        ((size_t)TRIES * WAYS)
 
 static const unsigned all_streams[ALL_STREAMS] = {1, 2, 4, 8};
 static const size_t all_ahead[ALL_AHEAD] = {0, 512, 2048};
@@ -29,7 +30,7 @@ struct adamoe_memory_peak {
     size_t piece;             /* bytes that one burst reads */
     size_t next[2];           /* the piece of each buffer whose turn it is */
     uint64_t (*read)(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
-    adamoe_reading way[WAYS]; /* in descending order of `best` once all have been tried */
+    adamoe_reading way[WAYS]; /* the best one first once all have been tried */
     size_t bursts;
 };
 
@@ -110,29 +111,35 @@ static void read_part(void *context, uint32_t i)
     (void)keep;
 }
 
-static int faster_first(const void *left, const void *right)
+/* The fastest way comes first, and stays there. */
+static void choose_way(adamoe_memory_peak *peak)
 {
-    const double a = ((const adamoe_reading *)left)->best, b = ((const adamoe_reading *)right)->best;
-    return (a < b) - (a > b);
+    adamoe_reading *best = &peak->way[0];
+    for (size_t i = 1; i < WAYS; ++i) {
+        best = peak->way[i].best > best->best ? &peak->way[i] : best;
+    }
+    const adamoe_reading first = peak->way[0];
+    peak->way[0] = *best;
+    *best = first;
 }
 
 double adamoe_memory_burst(adamoe_memory_peak *peak)
 {
-    adamoe_reading *way = &peak->way[peak->bursts < WAYS ? peak->bursts : peak->bursts % FINALISTS];
+    adamoe_reading *way = &peak->way[peak->bursts < TRIALS ? peak->bursts % WAYS : 0];
     size_t *next = &peak->next[way->huge_pages];
     pass p = {peak, way, peak->buffer[way->huge_pages] + *next * peak->piece};
     *next = (*next + 1) % PIECES;
     const double rate = (double)peak->piece / adamoe_burst(peak->team, read_part, &p) * 1e-9;
     way->best = rate > way->best ? rate : way->best;
-    if (++peak->bursts == WAYS) {
-        qsort(peak->way, WAYS, sizeof *peak->way, faster_first);
+    if (++peak->bursts == TRIALS) {
+        choose_way(peak);
     }
     return rate;
 }
 
-size_t adamoe_memory_peak_ways(const adamoe_memory_peak *peak)
+size_t adamoe_memory_peak_trials(const adamoe_memory_peak *peak)
 {
-    return peak->bursts < WAYS ? WAYS - peak->bursts : 0;
+    return peak->bursts < TRIALS ? TRIALS - peak->bursts : 0;
 }
 
 adamoe_reading adamoe_memory_peak_best(const adamoe_memory_peak *peak)

@@ -23,12 +23,13 @@ adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_by
                                         adamoe_memory_peak **out);
 void adamoe_memory_peak_free(adamoe_memory_peak *peak);
 
-/* Reads the next quarter of a buffer with all threads, each its own part: 10^9 bytes per second. The first calls try
- * every way; after those, the three best ways take turns. */
+/* Reads the next quarter of a buffer with all threads, each its own part: 10^9 bytes per second. The first
+ * calls try every way several times; after those, every call reads in the way that was fastest, so that rates
+ * of different moments differ by the moment alone. */
 double adamoe_memory_burst(adamoe_memory_peak *peak);
 
-/* Calls until every way has been tried. */
-size_t adamoe_memory_peak_ways(const adamoe_memory_peak *peak);
+/* Calls until the way has been chosen. */
+size_t adamoe_memory_peak_trials(const adamoe_memory_peak *peak);
 
 /* The best way so far. */
 adamoe_reading adamoe_memory_peak_best(const adamoe_memory_peak *peak);

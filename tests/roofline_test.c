@@ -56,17 +56,38 @@ static void limits_by_hand(void **state)
     assert_true(limit.seconds == 0.0 && limit.seconds_without_overlap == 0.0);
 }
 
+static void what_binds_is_decided_by_the_usual_rates(void **state)
+{
+    (void)state;
+    /* 3 rows and 1 row: 6 and 2 FLOPs, 4 bytes each; usually 2 per second of both */
+    const uint32_t two_offsets[] = {0, 3, 4};
+    const adamoe_plan two = {.rows = 4, .experts = 2, .offset = two_offsets};
+    const adamoe_expert_cost cost = {2e9, 4e9};
+    const adamoe_rates usual = {2.0, 2.0};
+    const adamoe_limit same = adamoe_roofline_now(&two, cost, usual, usual);
+    assert_true(same.seconds == 4.0 && same.seconds_without_overlap == 3.0 + 2.0);
+    /* at half the arithmetic, the first expert takes twice as long and the second one, whose reading binds,
+     * no longer; at half the reading it is the other way round */
+    const adamoe_limit slow = adamoe_roofline_now(&two, cost, usual, (adamoe_rates){1.0, 2.0});
+    assert_true(slow.seconds == 8.0 && slow.seconds_without_overlap == 6.0 + 2.0);
+    const adamoe_limit narrow = adamoe_roofline_now(&two, cost, usual, (adamoe_rates){2.0, 1.0});
+    assert_true(narrow.seconds == 4.0 && narrow.seconds_without_overlap == 3.0 + 4.0);
+}
+
 static void shares_and_ratios(void **state)
 {
     (void)state;
     const double seconds[] = {4.0, 2.0, 8.0}, first[] = {8.0, 6.0, 8.0};
+    const adamoe_limit limit[] = {{2.0, 3.0}, {1.5, 1.8}, {2.0, 2.0}}; /* shares 0.5, 0.75, 0.25 */
     const adamoe_plan_work work = {.flops = 8e9, .bytes = 2e9};
     adamoe_bench_summary s;
-    assert_ok(adamoe_bench_summarise(seconds, first, 3, work, (adamoe_limit){1.0, 3.0}, &s));
+    assert_ok(adamoe_bench_summarise(seconds, first, limit, 3, work, (adamoe_limit){1.0, 3.0}, &s));
     assert_true(s.seconds.median == 4.0);
     assert_true(s.seconds.interval.low == 2.0 && s.seconds.interval.high == 8.0);
     assert_true(s.gflops == 2.0 && s.gbytes_per_second == 0.5);
-    assert_true(s.roofline_share == 0.25 && s.share_without_overlap == 0.75);
+    assert_true(s.roofline_share.median == 0.5 && s.share_without_overlap.median == 0.75);
+    assert_true(isinf(s.roofline_share.interval.low) && isinf(s.roofline_share.interval.high));
+    assert_true(s.share_of_best == 0.25 && s.share_of_best_without_overlap == 0.75);
     assert_false(s.measurement_error);
     /* pair by pair 2, 3, 1; the ratio of the medians is the same here by chance, so another one is checked
      * too */
@@ -78,30 +99,32 @@ static void shares_and_ratios(void **state)
     assert_true(ratio.median == 0.5);
 }
 
+static adamoe_bench_summary share_of(double seconds)
+{
+    const double second = 1.0;
+    const adamoe_limit limit = {seconds, seconds};
+    adamoe_bench_summary s;
+    assert_ok(
+        adamoe_bench_summarise(&second, &second, &limit, 1, (adamoe_plan_work){.flops = 1e9}, limit, &s));
+    return s;
+}
+
 static void faster_than_the_machine_is_an_error(void **state)
 {
     (void)state;
-    const double second = 1.0;
-    const adamoe_plan_work work = {.flops = 1e9, .bytes = 1e9};
-    adamoe_bench_summary s;
-    assert_ok(adamoe_bench_summarise(&second, &second, 1, work, (adamoe_limit){1.02, 1.02}, &s));
-    assert_false(s.measurement_error);
-    assert_ok(adamoe_bench_summarise(&second, &second, 1, work, (adamoe_limit){1.03, 1.03}, &s));
-    assert_true(s.measurement_error);
-    assert_true(s.roofline_share == 1.03); /* not clipped */
-    assert_ok(adamoe_bench_summarise(&second, &second, 1, work, (adamoe_limit){NAN, INFINITY}, &s));
-    assert_false(s.measurement_error);
-    assert_true(isnan(s.roofline_share) && isnan(s.share_without_overlap));
+    assert_false(share_of(1.02).measurement_error);
+    assert_true(share_of(1.03).measurement_error);
+    assert_true(share_of(1.03).roofline_share.median == 1.03); /* not clipped */
+    assert_false(share_of(NAN).measurement_error);
+    assert_true(isnan(share_of(NAN).roofline_share.median) && isnan(share_of(INFINITY).share_of_best));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_as_stored),
-        cmocka_unit_test(an_untouched_expert_costs_nothing),
-        cmocka_unit_test(limits_by_hand),
-        cmocka_unit_test(shares_and_ratios),
-        cmocka_unit_test(faster_than_the_machine_is_an_error),
+        cmocka_unit_test(bytes_as_stored),   cmocka_unit_test(an_untouched_expert_costs_nothing),
+        cmocka_unit_test(limits_by_hand),    cmocka_unit_test(what_binds_is_decided_by_the_usual_rates),
+        cmocka_unit_test(shares_and_ratios), cmocka_unit_test(faster_than_the_machine_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

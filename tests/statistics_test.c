@@ -29,6 +29,27 @@ static void takes_the_middle(void **state)
     assert_true(adamoe_median(values, 4) == 3.0);
 }
 
+/* Ranks of a table of binomial probabilities: n = 11 takes the second and the tenth, 0.988; n = 6 the first
+ * and the last, 0.969; n = 5 has no interval of 0.95. */
+static void order_statistics_hold_the_median(void **state)
+{
+    (void)state;
+    double values[41];
+    for (size_t i = 0; i < 41; ++i) {
+        values[i] = (double)(i + 1);
+    }
+    const struct {
+        size_t count;
+        double low, high;
+    } expected[] = {{6, 1, 6}, {8, 1, 8}, {9, 2, 8}, {11, 2, 10}, {20, 6, 15}, {25, 8, 18}, {41, 14, 28}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; ++i) {
+        const adamoe_interval interval = adamoe_median_interval(values, expected[i].count, 0.95);
+        assert_true(interval.low == expected[i].low && interval.high == expected[i].high);
+    }
+    assert_true(isinf(adamoe_median_interval(values, 5, 0.95).high));
+    assert_true(isinf(adamoe_median_interval(values, 0, 0.95).low));
+}
+
 static void ranks_share_ties(void **state)
 {
     (void)state;
@@ -347,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorts_ascending),
         cmocka_unit_test(takes_the_middle),
+        cmocka_unit_test(order_statistics_hold_the_median),
         cmocka_unit_test(ranks_share_ties),
         cmocka_unit_test(signed_ranks_are_those_of_scipy),
         cmocka_unit_test(rank_sums_are_those_of_scipy),
