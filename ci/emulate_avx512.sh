@@ -1,38 +1,54 @@
 #!/bin/sh
 # Runs kernels of a build on an emulated processor with AVX-512, for machines that have none: Bochs (which emulates
 # AVX-512F, BW, DQ and VL; QEMU does not) boots Debian's cloud kernel with an initramfs that holds the program, the
-# tests of the packed kernels and of onednn-bf16, and the golden layers. Correctness only: it is some hundred times
-# slower than a processor.
+# tests, and the golden layers. Correctness only: it is some hundred times slower than a processor.
 #
-#     sh ci/emulate_avx512.sh build/release
+#     sh ci/emulate_avx512.sh build/release [layers|packed|onednn|vector|train]...
+#
+#   layers  the golden layers by every AVX-512 kernel
+#   packed  packed_test, its AVX-512 kernels
+#   onednn  onednn_test, onednn-bf16
+#   vector  norms, softmax, attention and routing of the fast model
+#   train   the products of training, their gradients, AdamW
 #
 # Needs the packages bochs, bochs-term, bochsbios, vgabios, grub-pc-bin, grub-common, xorriso, mtools, busybox-static,
-# linux-image-cloud-amd64 and cpio; skipped, visibly, where one is absent. Takes about ten minutes on an idle core.
+# linux-image-cloud-amd64 and cpio; skipped, visibly, where one is absent. Takes about an hour on an idle core.
 set -eu
 build=$(cd "${1:-build/release}" && pwd)
 source=$(cd "$(dirname "$0")/.." && pwd)
 shared=$source/../shared
+[ $# -gt 0 ] && shift
+parts=${*:-layers packed onednn vector train}
 
 . "$source/ci/emulated_machine.sh"
 
 emulation_begin bochs-bin grub-mkrescue xorriso mformat script
 mkdir -p "$work/iso/boot/grub"
-emulation_programs "$build/bin/adamoe" "$build/bin/onednn_test" "$build/bin/packed_test" \
-    "$build/bin/vector_ops_test" "$build/bin/span_attention_test" "$build/bin/route_test"
+# shellcheck disable=SC2046
+emulation_programs "$build/bin/adamoe" $(printf "$build/bin/%s " onednn_test packed_test vector_ops_test \
+    span_attention_test route_test gemm_test backprop_test adamw_test)
 emulation_folders "$source/tests/golden/layer" "$shared/oracle"
 emulation_init <<END
+try() {
+    "\$@"
+    echo "\$*: exit \$?"
+}
 adamoe info
-for file in $source/tests/golden/layer/*.safetensors; do
-    for kernel in onednn-bf16 avx512-f32 avx512-bf16; do
-        adamoe layer \$file --kernel \$kernel >/tmp/out; echo "\$kernel \$file: exit \$?"
-    done
-done
-packed_test '*avx512*'
-echo "packed_test: exit \$?"
-onednn_test '*onednn-bf16'
-echo "onednn_test: exit \$?"
-for test in vector_ops_test span_attention_test route_test; do
-    \$test; echo "\$test: exit \$?"
+for part in $parts; do
+    case \$part in
+    layers)
+        for file in $source/tests/golden/layer/*.safetensors; do
+            for kernel in onednn-bf16 avx512-f32 avx512-bf16; do
+                try adamoe layer \$file --kernel \$kernel >/tmp/out
+                tail -n 1 /tmp/out
+            done
+        done ;;
+    packed) try packed_test '*avx512*' ;;
+    onednn) try onednn_test '*onednn-bf16' ;;
+    vector) for test in vector_ops_test span_attention_test route_test; do try \$test; done ;;
+    train) for test in gemm_test backprop_test adamw_test; do try \$test; done ;;
+    *) echo "no part is called \$part: exit 2" ;;
+    esac
 done
 END
 emulation_pack "$work/iso/boot/initrd.gz"
@@ -65,7 +81,7 @@ info: action=ignore
 END
 echo c >"$work/continue" # Debian's Bochs has its debugger on, and waits for this
 : >"$work/serial.txt"
-TERM=xterm timeout "${EMULATION_SECONDS:-3000}" script -qfc "bochs-bin -q -f $work/bochsrc -rc $work/continue" \
+TERM=xterm timeout "${EMULATION_SECONDS:-7200}" script -qfc "bochs-bin -q -f $work/bochsrc -rc $work/continue" \
     "$work/typescript" >/dev/null 2>&1 </dev/null &
 bochs=$!
 while kill -0 "$bochs" 2>/dev/null && ! grep -q '^emulation: done' "$work/serial.txt"; do
