@@ -56,7 +56,7 @@ static uint64_t pairs_with(const adamoe_route_counts *counts, size_t true_expert
     return sum;
 }
 
-static double all_null_share(const adamoe_eval_result *r)
+double adamoe_all_null_share(const adamoe_eval_result *r)
 {
     const double pairs = (double)r->work.tokens * (double)r->config->layers;
     return pairs == 0.0 ? 0.0 : (double)pairs_with(r->counts, 0) / pairs;
@@ -196,7 +196,7 @@ static json_t *cost_json(const adamoe_eval_result *r)
                   (json_int_t)r->threads, "load", c.load, "load_by_layer",
                   fractions_json(r->counts->expert_rows, r->counts->layers, tokens), "true_expert_histogram",
                   histogram_json(r), "true_expert_histogram_by_layer", layer_histograms_json(r),
-                  "all_null_share", all_null_share(r), "selections_by_layer", selections_json(r));
+                  "all_null_share", adamoe_all_null_share(r), "selections_by_layer", selections_json(r));
     json_t *more = json_pack(
         "{s:o,s:o,s:I,s:f,s:f,s:b,s:I,s:f,s:f,s:f,s:b}", "executed_flops", flops_json(&c.executed),
         "baseline_flops", flops_json(&c.baseline), "baseline_k", (json_int_t)r->baseline_k,

@@ -65,6 +65,9 @@ typedef struct adamoe_eval_cost {
 
 adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *result);
 
+/* Share of (token, layer) in which no true expert was selected. */
+double adamoe_all_null_share(const adamoe_eval_result *result);
+
 void adamoe_eval_print(const adamoe_eval_result *result);
 json_t *adamoe_eval_json(const adamoe_eval_result *result);
 

@@ -200,14 +200,34 @@ static void measure_peak(adamoe_evaluation *e)
     }
 }
 
+adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
+{
+    adamoe_scorer_free(&e->scorer);
+    e->next = 0;
+    e->seconds = 0.0;
+    return adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
+                                e->options.record_routing, &e->scorer);
+}
+
+adamoe_status adamoe_evaluation_next(adamoe_evaluation *e, bool *done)
+{
+    if (e->next < e->count) {
+        const size_t end = batch_end(e, e->next);
+        const double start = adamoe_now();
+        ADAMOE_TRY(score_batch(e, e->next, end));
+        e->seconds += adamoe_now() - start;
+        e->next = end;
+    }
+    *done = e->next == e->count;
+    return adamoe_ok();
+}
+
 static adamoe_status score_all(adamoe_evaluation *e)
 {
     adamoe_status status = adamoe_ok();
-    for (size_t first = 0; first < e->count && status.code == ADAMOE_OK;) {
-        const size_t end = batch_end(e, first);
-        status = score_batch(e, first, end);
-        show_progress(e, end);
-        first = end;
+    for (bool done = false; !done && status.code == ADAMOE_OK;) {
+        status = adamoe_evaluation_next(e, &done);
+        show_progress(e, e->next);
     }
     clear_progress(e);
     return status;
@@ -215,13 +235,9 @@ static adamoe_status score_all(adamoe_evaluation *e)
 
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *e)
 {
-    adamoe_scorer_free(&e->scorer);
-    ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
-                                    e->options.record_routing, &e->scorer));
+    ADAMOE_TRY(adamoe_evaluation_begin(e));
     measure_peak(e);
-    const double start = adamoe_now();
     ADAMOE_TRY(score_all(e));
-    e->seconds = adamoe_now() - start;
     measure_peak(e);
     return adamoe_ok();
 }

@@ -42,6 +42,7 @@ typedef struct adamoe_evaluation {
     adamoe_forward *forward; /* NULL: the naive model */
     adamoe_scorer scorer;
     char *task;     /* the questions' file name without its suffix */
+    size_t next;    /* the first question that this run has not scored */
     double seconds; /* of scoring; loading and preparing are not in it */
     adamoe_fma_peak peak;
 } adamoe_evaluation;
@@ -52,6 +53,11 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
 
 /* Scores all questions once more; counts and seconds are those of this run alone. */
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *evaluation);
+
+/* The same in parts, so that evaluations can take turns: begin forgets the last run, next scores one batch
+ * and adds to the seconds; *done where no question is left. The peak is not measured. */
+adamoe_status adamoe_evaluation_begin(adamoe_evaluation *evaluation);
+adamoe_status adamoe_evaluation_next(adamoe_evaluation *evaluation, bool *done);
 
 void adamoe_evaluation_free(adamoe_evaluation *evaluation);
 

@@ -1,151 +1,209 @@
 /*
- * Vanilla top-2 against null experts on one model, questions and kernel.
+ * A top-k model against one with null experts on the same questions and kernel: opening, running, judging.
  */
 #include "side_by_side.h"
-#include "statistics.h"
 
-#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* The paper's ARC-C row: Mixtral-8x7B fine-tuned, top-2 against m = 8, k = 3. */
-#define PAPER_TOP2_ACCURACY   0.8746
-#define PAPER_ADAMOE_ACCURACY 0.8915
-#define PAPER_LOAD            1.67
-#define PAPER_FLOPS_REDUCTION 0.1455
-#define PAPER_QUESTIONS       295
+/* ------------------------------------------------------------------------------------------------ opening */
 
-/* --------------------------------------------------------------------------------------------- evaluation */
+static const adamoe_config *config_of(const adamoe_side *side)
+{
+    return &adamoe_checkpoint_model(side->evaluation.folder.checkpoint)->config;
+}
 
-/* What the model says, but for the two sizes. */
-adamoe_status adamoe_side_by_side_open(const char *model, const char *questions,
-                                       const adamoe_machine *machine, const adamoe_kernel *kernel,
-                                       adamoe_side_by_side *out)
+static adamoe_evaluate_options quiet_options(const char *model, const char *questions)
 {
     adamoe_evaluate_options options = adamoe_evaluate_defaults;
     options.model = model;
     options.questions = questions;
     options.show_progress = false;
     options.measure_peak = false;
-    *out = (adamoe_side_by_side){.vanilla = {.name = "top-2"}, .adaptive = {.name = "AdaMoE"}};
-    ADAMOE_TRY(adamoe_evaluation_open(&options, kernel, machine, &out->adaptive.evaluation));
-    options.null_experts = 0;
-    options.top_k = 2;
-    const adamoe_status status = adamoe_evaluation_open(&options, kernel, machine, &out->vanilla.evaluation);
-    return status.code == ADAMOE_OK
-               ? status
-               : adamoe_error(status.code, "%.100s as vanilla top-2: %.380s", model, status.message);
+    return options;
+}
+
+/* Without a folder of its own the baseline is the model itself, its null experts dropped. */
+static adamoe_status open_vanilla(const adamoe_side_options *o, const adamoe_machine *machine,
+                                  const adamoe_kernel *kernel, adamoe_side *side)
+{
+    adamoe_evaluate_options options = quiet_options(o->baseline, o->questions);
+    if (o->baseline == NULL) {
+        options.model = o->model;
+        options.null_experts = 0;
+        options.top_k = 2;
+    }
+    const adamoe_status status = adamoe_evaluation_open(&options, kernel, machine, &side->evaluation);
+    if (status.code != ADAMOE_OK && o->baseline == NULL) {
+        return adamoe_error(status.code, "%.100s as vanilla top-2: %.380s", o->model, status.message);
+    }
+    if (status.code == ADAMOE_OK && config_of(side)->null_experts > 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--baseline: %.300s: it has %zu null experts", o->baseline,
+                            config_of(side)->null_experts);
+    }
+    return status;
+}
+
+static adamoe_status open_adaptive(const adamoe_side_options *o, size_t baseline_k,
+                                   const adamoe_machine *machine, const adamoe_kernel *kernel,
+                                   adamoe_side *side)
+{
+    adamoe_evaluate_options options = quiet_options(o->model, o->questions);
+    options.baseline_k = baseline_k;
+    ADAMOE_TRY(adamoe_evaluation_open(&options, kernel, machine, &side->evaluation));
+    return config_of(side)->null_experts > 0
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "--model: %.300s: it has no null experts", o->model);
+}
+
+static bool same_tokens(const adamoe_tokens *a, const adamoe_tokens *b)
+{
+    return a->count == b->count && (a->count == 0 || memcmp(a->id, b->id, a->count * sizeof *a->id) == 0);
+}
+
+static bool same_prompt(const adamoe_prompt *a, const adamoe_prompt *b)
+{
+    bool same = same_tokens(&a->shared, &b->shared) && a->choices == b->choices;
+    for (size_t c = 0; c < a->choices && same; ++c) {
+        same = same_tokens(&a->choice[c].continuation, &b->choice[c].continuation) &&
+               same_tokens(&a->choice[c].alone, &b->choice[c].alone);
+    }
+    return same;
+}
+
+/* FLOPs and time are compared for the same tokens in the same layers, or not at all. */
+static adamoe_status check_comparable(const adamoe_side_by_side *sides)
+{
+    const adamoe_evaluation *a = &sides->vanilla.evaluation, *b = &sides->adaptive.evaluation;
+    const adamoe_config *x = config_of(&sides->vanilla), *y = config_of(&sides->adaptive);
+    if (x->layers != y->layers || x->hidden_size != y->hidden_size ||
+        x->intermediate_size != y->intermediate_size || x->experts != y->experts ||
+        x->vocab_size != y->vocab_size) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--baseline: %.200s: another architecture than that of %.200s",
+                            a->options.model, b->options.model);
+    }
+    for (size_t q = 0; q < a->count; ++q) {
+        if (!same_prompt(&a->prompt[q], &b->prompt[q])) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "--baseline: %.200s: another tokenizer than that of %.200s",
+                                a->options.model, b->options.model);
+        }
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_side_by_side_open(const adamoe_side_options *o, const adamoe_machine *machine,
+                                       const adamoe_kernel *kernel, adamoe_side_by_side *out)
+{
+    *out = (adamoe_side_by_side){.untouched = {.name = "untouched"},
+                                 .vanilla = {.name = "top-2"},
+                                 .adaptive = {.name = "AdaMoE"},
+                                 .has_untouched = o->untouched != NULL};
+    ADAMOE_TRY(open_vanilla(o, machine, kernel, &out->vanilla));
+    ADAMOE_TRY(open_adaptive(o, config_of(&out->vanilla)->rule.top_k, machine, kernel, &out->adaptive));
+    ADAMOE_TRY(check_comparable(out));
+    if (out->has_untouched) {
+        const adamoe_evaluate_options options = quiet_options(o->untouched, o->questions);
+        return adamoe_evaluation_open(&options, kernel, machine, &out->untouched.evaluation);
+    }
+    return adamoe_ok();
 }
 
 void adamoe_side_by_side_free(adamoe_side_by_side *sides)
 {
+    adamoe_evaluation_free(&sides->untouched.evaluation);
     adamoe_evaluation_free(&sides->vanilla.evaluation);
     adamoe_evaluation_free(&sides->adaptive.evaluation);
 }
 
-static adamoe_status run_once(adamoe_side *side, size_t repetition)
+/* ------------------------------------------------------------------------------------------------ running */
+
+/* Both have the same prompts, and so the same batches. In turn, so that a disturbance meets both; the order
+ * changes with every batch, so that neither is always the one that finds the caches as the other left them.
+ */
+static adamoe_status run_round(adamoe_side_by_side *sides, size_t round)
 {
-    ADAMOE_TRY(adamoe_evaluation_run(&side->evaluation));
-    side->seconds[repetition] = side->evaluation.seconds;
+    adamoe_evaluation *const turn[2] = {&sides->vanilla.evaluation, &sides->adaptive.evaluation};
+    ADAMOE_TRY(adamoe_evaluation_begin(turn[0]));
+    ADAMOE_TRY(adamoe_evaluation_begin(turn[1]));
+    bool done = false;
+    for (size_t batch = round; !done; ++batch) {
+        ADAMOE_TRY(adamoe_evaluation_next(turn[batch % 2], &done));
+        ADAMOE_TRY(adamoe_evaluation_next(turn[1 - batch % 2], &done));
+    }
+    sides->vanilla.seconds[round] = sides->vanilla.evaluation.seconds;
+    sides->adaptive.seconds[round] = sides->adaptive.evaluation.seconds;
     return adamoe_ok();
 }
 
 static void take_result(adamoe_side *side)
 {
-    double sorted[ADAMOE_SIDE_RUNS];
+    double sorted[ADAMOE_SIDE_ROUNDS];
     memcpy(sorted, side->seconds, sizeof sorted);
-    adamoe_sort(sorted, ADAMOE_SIDE_RUNS);
+    adamoe_sort(sorted, ADAMOE_SIDE_ROUNDS);
     side->result = adamoe_evaluation_result(&side->evaluation);
-    side->result.seconds = adamoe_median(sorted, ADAMOE_SIDE_RUNS);
+    side->result.seconds = adamoe_median(sorted, ADAMOE_SIDE_ROUNDS);
 }
 
-/* In turn, so that a disturbance meets both; the order changes, so that neither is always the one that finds
- * the caches as the other left them. The first run of each meets cold pages and code not yet compiled: it is
- * overwritten. */
-adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides)
+static adamoe_status judge_time(adamoe_side_by_side *sides)
 {
-    ADAMOE_TRY(run_once(&sides->vanilla, 0));
-    ADAMOE_TRY(run_once(&sides->adaptive, 0));
-    for (size_t i = 0; i < ADAMOE_SIDE_RUNS; ++i) {
-        const bool swapped = i % 2 == 1;
-        ADAMOE_TRY(run_once(swapped ? &sides->adaptive : &sides->vanilla, i));
-        ADAMOE_TRY(run_once(swapped ? &sides->vanilla : &sides->adaptive, i));
+    double log_ratio[ADAMOE_SIDE_ROUNDS], reduction[ADAMOE_SIDE_ROUNDS], centre;
+    adamoe_rank_test test;
+    adamoe_interval interval;
+    for (size_t i = 0; i < ADAMOE_SIDE_ROUNDS; ++i) {
+        const double ratio = sides->adaptive.seconds[i] / sides->vanilla.seconds[i];
+        log_ratio[i] = log(ratio);
+        reduction[i] = 1.0 - ratio;
     }
-    take_result(&sides->vanilla);
-    take_result(&sides->adaptive);
+    ADAMOE_TRY(adamoe_signed_rank_test(log_ratio, ADAMOE_SIDE_ROUNDS, &test));
+    ADAMOE_TRY(adamoe_signed_rank_centre(log_ratio, ADAMOE_SIDE_ROUNDS, 0.95, &centre, &interval));
+    adamoe_sort(reduction, ADAMOE_SIDE_ROUNDS);
+    sides->time = (adamoe_time_reduction){.median = adamoe_median(reduction, ADAMOE_SIDE_ROUNDS),
+                                          .least = reduction[0],
+                                          .greatest = reduction[ADAMOE_SIDE_ROUNDS - 1],
+                                          .centre = 1.0 - exp(centre),
+                                          .interval = {1.0 - exp(interval.high), 1.0 - exp(interval.low)},
+                                          .p = test.p};
     return adamoe_ok();
 }
 
-/* 1 - seconds / vanilla seconds of each pair of runs: the median, the least and the greatest. */
-typedef struct time_reduction {
-    double median, least, greatest;
-} time_reduction;
-
-static time_reduction reduce_time(const adamoe_side_by_side *sides)
+static void mark_right(const adamoe_evaluation *e, bool by_norm, bool *right)
 {
-    double pairs[ADAMOE_SIDE_RUNS];
-    for (size_t i = 0; i < ADAMOE_SIDE_RUNS; ++i) {
-        pairs[i] = 1.0 - sides->adaptive.seconds[i] / sides->vanilla.seconds[i];
-    }
-    adamoe_sort(pairs, ADAMOE_SIDE_RUNS);
-    return (time_reduction){adamoe_median(pairs, ADAMOE_SIDE_RUNS), pairs[0], pairs[ADAMOE_SIDE_RUNS - 1]};
-}
-
-/* ------------------------------------------------------------------------------------------------- report */
-
-static void print_side(const adamoe_side *side, const char *time)
-{
-    const adamoe_eval_result *r = &side->result;
-    const adamoe_eval_cost cost = adamoe_eval_cost_of(r);
-    printf("  %-14s %6.2f (%s) %6.2f (%s)   %6.4f %9.2f %9.2f %16s\n", side->name, 100.0 * r->accuracy.mean,
-           adamoe_standard_error_text(&r->accuracy).text, 100.0 * r->accuracy_norm.mean,
-           adamoe_standard_error_text(&r->accuracy_norm).text, cost.load, 100.0 * cost.expert_reduction,
-           100.0 * cost.model_reduction, time);
-}
-
-static void print_paper(void)
-{
-    printf("  %-14s %6.2f         %6s           %6.4f %9.2f %9.2f %16s\n", "paper, top-2",
-           100.0 * PAPER_TOP2_ACCURACY, "", 2.0, 0.0, 0.0, "");
-    printf("  %-14s %6.2f         %6s           %6.4f %9.2f %9.2f %16s\n", "paper, AdaMoE",
-           100.0 * PAPER_ADAMOE_ACCURACY, "", PAPER_LOAD, 100.0 * (1.0 - PAPER_LOAD / 2.0),
-           100.0 * PAPER_FLOPS_REDUCTION, "not given");
-    printf("\nThe paper: Mixtral-8x7B fine-tuned, ARC-C, %d questions; its difference is five questions, "
-           "where the\n"
-           "standard error is about 1.9 points. Its %%FLOPs is the whole model's.\n",
-           PAPER_QUESTIONS);
-}
-
-void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
-{
-    const time_reduction time = reduce_time(sides);
-    const adamoe_eval_result *r = &sides->adaptive.result;
-    char measured[64];
-    (void)snprintf(measured, sizeof measured, "%.1f (%.1f..%.1f)", 100.0 * time.median, 100.0 * time.least,
-                   100.0 * time.greatest);
-    printf("\n%s on %zu questions of %s, kernel %s, %u threads, %d runs in turn; percent\n", r->model,
-           r->count, r->task, r->kernel, r->threads, ADAMOE_SIDE_RUNS);
-    printf("  %-14s %-14s %-14s   %6s %9s %9s %16s\n", "", "acc (s.e.)", "acc_norm", "load", "expert",
-           "model", "time");
-    printf("  %-14s %-14s %-14s   %6s %9s %9s %16s\n", "", "", "", "", "FLOPs -", "FLOPs -",
-           "- (least..most)");
-    print_side(&sides->vanilla, "0");
-    print_side(&sides->adaptive, measured);
-    print_paper();
-    if (r->weights_are_random) {
-        printf("The weights are random: the accuracy means nothing, it is chance. On so small a model time "
-               "is mostly\n"
-               "overhead, so that saved FLOPs need not become saved time.\n");
+    for (size_t q = 0; q < e->count; ++q) {
+        right[q] = (by_norm ? e->outcome[q].prediction_norm : e->outcome[q].prediction) ==
+                   e->questions->question[q].gold;
     }
 }
 
-json_t *adamoe_side_by_side_json(const adamoe_side_by_side *sides)
+static adamoe_status judge_answers(const adamoe_side_by_side *sides, bool by_norm, uint64_t seed,
+                                   adamoe_paired_answers *out)
 {
-    const time_reduction time = reduce_time(sides);
-    return json_pack("{s:o,s:o,s:{s:f,s:f,s:f},s:b,s:{s:f,s:f,s:f,s:f,s:i}}", "vanilla",
-                     adamoe_eval_json(&sides->vanilla.result), "adamoe",
-                     adamoe_eval_json(&sides->adaptive.result), "time_reduction", "median", time.median,
-                     "least", time.least, "greatest", time.greatest, "weights_are_random",
-                     (int)sides->adaptive.result.weights_are_random, "paper", "top_2_accuracy",
-                     PAPER_TOP2_ACCURACY, "adamoe_accuracy", PAPER_ADAMOE_ACCURACY, "load", PAPER_LOAD,
-                     "model_flops_reduction", PAPER_FLOPS_REDUCTION, "questions", PAPER_QUESTIONS);
+    const size_t count = sides->vanilla.evaluation.count;
+    bool *right = calloc(2 * count, sizeof *right);
+    if (right == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "paired answers: out of memory");
+    }
+    mark_right(&sides->vanilla.evaluation, by_norm, right);
+    mark_right(&sides->adaptive.evaluation, by_norm, right + count);
+    const adamoe_status status = adamoe_pair_answers(right, right + count, count, seed, out);
+    free(right);
+    return status;
+}
+
+/* The first round meets cold pages and code not yet compiled: the next one overwrites it. */
+adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)
+{
+    ADAMOE_TRY(run_round(sides, 0));
+    for (size_t i = 0; i < ADAMOE_SIDE_ROUNDS; ++i) {
+        ADAMOE_TRY(run_round(sides, i));
+    }
+    take_result(&sides->vanilla);
+    take_result(&sides->adaptive);
+    if (sides->has_untouched) {
+        ADAMOE_TRY(adamoe_evaluation_run(&sides->untouched.evaluation));
+        sides->untouched.result = adamoe_evaluation_result(&sides->untouched.evaluation);
+    }
+    ADAMOE_TRY(judge_time(sides));
+    ADAMOE_TRY(judge_answers(sides, false, seed, &sides->accuracy));
+    return judge_answers(sides, true, seed, &sides->accuracy_norm);
 }

@@ -94,6 +94,36 @@ size_t adamoe_pairs_needed(size_t tests, double alpha);
  * ones that only the second did. Binomial with 1/2. */
 double adamoe_mcnemar(size_t lost, size_t won);
 
+/* Two models' answers to the same questions. */
+typedef struct adamoe_paired_answers {
+    size_t questions, lost, won; /* only the first was right; only the second */
+    double difference;           /* of the accuracies, second less first */
+    adamoe_interval interval;    /* 95 %, paired bootstrap */
+    double p;                    /* McNemar's */
+} adamoe_paired_answers;
+
+/* Whether each of [questions] answers was right, at least one. The same seed gives the same interval. Errors:
+ * memory. */
+adamoe_status adamoe_pair_answers(const bool *first, const bool *second, size_t questions, uint64_t seed,
+                                  adamoe_paired_answers *out);
+
+/* ----------------------------------------------------------------------------------------- student.c */
+
+/* P(|T| <= t) of Student's T with `degrees` degrees of freedom, at least one; t >= 0. */
+double adamoe_student_inside(double t, size_t degrees);
+
+/* The t with P(|T| <= t) = level, 0 < level < 1. */
+double adamoe_student_quantile(double level, size_t degrees);
+
+typedef struct adamoe_mean {
+    double mean, deviation;   /* of the sample, n - 1; NaN for fewer than two */
+    adamoe_interval interval; /* mean +- t deviation / sqrt(n); infinite for fewer than two */
+    double p;                 /* of the t-test that the mean is 0; 1 for fewer than two */
+} adamoe_mean;
+
+/* Of [count] values, at least one, that are taken for independent and normal. */
+adamoe_mean adamoe_mean_of(const double *values, size_t count, double level);
+
 /* ------------------------------------------------------------------------------------------- bootstrap.c */
 
 /* Percentile interval of the median or the mean of values, from `resamples` samples drawn with replacement;

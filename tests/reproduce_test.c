@@ -1,5 +1,6 @@
 /*
- * adamoe reproduce as a user meets it: one whole run on what ships, and what it refuses before the work.
+ * adamoe reproduce as a user meets it: one whole run on what ships; the comparison of models made here
+ * against what `adamoe eval' says of each; and what it refuses before the work.
  */
 #include "program.h"
 
@@ -83,7 +84,7 @@ static void a_whole_run(void **state)
     const folder_path file = in_folder(state, "r.json");
     const outcome *got = run(IN_PROJECT " --seed 7 --threads 2 --json %s", file.text);
     expect(got, 0, "The weights are random");
-    expect(got, 0, "datasets/tiny-adamoe on 200 questions of questions");
+    expect(got, 0, "on 200 questions of questions");
     json_t *document = load_json(file.text);
     assert_true(strncmp(json_string_value(at(document, "version")), "0.", 2) == 0);
     assert_int_equal(json_integer_value(at(document, "seed")), 7);
@@ -95,12 +96,131 @@ static void a_whole_run(void **state)
     assert_int_equal(count_files(state), 1);
 }
 
+/* A top-2 model and one with null experts, fine-tuned for a few steps on the shipped one, and 24 questions.
+ */
+static void make_models(void **state)
+{
+    const char *folder = *state;
+    static const char train[] = ADAMOE_PROGRAM " train --model " MODEL " --questions " QUESTIONS
+                                               " --limit 8 --batch 4 --steps 6 --learning-rate 0.01 -o";
+    expect(run("head -n 24 " QUESTIONS " > '%s/few.jsonl'", folder), 0, "");
+    expect(run("%s '%s/top' --null-experts 0 --top-k 2", train, folder), 0, "step 6/6");
+    expect(run("%s '%s/ada'", train, folder), 0, "step 6/6");
+}
+
+/* The predictions of `adamoe eval' for one of the models. */
+static void read_right(void **state, const char *model, bool right[24])
+{
+    const char *folder = *state;
+    expect(run(ADAMOE_PROGRAM " eval --model '%s/%s' --questions '%s/few.jsonl' --samples '%s/%s.jsonl'",
+               folder, model, folder, folder, model),
+           0, "acc");
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s.jsonl", model);
+    FILE *file = fopen(in_folder(state, name).text, "r");
+    assert_non_null(file);
+    for (size_t i = 0; i < 24; ++i) {
+        json_t *line = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL);
+        assert_non_null(line);
+        right[i] = json_equal(at(line, "prediction"), at(line, "gold")) == 1;
+        json_decref(line);
+    }
+    (void)fclose(file);
+}
+
+/* Everything that is not a time, a date or a verdict on time. */
+static void drop_times(json_t *evaluation)
+{
+    static const char *const sides[] = {"vanilla", "adamoe", "untouched"};
+    for (size_t i = 0; i < 3; ++i) {
+        json_t *side = json_object_get(evaluation, sides[i]), *cost = json_object_get(side, "adamoe");
+        (void)json_object_del(side, "date");
+        (void)json_object_del(cost, "seconds");
+        (void)json_object_del(cost, "questions_per_second");
+        (void)json_object_del(cost, "tokens_per_second");
+    }
+    (void)json_object_del(evaluation, "time_reduction");
+    (void)json_object_del(evaluation, "conclusion");
+}
+
+static json_t *compare_models(void **state, const char *more)
+{
+    const char *folder = *state;
+    const folder_path file = in_folder(state, "r.json");
+    const outcome *got = run(IN_PROJECT " --evaluate-only --model '%s/ada' --baseline '%s/top' --questions "
+                                        "'%s/few.jsonl' --json %s %s",
+                             folder, folder, folder, file.text, more);
+    expect(got, 0, "on 24 questions of few");
+    expect(got, 0, "paper, AdaMoE     89.15 (1.81)");
+    assert_null(strstr(got->text, "Quick check"));
+    return load_json(file.text);
+}
+
+static void two_models_side_by_side(void **state)
+{
+    bool top[24], ada[24];
+    json_int_t lost = 0, won = 0;
+    make_models(state);
+    read_right(state, "top", top);
+    read_right(state, "ada", ada);
+    for (size_t i = 0; i < 24; ++i) {
+        lost += top[i] && !ada[i];
+        won += ada[i] && !top[i];
+    }
+    json_t *document = compare_models(state, "--untouched " MODEL);
+    json_t *evaluation = at(document, "evaluation");
+    const json_t *difference = at(evaluation, "acc_difference");
+    assert_true(lost + won > 0);
+    assert_int_equal(json_integer_value(at(difference, "lost")), lost);
+    assert_int_equal(json_integer_value(at(difference, "won")), won);
+    assert_true(json_real_value(at(at(at(evaluation, "vanilla"), "adamoe"), "load")) == 2.0);
+    assert_true(json_real_value(at(at(at(evaluation, "adamoe"), "adamoe"), "load")) < 2.0);
+    assert_int_equal(json_array_size(at(at(evaluation, "time_reduction"), "adamoe_seconds")), 9);
+    const double p = json_real_value(at(difference, "mcnemar_p"));
+    assert_non_null(strstr(json_string_value(at(evaluation, "conclusion")),
+                           p < 0.05 ? ") is distinguishable from zero; it executes"
+                                    : ") is not distinguishable from zero; it executes"));
+    json_t *again = compare_models(state, "--untouched " MODEL " --threads 1");
+    drop_times(evaluation);
+    drop_times(at(again, "evaluation"));
+    for (size_t i = 0; i < 3; ++i) {
+        static const char *const sides[] = {"vanilla", "adamoe", "untouched"};
+        (void)json_object_del(at(at(evaluation, sides[i]), "adamoe"), "threads");
+        (void)json_object_del(at(at(at(again, "evaluation"), sides[i]), "adamoe"), "threads");
+    }
+    assert_true(json_equal(evaluation, at(again, "evaluation")));
+    json_decref(again);
+    json_decref(document);
+}
+
+static void models_that_cannot_be_compared(void **state)
+{
+    const char *folder = *state;
+    static const char only[] = IN_PROJECT " --evaluate-only";
+    make_models(state);
+    expect(run("%s --model '%s/top'", only, folder), 2, "--model: ");
+    expect(run("%s --model '%s/top'", only, folder), 2, "top: it has no null experts");
+    expect(run("%s --baseline '%s/ada'", only, folder), 2, "ada: it has 8 null experts");
+    expect(run("%s --baseline '%s/none'", only, folder), 2, "none/config.json: open: ");
+    expect(run("%s --untouched '%s/none'", only, folder), 2, "none/config.json: open: ");
+    expect(run("echo '{}' > '%s/bad.jsonl' && %s --questions '%s/bad.jsonl'", folder, only, folder), 2,
+           "bad.jsonl: line 1: ");
+    expect(run("sed 's/\\(\"num_hidden_layers\": *\\)[0-9]*/\\1 3/' '%s/top/config.json' > '%s/three.json' "
+               "&& " ADAMOE_PROGRAM " train --config '%s/three.json' --tokenizer " MODEL
+               "/tokenizer.json --questions " QUESTIONS " --limit 4 --steps 1 -o '%s/three'",
+               folder, folder, folder, folder),
+           0, "step 1/1");
+    expect(run("%s --baseline '%s/three'", only, folder), 2, "three: another architecture than that of ");
+}
+
 /* None of these may begin with the check, which prints first. */
 static void refused_before_the_work(void **state)
 {
     const char *folder = *state;
     const outcome *got = run("cd %s && " ADAMOE_PROGRAM " reproduce", folder);
-    expect(got, 2, "datasets/tiny-adamoe: neither here nor installed with the program; run it in the project's folder");
+    expect(
+        got, 2,
+        "datasets/tiny-adamoe: neither here nor installed with the program; run it in the project's folder");
     assert_null(strstr(got->text, "Quick check"));
     got = run(IN_PROJECT " --questions %s/none.jsonl", folder);
     expect(got, 2, "none.jsonl: open: ");
@@ -117,6 +237,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_whole_run, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(two_models_side_by_side, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(models_that_cannot_be_compared, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(refused_before_the_work, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,58 @@ static void holm_bounds_the_family(void **state)
     assert_in_range(without, 226 - 79, 226 + 79);
 }
 
+/* SciPy 1.17.1: t.ppf(0.975, degrees) and P(|T| <= 1.7). */
+static void student_is_that_of_scipy(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t degrees;
+        double quantile, inside;
+    } known[] = {{1, 12.706204736174694, 0.6614939453393346}, {2, 4.302652729749462, 0.7687665737984288},
+                 {3, 3.1824463052837078, 0.8123093584465899}, {4, 2.7764451051977934, 0.83564505872995},
+                 {5, 2.5705818356363146, 0.850123213151676},  {9, 2.262157162798205, 0.8766523378561761},
+                 {30, 2.0422724563012378, 0.9005221244114832}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
+        assert_true(fabs(adamoe_student_quantile(0.95, known[i].degrees) / known[i].quantile - 1.0) < 1e-12);
+        assert_true(fabs(adamoe_student_inside(1.7, known[i].degrees) - known[i].inside) < 1e-14);
+    }
+}
+
+/* SciPy's ttest_1samp of these values. */
+static void a_mean_has_students_interval(void **state)
+{
+    (void)state;
+    const double values[] = {0.5, -1.25, 2.0, 0.75, 1.5}, same[] = {0.25, 0.25};
+    adamoe_mean m = adamoe_mean_of(values, 5, 0.95);
+    assert_true(m.mean == 0.7);
+    assert_true(fabs(m.deviation - 1.2424773639789177) < 1e-14);
+    assert_true(fabs(m.interval.low + 0.8427394114357367) < 1e-12);
+    assert_true(fabs(m.interval.high - 2.2427394114357364) < 1e-12);
+    assert_true(fabs(m.p - 0.27624097799352) < 1e-13);
+    m = adamoe_mean_of(same, 2, 0.95);
+    assert_true(m.mean == 0.25 && m.deviation == 0.0 && m.p == 0.0 && m.interval.low == 0.25);
+    m = adamoe_mean_of(values, 1, 0.95);
+    assert_true(m.mean == 0.5 && isnan(m.deviation) && m.p == 1.0);
+    assert_true(isinf(m.interval.low) && isinf(m.interval.high));
+}
+
+static void answers_are_paired(void **state)
+{
+    (void)state;
+    const bool first[] = {true, true, false, false, true, false, false, false};
+    const bool second[] = {true, false, true, true, true, true, false, true};
+    adamoe_paired_answers a, again;
+    assert_ok(adamoe_pair_answers(first, second, 8, 3, &a));
+    assert_int_equal(a.questions, 8);
+    assert_int_equal(a.lost, 1);
+    assert_int_equal(a.won, 4);
+    assert_true(a.difference == 3.0 / 8.0);
+    assert_true(fabs(a.p - 2.0 * (1.0 + 5.0) / 32.0) < 1e-12);
+    assert_true(a.interval.low < a.difference && a.difference < a.interval.high);
+    assert_ok(adamoe_pair_answers(first, second, 8, 3, &again));
+    assert_memory_equal(&a.interval, &again.interval, sizeof a.interval);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +425,9 @@ int main(void)
         cmocka_unit_test(signed_ranks_are_those_of_scipy),
         cmocka_unit_test(rank_sums_are_those_of_scipy),
         cmocka_unit_test(mcnemar_is_that_of_scipy),
+        cmocka_unit_test(student_is_that_of_scipy),
+        cmocka_unit_test(a_mean_has_students_interval),
+        cmocka_unit_test(answers_are_paired),
         cmocka_unit_test(the_centre_is_the_median_of_means),
         cmocka_unit_test(the_interval_inverts_the_test),
         cmocka_unit_test(the_shift_inverts_the_test),
