@@ -59,6 +59,12 @@ adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamo
                                         const double *x, size_t count, const double *dy, double *dx,
                                         const adamoe_attention_gradient *gradient);
 
+/* The part between the projections, for callers that compute those themselves: rotates query [count, heads,
+ * head_dim] and key [count, key_value_heads, head_dim] in place and writes mixed, shaped as query. Errors:
+ * memory. */
+adamoe_status adamoe_attention_mix_double(const adamoe_config *config, double *query, double *key,
+                                          double *value, size_t count, double *mixed);
+
 /* --------------------------------------------------------------------------------------------------- router
  */
 

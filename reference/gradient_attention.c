@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* One value, or one derivative, for each position of the sequence. */
 typedef struct projections {
@@ -202,6 +203,25 @@ adamoe_status adamoe_attention_double(const adamoe_config *config, const adamoe_
     free_projections(&p);
     free(buffer);
     return complete ? adamoe_ok() : out_of_memory(count);
+}
+
+adamoe_status adamoe_attention_mix_double(const adamoe_config *config, double *query, double *key,
+                                          double *value, size_t count, double *mixed)
+{
+    const size_t q = query_width(config), kv = key_width(config);
+    projections p = {query, key, value, mixed};
+    double *share = calloc(count + 1, sizeof *share);
+    if (share == NULL) {
+        return out_of_memory(count);
+    }
+    for (size_t t = 0; t < count; ++t) {
+        rotate_heads(config, query + t * q, config->heads, t, 1.0);
+        rotate_heads(config, key + t * kv, config->key_value_heads, t, 1.0);
+    }
+    memset(mixed, 0, count * q * sizeof *mixed);
+    mix_values(config, count, &p, share);
+    free(share);
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamoe_attention *attention,

@@ -1,13 +1,10 @@
 /*
- * Attention forward and backward: projections, rotary embedding, and the mixing of values in between. The way
- * back computes the shares of a query again. A task of it is one key-value head of one sequence, with all
- * query heads that use it, so that the gradients of keys and values are summed by one thread in one order.
+ * Attention forward and backward: projections, rotary embedding, and the mixing of values in between.
  */
-#include "attention.h"
 #include "span_attention.h"
+#include "train/attention_backward.h"
 #include "train/backprop_parts.h"
 
-#include <math.h>
 #include <string.h>
 
 static size_t query_width(const adamoe_backprop *b)
@@ -63,55 +60,29 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     return adamoe_ok();
 }
 
-/* One query head at one position, whose sequence begins at row `start`:
- *   a = softmax(s), s_j = q . k_j / sqrt(head_dim), mixed = sum over j of a_j v_j. */
-static void head_backward(const adamoe_backprop *b, const backprop_layer *l, size_t start, size_t position,
-                          size_t head, size_t key_head, float *share, float *dshare)
+/* dquery, dkey and dvalue from dmixed. */
+static void heads_backward(const adamoe_backprop *b, const backprop_layer *l)
 {
-    const size_t hd = b->config->head_dim, kv = key_width(b), row = start + position;
-    const size_t first = adamoe_first_visible(position, b->config->sliding_window);
-    const size_t count = position + 1 - first, at = row * query_width(b) + head * hd;
-    const size_t key = (start + first) * kv + key_head * hd;
-    const adamoe_listed_rows keys = {l->key + key_head * hd, b->at.number, kv};
-    const adamoe_listed_rows values = {l->value + key_head * hd, b->at.number, kv};
-    const float scale = (float)(1.0 / sqrt((double)hd));
-    b->ops->scores(l->query + at, &keys, start + first, count, hd, scale, share);
-    b->ops->softmax(share, count, share);
-    b->ops->scores(b->at.dmixed + at, &values, start + first, count, hd, 1.0f, dshare);
-    b->train_ops->softmax_backward(share, scale, count, dshare);
-    b->ops->mix(dshare, &keys, start + first, count, hd, b->at.dquery + at);
-    b->train_ops->add_outer(dshare, l->query + at, hd, b->at.dkey + key, kv, count);
-    b->train_ops->add_outer(share, b->at.dmixed + at, hd, b->at.dvalue + key, kv, count);
-}
-
-/* The first query head h with floor(h * key_value_heads / heads) >= g. */
-static size_t first_head_of(const adamoe_config *config, size_t g)
-{
-    return (g * config->heads + config->key_value_heads - 1) / config->key_value_heads;
-}
-
-typedef struct mixing {
-    const adamoe_backprop *b;
-    const backprop_layer *layer;
-} mixing;
-
-static void mixing_task(void *context, size_t i, uint32_t thread)
-{
-    const mixing *m = context;
-    const adamoe_backprop *b = m->b;
-    const size_t heads = b->config->key_value_heads, hd = b->config->head_dim;
-    const size_t sequence = i / heads, key_head = i % heads;
-    const size_t first = first_head_of(b->config, key_head), end = first_head_of(b->config, key_head + 1);
-    const size_t start = b->batch->offset[sequence], stop = b->batch->offset[sequence + 1];
-    float *share = b->at.shares + thread * 2 * b->longest, *dshare = share + b->longest;
-    for (size_t row = start; row < stop; ++row) {
-        memset(b->at.dkey + row * key_width(b) + key_head * hd, 0, hd * sizeof(float));
-        memset(b->at.dvalue + row * key_width(b) + key_head * hd, 0, hd * sizeof(float));
-        memset(b->at.dquery + row * query_width(b) + first * hd, 0, (end - first) * hd * sizeof(float));
-        for (size_t h = first; h < end; ++h) {
-            head_backward(b, m->layer, start, row - start, h, key_head, share, dshare);
-        }
-    }
+    const adamoe_config *c = b->config;
+    const adamoe_attention_backward_call call = {.ops = b->ops,
+                                                 .train_ops = b->train_ops,
+                                                 .heads = c->heads,
+                                                 .key_value_heads = c->key_value_heads,
+                                                 .head_dim = c->head_dim,
+                                                 .window = c->sliding_window,
+                                                 .sequences = b->batch->sequences,
+                                                 .offset = b->batch->offset,
+                                                 .longest = b->longest,
+                                                 .number = b->at.number,
+                                                 .shares = b->at.shares,
+                                                 .query = l->query,
+                                                 .key = l->key,
+                                                 .value = l->value,
+                                                 .dmixed = b->at.dmixed,
+                                                 .dquery = b->at.dquery,
+                                                 .dkey = b->at.dkey,
+                                                 .dvalue = b->at.dvalue};
+    adamoe_attention_heads_backward(b->team, &call);
 }
 
 /* dmixed and the gradient of o, from dresidual. */
@@ -152,9 +123,8 @@ void backprop_attention_backward(adamoe_backprop *b, size_t layer)
 {
     const backprop_layer *l = &b->layer[layer];
     const size_t norm = b->parameters->block[layer].input_norm;
-    mixing m = {b, l};
     output_backward(b, layer);
-    b->team->run(b->team->state, b->batch->sequences * b->config->key_value_heads, mixing_task, &m);
+    heads_backward(b, l);
     backprop_each_row(b, b->tokens, rotate_row, &(rotation){b->at.dquery, b->at.dkey, b->at.minus_sine});
     backprop_norm(b, norm, l->attention_input, NULL, b->tokens, b->at.normed);
     input_backward(b, layer);

@@ -1,0 +1,88 @@
+/*
+ * Attention of the network: maps q, k, v and o, and the mixing of values in between.
+ */
+#include "span_attention.h"
+#include "train/attention_backward.h"
+#include "train/lora_network_parts.h"
+
+#include <string.h>
+
+typedef struct rotation {
+    float *query, *key;
+    const float *sine; /* of +angle on the way forward, of -angle back: the transpose of a rotation */
+} rotation;
+
+static void rotate_row(const adamoe_lora_network *n, size_t row, uint32_t thread, void *argument)
+{
+    (void)thread;
+    const rotation *r = argument;
+    const size_t hd = n->config->head_dim, half = hd / 2, angle = n->at.position[row] * half;
+    const size_t heads = n->config->heads, key_heads = n->config->key_value_heads;
+    for (size_t h = 0; h < heads; ++h) {
+        n->ops->rotate(r->query + (row * heads + h) * hd, n->at.cosine + angle, r->sine + angle, half);
+    }
+    for (size_t h = 0; h < key_heads; ++h) {
+        n->ops->rotate(r->key + (row * key_heads + h) * hd, n->at.cosine + angle, r->sine + angle, half);
+    }
+}
+
+adamoe_status network_attention_forward(adamoe_lora_network *n, size_t layer)
+{
+    const network_layer *l = network_layer_at(n, layer);
+    rotation forward = {l->query, l->key, n->at.sine};
+    network_norm(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.normed);
+    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_Q, n->at.normed, l->query));
+    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_K, n->at.normed, l->key));
+    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_V, n->at.normed, l->value));
+    network_each_row(n, n->tokens, rotate_row, &forward);
+    n->call.query = l->query;
+    n->call.key = l->key;
+    n->call.value = l->value;
+    n->call.mixed = l->mixed;
+    ADAMOE_TRY(adamoe_span_attention(&n->run, &n->call));
+    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_O, l->mixed, n->at.update));
+    network_add(n, l->attention_input, n->at.update, n->config->hidden_size, l->middle);
+    return adamoe_ok();
+}
+
+static void heads_backward(const adamoe_lora_network *n, const network_layer *l)
+{
+    const adamoe_config *c = n->config;
+    const adamoe_attention_backward_call call = {.ops = n->ops,
+                                                 .train_ops = n->train_ops,
+                                                 .heads = c->heads,
+                                                 .key_value_heads = c->key_value_heads,
+                                                 .head_dim = c->head_dim,
+                                                 .window = c->sliding_window,
+                                                 .sequences = n->sequences,
+                                                 .offset = n->offset,
+                                                 .longest = n->longest,
+                                                 .number = n->at.number,
+                                                 .shares = n->at.shares,
+                                                 .query = l->query,
+                                                 .key = l->key,
+                                                 .value = l->value,
+                                                 .dmixed = n->at.dmixed,
+                                                 .dquery = n->at.dquery,
+                                                 .dkey = n->at.dkey,
+                                                 .dvalue = n->at.dvalue};
+    adamoe_attention_heads_backward(n->with.team, &call);
+}
+
+adamoe_status network_attention_backward(adamoe_lora_network *n, size_t layer)
+{
+    const network_layer *l = network_layer_at(n, layer);
+    const size_t d = n->config->hidden_size;
+    rotation back = {n->at.dquery, n->at.dkey, n->at.minus_sine};
+    ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_O, l->mixed, n->at.dresidual, n->at.dmixed));
+    heads_backward(n, l);
+    network_each_row(n, n->tokens, rotate_row, &back);
+    network_norm(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.normed);
+    ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_Q, n->at.normed, n->at.dquery, n->at.dnormed));
+    ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_K, n->at.normed, n->at.dkey, n->at.update));
+    network_add(n, n->at.dnormed, n->at.update, d, n->at.dnormed);
+    ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_V, n->at.normed, n->at.dvalue, n->at.update));
+    network_add(n, n->at.dnormed, n->at.update, d, n->at.dnormed);
+    network_norm_backward(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.dnormed);
+    return adamoe_ok();
+}
