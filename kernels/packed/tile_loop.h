@@ -80,6 +80,30 @@ ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size
 /* Groups between two rounds of prefetching. */
 #define STEP 4
 
+/* Groups that are written out one after the other, so that few instructions beside the products are left: a
+ * sibling hyperthread takes half of what a core can decode, and the products need most of the other half.
+ * Fewer rows wait for memory, and pairs are two terms already. */
+#define WRITTEN_OUT(parts, rows) ((parts) == 1 && (rows) > FEW_ROWS ? STEP : 1)
+
+/* Keeps a compiler from moving loads from one group into another until there are too few registers. No
+ * instruction comes of it. */
+#define MOVE_NOTHING_ACROSS() __asm__ volatile("" ::: "memory")
+
+/* `count` groups, a constant where this is inlined. */
+ALWAYS_INLINE void add_groups(size_t count, size_t parts, size_t rows, size_t vectors, const char *input,
+                              const char *group, size_t panel_bytes, tile_sums sum)
+{
+    UNROLL
+    for (size_t i = 0; i < count; ++i) {
+        UNROLL
+        for (size_t part = 0; part < parts; ++part) {
+            add_part(rows, vectors, input + (i * parts + part) * rows * INPUT_BYTES, part,
+                     group + i * PACKED_VECTORS * WEIGHT_BYTES, panel_bytes, sum);
+        }
+        MOVE_NOTHING_ACROSS();
+    }
+}
+
 /* A packed_tile of `rows` rows and `panels` panels, whose weights have `parts` parts. */
 ALWAYS_INLINE void compute_tile(size_t parts, size_t rows, size_t panels, size_t groups, const void *inputs,
                                 const void *weights, size_t panel_bytes, void *sums, size_t stride,
@@ -87,7 +111,8 @@ ALWAYS_INLINE void compute_tile(size_t parts, size_t rows, size_t panels, size_t
 {
     const size_t vectors = panels * PACKED_VECTORS, steps = (groups + STEP - 1) / STEP;
     const size_t lines = steps == 0 ? 0 : (ahead.lines + steps - 1) / steps;
-    const char *input = inputs, *group = weights;
+    const char *input = inputs, *group = weights, *const fetched = ahead.from + ahead.lines * 64;
+    const size_t count = WRITTEN_OUT(parts, rows);
     char *const to = sums;
     tile_sum sum[PACKED_MOST_ROWS][MOST_VECTORS];
     UNROLL
@@ -97,20 +122,23 @@ ALWAYS_INLINE void compute_tile(size_t parts, size_t rows, size_t panels, size_t
             sum[r][v] = first ? tile_zero() : tile_load(to + (r * stride + v * LANES) * sizeof(float));
         }
     }
-    for (size_t i = 0; i < groups;) {
-        const size_t end = groups - i < STEP ? groups : i + STEP;
-        for (size_t l = 0; l < lines; ++l, ahead.from += 64) {
+    KEEP_LOOP
+    for (; groups >= STEP; groups -= STEP) {
+        for (size_t l = 0; l < lines && ahead.from < fetched; ++l, ahead.from += 64) {
             __builtin_prefetch(ahead.from, 0, 2); /* into the second level: the first is full */
         }
         KEEP_LOOP
-        for (; i < end; ++i) {
-            UNROLL
-            for (size_t part = 0; part < parts; ++part) {
-                add_part(rows, vectors, input + part * rows * INPUT_BYTES, part, group, panel_bytes, sum);
-            }
-            input += parts * rows * INPUT_BYTES;
-            group += PACKED_VECTORS * WEIGHT_BYTES;
+        for (size_t i = 0; i < STEP; i += count) {
+            add_groups(count, parts, rows, vectors, input, group, panel_bytes, sum);
+            input += count * parts * rows * INPUT_BYTES;
+            group += count * PACKED_VECTORS * WEIGHT_BYTES;
         }
+    }
+    KEEP_LOOP
+    for (; groups > 0; --groups) {
+        add_groups(1, parts, rows, vectors, input, group, panel_bytes, sum);
+        input += parts * rows * INPUT_BYTES;
+        group += PACKED_VECTORS * WEIGHT_BYTES;
     }
     UNROLL
     for (size_t r = 0; r < rows; ++r) {
