@@ -10,6 +10,7 @@
 #include "result_files.h"
 #include "shipped.h"
 #include "side_by_side.h"
+#include "study.h"
 #include "verbs.h"
 
 #include <math.h>
@@ -24,13 +25,20 @@ enum {
     OPTION_QUESTIONS,
     OPTION_JSON,
     OPTION_EVALUATE_ONLY,
+    OPTION_FULL,
+    OPTION_SEEDS,
+    OPTION_SWEEP_SEEDS,
+    OPTION_RESUME,
+    OPTION_FROM_SCRATCH,
+    OPTION_RECIPE,
 };
 
 typedef struct reproduce_options {
     adamoe_common_options common;
     adamoe_side_options sides; /* NULL: what ships, or none */
     const char *json;
-    bool evaluate_only;
+    bool evaluate_only, full;
+    adamoe_study_options study; /* of --full */
 } reproduce_options;
 
 /* What ships and is taken where no option says otherwise; NULL: none. */
@@ -54,8 +62,71 @@ static const struct argp_option options_list[] = {
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions (default: what ships)", 0},
     {"evaluate-only", OPTION_EVALUATE_ONLY, 0, 0, "Leave out the quick check and throughput", 0},
     {"json", OPTION_JSON, "FILE", 0, "Write the results as JSON, `-' for standard output", 0},
+    {0, 0, 0, 0, "The whole study, training included:", 2},
+    {"full", OPTION_FULL, 0, 0,
+     "Train from --untouched, over seeds, top-2 and null experts of many settings; evaluate, compare", 2},
+    {"output", 'o', "DIR", 0, "Folder of its runs, results.json and results.md (default: study)", 2},
+    {"seeds", OPTION_SEEDS, "N", 0, "Of the main pair, top-2 against m = 8, k = 3 (default: 5)", 2},
+    {"sweep-seeds", OPTION_SWEEP_SEEDS, "N", 0, "Of each other setting, 0 to leave them out (default: 1)", 2},
+    {"resume", OPTION_RESUME, 0, 0, "Go on where the study in DIR was interrupted", 2},
+    {"from-scratch", OPTION_FROM_SCRATCH, 0, 0, "Pretrain first, as the recipe says", 2},
+    {"recipe", OPTION_RECIPE, "FILE", 0, "Hyper-parameters (default: datasets/tiny-recipe.json)", 2},
     {0},
 };
+
+static error_t parse_study(int key, char *value, struct argp_state *state)
+{
+    reproduce_options *o = state->input;
+    switch (key) {
+    case OPTION_FULL:
+        o->full = true;
+        return 0;
+    case 'o':
+        o->study.out = value;
+        return 0;
+    case OPTION_SEEDS:
+        o->study.seeds = (size_t)adamoe_parse_count(state, "--seeds", value, 1, ADAMOE_STUDY_MOST_SEEDS);
+        return 0;
+    case OPTION_SWEEP_SEEDS:
+        o->study.sweep_seeds =
+            (size_t)adamoe_parse_count(state, "--sweep-seeds", value, 0, ADAMOE_STUDY_MOST_SEEDS);
+        return 0;
+    case OPTION_RESUME:
+        o->study.resume = true;
+        return 0;
+    case OPTION_FROM_SCRATCH:
+        o->study.from_scratch = true;
+        return 0;
+    case OPTION_RECIPE:
+        o->study.recipe = value;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* What the other way of running would ignore. */
+static void check_together(const reproduce_options *o, struct argp_state *state)
+{
+    const adamoe_study_options *s = &o->study;
+    const bool study = s->out != NULL || s->recipe != NULL || s->resume || s->from_scratch || s->seeds != 0 ||
+                       s->sweep_seeds != SIZE_MAX;
+    if (study && !o->full) {
+        argp_error(state, "-o, --seeds, --sweep-seeds, --resume, --from-scratch and --recipe go with --full");
+    }
+    if (o->full &&
+        (o->sides.model != NULL || o->sides.baseline != NULL || o->json != NULL || o->evaluate_only)) {
+        argp_error(state, "--full trains its models, and writes into -o: --model, --baseline, --json and "
+                          "--evaluate-only do not go with it");
+    }
+    if (s->from_scratch && o->sides.untouched != NULL) {
+        argp_error(state, "--untouched and --from-scratch exclude each other");
+    }
+    if (o->json != NULL && o->common.seed > INT64_MAX) {
+        argp_error(state, "--seed: with --json not above %lld, the largest integer that it can hold",
+                   (long long)INT64_MAX);
+    }
+}
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -86,13 +157,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         argp_error(state, "`%s': no argument is expected", value);
         return 0;
     case ARGP_KEY_END:
-        if (o->json != NULL && o->common.seed > INT64_MAX) {
-            argp_error(state, "--seed: with --json not above %lld, the largest integer that it can hold",
-                       (long long)INT64_MAX);
-        }
+        check_together(o, state);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_study(key, value, state);
     }
 }
 
@@ -322,14 +390,27 @@ static adamoe_status run_all(reproduction *r)
                                          "check: %zu cases failed; `adamoe check' says which", r->failed);
 }
 
+static adamoe_status study(const reproduce_options *o, const adamoe_kernel *kernel)
+{
+    adamoe_study_options study = o->study;
+    study.common = &o->common;
+    study.kernel = kernel;
+    study.start = o->sides.untouched;
+    study.questions = o->sides.questions;
+    study.out = study.out != NULL ? study.out : "study";
+    study.seeds = study.seeds != 0 ? study.seeds : 5;
+    study.sweep_seeds = study.sweep_seeds != SIZE_MAX ? study.sweep_seeds : 1;
+    return adamoe_study(&study);
+}
+
 int adamoe_verb_reproduce(int count, char **arguments)
 {
-    reproduce_options options = {.common = {.seed = 1}};
+    reproduce_options options = {.common = {.seed = 1}, .study = {.sweep_seeds = SIZE_MAX}};
     adamoe_parse(&reproduce_argp, count, arguments, &options);
     reproduction r = {.options = &options, .prints = adamoe_json_leaves_stdout(options.json)};
     adamoe_status status = adamoe_choose_kernel(&options.common, &r.registry, &r.kernel);
     if (status.code == ADAMOE_OK) {
-        status = run_all(&r);
+        status = options.full ? study(&options, r.kernel) : run_all(&r);
     }
     adamoe_side_by_side_free(&r.sides);
     adamoe_machine_close(&r.machine);

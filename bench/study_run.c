@@ -1,0 +1,233 @@
+/*
+ * The runs of a study. Each training and each evaluation is a child: what it does can be repeated by hand,
+ * and a crash costs one run.
+ */
+#include "child_process.h"
+#include "json_output.h"
+#include "side_by_side.h"
+#include "study.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+adamoe_study_path adamoe_study_at(const adamoe_study_state *study, const char *format, ...)
+{
+    adamoe_study_path path;
+    char name[512];
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(name, sizeof name, format, list);
+    va_end(list);
+    (void)snprintf(path.text, sizeof path.text, "%.3500s/%s", study->options->out, name);
+    return path;
+}
+
+static bool is_there(adamoe_study_path path)
+{
+    return access(path.text, F_OK) == 0;
+}
+
+static adamoe_status make_folder(adamoe_study_path path)
+{
+    return mkdir(path.text, 0777) == 0 || errno == EEXIST
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT, "%.300s: create: %s", path.text, strerror(errno));
+}
+
+/* ------------------------------------------------------------------------------------------------ children
+ */
+
+/* The end of the command, as much as fits into a message. */
+static void write_command(const adamoe_arguments *arguments, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < arguments->count && used + 1 < size; ++i) {
+        const int length = snprintf(text + used, size - used, "%s%s", i == 0 ? "" : " ", arguments->item[i]);
+        used += length < 0 ? 0 : (size_t)length;
+    }
+}
+
+/* Its lines are for a person who watches it alone; what it has to say here is in its files, and on standard
+ * error. Where this process ends, the next line that it writes ends the child. */
+static adamoe_status run_child(const adamoe_arguments *arguments)
+{
+    adamoe_child child;
+    char *text = NULL, how[128], command[300];
+    size_t length = 0;
+    if (arguments->failed) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "study: no memory or room for the arguments of a child");
+    }
+    ADAMOE_TRY(adamoe_child_start("/proc/self/exe", arguments->item, &child));
+    const adamoe_status status = adamoe_child_read_all(&child, &text, &length);
+    const int code = adamoe_child_end(&child, status.code != ADAMOE_OK, how, sizeof how);
+    if (status.code != ADAMOE_OK) {
+        return status;
+    }
+    free(text);
+    write_command(arguments, command, sizeof command);
+    return code == 0 ? adamoe_ok()
+                     : adamoe_error(code > 0 && code <= (int)ADAMOE_ENVIRONMENT ? (adamoe_code)code
+                                                                                : ADAMOE_ENVIRONMENT,
+                                    "`%s': %s", command, how);
+}
+
+static void add_machine(const adamoe_common_options *o, adamoe_arguments *arguments)
+{
+    if (o->plugin != NULL) {
+        adamoe_argument(arguments, "--plugin=%s", o->plugin);
+    }
+    if (o->threads != 0) {
+        adamoe_argument(arguments, "--threads=%u", o->threads);
+    }
+    if (o->numa != ADAMOE_NUMA_LOCAL) {
+        adamoe_argument(arguments, "--numa=%s", adamoe_numa_policy_names[o->numa]);
+    }
+    if (o->topology != NULL) {
+        adamoe_argument(arguments, "--numa-topology=%s", o->topology);
+    }
+}
+
+/* Into `folder`, from its last saved state where there is one. */
+static adamoe_status train(const adamoe_study_state *study, const char *part, adamoe_study_path folder,
+                           adamoe_arguments *arguments)
+{
+    char state[4200];
+    (void)snprintf(state, sizeof state, "%s/training-state.safetensors", folder.text);
+    ADAMOE_TRY(adamoe_recipe_arguments(&study->recipe, part, arguments));
+    add_machine(study->options->common, arguments);
+    adamoe_argument(arguments, "--output=%s", folder.text);
+    if (access(state, F_OK) == 0) {
+        adamoe_argument(arguments, "--resume");
+    }
+    return run_child(arguments);
+}
+
+/* Nothing where `result` is there already. */
+static adamoe_status evaluate(const adamoe_study_state *study, const char *model, adamoe_study_path result,
+                              adamoe_arguments *arguments)
+{
+    if (is_there(result)) {
+        return adamoe_ok();
+    }
+    adamoe_argument(arguments, "--model=%s", model);
+    adamoe_argument(arguments, "--questions=%s", study->questions);
+    if (study->options->common->kernel != NULL) {
+        adamoe_argument(arguments, "--kernel=%s", study->options->common->kernel);
+    }
+    add_machine(study->options->common, arguments);
+    adamoe_argument(arguments, "--json=%s", result.text);
+    return run_child(arguments);
+}
+
+static void begin(adamoe_arguments *arguments, const char *verb)
+{
+    *arguments = (adamoe_arguments){.count = 0};
+    adamoe_argument(arguments, "adamoe");
+    adamoe_argument(arguments, "%s", verb);
+}
+
+/* -------------------------------------------------------------------------------------------------- steps */
+
+adamoe_status adamoe_study_pretrain(adamoe_study_state *study)
+{
+    adamoe_arguments arguments;
+    if (!study->options->from_scratch || is_there(adamoe_study_at(study, "pretrained/model.safetensors"))) {
+        return adamoe_ok();
+    }
+    printf("pretraining, as the recipe says\n");
+    (void)fflush(stdout);
+    begin(&arguments, "train");
+    const adamoe_status status = train(study, "pretrain", adamoe_study_at(study, "pretrained"), &arguments);
+    adamoe_arguments_free(&arguments);
+    return status;
+}
+
+static adamoe_status evaluate_converted(const adamoe_study_state *study, const adamoe_study_setting *s)
+{
+    adamoe_arguments arguments;
+    begin(&arguments, "eval");
+    adamoe_argument(&arguments, "--null-experts=%zu", s->null_experts);
+    adamoe_argument(&arguments, "--top-k=%zu", s->top_k);
+    const adamoe_status status =
+        evaluate(study, study->start, adamoe_study_at(study, "start/%s.json", s->name), &arguments);
+    adamoe_arguments_free(&arguments);
+    return status;
+}
+
+adamoe_status adamoe_study_evaluate_start(adamoe_study_state *study)
+{
+    ADAMOE_TRY(make_folder(adamoe_study_at(study, "start")));
+    for (size_t i = 0; i < ADAMOE_STUDY_SETTINGS; ++i) {
+        const adamoe_study_setting *s = &adamoe_study_plan[i];
+        if (s->table != ADAMOE_STUDY_BALANCES && adamoe_study_seeds(study->options, i) > 0) {
+            ADAMOE_TRY(evaluate_converted(study, s));
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status train_setting(const adamoe_study_state *study, const adamoe_study_setting *s,
+                                   size_t seed, adamoe_study_path folder)
+{
+    adamoe_arguments arguments;
+    begin(&arguments, "train");
+    adamoe_argument(&arguments, "--model=%s", study->start);
+    adamoe_argument(&arguments, "--null-experts=%zu", s->null_experts);
+    adamoe_argument(&arguments, "--top-k=%zu", s->top_k);
+    adamoe_argument(&arguments, "--norm=%s", s->norm);
+    adamoe_argument(&arguments, "--balance-loss=%s", s->balance);
+    adamoe_argument(&arguments, "--seed=%zu", seed);
+    const adamoe_status status = train(study, "fine_tune", folder, &arguments);
+    adamoe_arguments_free(&arguments);
+    return status;
+}
+
+adamoe_status adamoe_study_train(adamoe_study_state *study, size_t setting, size_t seed)
+{
+    const adamoe_study_setting *s = &adamoe_study_plan[setting];
+    const adamoe_study_path folder = adamoe_study_at(study, "%s/seed-%zu", s->name, seed);
+    const adamoe_study_path result = adamoe_study_at(study, "%s/seed-%zu/result.json", s->name, seed);
+    const bool finished = is_there(result);
+    adamoe_arguments arguments;
+    ADAMOE_TRY(make_folder(adamoe_study_at(study, "%s", s->name)));
+    if (!finished && !is_there(adamoe_study_at(study, "%s/seed-%zu/model.safetensors", s->name, seed))) {
+        ADAMOE_TRY(train_setting(study, s, seed, folder));
+    }
+    begin(&arguments, "eval");
+    const adamoe_status status = evaluate(study, folder.text, result, &arguments);
+    adamoe_arguments_free(&arguments);
+    ADAMOE_TRY(status);
+    printf("%zu of %zu  %s, seed %zu%s\n", ++study->done, study->runs, s->name, seed,
+           finished ? ": was finished" : "");
+    (void)fflush(stdout);
+    return adamoe_ok();
+}
+
+static adamoe_status compare(const adamoe_study_state *study, const adamoe_machine *machine, size_t seed,
+                             adamoe_study_path result, adamoe_side_by_side *sides)
+{
+    const adamoe_study_path baseline = adamoe_study_at(study, "%s/seed-%zu", adamoe_study_plan[0].name, seed);
+    const adamoe_study_path model = adamoe_study_at(study, "%s/seed-%zu", adamoe_study_plan[1].name, seed);
+    const adamoe_side_options options = {
+        .model = model.text, .baseline = baseline.text, .questions = study->questions};
+    ADAMOE_TRY(adamoe_side_by_side_open(&options, machine, study->options->kernel, sides));
+    ADAMOE_TRY(adamoe_side_by_side_run(sides, seed));
+    return adamoe_json_write(result.text, adamoe_side_by_side_json(sides));
+}
+
+adamoe_status adamoe_study_pair(const adamoe_study_state *study, const adamoe_machine *machine, size_t seed)
+{
+    const adamoe_study_path result = adamoe_study_at(study, "pairs/seed-%zu.json", seed);
+    adamoe_side_by_side sides = {.has_untouched = false};
+    if (is_there(result)) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(make_folder(adamoe_study_at(study, "pairs")));
+    const adamoe_status status = compare(study, machine, seed, result, &sides);
+    adamoe_side_by_side_free(&sides);
+    return status;
+}
