@@ -1,6 +1,6 @@
 /*
- * The bfloat16 tiles of AVX2: twelve of the sixteen registers hold sums; widening takes a register more,
- * so there are four rows at most.
+ * The bfloat16 tiles of AVX2: twelve of the sixteen registers hold sums. A pair of weights is read twice, the
+ * odd terms by a mask in a register, so that widening needs no room beside the operands.
  */
 #include "avx2/lanes.h"
 
@@ -15,6 +15,8 @@ TILE(bfloat16, 2, 2, 1)
 TILE(bfloat16, 2, 2, 2)
 TILE(bfloat16, 2, 3, 1)
 TILE(bfloat16, 2, 4, 1)
+TILE(bfloat16, 2, 5, 1)
+TILE(bfloat16, 2, 6, 1)
 
 /* Pairs as floats, term by term. */
 static void widen(const void *weights, size_t groups, void *to)
@@ -33,7 +35,7 @@ static void widen(const void *weights, size_t groups, void *to)
 
 const packed_products adamoe_products_bf16_avx2 = {
     FINISH,
-    .most_rows = 4,
+    .most_rows = 6,
     .input_group = 1,
     .weight_group = 2,
     .input_bytes = sizeof(float),
@@ -41,7 +43,9 @@ const packed_products adamoe_products_bf16_avx2 = {
     .tile = {[1] = {{bfloat16_1x1, NULL, bfloat16_1x4}},
              [2] = {{bfloat16_2x1, bfloat16_2x2, NULL}},
              [3] = {{bfloat16_3x1, NULL, NULL}},
-             [4] = {{bfloat16_4x1, NULL, NULL}}},
+             [4] = {{bfloat16_4x1, NULL, NULL}},
+             [5] = {{bfloat16_5x1, NULL, NULL}},
+             [6] = {{bfloat16_6x1, NULL, NULL}}},
     .widen = widen,
     .widened = &adamoe_products_f32_avx2,
     .tiles_before_widening = 4,
