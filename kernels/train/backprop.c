@@ -17,12 +17,14 @@ static adamoe_status allocate(adamoe_backprop *b)
     const adamoe_config *c = b->config;
     const size_t all = c->experts + c->null_experts, products = 3 * c->experts + 8;
     b->gemm = calloc(products, sizeof *b->gemm);
+    b->expert = calloc(c->experts, sizeof *b->expert);
+    b->expert_gradient = calloc(c->experts, sizeof *b->expert_gradient);
     b->layer = calloc(c->layers + 1, sizeof *b->layer); /* + 1: calloc(0) may give NULL */
     b->routing = calloc(c->layers + 1, sizeof *b->routing);
     b->slope = calloc(c->layers * all + 1, sizeof *b->slope);
     b->probability_sums = calloc(c->layers * all + 1, sizeof *b->probability_sums);
-    if (b->gemm == NULL || b->layer == NULL || b->routing == NULL || b->slope == NULL ||
-        b->probability_sums == NULL) {
+    if (b->gemm == NULL || b->expert == NULL || b->expert_gradient == NULL || b->layer == NULL ||
+        b->routing == NULL || b->slope == NULL || b->probability_sums == NULL) {
         return out_of_memory();
     }
     return adamoe_gemm_space_create(adamoe_gemm_tiles_best(), b->team, products, &b->gemm_space);
@@ -66,6 +68,8 @@ void adamoe_backprop_free(adamoe_backprop *b)
     }
     adamoe_gemm_space_free(b->gemm_space);
     free(b->gemm);
+    free(b->expert);
+    free(b->expert_gradient);
     free(b->layer);
     free(b->routing);
     free(b->slope);

@@ -40,9 +40,9 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     const backprop_layer *l = &b->layer[layer];
     const size_t t = b->tokens, d = b->config->hidden_size, q = query_width(b), kv = key_width(b);
     backprop_norm(b, w->input_norm, l->attention_input, NULL, t, b->at.normed);
-    b->gemm[0] = backprop_forward(b->at.normed, backprop_weight(b, w->q), t, d, q, l->query);
-    b->gemm[1] = backprop_forward(b->at.normed, backprop_weight(b, w->k), t, d, kv, l->key);
-    b->gemm[2] = backprop_forward(b->at.normed, backprop_weight(b, w->v), t, d, kv, l->value);
+    b->gemm[0] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, w->q), t, d, q, l->query);
+    b->gemm[1] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, w->k), t, d, kv, l->key);
+    b->gemm[2] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, w->v), t, d, kv, l->value);
     adamoe_gemm_run(b->gemm_space, b->gemm, 3);
     backprop_each_row(b, t, rotate_row, &(rotation){l->query, l->key, b->at.sine});
 
@@ -54,7 +54,7 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     ADAMOE_TRY(adamoe_span_attention(&run, &b->call));
 
     memcpy(l->experts_input, l->attention_input, t * d * sizeof(float));
-    b->gemm[0] = backprop_forward(l->mixed, backprop_weight(b, w->o), t, q, d, l->experts_input);
+    b->gemm[0] = adamoe_gemm_forward(l->mixed, backprop_weight(b, w->o), t, q, d, l->experts_input);
     b->gemm[0].add = true;
     adamoe_gemm_run(b->gemm_space, b->gemm, 1);
     return adamoe_ok();
@@ -92,9 +92,9 @@ static void output_backward(adamoe_backprop *b, size_t layer)
     const size_t t = b->tokens, d = b->config->hidden_size, q = query_width(b);
     float *dw = backprop_gradient(b, ADAMOE_ATTENTION, w->o);
     size_t count = 0;
-    b->gemm[count++] = backprop_to_input(b->at.dresidual, backprop_weight(b, w->o), t, q, d, b->at.dmixed);
+    b->gemm[count++] = adamoe_gemm_to_input(b->at.dresidual, backprop_weight(b, w->o), t, q, d, b->at.dmixed);
     if (dw != NULL) {
-        b->gemm[count++] = backprop_to_weight(b->at.dresidual, b->layer[layer].mixed, t, q, d, dw);
+        b->gemm[count++] = adamoe_gemm_to_weight(b->at.dresidual, b->layer[layer].mixed, t, q, d, dw);
     }
     adamoe_gemm_run(b->gemm_space, b->gemm, count);
 }
@@ -110,10 +110,10 @@ static void input_backward(adamoe_backprop *b, size_t layer)
         float *dw = backprop_gradient(b, ADAMOE_ATTENTION, first[i]);
         size_t count = 0;
         b->gemm[count] =
-            backprop_to_input(dy[i], backprop_weight(b, first[i]), t, d, width[i], b->at.dnormed);
+            adamoe_gemm_to_input(dy[i], backprop_weight(b, first[i]), t, d, width[i], b->at.dnormed);
         b->gemm[count++].add = i > 0;
         if (dw != NULL) {
-            b->gemm[count++] = backprop_to_weight(dy[i], b->at.normed, t, d, width[i], dw);
+            b->gemm[count++] = adamoe_gemm_to_weight(dy[i], b->at.normed, t, d, width[i], dw);
         }
         adamoe_gemm_run(b->gemm_space, b->gemm, count);
     }

@@ -37,11 +37,11 @@ static void head_products_backward(adamoe_backprop *b, size_t first, size_t coun
     const unsigned kind = b->config->tied_head ? ADAMOE_EMBEDDING : ADAMOE_HEAD;
     float *dhead = backprop_gradient(b, kind, head);
     size_t products = 0;
-    b->gemm[products++] = backprop_to_input(b->at.head_logits, backprop_weight(b, head), count, d, vocab,
-                                            b->at.dfinal_normed + first * d);
+    b->gemm[products++] = adamoe_gemm_to_input(b->at.head_logits, backprop_weight(b, head), count, d, vocab,
+                                               b->at.dfinal_normed + first * d);
     if (dhead != NULL) {
         b->gemm[products] =
-            backprop_to_weight(b->at.head_logits, b->at.final_normed + first * d, count, d, vocab, dhead);
+            adamoe_gemm_to_weight(b->at.head_logits, b->at.final_normed + first * d, count, d, vocab, dhead);
         b->gemm[products++].add = first > 0;
     }
     adamoe_gemm_run(b->gemm_space, b->gemm, products);
@@ -70,7 +70,7 @@ adamoe_status backprop_head(adamoe_backprop *b, double *cross_entropy)
     for (size_t first = 0; first < b->targets; first += b->head_rows) {
         const size_t left = b->targets - first, count = left < b->head_rows ? left : b->head_rows;
         b->gemm[0] =
-            backprop_forward(b->at.final_normed + first * d, head, count, d, vocab, b->at.head_logits);
+            adamoe_gemm_forward(b->at.final_normed + first * d, head, count, d, vocab, b->at.head_logits);
         adamoe_gemm_run(b->gemm_space, b->gemm, 1);
         backprop_each_row(b, count, loss_row, &(head_call){first});
         if (b->gradient != NULL) {

@@ -10,9 +10,7 @@
 
 #include "route.h"
 #include "train/backprop.h"
-#include "train/gemm.h"
-#include "train/train_ops.h"
-#include "vector_ops.h"
+#include "train/experts.h"
 
 typedef struct backprop_layer {
     float *attention_input;     /* [T, d] */
@@ -57,11 +55,13 @@ struct adamoe_backprop {
     const adamoe_vector_ops *ops;
     const adamoe_train_ops *train_ops;
     adamoe_gemm_space *gemm_space;
-    adamoe_gemm *gemm;                /* [3 n + 8] the products of one call */
-    backprop_layer *layer;            /* [layers] */
-    const adamoe_routing **routing;   /* [layers] */
-    double *slope, *probability_sums; /* [layers, n + m] */
-    adamoe_attention_call call;       /* of the forward attention; its arrays change from layer to layer */
+    adamoe_gemm *gemm;                             /* [3 n + 8] the products of one call */
+    adamoe_float_expert *expert;                   /* [n] of the layer at work */
+    adamoe_float_expert_gradient *expert_gradient; /* [n] the same */
+    backprop_layer *layer;                         /* [layers] */
+    const adamoe_routing **routing;                /* [layers] */
+    double *slope, *probability_sums;              /* [layers, n + m] */
+    adamoe_attention_call call; /* of the forward attention; its arrays change from layer to layer */
 
     /* The batch at work. */
     const adamoe_training_batch *batch;
@@ -94,12 +94,6 @@ void backprop_norm(const adamoe_backprop *b, size_t gain, const float *x, const 
 /* dresidual[list[i]] += through the same norm from dnormed[i]; and the gradient of its gain. */
 void backprop_norm_backward(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list,
                             size_t rows, const float *dnormed);
-
-/* A product of three matrices that stand row-major without gaps: y = x w^T, dx = dy w, dw = dy^T x. */
-adamoe_gemm backprop_forward(const float *x, const float *w, size_t rows, size_t in, size_t out, float *y);
-adamoe_gemm backprop_to_input(const float *dy, const float *w, size_t rows, size_t in, size_t out, float *dx);
-adamoe_gemm backprop_to_weight(const float *dy, const float *x, size_t rows, size_t in, size_t out,
-                               float *dw);
 
 /* The parts of a layer. Forward: `next` is the residual after it. Backward: dresidual, the derivative of what
  * the part gives, becomes that of what it reads. */

@@ -16,8 +16,8 @@ adamoe_status backprop_route(adamoe_backprop *b, size_t layer)
     if (c->dense) {
         memset(routing->logits, 0, b->tokens * sizeof(float));
     } else {
-        b->gemm[0] = backprop_forward(b->at.normed, backprop_weight(b, b->parameters->block[layer].gate),
-                                      b->tokens, c->hidden_size, all, routing->logits);
+        b->gemm[0] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, b->parameters->block[layer].gate),
+                                         b->tokens, c->hidden_size, all, routing->logits);
         adamoe_gemm_run(b->gemm_space, b->gemm, 1);
     }
     const adamoe_run run = {.team = b->team};
@@ -44,10 +44,10 @@ void backprop_router_backward(adamoe_backprop *b, size_t layer)
     size_t count = 0;
     backprop_each_row(b, b->tokens, router_row, &layer);
     b->gemm[count] =
-        backprop_to_input(b->at.dlogits, backprop_weight(b, gate), b->tokens, d, all, b->at.dnormed);
+        adamoe_gemm_to_input(b->at.dlogits, backprop_weight(b, gate), b->tokens, d, all, b->at.dnormed);
     b->gemm[count++].add = true;
     if (dgate != NULL) {
-        b->gemm[count++] = backprop_to_weight(b->at.dlogits, b->at.normed, b->tokens, d, all, dgate);
+        b->gemm[count++] = adamoe_gemm_to_weight(b->at.dlogits, b->at.normed, b->tokens, d, all, dgate);
     }
     adamoe_gemm_run(b->gemm_space, b->gemm, count);
 }

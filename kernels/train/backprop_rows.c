@@ -1,10 +1,8 @@
 /*
- * What forward and backward pass do row by row, the norms, and the three products of a weight.
+ * What forward and backward pass do row by row, and the norms.
  */
 #include "train/backprop_parts.h"
-
-/* One task is enough rows to be worth a wake-up. */
-#define ROWS_PER_TASK 16
+#include "train/each_row.h"
 
 /* Columns of one task where a gradient is summed over all rows. */
 #define COLUMNS_PER_TASK 32
@@ -13,23 +11,18 @@ typedef struct rows_call {
     const adamoe_backprop *b;
     backprop_row *compute;
     const void *argument;
-    size_t rows;
 } rows_call;
 
-static void rows_task(void *context, size_t i, uint32_t thread)
+static void compute_row(const void *context, size_t row)
 {
-    (void)thread;
     const rows_call *call = context;
-    const size_t end = (i + 1) * ROWS_PER_TASK < call->rows ? (i + 1) * ROWS_PER_TASK : call->rows;
-    for (size_t row = i * ROWS_PER_TASK; row < end; ++row) {
-        call->compute(call->b, row, call->argument);
-    }
+    call->compute(call->b, row, call->argument);
 }
 
 void backprop_each_row(const adamoe_backprop *b, size_t rows, backprop_row *compute, const void *argument)
 {
-    rows_call call = {b, compute, argument, rows};
-    b->team->run(b->team->state, (rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, rows_task, &call);
+    const rows_call call = {b, compute, argument};
+    adamoe_each_row(b->team, rows, compute_row, &call);
 }
 
 const float *backprop_weight(const adamoe_backprop *b, size_t first)
@@ -123,19 +116,4 @@ void backprop_norm_backward(const adamoe_backprop *b, size_t gain, const float *
         const size_t tasks = (b->config->hidden_size + COLUMNS_PER_TASK - 1) / COLUMNS_PER_TASK;
         b->team->run(b->team->state, tasks, columns_task, &columns);
     }
-}
-
-adamoe_gemm backprop_forward(const float *x, const float *w, size_t rows, size_t in, size_t out, float *y)
-{
-    return (adamoe_gemm){rows, out, in, {x, in, NULL, false}, {w, in, NULL, true}, y, out, false};
-}
-
-adamoe_gemm backprop_to_input(const float *dy, const float *w, size_t rows, size_t in, size_t out, float *dx)
-{
-    return (adamoe_gemm){rows, in, out, {dy, out, NULL, false}, {w, in, NULL, false}, dx, in, false};
-}
-
-adamoe_gemm backprop_to_weight(const float *dy, const float *x, size_t rows, size_t in, size_t out, float *dw)
-{
-    return (adamoe_gemm){out, in, rows, {dy, out, NULL, true}, {x, in, NULL, false}, dw, in, false};
 }

@@ -53,6 +53,23 @@ static size_t packed_floats_b(const packed_products *tiles)
     return (MOST_COLUMNS + panel_width(tiles)) * DEPTH_BLOCK;
 }
 
+adamoe_gemm adamoe_gemm_forward(const float *x, const float *w, size_t rows, size_t in, size_t out, float *y)
+{
+    return (adamoe_gemm){rows, out, in, {x, in, NULL, false}, {w, in, NULL, true}, y, out, false};
+}
+
+adamoe_gemm adamoe_gemm_to_input(const float *dy, const float *w, size_t rows, size_t in, size_t out,
+                                 float *dx)
+{
+    return (adamoe_gemm){rows, in, out, {dy, out, NULL, false}, {w, in, NULL, false}, dx, in, false};
+}
+
+adamoe_gemm adamoe_gemm_to_weight(const float *dy, const float *x, size_t rows, size_t in, size_t out,
+                                  float *dw)
+{
+    return (adamoe_gemm){out, in, rows, {dy, out, NULL, true}, {x, in, NULL, false}, dw, in, false};
+}
+
 adamoe_status adamoe_gemm_space_create(const packed_products *tiles, const adamoe_team *team, size_t most,
                                        adamoe_gemm_space **out)
 {

@@ -35,6 +35,14 @@ typedef struct adamoe_gemm {
     bool add;
 } adamoe_gemm;
 
+/* The three products of a weight w [out, in], of matrices that stand row-major without gaps: y = x w^T, dx =
+ * dy w, dw = dy^T x. */
+adamoe_gemm adamoe_gemm_forward(const float *x, const float *w, size_t rows, size_t in, size_t out, float *y);
+adamoe_gemm adamoe_gemm_to_input(const float *dy, const float *w, size_t rows, size_t in, size_t out,
+                                 float *dx);
+adamoe_gemm adamoe_gemm_to_weight(const float *dy, const float *x, size_t rows, size_t in, size_t out,
+                                  float *dw);
+
 /* The tiles of each instruction set, of which a product uses those of one panel: the portable ones first;
  * NULL from the end of the list on. `runs_here` is told whether this machine can run them. */
 const packed_products *adamoe_gemm_tiles_at(size_t index, bool *runs_here);

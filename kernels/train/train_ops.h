@@ -29,9 +29,9 @@ typedef struct adamoe_train_ops {
     void (*gate)(const float *g, const float *u, size_t count, float *h);
 
     /* What an expert's row gives back, for the output weight w and y = w * w2 h:
-     *   g = dg = w dh u silu'(g),  u = du = w dh silu(g),  h = w h
-     * in place; returns dh . h, the derivative of w, with h as it was before. */
-    float (*gate_backward)(float weight, const float *dh, size_t count, float *g, float *u, float *h);
+     *   h = silu(g) u,  dg = w dh u silu'(g),  du = w dh silu(g);
+     * g becomes dg, u becomes du, and w h is stored in wh. Returns dh . h, the derivative of w. */
+    float (*gate_backward)(float weight, const float *dh, size_t count, float *g, float *u, float *wh);
 
     /* dx += the derivative for x of y = x r gain, r = 1 / sqrt(mean(x^2) + eps); returns r. */
     float (*rms_norm_backward)(const float *x, const float *gain, double eps, const float *dy, size_t count,

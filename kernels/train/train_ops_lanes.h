@@ -49,22 +49,23 @@ static void gate(const float *g, const float *u, size_t count, float *h)
 
 /* silu(z) = z s and silu'(z) = s (1 + z (1 - s)) with s = 1 / (1 + exp(-z)), where both s and 1 - s come from
  * exp(-|z|), so that neither cancels. Beyond count every lane is 0. */
-static float gate_backward(float weight, const float *dh, size_t count, float *g, float *u, float *h)
+static float gate_backward(float weight, const float *dh, size_t count, float *g, float *u, float *wh)
 {
     const lanes one = lanes_all(1.0f), zero = lanes_all(0.0f), w = lanes_all(weight);
     lanes dweight = zero;
     for (size_t i = 0; i < count; i += LANES) {
         const lanes z = load_at(g, i, count), up = load_at(u, i, count);
-        const lanes dhidden = load_at(dh, i, count), hidden = load_at(h, i, count);
+        const lanes dhidden = load_at(dh, i, count);
         const lanes e = lanes_exp(lanes_subtract(zero, lanes_magnitude(z))), sum = lanes_add(one, e);
         const lanes s = lanes_divide(lanes_where_positive(z, one, e), sum);
         const lanes rest = lanes_divide(lanes_where_positive(z, e, one), sum);
         const lanes slope = lanes_multiply(s, lanes_fma(z, rest, one));
+        const lanes activated = lanes_multiply(z, s), hidden = lanes_multiply(activated, up);
         const lanes scaled = lanes_multiply(w, dhidden);
         dweight = lanes_fma(dhidden, hidden, dweight);
         store_at(g, i, count, lanes_multiply(lanes_multiply(scaled, up), slope));
-        store_at(u, i, count, lanes_multiply(scaled, lanes_multiply(z, s)));
-        store_at(h, i, count, lanes_multiply(w, hidden));
+        store_at(u, i, count, lanes_multiply(scaled, activated));
+        store_at(wh, i, count, lanes_multiply(w, hidden));
     }
     return lanes_sum(dweight);
 }
