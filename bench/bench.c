@@ -5,6 +5,7 @@
 #include "bench_layer.h"
 #include "bench_saved.h"
 #include "bench_table.h"
+#include "bench_train.h"
 #include "environment.h"
 #include "gbench/gbench.h"
 #include "options.h"
@@ -23,6 +24,7 @@ enum {
     OPTION_HOT,
     OPTION_STAGES,
     OPTION_SAVED,
+    OPTION_TRAIN,
     OPTION_JSON,
 };
 
@@ -44,7 +46,7 @@ typedef struct bench_options {
     size_t kernels;
     counts tokens, threads; /* no threads: all processors */
     const char *json;
-    bool routing_given, saved;
+    bool routing_given, saved, train;
 } bench_options;
 
 static const struct argp_option options_list[] = {
@@ -63,6 +65,10 @@ static const struct argp_option options_list[] = {
      "For presets with null experts; kernels one at a time (default: the fastest float32 one), routing "
      "random, "
      "balanced or skewed (default: random)",
+     0},
+    {"train", OPTION_TRAIN, 0, 0,
+     "Time forward and backward of the experts as training computes them, in float32: routing balanced, "
+     "random or skewed",
      0},
     {"json", OPTION_JSON, "FILE", 0, "The same as --benchmark_out=FILE; `-' is standard output", 0},
     {"benchmark_...", 0, 0, OPTION_DOC,
@@ -162,6 +168,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_SAVED:
         o->saved = true;
         return 0;
+    case OPTION_TRAIN:
+        o->train = true;
+        return 0;
     case OPTION_HOT:
         o->layer.timing.hot = true;
         return 0;
@@ -174,6 +183,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case ARGP_KEY_END:
         if (o->saved && (o->layer.timing.hot || o->layer.timing.stages || o->layer.recorded != NULL)) {
             argp_error(state, "--saved goes without --hot, --stages and recorded routing");
+        }
+        if (o->train &&
+            (o->saved || o->layer.timing.hot || o->layer.timing.stages || o->layer.recorded != NULL ||
+             o->kernels > 0 || o->common.plugin != NULL || o->common.numa != ADAMOE_NUMA_LOCAL)) {
+            argp_error(state, "--train goes without --saved, --hot, --stages, recorded routing, --kernel, "
+                              "--plugin and --numa");
         }
         return 0;
     default:
@@ -319,6 +334,24 @@ static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *cons
                : adamoe_bench_saved_run(&saved);
 }
 
+static adamoe_status run_train(const bench_options *o, const adamoe_library_flags *flags)
+{
+    const adamoe_bench_train train = {.preset = o->layer.preset,
+                                      .pattern = o->layer.pattern,
+                                      .seed = o->common.seed,
+                                      .repetitions = flags->repetitions,
+                                      .least_seconds = flags->least_seconds,
+                                      .tokens = o->tokens.value,
+                                      .token_counts = o->tokens.count,
+                                      .threads = o->threads.value,
+                                      .thread_counts = o->threads.count,
+                                      .machine = o->layer.machine,
+                                      .json = o->json};
+    return flags->other != NULL
+               ? adamoe_error(ADAMOE_BAD_INPUT, "--train: %s: not without the library", flags->other)
+               : adamoe_bench_train_run(&train);
+}
+
 static adamoe_status run_registry(bench_options *o, const adamoe_registry *registry,
                                   adamoe_library_flags *flags)
 {
@@ -357,6 +390,9 @@ static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
     if (o->threads.count == 0) {
         ADAMOE_TRY(count_threads(&o->layer.machine, &o->threads));
     }
+    if (o->train) {
+        return run_train(o, flags);
+    }
     ADAMOE_TRY(adamoe_registry_create(&registry));
     adamoe_status status =
         o->common.plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->common.plugin);
@@ -376,7 +412,7 @@ int adamoe_verb_bench(int count, char **arguments)
     adamoe_status status = adamoe_split_flags(&count, arguments, &flags);
     if (status.code == ADAMOE_OK) {
         adamoe_parse(&bench_argp, count, arguments, &options);
-        if (options.json != NULL && !options.saved) {
+        if (options.json != NULL && !options.saved && !options.train) {
             adamoe_flags_set_json(&flags, options.json);
         }
         status = run(&options, &flags);

@@ -289,6 +289,10 @@ static void check_together(const adamoe_train_options *o, struct argp_state *sta
     if (o->out == NULL) {
         argp_error(state, "-o is required");
     }
+    if (o->common.numa != ADAMOE_NUMA_LOCAL || o->common.topology != NULL) {
+        argp_error(state, "--numa and --numa-topology: training places no weights; it runs where the system "
+                          "puts it");
+    }
     if (o->lora_rank == 0 && o->lora_alpha > 0.0) {
         argp_error(state, "--lora-alpha goes with --lora");
     }

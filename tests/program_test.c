@@ -189,7 +189,8 @@ static void check_runs_what_is_asked_for(void **state)
     (void)state;
     static const char name[] = "bound/experts/d:21/ff:35/n:8/m:8/k:3/tokens:7/routing:skewed/weights:bf16";
     expect(run(ADAMOE_PROGRAM " check --list --tier exact --case weights:f16"), 0, "/weights:f16\n");
-    assert_null(strstr(run(ADAMOE_PROGRAM " check --list --tier exact --case weights:f16")->text, "weights:f32"));
+    assert_null(
+        strstr(run(ADAMOE_PROGRAM " check --list --tier exact --case weights:f16")->text, "weights:f32"));
     expect(run(ADAMOE_PROGRAM " check --list --case no/such"), 2, "--case: no/such: not a part");
     expect(run(ADAMOE_PROGRAM " check --kernel nothing"), 2, "--kernel: nothing: no such kernel");
     expect(run(ADAMOE_PROGRAM " check --kernel reference --case %s", name), 0, "1 cases: 1 passed, 0 failed");
@@ -278,6 +279,35 @@ static void bench_tells_what_is_saved(void **state)
     const double median = json_real_value(json_object_get(point, "time_reduction"));
     assert_true(json_real_value(json_object_get(point, "time_reduction_low")) <= median);
     assert_true(json_real_value(json_object_get(point, "time_reduction_high")) >= median);
+    json_decref(document);
+}
+
+static void bench_times_training(void **state)
+{
+    const char *folder = *state;
+    const char *base =
+        ADAMOE_PROGRAM " bench --train --threads 1 --benchmark_min_time=0 --benchmark_repetitions=2";
+    expect(run("%s --kernel reference", base), 2, "--train goes without --saved");
+    expect(run("%s --numa split", base), 2, "--train goes without --saved");
+    expect(run("%s --benchmark_filter=x", base), 2, "--train: --benchmark_filter=x: not without the library");
+    expect(run("%s --json %s/no/t.json", base, folder), 4, "no/t.json: create: ");
+    expect(run("%s --tokens 3", base), 0, "train/tiny/tokens:3/routing:balanced/threads:1: 5 rows of ");
+    json_t *document = read_json("bench --train --threads 1 --benchmark_min_time=0 --benchmark_repetitions=2 "
+                                 "--tokens 3 --routing skewed --json -",
+                                 0);
+    const json_t *entries = json_object_get(document, "benchmarks");
+    static const char *const names[] = {"train/tiny/forward/tokens:3/routing:skewed/threads:1",
+                                        "train/tiny/backward/tokens:3/routing:skewed/threads:1",
+                                        "train/tiny/both/tokens:3/routing:skewed/threads:1"};
+    assert_int_equal(json_array_size(entries), 3);
+    for (size_t i = 0; i < 3; ++i) {
+        const json_t *entry = json_array_get(entries, i);
+        assert_string_equal(json_string_value(json_object_get(entry, "name")), names[i]);
+        /* load 1.67: 5 rows, each 6 * 64 * 96 FLOPs forward, and as many to inputs and to weights */
+        assert_true(json_real_value(json_object_get(entry, "executed_flops")) ==
+                    (double)(i + 1) * 5.0 * 6.0 * 64.0 * 96.0);
+        assert_true(json_real_value(json_object_get(entry, "gflops")) > 0.0);
+    }
     json_decref(document);
 }
 
@@ -491,6 +521,7 @@ int main(void)
         cmocka_unit_test(check_runs_what_is_asked_for),
         cmocka_unit_test_setup_teardown(bench_is_google_benchmark, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(bench_tells_what_is_saved, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(bench_times_training, make_folder, remove_folder),
         cmocka_unit_test(flops_as_json),
         cmocka_unit_test_setup_teardown(flops_refuses_what_cannot_be, make_folder, remove_folder),
         cmocka_unit_test(tokens_there_and_back),

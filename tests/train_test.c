@@ -193,6 +193,7 @@ static void test_errors_leave_nothing(void **state)
     (void)snprintf(out, sizeof out, "%s", path_of(state, "out"));
     expect(run(TRAIN "--model " MODEL " -o '%s'", out), 2, "--corpus or --questions is required");
     expect(run(TRAIN "--model " MODEL " --corpus x"), 2, "-o is required");
+    expect(run(TUNE "--numa split -o '%s'", out), 2, "training places no weights");
     expect(run(TUNE "--top-k 99 -o '%s'", out), 2, "--top-k: 99, but there are 16");
     expect(run(TUNE "--null-experts 3 -o '%s'", out), 2, "--null-experts: 3 is no multiple");
     expect(run(TUNE "--balance-alpha 1,x -o '%s'", out), 2, "--balance-alpha: `x' is not a number");

@@ -13,6 +13,10 @@
 #include "train/train_ops.h"
 #include "vector_ops.h"
 
+/* The largest relative error of silu and of 1 / (1 + exp(-z)) as computed here, in units of 2^-24: a result
+ * that is rounded (1), of a quotient of two that are exact to 1 and 1.5. */
+#define ADAMOE_EXPERTS_SILU_ERROR 4.0
+
 /* Where an expert's matrices stand, row-major without gaps: w1 and w3 [intermediate_size, hidden_size], w2
  * [hidden_size, intermediate_size]. */
 typedef struct adamoe_float_expert {
