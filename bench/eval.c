@@ -145,7 +145,7 @@ static const struct argp eval_argp = {
            "and counts load, FLOPs and time of the same run."
            "\vExample, in the project's folder:\n"
            "  adamoe eval --model datasets/tiny-adamoe \\\n"
-           "      --questions datasets/arc-style/questions.jsonl\n",
+           "      --questions datasets/wordnet/test.jsonl\n",
     .children = children,
 };
 

@@ -273,7 +273,7 @@ static adamoe_status find_model(session *s)
         s->model = s->shipped_model.path;
     }
     if (o->questions == NULL && !o->only_speed) {
-        ADAMOE_TRY(adamoe_find_shipped("datasets/arc-style/questions.jsonl", &s->shipped_questions));
+        ADAMOE_TRY(adamoe_find_shipped("datasets/wordnet/test.jsonl", &s->shipped_questions));
         s->questions = s->shipped_questions.path;
     }
     return adamoe_ok();

@@ -68,7 +68,7 @@ static const struct argp generate_argp = {
            "context or --tokens ends it."
            "\vExample, in the project's folder:\n"
            "  adamoe generate --model datasets/tiny-adamoe \\\n"
-           "      --prompt 'Question:' --tokens 16\n",
+           "      --prompt 'a penthouse is a kind of' --tokens 16\n",
     .children = children,
 };
 

@@ -327,9 +327,9 @@ static const struct argp train_argp = {
     .doc = "Trains a model with null experts, from scratch or from a checkpoint, in float32. The same seed "
            "gives the same bits for any number of threads, and after --resume."
            "\vExample, in the project's folder:\n"
-           "  adamoe train --model datasets/tiny-adamoe \\\n"
+           "  adamoe train --model datasets/tiny-mixtral --null-experts 8 --top-k 3 \\\n"
            "      --questions datasets/wordnet/train.jsonl --limit 100 \\\n"
-           "      --epochs 2 --learning-rate 0.003 -o tuned\n"
+           "      --epochs 2 -o tuned\n"
            "  adamoe eval --model tuned \\\n"
            "      --questions datasets/wordnet/dev.jsonl --limit 100\n",
     .children = children,

@@ -22,7 +22,7 @@ set_target_properties(adamoe_reference PROPERTIES EXPORT_NAME reference)
 
 file(GLOB shipped_folders ${CMAKE_SOURCE_DIR}/datasets/tiny-*/config.json)
 list(TRANSFORM shipped_folders REPLACE /config.json$ "")
-install(DIRECTORY ${shipped_folders} ${CMAKE_SOURCE_DIR}/datasets/arc-style ${CMAKE_SOURCE_DIR}/datasets/wordnet
+install(DIRECTORY ${shipped_folders} ${CMAKE_SOURCE_DIR}/datasets/wordnet
     DESTINATION ${CMAKE_INSTALL_DATADIR}/adamoe/datasets)
 install(FILES ${CMAKE_SOURCE_DIR}/datasets/tiny-recipe.json DESTINATION ${CMAKE_INSTALL_DATADIR}/adamoe/datasets)
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -77,8 +77,8 @@ static void a_path_that_is_not_utf8(void **state)
                          folder)
                          ->code,
                      0);
-    expect(run(ADAMOE_PROGRAM " eval --kernel reference --model " SOURCE_PATH(
-                   "datasets/tiny-adamoe") " --questions %s/q*.jsonl --json %s/r.json",
+    expect(run(ADAMOE_PROGRAM " eval --kernel reference --model " MODEL
+                              " --questions %s/q*.jsonl --json %s/r.json",
                folder, folder),
            0, "2 of 2 questions");
     json_error_t error;

@@ -1,6 +1,6 @@
 /*
- * What ships in datasets/ and the program that makes it: the same seed gives the same bytes, and the files
- * are what their READMEs say. The tables of facts are tested by themselves.
+ * The generated questions and checkpoint and the program that makes them: the same seed gives the same bytes,
+ * and the files are what their READMEs say. The tables of facts are tested by themselves.
  */
 #include "temporary_folder.h"
 #include "checkpoint.h"
@@ -12,9 +12,9 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
-#define QUESTIONS  SOURCE_PATH("datasets/arc-style/questions.jsonl")
-#define TOKENIZER  SOURCE_PATH("datasets/tiny-adamoe/tokenizer.json")
-#define CHECKPOINT SOURCE_PATH("datasets/tiny-adamoe")
+#define QUESTIONS  SOURCE_PATH("tests/golden/generated/arc-style/questions.jsonl")
+#define TOKENIZER  SOURCE_PATH("tests/golden/generated/random-adamoe/tokenizer.json")
+#define CHECKPOINT SOURCE_PATH("tests/golden/generated/random-adamoe")
 
 extern char **environ;
 
@@ -59,12 +59,12 @@ static void test_same_seed_same_bytes(void **state)
 {
     const folder_path folder = in_folder(state, "made");
     assert_int_equal(generate(state, "--seed", "1", folder.text, NULL), 0);
-    static const char *const files[] = {"arc-style/questions.jsonl", "tiny-adamoe/tokenizer.json",
-                                        "tiny-adamoe/config.json", "tiny-adamoe/model.safetensors"};
+    static const char *const files[] = {"arc-style/questions.jsonl", "random-adamoe/tokenizer.json",
+                                        "random-adamoe/config.json", "random-adamoe/model.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char made[600], shipped[600];
         (void)snprintf(made, sizeof made, "%s/%s", folder.text, files[i]);
-        (void)snprintf(shipped, sizeof shipped, "%s/%s", SOURCE_PATH("datasets"), files[i]);
+        (void)snprintf(shipped, sizeof shipped, "%s/%s", SOURCE_PATH("tests/golden/generated"), files[i]);
         if (!same_bytes(made, shipped)) {
             fail_msg("%s is not what the generator writes", shipped);
         }
@@ -75,15 +75,15 @@ static void test_another_seed(void **state)
 {
     assert_int_equal(generate(state, "--seed", "2", (const char *)*state, NULL), 0);
     assert_false(same_bytes(in_folder(state, "arc-style/questions.jsonl").text, QUESTIONS));
-    assert_false(
-        same_bytes(in_folder(state, "tiny-adamoe/model.safetensors").text, CHECKPOINT "/model.safetensors"));
+    assert_false(same_bytes(in_folder(state, "random-adamoe/model.safetensors").text,
+                            CHECKPOINT "/model.safetensors"));
 }
 
 static void test_only(void **state)
 {
     assert_int_equal(generate(state, "--only", "tokenizer", (const char *)*state, NULL), 0);
-    assert_true(same_bytes(in_folder(state, "tiny-adamoe/tokenizer.json").text, TOKENIZER));
-    assert_int_not_equal(access(in_folder(state, "tiny-adamoe/config.json").text, F_OK), 0);
+    assert_true(same_bytes(in_folder(state, "random-adamoe/tokenizer.json").text, TOKENIZER));
+    assert_int_not_equal(access(in_folder(state, "random-adamoe/config.json").text, F_OK), 0);
     assert_int_not_equal(access(in_folder(state, "arc-style").text, F_OK), 0);
 }
 

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 
 /* What ships with the project. */
-#define MODEL     SOURCE_PATH("datasets/tiny-adamoe")
-#define QUESTIONS SOURCE_PATH("datasets/arc-style/questions.jsonl")
+#define MODEL     SOURCE_PATH("tests/golden/generated/random-adamoe")
+#define QUESTIONS SOURCE_PATH("tests/golden/generated/arc-style/questions.jsonl")
 #define LAYER     SOURCE_PATH("tests/golden/layer/small.safetensors")
 
 /* What a run printed, both streams together, and how it ended. */

@@ -1,11 +1,12 @@
 /*
- * adamoe-generate: writes what ships in datasets/ anew. Everything follows from one seed.
+ * adamoe-generate: writes anew what the tests use, in tests/golden/generated. Everything follows from one
+ * seed.
  *
  *     FOLDER/arc-style/questions.jsonl     questions made from the tables of facts
- *     FOLDER/tiny-adamoe/tokenizer.json    a vocabulary learned from those questions
- *     FOLDER/tiny-adamoe/config.json       and model.safetensors: an AdaMoE checkpoint with random weights
+ *     FOLDER/random-adamoe/tokenizer.json  a vocabulary learned from those questions
+ *     FOLDER/random-adamoe/config.json     and model.safetensors: an AdaMoE checkpoint with random weights
  *
- * or, with --wordnet, from the files of Debian's package wordnet-base:
+ * or, with --wordnet, what ships in datasets/wordnet, from the files of Debian's package wordnet-base:
  *
  *     FOLDER/wordnet/corpus.txt            WordNet's facts as sentences
  *     FOLDER/wordnet/train.jsonl, dev.jsonl, test.jsonl
@@ -208,7 +209,7 @@ static adamoe_status write_questions(const options *chosen, const adamoe_questio
 static adamoe_status write_model(const options *chosen, const adamoe_byte_pairs *pairs)
 {
     path_text folder, file;
-    ADAMOE_TRY(join(chosen->folder, "tiny-adamoe", &folder));
+    ADAMOE_TRY(join(chosen->folder, "random-adamoe", &folder));
     const size_t vocab_size = ADAMOE_TOKENIZER_FIXED_TOKENS + pairs->pieces;
     ADAMOE_TRY(make_folder(folder.text));
     if (chosen->write_tokenizer) {
