@@ -44,9 +44,9 @@ typedef struct reproduce_options {
 /* What ships and is taken where no option says otherwise; NULL: none. */
 static const adamoe_side_options shipped = {
     .model = "datasets/tiny-adamoe",
-    .baseline = NULL,
-    .untouched = NULL,
-    .questions = "datasets/arc-style/questions.jsonl",
+    .baseline = "datasets/tiny-mixtral-top2",
+    .untouched = "datasets/tiny-mixtral",
+    .questions = "datasets/wordnet/test.jsonl",
 };
 
 static const struct argp_option options_list[] = {
