@@ -47,7 +47,7 @@ says() { # TEXT: of info
 runs() { # KERNEL: what check says of it, where it can run
     if grep -A1 "^kernel    $1[ :]" /tmp/info | grep -q "runs here"; then
         # shellcheck disable=SC2086
-        try "check --kernel $1" adamoe check --kernel "$1" $ADAMOE_CHECK_FLAGS
+        try "check --kernel $1" adamoe check --kernel "$1" --timeout 900 $ADAMOE_CHECK_FLAGS
     else
         echo "$machine: check --kernel $1: cannot run here, as info says"
     fi
