@@ -62,7 +62,7 @@ static void examples_run_as_they_stand(void **state)
         {"flops", "model FLOPs reduction    14.55 %"},
         {"tokenize", "\n"},
         {"generate", "a penthouse is a kind of "},
-        {"eval", " of 200 questions"},
+        {"eval", " of 952 questions"},
     };
     assert_int_equal(run("ln -s '%s' '%s' '%s'", SOURCE_PATH("datasets"), SOURCE_PATH("tests"), folder)->code,
                      0);
