@@ -13,6 +13,9 @@ const char *const adamoe_pooling_names[2] = {"pooled", "summed"};
 const char *const adamoe_schedule_names[2] = {"cosine", "constant"};
 static const char *const dtype_names[2] = {"bf16", "f32"};
 
+/* Not given: fill_defaults decides. */
+#define POOLING_AS_USUAL ((adamoe_balance_pooling)(ADAMOE_BALANCE_SUMMED + 1))
+
 enum {
     OPTION_MODEL = 1,
     OPTION_CONFIG,
@@ -41,6 +44,7 @@ enum {
     OPTION_ALPHA,
     OPTION_LORA,
     OPTION_LORA_ALPHA,
+    OPTION_LORA_EXPERTS,
     OPTION_DTYPE,
     OPTION_CHECKPOINT,
     OPTION_RESUME,
@@ -78,14 +82,23 @@ static const struct argp_option options_list[] = {
     {"betas", OPTION_BETAS, "B1,B2", 0, "AdamW's (default: 0.9,0.999)", 3},
     {"balance-loss", OPTION_BALANCE, "null_averaged|switch|released", 0, "Its form (default: null_averaged)",
      3},
-    {"balance-pooling", OPTION_POOLING, "pooled|summed", 0, "Over layers (default: pooled)", 3},
+    {"balance-pooling", OPTION_POOLING, "pooled|summed", 0,
+     "Over layers (default: pooled; of LoRA experts summed)", 3},
     {"balance-alpha", OPTION_ALPHA, "A,B,...", 0,
-     "Its factor in the first, second, ... epoch and from then on (default: 0.02,0.0001)", 3},
-    {"lora", OPTION_LORA, "RANK", 0, "Train adapters of gate, gate2, w1, w2 and w3 alone", 3},
+     "Its factor in the first, second, ... epoch and from then on (default: 0.02,0.0001; of LoRA experts "
+     "0.001)",
+     3},
+    {"lora", OPTION_LORA, "RANK", 0,
+     "Train adapters of gate, gate2, w1, w2 and w3 alone; of a dense model, of its seven maps a layer", 3},
+    {"lora-experts", OPTION_LORA_EXPERTS, "N", 0,
+     "On each of those maps N adapters (rank 8 unless --lora says otherwise) with a router and "
+     "--null-experts "
+     "null ones; --top-k of them (default: 2) for a token",
+     3},
     {"lora-alpha", OPTION_LORA_ALPHA, "X", 0, "Their scale is X / RANK (default: 2 RANK)", 3},
     {0, 0, 0, 0, "Results:", 4},
     {"output", 'o', "DIR", 0, "Hugging Face folder to make, and log.jsonl in it (required)", 4},
-    {"dtype", OPTION_DTYPE, "bf16|f32", 0, "Of the weights in it (default: bf16)", 4},
+    {"dtype", OPTION_DTYPE, "bf16|f32", 0, "Of the weights in it (default: bf16; of adapters f32)", 4},
     {"checkpoint-every", OPTION_CHECKPOINT, "N", 0, "Steps from one saved state to the next (default: 100)",
      4},
     {"resume", OPTION_RESUME, 0, 0, "Go on where the last saved state in DIR ends", 4},
@@ -242,6 +255,9 @@ static error_t parse_training(int key, char *value, struct argp_state *state)
     case OPTION_LORA:
         o->lora_rank = (size_t)adamoe_parse_count(state, "--lora", value, 1, 1u << 16);
         return 0;
+    case OPTION_LORA_EXPERTS:
+        o->lora_experts = (size_t)adamoe_parse_count(state, "--lora-experts", value, 1, 1u << 16);
+        return 0;
     case OPTION_LORA_ALPHA:
         o->lora_alpha = parse_between(state, "--lora-alpha", value, 1e-6, 1e6);
         return 0;
@@ -293,8 +309,11 @@ static void check_together(const adamoe_train_options *o, struct argp_state *sta
         argp_error(state, "--numa and --numa-topology: training places no weights; it runs where the system "
                           "puts it");
     }
-    if (o->lora_rank == 0 && o->lora_alpha > 0.0) {
-        argp_error(state, "--lora-alpha goes with --lora");
+    if (o->lora_rank == 0 && o->lora_experts == 0 && o->lora_alpha > 0.0) {
+        argp_error(state, "--lora-alpha goes with --lora or --lora-experts");
+    }
+    if (o->lora_experts > 0 && o->model == NULL) {
+        argp_error(state, "--lora-experts goes with --model");
     }
 }
 
@@ -335,6 +354,27 @@ static const struct argp train_argp = {
     .children = children,
 };
 
+/* What depends on other options. LoRA experts have the paper's rank, and the balance loss of its code for
+ * them. */
+static void fill_defaults(adamoe_train_options *o)
+{
+    const bool experts = o->lora_experts > 0;
+    if (experts && o->lora_rank == 0) {
+        o->lora_rank = 8;
+    }
+    if (o->lora_rank > 0 && o->lora_alpha == 0.0) {
+        o->lora_alpha = 2.0 * (double)o->lora_rank;
+    }
+    if (o->pooling == POOLING_AS_USUAL) {
+        o->pooling = experts ? ADAMOE_BALANCE_SUMMED : ADAMOE_BALANCE_POOLED;
+    }
+    if (o->alphas == 0) {
+        o->alpha[0] = experts ? 0.001 : 0.02;
+        o->alpha[1] = experts ? 0.001 : 0.0001;
+        o->alphas = 2;
+    }
+}
+
 int adamoe_verb_train(int count, char **arguments)
 {
     adamoe_train_options o = {.common = {.seed = 1},
@@ -346,14 +386,11 @@ int adamoe_verb_train(int count, char **arguments)
                               .batch = 32,
                               .schedule = {.peak = 1e-3},
                               .adamw = {0.9, 0.999, 1e-8, 0.01, 1.0},
-                              .alpha = {0.02, 0.0001},
-                              .alphas = 2,
-                              .dtype = ADAMOE_BF16,
+                              .pooling = POOLING_AS_USUAL,
+                              .dtype = ADAMOE_TRAIN_USUAL_DTYPE,
                               .checkpoint_every = 100,
                               .log_every = 10};
     adamoe_parse(&train_argp, count, arguments, &o);
-    if (o.lora_rank > 0 && o.lora_alpha == 0.0) {
-        o.lora_alpha = 2.0 * (double)o.lora_rank;
-    }
+    fill_defaults(&o);
     return adamoe_finish("train", adamoe_train_run(&o));
 }

@@ -15,6 +15,9 @@
 /* Null experts as the model or config says. */
 #define ADAMOE_TRAIN_AS_GIVEN SIZE_MAX
 
+/* bfloat16 for models, float32 for adapters. */
+#define ADAMOE_TRAIN_USUAL_DTYPE ADAMOE_I64
+
 typedef enum adamoe_train_objective {
     ADAMOE_OBJECTIVE_ANSWER = 0, /* of a question, the tokens of the answer */
     ADAMOE_OBJECTIVE_ALL = 1,    /* all tokens */
@@ -42,7 +45,8 @@ typedef struct adamoe_train_options {
     adamoe_balance_pooling pooling;
     double alpha[ADAMOE_TRAIN_ALPHAS]; /* of the balance loss by epoch; the last one stays */
     size_t alphas;
-    size_t lora_rank; /* 0: all weights are trained */
+    size_t lora_rank;    /* 0: all weights are trained */
+    size_t lora_experts; /* n LoRA experts on each map of a dense model; 0: none */
     double lora_alpha;
 
     adamoe_dtype dtype; /* of what is exported */
@@ -56,6 +60,12 @@ extern const char *const adamoe_objective_names[2];
 extern const char *const adamoe_balance_names[3];
 extern const char *const adamoe_pooling_names[2];
 extern const char *const adamoe_schedule_names[2];
+
+/* True where adapters of the maps of a dense model are trained: kernels/train/lora_network.h. */
+static inline bool adamoe_train_maps(const adamoe_train_options *options, const adamoe_config *config)
+{
+    return options->lora_experts > 0 || (options->lora_rank > 0 && config->dense);
+}
 
 /* The whole verb after its options are parsed. */
 adamoe_status adamoe_train_run(const adamoe_train_options *options);

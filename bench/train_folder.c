@@ -3,6 +3,7 @@
  * training may change, so that what else it says stays.
  */
 #include "train_folder.h"
+#include "adapters.h"
 #include "json_file.h"
 #include "json_output.h"
 #include "mapped_file.h"
@@ -45,7 +46,8 @@ static adamoe_status check_wishes(const adamoe_train_options *o, const adamoe_co
     const bool given = o->null_experts != ADAMOE_TRAIN_AS_GIVEN;
     const size_t null_experts = given ? o->null_experts : config->null_experts;
     const size_t top_k = o->top_k != 0 ? o->top_k : config->rule.top_k;
-    if (config->dense && (given || o->top_k != 0 || o->norm >= 0 || o->null_kind >= 0)) {
+    if (config->dense && o->lora_experts == 0 &&
+        (given || o->top_k != 0 || o->norm >= 0 || o->null_kind >= 0)) {
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "--top-k, --null-experts, --norm, --null-kind: a dense model has no router");
     }
@@ -64,6 +66,9 @@ static adamoe_status check_wishes(const adamoe_train_options *o, const adamoe_co
 static adamoe_status convert(const adamoe_train_options *o, adamoe_checkpoint *checkpoint)
 {
     const adamoe_config *config = &adamoe_checkpoint_model(checkpoint)->config;
+    if (adamoe_train_maps(o, config)) { /* the options are those of the adapters, which check them */
+        return adamoe_ok();
+    }
     ADAMOE_TRY(check_wishes(o, config));
     if (o->null_experts == 0) {
         ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, config->rule)));
@@ -203,7 +208,7 @@ adamoe_status adamoe_train_output_open(const adamoe_train_options *options, adam
     const char *folder = options->out;
     struct stat facts;
     *out = (adamoe_train_output){.folder = folder};
-    out->finished = holds(folder, "model.safetensors");
+    out->finished = holds(folder, "model.safetensors") || holds(folder, "adapters.safetensors");
     out->begun = holds(folder, "training-state.safetensors");
     if (options->resume && !out->finished && !out->begun) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: --resume: there is no saved state", folder);
@@ -234,8 +239,9 @@ static void remove_file(const char *folder, const char *name)
 
 void adamoe_train_output_abandon(const adamoe_train_output *output)
 {
-    static const char *const names[] = {"tokenizer.json", "config.json", "log.jsonl"};
+    static const char *const names[] = {"tokenizer.json", "config.json", "adapter_config.json", "log.jsonl"};
     if (!output->made || holds(output->folder, "model.safetensors") ||
+        holds(output->folder, "adapters.safetensors") ||
         holds(output->folder, "training-state.safetensors")) {
         return;
     }
@@ -276,6 +282,11 @@ static adamoe_status export_tokenizer(const adamoe_train_options *o, const adamo
     return status;
 }
 
+static adamoe_dtype model_dtype(const adamoe_train_options *o)
+{
+    return o->dtype == ADAMOE_TRAIN_USUAL_DTYPE ? ADAMOE_BF16 : o->dtype;
+}
+
 /* Newer libraries write `dtype`, older ones `torch_dtype`: one of both stays. */
 static json_t *changed_config(json_t *root, const adamoe_config *config, adamoe_dtype dtype)
 {
@@ -301,18 +312,18 @@ static adamoe_status export_config(const adamoe_train_options *o, const adamoe_t
     }
     adamoe_status status = adamoe_json_read(s->config_path, &root);
     if (status.code == ADAMOE_OK) {
-        status = adamoe_json_write(to, changed_config(root, &s->config, o->dtype));
+        status = adamoe_json_write(to, changed_config(root, &s->config, model_dtype(o)));
     }
     free(to);
     return status;
 }
 
-/* The weights in the type of the file, all in one array. */
-static void *stored(const adamoe_parameters *p, adamoe_dtype dtype)
+/* Weights in the type of the file, all in one array. */
+static void *stored(const float *value, size_t count, adamoe_dtype dtype)
 {
-    uint16_t *out = dtype == ADAMOE_F32 ? NULL : malloc((p->count + 1) * sizeof *out);
-    for (size_t i = 0; i < p->count && out != NULL; ++i) {
-        out[i] = adamoe_float_to_bf16(p->value[i]);
+    uint16_t *out = dtype == ADAMOE_F32 ? NULL : malloc((count + 1) * sizeof *out);
+    for (size_t i = 0; i < count && out != NULL; ++i) {
+        out[i] = adamoe_float_to_bf16(value[i]);
     }
     return out;
 }
@@ -342,17 +353,55 @@ static adamoe_status export_weights(const adamoe_train_options *o, const adamoe_
                                     const char *run)
 {
     const adamoe_metadata metadata[] = {{"format", "pt"}, {"adamoe_training", run}};
+    const adamoe_dtype dtype = model_dtype(o);
     char *to = adamoe_train_path(o->out, "model.safetensors");
     adamoe_tensor *tensor = calloc(p->parameters, sizeof *tensor);
-    void *narrow = stored(p, o->dtype);
+    void *narrow = stored(p->value, p->count, dtype);
     adamoe_status status = out_of_memory();
-    if (to != NULL && tensor != NULL && (narrow != NULL || o->dtype == ADAMOE_F32)) {
-        const size_t count = list_tensors(p, o->dtype, narrow != NULL ? narrow : p->value, tensor);
+    if (to != NULL && tensor != NULL && (narrow != NULL || dtype == ADAMOE_F32)) {
+        const size_t count = list_tensors(p, dtype, narrow != NULL ? narrow : p->value, tensor);
         status = adamoe_safetensors_write(to, tensor, count, metadata, 2);
     }
     free(to);
     free(tensor);
     free(narrow);
+    return status;
+}
+
+/* Refers to the base by its absolute path: the folder may be anywhere. */
+static adamoe_status export_maps(const adamoe_train_options *o, const adamoe_lora_parameters *lora,
+                                 const char *base, adamoe_tensor *tensor, const char *run)
+{
+    const adamoe_dtype dtype = o->dtype == ADAMOE_TRAIN_USUAL_DTYPE ? ADAMOE_F32 : o->dtype;
+    void *narrow = stored(lora->value, lora->count, dtype);
+    if (narrow == NULL && dtype != ADAMOE_F32) {
+        return out_of_memory();
+    }
+    const char *data = narrow != NULL ? narrow : (const void *)lora->value;
+    for (size_t i = 0; i < lora->tensors; ++i) {
+        const adamoe_lora_tensor *w = &lora->tensor[i];
+        tensor[i] = (adamoe_tensor){.name = w->name,
+                                    .dtype = dtype,
+                                    .rank = 2,
+                                    .shape = {w->rows, w->columns},
+                                    .elements = w->rows * w->columns,
+                                    .data = data + w->first * adamoe_dtype_bytes(dtype)};
+    }
+    const adamoe_status status =
+        adamoe_adapters_write(o->out, base, &lora->model.sizes, tensor, lora->tensors, run);
+    free(narrow);
+    return status;
+}
+
+adamoe_status adamoe_train_export_maps(const adamoe_train_options *options,
+                                       const adamoe_lora_parameters *lora, const char *run)
+{
+    char *base = realpath(options->model, NULL);
+    adamoe_tensor *tensor = calloc(lora->tensors + 1, sizeof *tensor);
+    const adamoe_status status =
+        base == NULL || tensor == NULL ? out_of_memory() : export_maps(options, lora, base, tensor, run);
+    free(base);
+    free(tensor);
     return status;
 }
 

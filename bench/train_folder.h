@@ -6,6 +6,7 @@
 
 #include "model_folder.h"
 #include "train.h"
+#include "train/lora_parameters.h"
 
 /* A model to start from, its weights in float32, and its tokenizer. */
 typedef struct adamoe_train_start {
@@ -45,5 +46,10 @@ char *adamoe_train_path(const char *folder, const char *name);
 /* Writes tokenizer.json, config.json and last of all model.safetensors, whose metadata has `run`. */
 adamoe_status adamoe_train_export(const adamoe_train_options *options, const adamoe_train_start *start,
                                   const char *run);
+
+/* Writes adapter_config.json and last of all adapters.safetensors (datasets/adapters.h), which refer to the
+ * base that --model names. */
+adamoe_status adamoe_train_export_maps(const adamoe_train_options *options,
+                                       const adamoe_lora_parameters *lora, const char *run);
 
 #endif

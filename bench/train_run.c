@@ -7,6 +7,7 @@
 #include "train_data.h"
 #include "train_folder.h"
 #include "train_log.h"
+#include "train_maps.h"
 #include "train_state.h"
 
 #include <stdlib.h>
@@ -21,10 +22,11 @@ typedef struct trainer {
     adamoe_team *team;
     adamoe_backprop *backprop;
     adamoe_adamw *adamw;
-    adamoe_lora *lora; /* NULL: all weights are trained */
-    float *gradient;   /* of all weights */
-    float *adapters;   /* the gradient of the adapters, or NULL */
-    float *value;      /* [count] what is trained: weights or adapters */
+    adamoe_lora *lora;        /* NULL: all weights are trained, or adapters of maps */
+    adamoe_trained_maps maps; /* zeros: none */
+    float *gradient;          /* of all weights, or of the adapters of maps */
+    float *adapters;          /* the gradient of the adapters, or NULL */
+    float *value;             /* [count] what is trained: weights or adapters */
     size_t count;
     size_t steps_per_epoch;
     char *run; /* its description */
@@ -37,6 +39,7 @@ static void free_trainer(trainer *t)
     adamoe_adamw_free(t->adamw);
     adamoe_lora_free(t->lora);
     adamoe_backprop_free(t->backprop);
+    adamoe_trained_maps_close(&t->maps);
     adamoe_team_free(t->team);
     free(t->gradient);
     free(t->adapters);
@@ -52,13 +55,14 @@ static adamoe_status out_of_memory(void)
 static adamoe_status create_adamw(trainer *t)
 {
     const adamoe_parameters *p = t->start->parameters;
-    const size_t segments = t->lora != NULL ? 1 : p->parameters;
+    const bool adapters = t->lora != NULL || t->maps.network != NULL;
+    const size_t segments = adapters ? 1 : p->parameters;
     adamoe_adamw_segment *segment = calloc(segments, sizeof *segment);
     if (segment == NULL) {
         return out_of_memory();
     }
     segment[0] = (adamoe_adamw_segment){0, t->count, true};
-    for (size_t i = 0; i < segments && t->lora == NULL; ++i) {
+    for (size_t i = 0; i < segments && !adapters; ++i) {
         const adamoe_parameter *w = &p->parameter[i];
         segment[i] = (adamoe_adamw_segment){w->first, w->rows * w->columns, w->kind != ADAMOE_GAINS};
     }
@@ -78,12 +82,24 @@ static adamoe_status create_lora(trainer *t)
     return t->adapters != NULL ? adamoe_ok() : out_of_memory();
 }
 
+static adamoe_status create_maps(trainer *t)
+{
+    ADAMOE_TRY(adamoe_trained_maps_open(&t->options, &t->start->parameters->model, t->team, &t->maps));
+    t->value = t->maps.parameters->value;
+    t->count = t->maps.parameters->count;
+    t->gradient = calloc(t->count, sizeof *t->gradient);
+    return t->gradient != NULL ? create_adamw(t) : out_of_memory();
+}
+
 static adamoe_status create(trainer *t)
 {
     adamoe_parameters *p = t->start->parameters;
     const adamoe_common_options *common = &t->options.common;
     ADAMOE_TRY(
         adamoe_team_create(common->threads != 0 ? common->threads : adamoe_available_processors(), &t->team));
+    if (adamoe_train_maps(&t->options, &t->start->config)) {
+        return create_maps(t);
+    }
     t->value = p->value;
     t->count = p->count;
     if (t->options.lora_rank > 0) {
@@ -102,6 +118,9 @@ static adamoe_status compute_gradient(trainer *t, const adamoe_training_batch *b
     const adamoe_train_options *o = &t->options;
     const adamoe_objective objective = {o->alpha[epoch < o->alphas ? epoch : o->alphas - 1], o->balance,
                                         o->pooling};
+    if (t->maps.network != NULL) {
+        return adamoe_lora_network_run(t->maps.network, batch, &objective, NULL, result, t->gradient);
+    }
     if (t->lora != NULL) {
         adamoe_lora_merge(t->lora);
     }
@@ -147,6 +166,17 @@ static adamoe_status run_steps(trainer *t)
     return adamoe_ok();
 }
 
+static adamoe_status export(trainer *t)
+{
+    if (t->maps.network != NULL) {
+        return adamoe_train_export_maps(&t->options, t->maps.parameters, t->run);
+    }
+    if (t->lora != NULL) {
+        adamoe_lora_merge(t->lora);
+    }
+    return adamoe_train_export(&t->options, t->start, t->run);
+}
+
 static adamoe_status train(trainer *t, const adamoe_train_output *output)
 {
     const adamoe_train_options *o = &t->options;
@@ -161,10 +191,7 @@ static adamoe_status train(trainer *t, const adamoe_train_output *output)
     }
     ADAMOE_TRY(adamoe_train_log_open(o->out, state->steps, o->schedule.steps, o->log_every, &t->log));
     ADAMOE_TRY(run_steps(t));
-    if (t->lora != NULL) {
-        adamoe_lora_merge(t->lora);
-    }
-    ADAMOE_TRY(adamoe_train_export(o, t->start, t->run));
+    ADAMOE_TRY(export(t));
     adamoe_train_state_remove(o->out);
     return adamoe_ok();
 }

@@ -5,6 +5,7 @@
 #include "json_file.h"
 #include "safetensors.h"
 #include "train_folder.h"
+#include "train_maps.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -70,6 +71,13 @@ static json_t *describe(const adamoe_train_options *o, const adamoe_train_data *
                   adamoe_balance_names[o->balance], "balance_pooling", adamoe_pooling_names[o->pooling],
                   "balance_alpha", list_alphas(o), "lora", (json_int_t)o->lora_rank, "lora_alpha",
                   o->lora_alpha, "sequences", (json_int_t)data->count, "data", hexadecimal(hash_data(data)));
+    if (adamoe_train_maps(o, c)) {
+        const adamoe_lora_sizes s = adamoe_train_maps_sizes(o);
+        json_t *maps = json_pack("{sI sI sI ss}", "lora_experts", (json_int_t)o->lora_experts, "top_k",
+                                 (json_int_t)s.rule.top_k, "null_experts", (json_int_t)s.null_experts, "norm",
+                                 adamoe_norm_names[s.rule.norm]);
+        (void)json_object_update_new(model, maps);
+    }
     if (json_object_update_new(run, model) != 0 || json_object_update_new(run, optimiser) != 0) {
         json_decref(run);
         return NULL;
@@ -195,8 +203,13 @@ void adamoe_train_state_remove(const char *folder)
 /* A process that is killed while it writes leaves a temporary file (output_file.h). */
 void adamoe_train_state_clean(const char *folder)
 {
-    static const char *const pattern[] = {"training-state.safetensors.??????", "model.safetensors.??????",
-                                          "config.json.??????", "tokenizer.json.??????", "log.jsonl.??????"};
+    static const char *const pattern[] = {"training-state.safetensors.??????",
+                                          "model.safetensors.??????",
+                                          "config.json.??????",
+                                          "tokenizer.json.??????",
+                                          "log.jsonl.??????",
+                                          "adapters.safetensors.??????",
+                                          "adapter_config.json.??????"};
     for (size_t i = 0; i < sizeof pattern / sizeof *pattern; ++i) {
         char *path = adamoe_train_path(folder, pattern[i]);
         glob_t found;

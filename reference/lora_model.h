@@ -70,10 +70,10 @@ typedef struct adamoe_lora_work {
     uint64_t adapted[ADAMOE_MAPS];
 } adamoe_lora_work;
 
-/* A LoRA expert costs 2 r (in + out) for each of its rows, a router 2 in (n + m) for each token. `frozen` is
- * that of the dense model, attention's scores included; null_experts counts for routers alone. */
+/* A LoRA expert costs 2 r (in + out) for each of its rows, a router 2 in (n + m) for each token. Attention,
+ * feed-forward layers and head are those of the dense model; null_experts counts for routers alone. */
 typedef struct adamoe_lora_flops {
-    uint64_t frozen, experts, router, head, total;
+    uint64_t attention, feed_forward, experts, router, head, total;
 } adamoe_lora_flops;
 
 adamoe_lora_flops adamoe_lora_count_flops(const adamoe_config *config, const adamoe_lora_sizes *sizes,

@@ -59,7 +59,8 @@ adamoe_lora_flops adamoe_lora_count_flops(const adamoe_config *config, const ada
     adamoe_work base = work->base;
     base.expert_rows = base.tokens * config->layers; /* the dense feed-forward layer */
     const adamoe_flops dense = adamoe_count_flops(config, 0, &base);
-    adamoe_lora_flops flops = {.frozen = dense.experts + dense.attention, .head = dense.head};
+    adamoe_lora_flops flops = {
+        .attention = dense.attention, .feed_forward = dense.experts, .head = dense.head};
     for (size_t map = 0; map < ADAMOE_MAPS; ++map) {
         const adamoe_map_size size = adamoe_map_size_of(config, map);
         flops.experts += 2 * (uint64_t)sizes->rank * (size.in + size.out) * work->adapted[map];
@@ -67,7 +68,7 @@ adamoe_lora_flops adamoe_lora_count_flops(const adamoe_config *config, const ada
                                             config->layers * base.tokens
                                       : 0;
     }
-    flops.total = flops.frozen + flops.experts + flops.router + flops.head;
+    flops.total = flops.attention + flops.feed_forward + flops.experts + flops.router + flops.head;
     return flops;
 }
 
