@@ -37,12 +37,13 @@ static void print_point(const adamoe_saved_point *p)
     char flops[16], bytes[16], limit[16], alone[16], time[64];
     (void)snprintf(time, sizeof time, "%.1f %% [%.1f, %.1f]", 100.0 * p->time_reduction.median,
                    100.0 * p->time_reduction.interval.low, 100.0 * p->time_reduction.interval.high);
-    printf("  %6zu %6zu %6.3f  %7s %7s  %9s %10s  %22s  %.3f [%.3f, %.3f]\n", p->tokens,
+    printf("  %6zu %6zu %6.3f  %7s %7s  %9s %10s  %22s  %.3f [%.3f, %.3f]%s\n", p->tokens,
            p->batches * p->passes, p->adaptive.load, percent(p->layer_flops_reduction, flops, sizeof flops),
            percent(p->touched_bytes_reduction, bytes, sizeof bytes),
            percent(p->predicted_time_reduction, limit, sizeof limit),
            percent(p->predicted_without_overlap, alone, sizeof alone), time, p->time_per_flops,
-           p->time_per_flops_interval.low, p->time_per_flops_interval.high);
+           p->time_per_flops_interval.low, p->time_per_flops_interval.high,
+           p->by_expert ? "  expert by expert" : "");
     (void)fflush(stdout);
 }
 
@@ -82,6 +83,7 @@ static bool set_counters(json_t *entry, const adamoe_bench_saved *o, const adamo
         {"peak_gbytes_per_second", p->peak.gbytes_per_second},
         {"pairs", (double)o->measure.repetitions},
         {"trace_calls", (double)p->batches},
+        {"by_expert", p->by_expert ? 1.0 : 0.0},
     };
     bool complete = entry != NULL;
     for (size_t i = 0; complete && i < sizeof counters / sizeof *counters; ++i) {

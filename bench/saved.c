@@ -5,10 +5,14 @@
 #include "bench_check.h"
 #include "bench_group.h"
 #include "clock.h"
+#include "plan_part.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_PAIRS 200
+#define LEVEL      0.95
 
 /* --------------------------------------------------------------------------------------------- accounting */
 
@@ -80,13 +84,30 @@ static adamoe_status median_of(const double *seconds, size_t count, double *out)
     return adamoe_ok();
 }
 
+/* Of the logarithms: what disturbs one side of a pair makes its ratio as often too small as too large. */
+static adamoe_status centre_of_ratios(const double *numerator, const double *denominator, size_t count,
+                                      adamoe_estimate *out)
+{
+    double logarithm[MOST_PAIRS], centre = 0.0;
+    adamoe_interval interval;
+    if (count > MOST_PAIRS) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "saved: %zu repetitions, at most %d", count, MOST_PAIRS);
+    }
+    for (size_t i = 0; i < count; ++i) {
+        logarithm[i] = log(numerator[i] / denominator[i]);
+    }
+    ADAMOE_TRY(adamoe_signed_rank_centre(logarithm, count, LEVEL, &centre, &interval));
+    *out = (adamoe_estimate){exp(centre), {exp(interval.low), exp(interval.high)}};
+    return adamoe_ok();
+}
+
 adamoe_status adamoe_saved_judge(const double *baseline, const double *adaptive, size_t count,
                                  adamoe_saved_point *out)
 {
-    adamoe_estimate ratio;
+    adamoe_estimate ratio = {0};
     ADAMOE_TRY(median_of(baseline, count, &out->baseline.seconds));
     ADAMOE_TRY(median_of(adaptive, count, &out->adaptive.seconds));
-    ADAMOE_TRY(adamoe_estimate_ratio(adaptive, baseline, count, &ratio));
+    ADAMOE_TRY(centre_of_ratios(adaptive, baseline, count, &ratio));
     out->time_reduction = (adamoe_estimate){
         .median = 1.0 - ratio.median, .interval = {1.0 - ratio.interval.high, 1.0 - ratio.interval.low}};
     const double flops = out->layer_flops_reduction > 0.0 ? out->layer_flops_reduction : NAN;
@@ -102,10 +123,14 @@ adamoe_status adamoe_saved_judge(const double *baseline, const double *adaptive,
 /* Batches between two bursts of the peaks. */
 #define BURST_EVERY 16
 
+/* Seconds of a call that are cut into experts: a shared machine keeps its pace for about as long. */
+#define LONG_CALL 0.2
+
 /* With null experts or without. */
 typedef struct side {
     adamoe_router_step *router;
-    double *seconds; /* [repetitions] of one trace */
+    double *seconds;        /* [repetitions] of one trace */
+    adamoe_plan_part *part; /* [batches * experts] where calls are cut, otherwise NULL */
 } side;
 
 enum { BASELINE, ADAPTIVE, SIDES };
@@ -125,16 +150,56 @@ typedef struct study {
     side side[SIDES];
 } study;
 
+static adamoe_status experts(study *s, const adamoe_plan *plan, size_t batch)
+{
+    const float *x = s->trace.batch[batch].adaptive.x;
+    return s->kernel->experts(s->prepared[s->turn++ % s->copies], &s->run, x, plan, s->y);
+}
+
+static adamoe_status route(study *s, size_t which, size_t batch, const adamoe_plan **plan)
+{
+    adamoe_router_seconds ignored = {0.0, 0.0};
+    return adamoe_router_step_run(s->side[which].router, s->trace.batch[batch].adaptive.x, plan, &ignored);
+}
+
 /* One side of one batch: the whole layer. */
 static adamoe_status call(study *s, size_t which, size_t batch, double *seconds)
 {
     const adamoe_plan *plan = NULL;
-    adamoe_router_seconds ignored = {0.0, 0.0};
-    const float *x = s->trace.batch[batch].adaptive.x;
     const double start = adamoe_now();
-    ADAMOE_TRY(adamoe_router_step_run(s->side[which].router, x, &plan, &ignored));
-    ADAMOE_TRY(s->kernel->experts(s->prepared[s->turn++ % s->copies], &s->run, x, plan, s->y));
+    ADAMOE_TRY(route(s, which, batch, &plan));
+    ADAMOE_TRY(experts(s, plan, batch));
     *seconds += adamoe_now() - start;
+    return adamoe_ok();
+}
+
+/* The same in parts: part 0 is the router, the others are an expert each, with the weights that were wanted.
+ */
+static adamoe_status call_part(study *s, size_t which, size_t batch, size_t part, double *seconds)
+{
+    const size_t count = s->preset->mixture.experts;
+    const adamoe_plan *plan = NULL;
+    const double start = adamoe_now();
+    if (part == 0) {
+        ADAMOE_TRY(route(s, which, batch, &plan));
+    } else {
+        ADAMOE_TRY(experts(s, &s->side[which].part[batch * count + part - 1].plan, batch));
+    }
+    *seconds += adamoe_now() - start;
+    return adamoe_ok();
+}
+
+static adamoe_status call_both(study *s, size_t first, size_t batch, double seconds[SIDES])
+{
+    const bool cut = s->side[BASELINE].part != NULL;
+    const size_t parts = cut ? 1 + s->preset->mixture.experts : 1;
+    for (size_t part = 0; part < parts; ++part) {
+        for (size_t i = 0; i < SIDES; ++i) {
+            const size_t which = (first + part + i) % SIDES;
+            ADAMOE_TRY(cut ? call_part(s, which, batch, part, &seconds[which])
+                           : call(s, which, batch, &seconds[which]));
+        }
+    }
     return adamoe_ok();
 }
 
@@ -145,10 +210,7 @@ static adamoe_status run_trace(study *s, size_t first, double seconds[SIDES])
         if (b % BURST_EVERY == 0) {
             ADAMOE_TRY(adamoe_peak_meter_burst(s->machine->meter, 1u << s->kernel->weight, 1));
         }
-        for (size_t i = 0; i < SIDES; ++i) {
-            const size_t which = (first + b + i) % SIDES;
-            ADAMOE_TRY(call(s, which, b, &seconds[which]));
-        }
+        ADAMOE_TRY(call_both(s, first + b, b, seconds));
     }
     return adamoe_ok();
 }
@@ -248,6 +310,30 @@ static adamoe_status make(study *s, adamoe_bench_weights *weights)
     return check(s);
 }
 
+static adamoe_status cut_side(study *s, size_t which)
+{
+    const size_t count = s->preset->mixture.experts;
+    side *own = &s->side[which];
+    own->part = calloc(s->trace.batches * count, sizeof *own->part);
+    if (own->part == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "saved: out of memory");
+    }
+    for (size_t i = 0; i < s->trace.batches * count; ++i) {
+        const adamoe_saved_batch *batch = &s->trace.batch[i / count];
+        ADAMOE_TRY(adamoe_plan_part_create(which == BASELINE ? batch->baseline_plan : batch->adaptive.plan,
+                                           i % count, &own->part[i]));
+    }
+    return adamoe_ok();
+}
+
+/* An expert that stays in a cache from one side to the other would be hot. */
+static bool suits_cutting(const study *s, double seconds)
+{
+    const adamoe_expert_cost cost =
+        adamoe_expert_cost_of(s->preset->hidden_size, s->preset->intermediate_size, s->kernel->weight);
+    return seconds > LONG_CALL && cost.bytes > 2.0 * (double)adamoe_last_level_cache();
+}
+
 /* One trace to warm up and one to see how long it takes. */
 static adamoe_status choose_passes(study *s, size_t *passes)
 {
@@ -257,12 +343,17 @@ static adamoe_status choose_passes(study *s, size_t *passes)
     ADAMOE_TRY(run_trace(s, 0, seconds));
     const double wanted_passes = ceil(s->options->least_seconds / seconds[ADAPTIVE]);
     *passes = wanted_passes > 1e6 ? 1000000 : wanted_passes > 1.0 ? (size_t)wanted_passes : 1;
+    if (suits_cutting(s, seconds[ADAPTIVE] / (double)s->trace.batches)) {
+        ADAMOE_TRY(cut_side(s, BASELINE));
+        ADAMOE_TRY(cut_side(s, ADAPTIVE));
+    }
     return adamoe_ok();
 }
 
 static adamoe_status take_times(study *s, adamoe_saved_point *out)
 {
     ADAMOE_TRY(choose_passes(s, &out->passes));
+    out->by_expert = s->side[BASELINE].part != NULL;
     adamoe_peak_meter_begin(s->machine->meter);
     for (size_t r = 0; r < s->options->repetitions; ++r) {
         double seconds[SIDES] = {0.0, 0.0};
@@ -285,6 +376,11 @@ static void free_study(study *s)
     for (size_t i = 0; i < SIDES; ++i) {
         adamoe_router_step_free(s->side[i].router);
         free(s->side[i].seconds);
+        for (size_t p = 0; s->side[i].part != NULL && p < s->trace.batches * s->preset->mixture.experts;
+             ++p) {
+            adamoe_plan_part_free(&s->side[i].part[p]);
+        }
+        free(s->side[i].part);
     }
     s->machine->host->release(s->machine->host->context, s->run.work);
     free(s->router_rows);

@@ -25,8 +25,9 @@ typedef struct adamoe_saved_point {
     adamoe_saved_side baseline, adaptive;
     double expert_flops_reduction, layer_flops_reduction, touched_bytes_reduction;
     double predicted_time_reduction, predicted_without_overlap; /* by the roofline */
-    adamoe_estimate time_reduction; /* median over pairs, with its 95 % bootstrap interval */
-    double time_per_flops;          /* time_reduction / layer_flops_reduction; NaN where no FLOPs are saved */
+    adamoe_estimate time_reduction;                             /* over pairs, with its 95 % interval */
+    bool by_expert;                                             /* sides took turns expert by expert */
+    double time_per_flops; /* time_reduction / layer_flops_reduction; NaN where no FLOPs are saved */
     adamoe_interval time_per_flops_interval;
     adamoe_peak peak;
 } adamoe_saved_point;
@@ -35,8 +36,9 @@ typedef struct adamoe_saved_point {
 void adamoe_saved_account(const adamoe_preset *preset, adamoe_arithmetic weight,
                           const adamoe_saved_trace *trace, adamoe_rates rates, adamoe_saved_point *out);
 
-/* Seconds of pairs: baseline[i] and adaptive[i] of the same repetition. Fills medians and time reductions.
- * Errors: memory. */
+/* Seconds of pairs: baseline[i] and adaptive[i] of the same repetition, 1 to 200 of them. Fills medians and
+ * time reductions: 1 less the exponential of Hodges and Lehmann's centre of the logarithms of adaptive over
+ * baseline, and its 95 % interval, which is infinite for fewer than 6 pairs. Errors: memory. */
 adamoe_status adamoe_saved_judge(const double *baseline, const double *adaptive, size_t count,
                                  adamoe_saved_point *out);
 
@@ -49,8 +51,10 @@ typedef struct adamoe_saved_options {
 } adamoe_saved_options;
 
 /* One kernel at one number of tokens. Within a repetition both sides take turns call by call, and begin by
- * turns; every call goes to weights that are cold. First both are checked on the first call, and the router
- * on all. Errors: NOT_SUPPORTED; DIFFERENCE; what the kernel reports; memory. */
+ * turns; every call goes to weights that are cold. Where a call lasts longer than a shared machine keeps its
+ * pace, they take turns expert by expert, each with the rows of one expert: the layer's work without overlap
+ * between its experts, if one expert alone is beyond the caches. First both are checked on the first call,
+ * and the router on all. Errors: NOT_SUPPORTED; DIFFERENCE; what the kernel reports; memory. */
 adamoe_status adamoe_saved_measure(const adamoe_bench_machine *machine, adamoe_bench_weights *weights,
                                    const adamoe_kernel *kernel, size_t tokens,
                                    const adamoe_saved_options *options, adamoe_saved_point *out);

@@ -4,6 +4,7 @@
  */
 #include "test.h"
 #include "layer.h"
+#include "plan_part.h"
 #include "saved.h"
 
 enum { TRACE = 96, N = 8, M = 8 };
@@ -137,18 +138,61 @@ static void accounting_by_hand(void **state)
 static void times_are_judged_in_pairs(void **state)
 {
     (void)state;
-    /* ratios 0.8, 0.875, 0.75; the medians' ratio would be 17.5 / 20 */
-    const double baseline[] = {10.0, 20.0, 40.0}, adaptive[] = {8.0, 17.5, 30.0};
+    /* ratios 0.8 times 1, 1.1 and 1/1.1, each twice, of times that drift: 6 pairs have an interval of 0.97 */
+    const double baseline[] = {10.0, 20.0, 40.0, 10.0, 30.0, 20.0};
+    const double factor[] = {1.0, 1.1, 1.0 / 1.1, 1.0, 1.1, 1.0 / 1.1};
+    double adaptive[6];
+    for (size_t i = 0; i < 6; ++i) {
+        adaptive[i] = 0.8 * factor[i] * baseline[i];
+    }
     adamoe_saved_point p = {.layer_flops_reduction = 0.25};
-    assert_ok(adamoe_saved_judge(baseline, adaptive, 3, &p));
-    assert_true(p.baseline.seconds == 20.0 && p.adaptive.seconds == 17.5);
+    assert_ok(adamoe_saved_judge(baseline, adaptive, 6, &p));
+    assert_true(p.baseline.seconds == 20.0);
     assert_true(near(p.time_reduction.median, 0.2));
-    assert_true(near(p.time_reduction.interval.low, 0.125) && near(p.time_reduction.interval.high, 0.25));
+    assert_true(near(p.time_reduction.interval.low, 1.0 - 0.8 * 1.1));
+    assert_true(near(p.time_reduction.interval.high, 1.0 - 0.8 / 1.1));
     assert_true(near(p.time_per_flops, 0.8));
-    assert_true(near(p.time_per_flops_interval.low, 0.5) && near(p.time_per_flops_interval.high, 1.0));
+    assert_true(near(p.time_per_flops_interval.low, (1.0 - 0.8 * 1.1) / 0.25));
     p.layer_flops_reduction = 0.0;
-    assert_ok(adamoe_saved_judge(baseline, adaptive, 3, &p));
+    assert_ok(adamoe_saved_judge(baseline, adaptive, 6, &p));
     assert_true(isnan(p.time_per_flops));
+    /* five pairs: an estimate, and no interval */
+    assert_ok(adamoe_saved_judge(baseline, adaptive, 5, &p));
+    assert_true(isfinite(p.time_reduction.median) && isinf(p.time_reduction.interval.low));
+}
+
+/* Every row and every place of the whole is in one part, with its input and its weight. */
+static void parts_add_up_to_the_plan(void **state)
+{
+    (void)state;
+    adamoe_saved_trace trace;
+    assert_ok(adamoe_saved_trace_create(ADAMOE_PATTERN_SKEWED, tiny, 24, 24, 3, &trace));
+    const adamoe_plan *plan = trace.batch[0].adaptive.plan;
+    size_t rows = 0, places = 0;
+    for (size_t e = 0; e < plan->experts; ++e) {
+        adamoe_plan_part part;
+        assert_ok(adamoe_plan_part_create(plan, e, &part));
+        const adamoe_plan *p = &part.plan;
+        assert_int_equal(p->rows, plan->offset[e + 1] - plan->offset[e]);
+        assert_true(p->offset[0] == 0 && p->offset[e] == 0 && p->offset[e + 1] == p->rows);
+        assert_true(p->offset[p->experts] == p->rows && p->tokens == plan->tokens);
+        for (size_t t = 0; t < p->tokens; ++t) {
+            for (size_t i = p->token_offset[t]; i < p->token_offset[t + 1]; ++i) {
+                size_t whole = plan->token_offset[t];
+                while (plan->token_row[whole] != plan->offset[e] + p->token_row[i]) {
+                    assert_true(++whole < plan->token_offset[t + 1]);
+                }
+                assert_int_equal(p->input[p->token_row[i]], t);
+                assert_true(p->combine[i] == plan->combine[whole]);
+            }
+        }
+        rows += p->rows;
+        places += p->token_offset[p->tokens];
+        adamoe_plan_part_free(&part);
+    }
+    assert_int_equal(rows, plan->rows);
+    assert_int_equal(places, plan->token_offset[plan->tokens]);
+    adamoe_saved_trace_free(&trace);
 }
 
 /* Right for the baseline, wrong for a plan with fewer rows. */
@@ -191,6 +235,7 @@ int main(void)
         cmocka_unit_test(logits_keep_their_distance),
         cmocka_unit_test(accounting_by_hand),
         cmocka_unit_test(times_are_judged_in_pairs),
+        cmocka_unit_test(parts_add_up_to_the_plan),
         cmocka_unit_test(a_wrong_side_gets_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
