@@ -31,19 +31,23 @@ static const char *verdict(double p)
 
 adamoe_conclusion adamoe_side_by_side_conclusion(const adamoe_side_by_side *sides)
 {
-    const adamoe_paired_answers *a = &sides->accuracy;
+    const adamoe_paired_answers *a = &sides->accuracy, *norm = &sides->accuracy_norm;
     const adamoe_time_reduction *t = &sides->time;
     adamoe_conclusion out;
     (void)snprintf(
         out.text, sizeof out.text,
         "AdaMoE answers %zu of %zu questions right that %s misses, and misses %zu that it answers: the "
-        "difference of %+.2f points (95 %% interval %+.2f to %+.2f, exact McNemar p = %.3g) %s; it executes "
-        "%.1f %% fewer FLOPs of the whole model, and the measured time reduction of %.1f %% (95 %% interval "
-        "%.1f to %.1f, signed-rank p = %.2g over %d rounds) %s.",
+        "difference of %+.2f points (95 %% interval %+.2f to %+.2f, exact McNemar p = %.3g) %s, that of "
+        "acc_norm, "
+        "%+.2f (%+.2f to %+.2f, p = %.3g), %s; it executes %.1f %% fewer FLOPs of the whole model, and the "
+        "measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, signed-rank p = %.2g over %d "
+        "rounds) "
+        "%s.",
         a->won, a->questions, sides->vanilla.name, a->lost, 100.0 * a->difference, 100.0 * a->interval.low,
-        100.0 * a->interval.high, a->p, verdict(a->p), 100.0 * cost_of(&sides->adaptive).model_reduction,
-        100.0 * t->centre, 100.0 * t->interval.low, 100.0 * t->interval.high, t->p, ADAMOE_SIDE_ROUNDS,
-        verdict(t->p));
+        100.0 * a->interval.high, a->p, verdict(a->p), 100.0 * norm->difference, 100.0 * norm->interval.low,
+        100.0 * norm->interval.high, norm->p, verdict(norm->p),
+        100.0 * cost_of(&sides->adaptive).model_reduction, 100.0 * t->centre, 100.0 * t->interval.low,
+        100.0 * t->interval.high, t->p, ADAMOE_SIDE_ROUNDS, verdict(t->p));
     return out;
 }
 

@@ -9,6 +9,7 @@
 #define ADAMOE_STUDY_H
 
 #include "options.h"
+#include "statistics.h"
 
 #include <jansson.h>
 
@@ -140,8 +141,9 @@ typedef struct adamoe_study_row {
     double deviation;             /* of the accuracy over seeds; NaN for fewer than two */
     adamoe_study_score converted; /* before training */
     bool has_converted;
-    size_t pairs;                    /* seeds that top-2 was run with too */
-    double difference, low, high, p; /* of the accuracy to top-2 of the same seed, and its 95 % t-interval */
+    size_t pairs; /* seeds that top-2 was run with too */
+    /* The difference to top-2 of the same seed, over seeds. */
+    adamoe_mean accuracy, accuracy_norm;
 } adamoe_study_row;
 
 typedef struct adamoe_study_scores {
@@ -150,7 +152,8 @@ typedef struct adamoe_study_scores {
     adamoe_study_row row[ADAMOE_STUDY_SETTINGS];
     json_t *pair[ADAMOE_STUDY_MOST_SEEDS]; /* of the main pair's seeds */
     size_t pairs;
-    double time[ADAMOE_STUDY_MOST_SEEDS], time_reduction, time_low, time_high; /* over seeds */
+    double time[ADAMOE_STUDY_MOST_SEEDS]; /* reduction, of each pair */
+    adamoe_mean time_reduction;
 } adamoe_study_scores;
 
 /* Reads the folder. On failure the caller still frees. */

@@ -44,17 +44,17 @@ static cell accuracy(const adamoe_study_row *row)
     return out;
 }
 
-static cell difference(const adamoe_study_row *row, bool is_baseline)
+static cell difference(const adamoe_study_row *row, const adamoe_mean *m, bool is_baseline)
 {
     cell out = {"-"};
     if (is_baseline || row->pairs == 0) {
         return out;
     }
     if (row->pairs == 1) {
-        return percent(row->difference, "%+.2f");
+        return percent(m->mean, "%+.2f");
     }
-    (void)snprintf(out.text, sizeof out.text, "%+.2f (%+.2f..%+.2f)", 100.0 * row->difference,
-                   100.0 * row->low, 100.0 * row->high);
+    (void)snprintf(out.text, sizeof out.text, "%+.2f (%+.2f..%+.2f)", 100.0 * m->mean,
+                   100.0 * m->interval.low, 100.0 * m->interval.high);
     return out;
 }
 
@@ -90,23 +90,31 @@ static const char *mark(const adamoe_study_setting *s, size_t experts)
     return s->null_experts > 0 && !adamoe_study_keeps_top_k(s, experts) ? " *" : "";
 }
 
+static void write_row(const adamoe_study_state *study, const adamoe_study_scores *scores, size_t setting,
+                      FILE *file)
+{
+    const adamoe_study_setting *s = &adamoe_study_plan[setting];
+    const adamoe_study_row *row = &scores->row[setting];
+    const adamoe_study_score *mean = &row->mean;
+    fprintf(file, "| %s%s | %zu | %s | %s | %.2f | %s | %.3f | %.2f | %.2f | %.2f | %s | %s | %s |\n",
+            s->name, mark(s, study->experts), row->seeds, accuracy(row).text,
+            difference(row, &row->accuracy, setting == 0).text, 100.0 * mean->accuracy_norm,
+            difference(row, &row->accuracy_norm, setting == 0).text, mean->load, 100.0 * mean->all_null_share,
+            100.0 * mean->expert_reduction, 100.0 * mean->model_reduction, before(row).text,
+            paper(&s->siqa).text, paper(&s->arc).text);
+}
+
 static void write_table(const adamoe_study_state *study, const adamoe_study_scores *scores,
                         adamoe_study_table table, FILE *file)
 {
-    fprintf(file,
-            "\n| setting | seeds | acc | less top-2 | acc_norm | load | all-null tokens | expert FLOPs - | "
-            "model FLOPs - | converted, before training: acc / load | paper, SIQA: acc / load | paper, "
-            "ARC-C: acc / load |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+    fprintf(
+        file,
+        "\n| setting | seeds | acc | less top-2 | acc_norm | less top-2 | load | all-null tokens | expert "
+        "FLOPs - | model FLOPs - | converted, before training: acc / load | paper, SIQA: acc / load | "
+        "paper, ARC-C: acc / load |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < ADAMOE_STUDY_SETTINGS; ++i) {
-        const adamoe_study_setting *s = &adamoe_study_plan[i];
-        const adamoe_study_row *row = &scores->row[i];
-        if (row->seeds > 0 && (s->table == table || i < 2)) {
-            fprintf(file, "| %s%s | %zu | %s | %s | %.2f | %.3f | %.2f | %.2f | %.2f | %s | %s | %s |\n",
-                    s->name, mark(s, study->experts), row->seeds, accuracy(row).text,
-                    difference(row, i == 0).text, 100.0 * row->mean.accuracy_norm, row->mean.load,
-                    100.0 * row->mean.all_null_share, 100.0 * row->mean.expert_reduction,
-                    100.0 * row->mean.model_reduction, before(row).text, paper(&s->siqa).text,
-                    paper(&s->arc).text);
+        if (scores->row[i].seeds > 0 && (adamoe_study_plan[i].table == table || i < 2)) {
+            write_row(study, scores, i, file);
         }
     }
 }
@@ -150,33 +158,43 @@ typedef struct conclusion {
     char text[768];
 } conclusion;
 
-static conclusion conclude(const adamoe_study_scores *scores)
+static const char *verdict(const adamoe_mean *m)
+{
+    return m->p < 0.05 ? "is distinguishable from zero" : "is not distinguishable from zero";
+}
+
+static conclusion conclude_one_seed(const adamoe_study_scores *scores)
 {
     const adamoe_study_row *row = &scores->row[1];
     conclusion out;
-    int length =
-        snprintf(out.text, sizeof out.text,
-                 "Over %zu seed%s AdaMoE (m = 8, k = 3) scores %+.2f points against top-2 at a load of "
-                 "%.3f against 2",
-                 row->pairs, row->pairs == 1 ? "" : "s", 100.0 * row->difference, row->mean.load);
-    const size_t used = (size_t)length;
-    if (row->pairs < 2) {
-        (void)snprintf(out.text + used, sizeof out.text - used,
-                       ", which one seed cannot tell from zero; it executes %.2f %% fewer FLOPs of the whole "
-                       "model and takes %.2f %% less time.",
-                       100.0 * row->mean.model_reduction, 100.0 * scores->time_reduction);
-        return out;
-    }
-    const bool time_seen = scores->time_low > 0.0 || scores->time_high < 0.0;
     (void)snprintf(
-        out.text + used, sizeof out.text - used,
-        " (95 %% t-interval of the difference %+.2f to %+.2f, p = %.2g), which %s distinguishable from "
-        "zero; it executes %.2f %% fewer FLOPs of the whole model, and the measured time reduction of "
-        "%.2f %% (%.2f to %.2f over seeds), %.2f of that, %s distinguishable from zero.",
-        100.0 * row->low, 100.0 * row->high, row->p, row->p < 0.05 ? "is" : "is not",
-        100.0 * row->mean.model_reduction, 100.0 * scores->time_reduction, 100.0 * scores->time_low,
-        100.0 * scores->time_high, scores->time_reduction / row->mean.model_reduction,
-        time_seen ? "is" : "is not");
+        out.text, sizeof out.text,
+        "With one seed AdaMoE (m = 8, k = 3) scores %+.2f points against top-2 (acc_norm %+.2f) at a load "
+        "of %.3f, which one seed cannot tell from zero; it executes %.2f %% fewer FLOPs of the whole "
+        "model and takes %.2f %% less time.",
+        100.0 * row->accuracy.mean, 100.0 * row->accuracy_norm.mean, row->mean.load,
+        100.0 * row->mean.model_reduction, 100.0 * scores->time_reduction.mean);
+    return out;
+}
+
+static conclusion conclude(const adamoe_study_scores *scores)
+{
+    const adamoe_study_row *row = &scores->row[1];
+    const adamoe_mean *a = &row->accuracy, *norm = &row->accuracy_norm, *t = &scores->time_reduction;
+    conclusion out;
+    if (row->pairs < 2) {
+        return conclude_one_seed(scores);
+    }
+    (void)snprintf(
+        out.text, sizeof out.text,
+        "Over %zu seeds AdaMoE (m = 8, k = 3) scores %+.2f points against top-2 (95 %% t-interval %+.2f to "
+        "%+.2f, p = %.2g) at a load of %.3f, which %s, by acc_norm %+.2f (%+.2f to %+.2f, p = %.2g), "
+        "which %s; it executes %.2f %% fewer FLOPs of the whole model, and the measured time "
+        "reduction of %.2f %% (%.2f to %.2f over seeds), %.2f of that, %s.",
+        row->pairs, 100.0 * a->mean, 100.0 * a->interval.low, 100.0 * a->interval.high, a->p, row->mean.load,
+        verdict(a), 100.0 * norm->mean, 100.0 * norm->interval.low, 100.0 * norm->interval.high, norm->p,
+        verdict(norm), 100.0 * row->mean.model_reduction, 100.0 * t->mean, 100.0 * t->interval.low,
+        100.0 * t->interval.high, t->mean / row->mean.model_reduction, verdict(t));
     return out;
 }
 
@@ -208,6 +226,14 @@ static json_t *score_json(const adamoe_study_score *s)
                      s->expert_reduction, "model_flops_reduction", s->model_reduction);
 }
 
+/* One value has neither interval nor p. */
+static json_t *mean_json(const adamoe_mean *m)
+{
+    return json_pack("{s:o,s:o,s:o,s:o}", "mean", adamoe_json_number(m->mean), "low",
+                     adamoe_json_number(m->interval.low), "high", adamoe_json_number(m->interval.high), "p",
+                     isnan(m->deviation) ? json_null() : adamoe_json_number(m->p));
+}
+
 static json_t *paper_json(const adamoe_paper_score *score)
 {
     return score->accuracy > 0.0 ? json_pack("{s:f,s:f}", "acc", score->accuracy, "load", score->load)
@@ -217,22 +243,19 @@ static json_t *paper_json(const adamoe_paper_score *score)
 static json_t *row_json(const adamoe_study_state *study, size_t setting, const adamoe_study_row *row)
 {
     const adamoe_study_setting *s = &adamoe_study_plan[setting];
+    const bool has_difference = setting > 0 && row->pairs > 0;
     json_t *seeds = json_array();
     for (size_t i = 0; i < row->seeds; ++i) {
         (void)json_array_append_new(seeds, score_json(&row->score[i]));
     }
-    json_t *against = json_null();
-    if (setting > 0 && row->pairs > 0) {
-        against = json_pack("{s:f,s:o,s:o,s:o}", "difference", row->difference, "low",
-                            adamoe_json_number(row->low), "high", adamoe_json_number(row->high), "p",
-                            row->pairs > 1 ? adamoe_json_number(row->p) : json_null());
-    }
-    return json_pack("{s:s,s:I,s:I,s:s,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", s->name, "null_experts",
-                     (json_int_t)s->null_experts, "top_k", (json_int_t)s->top_k, "norm", s->norm,
-                     "balance_loss", s->balance, "keeps_top_k",
+    return json_pack("{s:s,s:I,s:I,s:s,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", s->name,
+                     "null_experts", (json_int_t)s->null_experts, "top_k", (json_int_t)s->top_k, "norm",
+                     s->norm, "balance_loss", s->balance, "keeps_top_k",
                      (int)adamoe_study_keeps_top_k(s, study->experts), "seeds", seeds, "mean",
-                     score_json(&row->mean), "deviation", adamoe_json_number(row->deviation), "against_top_2",
-                     against, "converted", row->has_converted ? score_json(&row->converted) : json_null(),
+                     score_json(&row->mean), "deviation", adamoe_json_number(row->deviation),
+                     "acc_difference", has_difference ? mean_json(&row->accuracy) : json_null(),
+                     "acc_norm_difference", has_difference ? mean_json(&row->accuracy_norm) : json_null(),
+                     "converted", row->has_converted ? score_json(&row->converted) : json_null(),
                      "paper_siqa", paper_json(&s->siqa), "paper_arc", paper_json(&s->arc));
 }
 
@@ -247,13 +270,10 @@ static json_t *study_json(const adamoe_study_state *study, const adamoe_study_sc
     for (size_t i = 0; i < scores->pairs; ++i) {
         (void)json_array_append(pairs, scores->pair[i]);
     }
-    json_t *time =
-        json_pack("{s:o,s:o,s:o}", "mean", adamoe_json_number(scores->time_reduction), "low",
-                  adamoe_json_number(scores->time_low), "high", adamoe_json_number(scores->time_high));
     return json_pack("{s:s,s:O,s:I,s:o,s:o,s:o,s:o,s:s}", "version", ADAMOE_VERSION, "study",
                      study->description, "questions", (json_int_t)scores->questions, "start",
-                     score_json(&scores->start), "settings", rows, "time_reduction", time, "pairs", pairs,
-                     "conclusion", conclude(scores).text);
+                     score_json(&scores->start), "settings", rows, "time_reduction",
+                     mean_json(&scores->time_reduction), "pairs", pairs, "conclusion", conclude(scores).text);
 }
 
 adamoe_status adamoe_study_report(const adamoe_study_state *study, const adamoe_study_scores *scores)

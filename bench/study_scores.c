@@ -2,11 +2,12 @@
  * The results of a study, read back from its folder, and their means over seeds.
  */
 #include "json_file.h"
-#include "statistics.h"
 #include "study.h"
 
 #include <math.h>
 #include <unistd.h>
+
+#define LEVEL 0.95 /* of intervals */
 
 /* A number that must be there; in an optional object of results one level down. */
 static adamoe_status take_number(const char *path, const json_t *object, const char *key, double *out)
@@ -72,7 +73,7 @@ static adamoe_status read_row(const adamoe_study_state *study, size_t setting, a
     }
     if (row->seeds > 0) {
         row->mean = mean_score(row);
-        row->deviation = adamoe_mean_of(accuracy, row->seeds, 0.95).deviation;
+        row->deviation = adamoe_mean_of(accuracy, row->seeds, LEVEL).deviation;
     }
     row->has_converted = access(converted.text, F_OK) == 0;
     return row->has_converted ? read_score(converted, &row->converted) : adamoe_ok();
@@ -81,19 +82,16 @@ static adamoe_status read_row(const adamoe_study_state *study, size_t setting, a
 /* Seeds are pairs: the same start, the same order of questions. */
 static void compare_rows(const adamoe_study_row *baseline, adamoe_study_row *row)
 {
-    double difference[ADAMOE_STUDY_MOST_SEEDS];
+    double difference[ADAMOE_STUDY_MOST_SEEDS], difference_norm[ADAMOE_STUDY_MOST_SEEDS];
     row->pairs = row->seeds < baseline->seeds ? row->seeds : baseline->seeds;
-    if (row->pairs == 0) {
-        return;
-    }
     for (size_t i = 0; i < row->pairs; ++i) {
         difference[i] = row->score[i].accuracy - baseline->score[i].accuracy;
+        difference_norm[i] = row->score[i].accuracy_norm - baseline->score[i].accuracy_norm;
     }
-    const adamoe_mean m = adamoe_mean_of(difference, row->pairs, 0.95);
-    row->difference = m.mean;
-    row->low = m.interval.low;
-    row->high = m.interval.high;
-    row->p = m.p;
+    if (row->pairs > 0) {
+        row->accuracy = adamoe_mean_of(difference, row->pairs, LEVEL);
+        row->accuracy_norm = adamoe_mean_of(difference_norm, row->pairs, LEVEL);
+    }
 }
 
 /* -------------------------------------------------------------------------------------------------- pairs */
@@ -109,10 +107,7 @@ static adamoe_status read_pairs(const adamoe_study_state *study, adamoe_study_sc
         ADAMOE_TRY(
             take_number(path.text, json_object_get(out->pair[i], "time_reduction"), "centre", &out->time[i]));
     }
-    const adamoe_mean m = adamoe_mean_of(out->time, out->pairs, 0.95);
-    out->time_reduction = m.mean;
-    out->time_low = m.interval.low;
-    out->time_high = m.interval.high;
+    out->time_reduction = adamoe_mean_of(out->time, out->pairs, LEVEL);
     return adamoe_ok();
 }
 
