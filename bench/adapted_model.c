@@ -18,35 +18,38 @@ static adamoe_status read_all(const adamoe_adapters *adapters, const char *folde
                               folder, adamoe_adapters_count(adapters), lora->tensors);
 }
 
-static adamoe_status open_base(const adamoe_adapters *adapters, const char *folder, adamoe_adapted_model *out)
+static adamoe_status open_on(const adamoe_adapters *adapters, const char *folder,
+                             const adamoe_model_folder *base, adamoe_lora_parameters **out)
 {
     const adamoe_lora_sizes sizes = adamoe_adapters_sizes(adapters);
-    ADAMOE_TRY(adamoe_model_folder_open(adamoe_adapters_base(adapters), &out->base));
-    const adamoe_status status =
-        adamoe_lora_parameters_create(adamoe_checkpoint_model(out->base.checkpoint), &sizes, &out->lora);
+    adamoe_status status =
+        adamoe_lora_parameters_create(adamoe_checkpoint_model(base->checkpoint), &sizes, out);
     if (status.code == ADAMOE_BAD_INPUT) {
         return adamoe_error(status.code, "%s/adapter_config.json: %.400s", folder, status.message);
     }
     ADAMOE_TRY(status);
-    return read_all(adapters, folder, out->lora);
-}
-
-adamoe_status adamoe_adapted_model_open(const char *folder, adamoe_adapted_model *out)
-{
-    adamoe_adapters *adapters = NULL;
-    *out = (adamoe_adapted_model){.lora = NULL};
-    ADAMOE_TRY(adamoe_adapters_open(folder, &adapters));
-    const adamoe_status status = open_base(adapters, folder, out);
-    adamoe_adapters_close(adapters);
+    status = read_all(adapters, folder, *out);
     if (status.code != ADAMOE_OK) {
-        adamoe_adapted_model_close(out);
+        adamoe_lora_parameters_free(*out);
+        *out = NULL;
     }
     return status;
 }
 
-void adamoe_adapted_model_close(adamoe_adapted_model *model)
+adamoe_status adamoe_adapted_model_open(const char *folder, adamoe_model_folder *base,
+                                        adamoe_lora_parameters **lora)
 {
-    adamoe_lora_parameters_free(model->lora);
-    adamoe_model_folder_close(&model->base);
-    *model = (adamoe_adapted_model){.lora = NULL};
+    adamoe_adapters *adapters = NULL;
+    *base = (adamoe_model_folder){.checkpoint = NULL};
+    *lora = NULL;
+    ADAMOE_TRY(adamoe_adapters_open(folder, &adapters));
+    adamoe_status status = adamoe_model_folder_open(adamoe_adapters_base(adapters), base);
+    if (status.code == ADAMOE_OK) {
+        status = open_on(adapters, folder, base, lora);
+        if (status.code != ADAMOE_OK) {
+            adamoe_model_folder_close(base);
+        }
+    }
+    adamoe_adapters_close(adapters);
+    return status;
 }

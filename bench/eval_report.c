@@ -35,12 +35,47 @@ adamoe_accuracy adamoe_accuracy_of(size_t right, size_t count)
     return (adamoe_accuracy){mean, count < 2 ? NAN : sqrt(mean * (1.0 - mean) / (n - 1.0))};
 }
 
-adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *r)
+/* (token, router) pairs of a layer, and of the model. */
+static double layer_pairs(const adamoe_eval_result *r)
+{
+    return (double)r->work.tokens * (double)r->counts->routers;
+}
+
+static double all_pairs(const adamoe_eval_result *r)
+{
+    return layer_pairs(r) * (double)r->counts->layers;
+}
+
+static adamoe_flops without_feed_forward(const adamoe_lora_flops *f)
+{
+    return (adamoe_flops){f->experts, f->router, f->attention, f->head, f->total};
+}
+
+static adamoe_eval_cost adapted_cost(const adamoe_eval_result *r)
+{
+    adamoe_lora_work work = {.base = r->work};
+    memcpy(work.adapted, r->adapted_rows, sizeof work.adapted);
+    const adamoe_lora_work baseline = adamoe_lora_baseline_work(r->config, &work, r->baseline_k);
+    const adamoe_lora_flops executed =
+        adamoe_lora_count_flops(r->config, r->lora, r->lora->null_experts, &work);
+    const adamoe_lora_flops base = adamoe_lora_count_flops(r->config, r->lora, 0, &baseline);
+    return (adamoe_eval_cost){.load = all_pairs(r) == 0.0 ? 0.0 : (double)r->work.expert_rows / all_pairs(r),
+                              .feed_forward = executed.feed_forward,
+                              .executed = without_feed_forward(&executed),
+                              .baseline = without_feed_forward(&base)};
+}
+
+static adamoe_eval_cost routed_cost(const adamoe_eval_result *r)
 {
     const adamoe_work work = adamoe_baseline_work(r->config, &r->work, r->baseline_k);
-    adamoe_eval_cost cost = {.load = adamoe_load(r->config, &r->work),
-                             .executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work),
-                             .baseline = adamoe_count_flops(r->config, 0, &work)};
+    return (adamoe_eval_cost){.load = adamoe_load(r->config, &r->work),
+                              .executed = adamoe_count_flops(r->config, r->config->null_experts, &r->work),
+                              .baseline = adamoe_count_flops(r->config, 0, &work)};
+}
+
+adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *r)
+{
+    adamoe_eval_cost cost = r->lora != NULL ? adapted_cost(r) : routed_cost(r);
     cost.expert_reduction = adamoe_expert_flops_reduction(cost.load, r->baseline_k);
     cost.model_reduction = adamoe_model_flops_reduction(&cost.executed, &cost.baseline);
     return cost;
@@ -58,7 +93,7 @@ static uint64_t pairs_with(const adamoe_route_counts *counts, size_t true_expert
 
 double adamoe_all_null_share(const adamoe_eval_result *r)
 {
-    const double pairs = (double)r->work.tokens * (double)r->config->layers;
+    const double pairs = all_pairs(r);
     return pairs == 0.0 ? 0.0 : (double)pairs_with(r->counts, 0) / pairs;
 }
 
@@ -74,6 +109,9 @@ static void print_flops(const adamoe_eval_cost *cost, size_t baseline_k)
     print_flops_row("experts", executed->experts, baseline->experts);
     print_flops_row("router", executed->router, baseline->router);
     print_flops_row("attention", executed->attention, baseline->attention);
+    if (cost->feed_forward > 0) {
+        print_flops_row("frozen ff", cost->feed_forward, cost->feed_forward);
+    }
     print_flops_row("head", executed->head, baseline->head);
     print_flops_row("total", executed->total, baseline->total);
     printf("expert FLOPs reduction %7.2f %%\nmodel FLOPs reduction  %7.2f %%\n",
@@ -82,15 +120,17 @@ static void print_flops(const adamoe_eval_cost *cost, size_t baseline_k)
 
 static void print_load(const adamoe_eval_result *r, double load)
 {
-    printf("load  %.4f true experts per token and layer; by layer", load);
+    printf("load  %.4f true experts per token and %s; by layer", load, r->lora == NULL ? "layer" : "map");
     for (size_t layer = 0; layer < r->counts->layers; ++layer) {
-        printf(" %.3f", (double)r->counts->expert_rows[layer] / (double)r->work.tokens);
+        printf(" %.3f", (double)r->counts->expert_rows[layer] / layer_pairs(r));
+    }
+    for (size_t map = 0; map < ADAMOE_MAPS && r->lora != NULL; ++map) {
+        printf("%s%s %.3f", map == 0 ? "\nby map  " : "  ", strrchr(adamoe_map_names[map], '.') + 1,
+               (double)r->adapted_rows[map] / ((double)r->work.tokens * (double)r->counts->layers));
     }
     printf("\nshare of (token, layer) by number of true experts");
     for (size_t i = 0; i <= r->counts->top_k; ++i) {
-        printf("  %zu: %.2f %%", i,
-               100.0 * (double)pairs_with(r->counts, i) /
-                   ((double)r->work.tokens * (double)r->counts->layers));
+        printf("  %zu: %.2f %%", i, 100.0 * (double)pairs_with(r->counts, i) / all_pairs(r));
     }
     printf("\n");
 }
@@ -156,7 +196,7 @@ static json_t *fractions_json(const uint64_t *counts, size_t size, double whole)
 /* Fractions of all (token, layer). */
 static json_t *histogram_json(const adamoe_eval_result *r)
 {
-    const double pairs = (double)r->work.tokens * (double)r->counts->layers;
+    const double pairs = all_pairs(r);
     json_t *list = json_array();
     for (size_t i = 0; i <= r->counts->top_k; ++i) {
         const double count = (double)pairs_with(r->counts, i);
@@ -171,8 +211,8 @@ static json_t *layer_histograms_json(const adamoe_eval_result *r)
     const size_t size = r->counts->top_k + 1;
     json_t *layers = json_array();
     for (size_t layer = 0; layer < r->counts->layers; ++layer) {
-        json_array_append_new(
-            layers, fractions_json(r->counts->histogram + layer * size, size, (double)r->work.tokens));
+        json_array_append_new(layers,
+                              fractions_json(r->counts->histogram + layer * size, size, layer_pairs(r)));
     }
     return layers;
 }
@@ -182,21 +222,33 @@ static json_t *selections_json(const adamoe_eval_result *r)
     json_t *layers = json_array();
     for (size_t layer = 0; layer < r->counts->layers; ++layer) {
         json_array_append_new(layers, fractions_json(r->counts->selections + layer * r->counts->experts,
-                                                     r->counts->experts, (double)r->work.tokens));
+                                                     r->counts->experts, layer_pairs(r)));
     }
     return layers;
+}
+
+static json_t *load_by_map_json(const adamoe_eval_result *r)
+{
+    const double pairs = (double)r->work.tokens * (double)r->counts->layers;
+    json_t *loads = json_object();
+    for (size_t map = 0; map < ADAMOE_MAPS; ++map) {
+        (void)json_object_set_new(
+            loads, strrchr(adamoe_map_names[map], '.') + 1,
+            adamoe_json_number(pairs == 0.0 ? 0.0 : (double)r->adapted_rows[map] / pairs));
+    }
+    return loads;
 }
 
 static json_t *cost_json(const adamoe_eval_result *r)
 {
     const adamoe_eval_cost c = adamoe_eval_cost_of(r);
     const double tokens = (double)r->work.tokens;
-    json_t *cost =
-        json_pack("{s:o,s:I,s:f,s:o,s:o,s:o,s:f,s:o}", "kernel", adamoe_json_text(r->kernel), "threads",
-                  (json_int_t)r->threads, "load", c.load, "load_by_layer",
-                  fractions_json(r->counts->expert_rows, r->counts->layers, tokens), "true_expert_histogram",
-                  histogram_json(r), "true_expert_histogram_by_layer", layer_histograms_json(r),
-                  "all_null_share", adamoe_all_null_share(r), "selections_by_layer", selections_json(r));
+    json_t *cost = json_pack("{s:o,s:I,s:f,s:o,s:o,s:o,s:f,s:o}", "kernel", adamoe_json_text(r->kernel),
+                             "threads", (json_int_t)r->threads, "load", c.load, "load_by_layer",
+                             fractions_json(r->counts->expert_rows, r->counts->layers, layer_pairs(r)),
+                             "true_expert_histogram", histogram_json(r), "true_expert_histogram_by_layer",
+                             layer_histograms_json(r), "all_null_share", adamoe_all_null_share(r),
+                             "selections_by_layer", selections_json(r));
     json_t *more = json_pack(
         "{s:o,s:o,s:I,s:f,s:f,s:b,s:I,s:f,s:f,s:f,s:b}", "executed_flops", flops_json(&c.executed),
         "baseline_flops", flops_json(&c.baseline), "baseline_k", (json_int_t)r->baseline_k,
@@ -209,6 +261,11 @@ static json_t *cost_json(const adamoe_eval_result *r)
         cost = NULL;
     }
     json_decref(more);
+    if (cost != NULL && r->lora != NULL) {
+        json_object_set_new(cost, "feed_forward_flops", json_integer((json_int_t)c.feed_forward));
+        json_object_set_new(cost, "load_by_map", load_by_map_json(r));
+        json_object_set_new(cost, "lora_rank", json_integer((json_int_t)r->lora->rank));
+    }
     if (cost != NULL && r->peak.gflops > 0.0) {
         json_object_set_new(cost, "fma_peak_gflops", json_real(r->peak.gflops));
         json_object_set_new(cost, "fma_peak_share",

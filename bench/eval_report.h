@@ -6,6 +6,7 @@
 #define ADAMOE_EVAL_REPORT_H
 
 #include "fma_peak.h"
+#include "lora_model.h"
 #include "options.h"
 #include "prompt.h"
 #include "score.h"
@@ -38,6 +39,8 @@ typedef struct adamoe_eval_result {
     bool layer_by_layer, weights_are_random;
     adamoe_accuracy accuracy, accuracy_norm;
     const adamoe_route_counts *counts;
+    const adamoe_lora_sizes *lora; /* adapters on a dense model, whose config then shows theirs; else NULL */
+    const uint64_t *adapted_rows;  /* [ADAMOE_MAPS] of the adapters */
     adamoe_work work;
     double seconds;
     adamoe_fma_peak peak; /* of the threads that scored, measured before and after; 0 where it was not */
@@ -56,9 +59,11 @@ typedef struct adamoe_error_text {
 
 adamoe_error_text adamoe_standard_error_text(const adamoe_accuracy *accuracy);
 
-/* FLOPs against the baseline: the same tokens, no null expert, top-baseline_k. */
+/* FLOPs against the baseline: the same tokens, no null expert, top-baseline_k. With adapters, `experts` are
+ * theirs, and the frozen feed-forward layers stand beside; both totals contain them. */
 typedef struct adamoe_eval_cost {
-    double load; /* mean number of true experts per token and layer */
+    double load; /* mean number of true experts per token and layer, of adapters per token and map */
+    uint64_t feed_forward;
     adamoe_flops executed, baseline;
     double expert_reduction, model_reduction; /* of FLOPs, as fractions */
 } adamoe_eval_cost;

@@ -2,6 +2,8 @@
  * One evaluation: opening, converting, preparing, scoring.
  */
 #include "evaluate.h"
+#include "adapted_model.h"
+#include "adapters.h"
 #include "clock.h"
 #include "host.h"
 #include "memory.h"
@@ -74,6 +76,42 @@ static const adamoe_config *config_of(const adamoe_evaluation *e)
     return &adamoe_checkpoint_model(e->folder.checkpoint)->config;
 }
 
+/* A folder of adapters: its base takes the place of the folder. How experts are selected is part of what was
+ * trained. */
+static adamoe_status open_adapted(adamoe_evaluation *e)
+{
+    const adamoe_evaluate_options *o = &e->options;
+    if (o->top_k != 0 || o->null_experts != ADAMOE_AS_THE_MODEL_SAYS || o->norm >= 0 || o->null_kind >= 0) {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT,
+            "--top-k, --null-experts, --norm, --null-kind: adapters are run as they were trained");
+    }
+    if (o->record_routing) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--record-routing: adapters have a routing for each map");
+    }
+    ADAMOE_TRY(adamoe_adapted_model_open(o->model, &e->folder, &e->lora));
+    const adamoe_lora_sizes *sizes = &e->lora->model.sizes;
+    e->adapted = e->lora->model.base->config;
+    e->adapted.dense = !sizes->routed;
+    e->adapted.experts = sizes->experts;
+    e->adapted.null_experts = sizes->null_experts;
+    e->adapted.rule = sizes->rule;
+    if (o->baseline_k > sizes->experts) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--baseline-k: %zu, but there are %zu true experts",
+                            o->baseline_k, sizes->experts);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status open_model(adamoe_evaluation *e)
+{
+    if (adamoe_adapters_in(e->options.model)) {
+        return open_adapted(e);
+    }
+    ADAMOE_TRY(adamoe_model_folder_open(e->options.model, &e->folder));
+    return convert(&e->options, e->folder.checkpoint);
+}
+
 static adamoe_status make_prompts(adamoe_evaluation *e)
 {
     const adamoe_prompt_rule rule = {.format = e->options.format,
@@ -108,6 +146,11 @@ static adamoe_status prepare(adamoe_evaluation *e)
         return adamoe_ok();
     }
     const adamoe_machine *m = e->machine;
+    if (e->lora != NULL) {
+        const adamoe_lora_network_options with = {
+            .kernel = e->kernel, .team = m->team, .placement = m->placement, .host = &m->host};
+        return adamoe_lora_network_create(e->lora, &with, &e->network);
+    }
     /* Half of what is free may hold prepared weights; activations, results and other programs need the rest.
      */
     return adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), m->team,
@@ -126,8 +169,7 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
                                      const adamoe_machine *machine, adamoe_evaluation *e)
 {
     *e = (adamoe_evaluation){.options = *options, .kernel = kernel, .machine = machine};
-    ADAMOE_TRY(adamoe_model_folder_open(options->model, &e->folder));
-    ADAMOE_TRY(convert(options, e->folder.checkpoint));
+    ADAMOE_TRY(open_model(e));
     ADAMOE_TRY(adamoe_questions_read(options->questions, &e->questions));
     e->count =
         options->limit != 0 && options->limit < e->questions->count ? options->limit : e->questions->count;
@@ -159,13 +201,18 @@ static void clear_progress(const adamoe_evaluation *e)
     }
 }
 
+static bool is_fast(const adamoe_evaluation *e)
+{
+    return e->forward != NULL || e->network != NULL;
+}
+
 /* As many prompts as come to the batch's tokens, at least one; the naive model takes one at a time. */
 static size_t batch_end(const adamoe_evaluation *e, size_t first)
 {
     size_t end = first, tokens = 0;
     do {
         tokens += adamoe_prompt_tokens(&e->prompt[end++]);
-    } while (e->forward != NULL && end < e->count &&
+    } while (is_fast(e) && end < e->count &&
              tokens + adamoe_prompt_tokens(&e->prompt[end]) <= e->options.batch_tokens);
     return end;
 }
@@ -194,7 +241,7 @@ static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
 /* The faster of before and after: a machine that was disturbed once had its peak all the same. */
 static void measure_peak(adamoe_evaluation *e)
 {
-    if (e->options.measure_peak && e->forward != NULL) {
+    if (e->options.measure_peak && is_fast(e)) {
         const adamoe_fma_peak peak = adamoe_measure_fma_peak(e->machine->team, 5);
         e->peak = peak.gflops > e->peak.gflops ? peak : e->peak;
     }
@@ -205,6 +252,9 @@ adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
     adamoe_scorer_free(&e->scorer);
     e->next = 0;
     e->seconds = 0.0;
+    if (e->lora != NULL) {
+        return adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer);
+    }
     return adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
                                 e->options.record_routing, &e->scorer);
 }
@@ -257,6 +307,8 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     free(e->task);
     adamoe_scorer_free(&e->scorer);
     adamoe_forward_free(e->forward);
+    adamoe_lora_network_free(e->network);
+    adamoe_lora_parameters_free(e->lora);
     adamoe_questions_free(e->questions);
     adamoe_model_folder_close(&e->folder);
 }
@@ -271,7 +323,7 @@ static bool weights_are_random(const adamoe_checkpoint *checkpoint)
 /* Top-2, as vanilla models of this kind are, or the one expert that there is. */
 static size_t baseline_k(const adamoe_evaluation *e)
 {
-    const size_t experts = config_of(e)->experts;
+    const size_t experts = e->lora != NULL ? e->adapted.experts : config_of(e)->experts;
     return e->options.baseline_k != 0 ? e->options.baseline_k : experts < 2 ? experts : 2;
 }
 
@@ -284,7 +336,7 @@ static const char *implementation_of(const adamoe_evaluation *e)
 
 adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
 {
-    const adamoe_config *config = config_of(e);
+    const adamoe_config *config = e->lora != NULL ? &e->adapted : config_of(e);
     size_t right = 0, right_norm = 0;
     for (size_t q = 0; q < e->count; ++q) {
         right += e->outcome[q].prediction == e->questions->question[q].gold;
@@ -299,7 +351,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .format = e->options.format,
         .bos = e->options.bos,
         .config = config,
-        .threads = e->forward == NULL ? 1 : e->machine->team->threads,
+        .threads = !is_fast(e) ? 1 : e->machine->team->threads,
         .weights_are_random = weights_are_random(e->folder.checkpoint),
         .baseline_k = baseline_k(e),
         .count = e->count,
@@ -308,6 +360,8 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .accuracy = adamoe_accuracy_of(right, e->count),
         .accuracy_norm = adamoe_accuracy_of(right_norm, e->count),
         .counts = &e->scorer.counts,
+        .lora = e->lora == NULL ? NULL : &e->lora->model.sizes,
+        .adapted_rows = e->scorer.adapted_rows,
         .work = e->scorer.work,
         .seconds = e->seconds,
         .peak = e->peak,

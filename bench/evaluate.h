@@ -8,6 +8,7 @@
 #include "eval_report.h"
 #include "machine.h"
 #include "model_folder.h"
+#include "train/lora_network.h"
 
 #define ADAMOE_AS_THE_MODEL_SAYS SIZE_MAX
 
@@ -39,7 +40,10 @@ typedef struct adamoe_evaluation {
     adamoe_prompt *prompt;   /* [count] */
     adamoe_outcome *outcome; /* [count] */
     const adamoe_machine *machine;
-    adamoe_forward *forward; /* NULL: the naive model */
+    adamoe_forward *forward;      /* NULL: the naive model, or adapters */
+    adamoe_lora_parameters *lora; /* of a folder of adapters, whose base is in `folder`; else NULL */
+    adamoe_lora_network *network; /* that runs them; NULL: naively */
+    adamoe_config adapted;        /* the base's, with experts and selection of the adapters */
     adamoe_scorer scorer;
     char *task;     /* the questions' file name without its suffix */
     size_t next;    /* the first question that this run has not scored */

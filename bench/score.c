@@ -8,14 +8,13 @@
 
 #include <stdlib.h>
 
-static adamoe_status allocate_counts(const adamoe_config *config, adamoe_route_counts *counts)
+static adamoe_status allocate_counts(size_t layers, size_t top_k, size_t experts, size_t routers,
+                                     adamoe_route_counts *counts)
 {
-    *counts = (adamoe_route_counts){.layers = config->layers,
-                                    .top_k = config->rule.top_k,
-                                    .experts = config->experts + config->null_experts};
-    counts->expert_rows = calloc(config->layers + 1, sizeof *counts->expert_rows);
-    counts->histogram = calloc(config->layers * (config->rule.top_k + 1) + 1, sizeof *counts->histogram);
-    counts->selections = calloc(config->layers * counts->experts + 1, sizeof *counts->selections);
+    *counts = (adamoe_route_counts){.layers = layers, .top_k = top_k, .experts = experts, .routers = routers};
+    counts->expert_rows = calloc(layers + 1, sizeof *counts->expert_rows);
+    counts->histogram = calloc(layers * (top_k + 1) + 1, sizeof *counts->histogram);
+    counts->selections = calloc(layers * experts + 1, sizeof *counts->selections);
     if (counts->expert_rows == NULL || counts->histogram == NULL || counts->selections == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
     }
@@ -26,10 +25,25 @@ adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *fo
                                    adamoe_scorer *out)
 {
     *out = (adamoe_scorer){.model = model, .forward = forward};
-    adamoe_status status = allocate_counts(&model->config, &out->counts);
+    const adamoe_config *c = &model->config;
+    adamoe_status status =
+        allocate_counts(c->layers, c->rule.top_k, c->experts + c->null_experts, 1, &out->counts);
     if (status.code == ADAMOE_OK && record_routing) {
         status = adamoe_routing_record_create(&model->config, &out->record);
     }
+    if (status.code != ADAMOE_OK) {
+        adamoe_scorer_free(out);
+    }
+    return status;
+}
+
+adamoe_status adamoe_scorer_create_adapted(const adamoe_lora_model *model, adamoe_lora_network *network,
+                                           adamoe_scorer *out)
+{
+    const adamoe_lora_sizes *s = &model->sizes;
+    *out = (adamoe_scorer){.model = model->base, .adapted = model, .network = network};
+    const adamoe_status status = allocate_counts(model->base->config.layers, s->rule.top_k,
+                                                 s->experts + s->null_experts, ADAMOE_MAPS, &out->counts);
     if (status.code != ADAMOE_OK) {
         adamoe_scorer_free(out);
     }
@@ -154,16 +168,19 @@ static void add_scores(scoring *s)
     }
 }
 
-static void take_routing(void *context, size_t layer, const adamoe_routing *routing)
+/* Routers are numbered layer by layer. */
+static void take_routing(void *context, size_t router, const adamoe_routing *routing)
 {
     const scoring *s = context;
     adamoe_route_counts *counts = &s->scorer->counts;
+    const size_t layer = router / counts->routers;
     if (s->scorer->record != NULL) {
         adamoe_routing_record_add(s->scorer->record, layer, routing);
     }
     for (size_t t = 0; t < routing->tokens; ++t) {
         const size_t experts = adamoe_routing_true_experts(routing, t);
         counts->expert_rows[layer] += experts;
+        s->scorer->adapted_rows[router % counts->routers] += experts;
         ++counts->histogram[layer * (counts->top_k + 1) + experts];
         for (size_t j = 0; j < routing->rule.top_k; ++j) {
             ++counts->selections[layer * counts->experts + routing->id[t * routing->rule.top_k + j]];
@@ -171,9 +188,14 @@ static void take_routing(void *context, size_t layer, const adamoe_routing *rout
     }
 }
 
-/* A dense model has no routing: every token has its one expert in every layer. */
+/* A dense model has no routing: every token has its one expert in every layer. Plain adapters have one in
+ * every map. */
 static void count_dense(adamoe_scorer *scorer, uint64_t tokens)
 {
+    for (size_t i = 0; i < scorer->counts.routers; ++i) {
+        scorer->adapted_rows[i] += tokens * scorer->counts.layers;
+    }
+    tokens *= scorer->counts.routers;
     for (size_t layer = 0; layer < scorer->counts.layers; ++layer) {
         scorer->counts.expert_rows[layer] += tokens;
         scorer->counts.histogram[layer * (scorer->counts.top_k + 1) + 1] += tokens;
@@ -184,7 +206,7 @@ static void count_dense(adamoe_scorer *scorer, uint64_t tokens)
 static void add_work(adamoe_scorer *scorer, const adamoe_segment *segment, size_t count)
 {
     const adamoe_work work = adamoe_batch_work(&scorer->model->config, segment, count);
-    if (scorer->model->config.dense) {
+    if (scorer->adapted != NULL ? !scorer->adapted->sizes.routed : scorer->model->config.dense) {
         count_dense(scorer, work.tokens);
     }
     scorer->work.tokens += work.tokens;
@@ -194,6 +216,21 @@ static void add_work(adamoe_scorer *scorer, const adamoe_segment *segment, size_
     for (size_t layer = 0; layer < scorer->counts.layers; ++layer) {
         scorer->work.expert_rows += scorer->counts.expert_rows[layer];
     }
+}
+
+static adamoe_status run_segments(scoring *s, const adamoe_batch_hooks *hooks)
+{
+    const adamoe_scorer *scorer = s->scorer;
+    if (scorer->network != NULL) {
+        return adamoe_lora_network_score(scorer->network, s->segment, s->segments, hooks, s->target,
+                                         s->targets, s->score);
+    }
+    if (scorer->adapted != NULL) {
+        return adamoe_lora_model_batch(scorer->adapted, s->segment, s->segments, hooks);
+    }
+    return scorer->forward == NULL ? adamoe_batch_forward(scorer->model, s->segment, s->segments, hooks)
+                                   : adamoe_forward_score(scorer->forward, s->segment, s->segments, hooks,
+                                                          s->target, s->targets, s->score);
 }
 
 static adamoe_status run(scoring *s, size_t count)
@@ -207,9 +244,7 @@ static adamoe_status run(scoring *s, size_t count)
     s->first_target[s->segments] = s->targets;
     const adamoe_batch_hooks hooks = {.context = s, .routed = take_routing, .logits = take_logits};
     adamoe_scorer *scorer = s->scorer;
-    ADAMOE_TRY(scorer->forward == NULL ? adamoe_batch_forward(scorer->model, s->segment, s->segments, &hooks)
-                                       : adamoe_forward_score(scorer->forward, s->segment, s->segments,
-                                                              &hooks, s->target, s->targets, s->score));
+    ADAMOE_TRY(run_segments(s, &hooks));
     add_scores(s);
     add_work(scorer, s->segment, s->segments);
     return adamoe_ok();

@@ -8,9 +8,11 @@
 #include "forward.h"
 #include "prompt.h"
 #include "routing_record.h"
+#include "train/lora_network.h"
 
 /* What routing did, counted over all tokens that were processed. */
 typedef struct adamoe_route_counts {
+    size_t routers; /* of a layer: 1, or one for each map of a dense layer; counts are of all together */
     size_t layers, top_k;
     uint64_t *expert_rows; /* [layers] (token, selected true expert) */
     uint64_t *histogram;   /* [layers, top_k + 1] tokens by number of true experts */
@@ -18,10 +20,13 @@ typedef struct adamoe_route_counts {
     size_t experts;
 } adamoe_route_counts;
 
-/* Who runs the batches: the naive model, or a prepared one. Exactly one of the two models is used. */
+/* Who runs the batches: the naive model or a prepared one; or adapters on a base, naively or by a network. */
 typedef struct adamoe_scorer {
     const adamoe_model *model;
-    adamoe_forward *forward; /* NULL: reference/batch.h */
+    adamoe_forward *forward;            /* NULL: reference/batch.h */
+    const adamoe_lora_model *adapted;   /* NULL: none */
+    adamoe_lora_network *network;       /* NULL: reference/lora_model.h */
+    uint64_t adapted_rows[ADAMOE_MAPS]; /* (token, layer, selected true expert) of each map */
     adamoe_route_counts counts;
     adamoe_work work;              /* expert_rows included */
     adamoe_routing_record *record; /* NULL unless asked for */
@@ -30,6 +35,9 @@ typedef struct adamoe_scorer {
 /* `forward` may be NULL. Errors: memory. */
 adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, bool record_routing,
                                    adamoe_scorer *out);
+/* The same for adapters; `network` may be NULL. */
+adamoe_status adamoe_scorer_create_adapted(const adamoe_lora_model *model, adamoe_lora_network *network,
+                                           adamoe_scorer *out);
 void adamoe_scorer_free(adamoe_scorer *scorer);
 
 /* Runs the prompts as one batch. logprob[p][c] receives the summed log-probability of choice c of prompt p.

@@ -6,6 +6,7 @@
 #include "safetensors.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 
 #define TRAIN "'" ADAMOE_PROGRAM "' train "
@@ -184,6 +185,132 @@ static void test_from_scratch(void **state)
            0, "a cat");
 }
 
+static const char dense_config[] =
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":420,\"hidden_size\":"
+    "24,"
+    "\"intermediate_size\":20,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+    "\"num_key_value_heads\":2,\"head_dim\":6,\"max_position_embeddings\":128,\"rms_norm_eps\":1e-5,"
+    "\"bos_token_id\":1,\"eos_token_id\":2,\"initializer_range\":0.05,\"tie_word_embeddings\":true}";
+
+#define MAPS                                                                                                 \
+    TRAIN "--model '%s' --questions " QUESTIONS " --limit 24 --batch 4 --log-every 1 --lora-experts 3 "      \
+          "--null-experts 3 --top-k 3 --lora 2 "
+
+/* A small dense model to put adapters on. */
+static void make_dense(void **state, char *base, size_t size)
+{
+    write_text(path_of(state, "dense.json"), dense_config);
+    (void)snprintf(base, size, "%s", path_of(state, "base"));
+    expect(run(TRAIN "--config '%s' --questions " QUESTIONS " --limit 24 --steps 3 --dtype f32 -o '%s'",
+               path_of(state, "dense.json"), base),
+           0, "step 3/3");
+}
+
+/* The two files hold `count` questions, and each log-probability of one is that of the other but for the
+ * rounding of two float32 layers (lora_network_test has the bound): 18 sums of at most 24 terms. */
+static void compare_samples(const char *left, const char *right, size_t count)
+{
+    FILE *files[] = {fopen(left, "r"), fopen(right, "r")};
+    size_t lines = 0, compared = 0;
+    assert_true(files[0] != NULL && files[1] != NULL);
+    for (;; ++lines) {
+        json_t *line[2];
+        for (size_t i = 0; i < 2; ++i) {
+            line[i] = json_loadf(files[i], JSON_DISABLE_EOF_CHECK, NULL);
+        }
+        assert_true((line[0] == NULL) == (line[1] == NULL));
+        if (line[0] == NULL) {
+            break;
+        }
+        const json_t *a = json_object_get(line[0], "logprob"), *b = json_object_get(line[1], "logprob");
+        for (size_t c = 0; c < json_array_size(a); ++c, ++compared) {
+            const double x = json_number_value(json_array_get(a, c));
+            const double y = json_number_value(json_array_get(b, c));
+            assert_true(x < 0.0 && fabs(x - y) < 18.0 * 24.0 * 0x1p-24 * fabs(y));
+        }
+        json_decref(line[0]);
+        json_decref(line[1]);
+    }
+    assert_true(lines == count && compared >= 3 * count);
+    (void)fclose(files[0]);
+    (void)fclose(files[1]);
+}
+
+/* An evaluation by the network, and naively. */
+static void compare_kernels(void **state, const char *model)
+{
+    static const char *const kernel[] = {"", "--kernel reference"}, *const name[] = {"fast", "naive"};
+    for (size_t i = 0; i < 2; ++i) {
+        expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS
+                   " --limit 24 %s --samples '%s'",
+                   model, kernel[i], path_of(state, name[i])),
+               0, "model FLOPs reduction");
+    }
+    compare_samples(path_of(state, "fast"), path_of(state, "naive"), 24);
+}
+
+/* What comes out refers to its base and holds adapters alone. */
+static void test_lora_experts_of_a_dense_model(void **state)
+{
+    char base[1024], out[1024];
+    make_dense(state, base, sizeof base);
+    (void)snprintf(out, sizeof out, "%s", path_of(state, "experts"));
+    expect(run(MAPS "--steps 60 --limit 4 --learning-rate 0.02 -o '%s'", base, out), 0, "step 60/60");
+    expect(run("head -n 1 '%s' > '%s'", path_of(state, "experts/log.jsonl"), path_of(state, "first")), 0, "");
+    const double first = last_of(state, "first", "\"cross_entropy\""),
+                 last = last_of(state, "experts/log.jsonl", "\"cross_entropy\"");
+    assert_true(last < 0.9 * first);
+    const double load = last_of(state, "experts/log.jsonl", "\"load\"");
+    assert_true(load > 0.5 && load < 2.5);
+    assert_false(exists(path_of(state, "experts"), "model.safetensors"));
+    assert_true(exists(path_of(state, "experts"), "adapters.safetensors"));
+    expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS " --limit 24", out), 0,
+           "true experts per token and map");
+    compare_kernels(state, out);
+    expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS " --top-k 2", out), 2,
+           "--top-k, --null-experts, --norm, --null-kind: adapters are run as they were trained");
+    expect(run("'" ADAMOE_PROGRAM "' generate --model '%s' --prompt a", out), 2, "config.json");
+    expect(run(MAPS "--steps 1 -o '%s'", base, out), 2, "-o: it holds a model already");
+}
+
+static void test_plain_adapters_of_a_dense_model(void **state)
+{
+    char base[1024], out[1024];
+    make_dense(state, base, sizeof base);
+    (void)snprintf(out, sizeof out, "%s", path_of(state, "plain"));
+    expect(run(TRAIN "--model '%s' --questions " QUESTIONS
+                     " --limit 4 --batch 4 --lora 4 --steps 60 --learning-rate 0.02 -o '%s'",
+               base, out),
+           0, "load 1.000");
+    compare_kernels(state, out);
+    expect(run(TRAIN "--model '%s' --questions " QUESTIONS " --lora 4 --top-k 2 -o '%s.2'", base, out), 2,
+           "they go with --lora-experts");
+    expect(run(TRAIN "--model " MODEL " --questions " QUESTIONS " --lora-experts 2 -o '%s.2'", out), 2,
+           "the base is not a dense model");
+    expect(run(MAPS "--top-k 9 -o '%s.2'", base, out), 2, "top-k: 9, but there are 6");
+}
+
+static void test_lora_experts_resume_after_kill(void **state)
+{
+    static const size_t lines[] = {4, 9};
+    char base[1024], command[4096];
+    make_dense(state, base, sizeof base);
+    expect(run(MAPS "--steps 60 --checkpoint-every 3 -o '%s'", base, path_of(state, "whole")), 0,
+           "step 60/60");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; ++i) {
+        (void)snprintf(command, sizeof command, MAPS "--steps 60 --checkpoint-every 3 -o '%s' %s", base,
+                       path_of(state, "cut"), i == 0 ? "" : "--resume");
+        run_and_kill(command, lines[i]);
+        assert_false(exists(path_of(state, "cut"), "adapters.safetensors"));
+    }
+    expect(run(MAPS "--steps 60 -o '%s' --null-experts 6 --resume", base, path_of(state, "cut")), 2,
+           "null_experts was 3 and is now 6");
+    expect(
+        run(MAPS "--steps 60 --checkpoint-every 3 -o '%s' --threads 1 --resume", base, path_of(state, "cut")),
+        0, "step 60/60");
+    assert_same_file(state, "whole/adapters.safetensors", "cut/adapters.safetensors");
+}
+
 static void test_errors_leave_nothing(void **state)
 {
     write_text(path_of(state, "config.json"), config);
@@ -221,6 +348,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resume_after_kill, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_adapters_leave_frozen_weights_alone, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_from_scratch, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_lora_experts_of_a_dense_model, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_plain_adapters_of_a_dense_model, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_lora_experts_resume_after_kill, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_errors_leave_nothing, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
