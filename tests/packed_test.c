@@ -112,6 +112,11 @@ static void every_number_of_rows(void **state)
     for (size_t tokens = 1; tokens <= 4 * (size_t)kernel->tiles.rows + 2; ++tokens) {
         check(kernel, (adamoe_layer_sizes){19, 21, 1, 0}, tokens, 1);
     }
+    /* many: around and beyond the rows for which bfloat16 weights are widened once */
+    for (size_t tokens = 12 * (size_t)kernel->tiles.rows; tokens <= 15 * (size_t)kernel->tiles.rows;
+         ++tokens) {
+        check(kernel, (adamoe_layer_sizes){19, 21, 1, 0}, tokens, 1);
+    }
 }
 
 static void every_tail_of_columns_and_depth(void **state)

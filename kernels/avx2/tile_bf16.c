@@ -48,5 +48,5 @@ const packed_products adamoe_products_bf16_avx2 = {
              [6] = {{bfloat16_6x1, NULL, NULL}}},
     .widen = widen,
     .widened = &adamoe_products_f32_avx2,
-    .tiles_before_widening = 4,
+    .tiles_before_widening = 12,
 };

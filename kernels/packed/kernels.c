@@ -73,7 +73,7 @@ PACKED_KERNEL(adamoe_avx2_f32_kernel, adamoe_products_f32_avx2, "avx2-f32", "pac
               avx2_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 6, 16);
 PACKED_KERNEL(adamoe_avx2_bf16_kernel, adamoe_products_bf16_avx2, "avx2-bf16",
               "packed bfloat16 weights, float32 inputs, AVX2", avx2_supported, ADAMOE_FLOAT32,
-              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 4, 16);
+              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 6, 16);
 PACKED_KERNEL(adamoe_avx2_int8_kernel, adamoe_products_int8_avx2, "avx2-int8",
               "packed int8 weights, int8 inputs, AVX2", avx2_supported, ADAMOE_INT8, ADAMOE_INT8,
               ADAMOE_INT32, 5, 16);
