@@ -2,6 +2,7 @@
  * The arrays of a batch, cut from one block of memory. What a layer keeps grows with the tokens, and the
  * rows of its plan are at most min(k, n) for each of them.
  */
+#include "huge_pages.h"
 #include "span_attention.h"
 #include "train/backprop_parts.h"
 
@@ -133,6 +134,7 @@ adamoe_status backprop_lay_out(adamoe_backprop *b)
         if (b->memory == NULL) {
             return adamoe_error(ADAMOE_ENVIRONMENT, "training: out of memory for %zu tokens", b->tokens);
         }
+        adamoe_advise_huge_pages(b->memory, bytes);
         b->memory_bytes = bytes;
     }
     (void)cut_all(b, b->memory);

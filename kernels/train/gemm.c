@@ -4,13 +4,15 @@
  * both blocks in the second.
  */
 #include "train/gemm.h"
+#include "train/gemm_pack.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_BLOCK      256 /* a panel of 16 columns: 16 KiB */
+#define DEPTH_UNIT       4
 #define MOST_COLUMNS     256 /* of a task: what is packed of b takes 256 KiB */
-#define MOST_ROWS        384 /* of a task */
+#define MOST_ROWS        768 /* of a task */
 #define ROWS_AT_ONCE     96  /* of a, packed together */
 #define TASKS_PER_THREAD 4
 
@@ -19,7 +21,8 @@ typedef struct task_size {
     size_t rows, columns;
 } task_size;
 
-static const task_size task_sizes[] = {{MOST_ROWS, MOST_COLUMNS}, {192, 256}, {96, 128}, {48, 64}};
+static const task_size task_sizes[] = {
+    {MOST_ROWS, MOST_COLUMNS}, {384, 256}, {192, 256}, {96, 128}, {48, 64}};
 
 struct adamoe_gemm_space {
     const packed_products *tiles;
@@ -98,74 +101,6 @@ void adamoe_gemm_space_free(adamoe_gemm_space *space)
     }
 }
 
-static const float *row_of(const adamoe_gemm_operand *operand, size_t row)
-{
-    return operand->data + (operand->list == NULL ? row : operand->list[row]) * operand->stride;
-}
-
-/* to[k * width + i] = x[i] for `count` lines i and the terms first .. first + depth - 1 of each: the lines
- * are rows of what stands there. Lines beyond count, up to width, are 0. Four terms of a line at a time: what
- * they are written to stays in cache for the next lines. */
-static void pack_lines(const adamoe_gemm_operand *operand, size_t line, size_t count, size_t first,
-                       size_t depth, size_t width, float *to)
-{
-    for (size_t i = 0; i < count; ++i) {
-        const float *from = row_of(operand, line + i) + first;
-        size_t k = 0;
-        for (; k + 4 <= depth; k += 4) {
-            to[k * width + i] = from[k];
-            to[(k + 1) * width + i] = from[k + 1];
-            to[(k + 2) * width + i] = from[k + 2];
-            to[(k + 3) * width + i] = from[k + 3];
-        }
-        for (; k < depth; ++k) {
-            to[k * width + i] = from[k];
-        }
-    }
-    for (size_t i = count; i < width; ++i) {
-        for (size_t k = 0; k < depth; ++k) {
-            to[k * width + i] = 0.0f;
-        }
-    }
-}
-
-/* Of `depth` rows the same `count` neighbours; a constant count copies in a few registers. */
-static inline __attribute__((always_inline)) void copy_rows(const adamoe_gemm_operand *operand, size_t line,
-                                                            size_t count, size_t first, size_t depth,
-                                                            size_t width, float *to)
-{
-    for (size_t k = 0; k < depth; ++k) {
-        memcpy(to + k * width, row_of(operand, first + k) + line, count * sizeof *to);
-    }
-}
-
-/* As pack_lines, where the lines are columns of what stands there, and the terms its rows. The counts are
- * those of whole tiles and panels of AVX2 and AVX-512. */
-static void pack_terms(const adamoe_gemm_operand *operand, size_t line, size_t count, size_t first,
-                       size_t depth, size_t width, float *to)
-{
-    switch (count) {
-    case 6:
-        copy_rows(operand, line, 6, first, depth, width, to);
-        break;
-    case 14:
-        copy_rows(operand, line, 14, first, depth, width, to);
-        break;
-    case 16:
-        copy_rows(operand, line, 16, first, depth, width, to);
-        break;
-    case 32:
-        copy_rows(operand, line, 32, first, depth, width, to);
-        break;
-    default:
-        copy_rows(operand, line, count, first, depth, width, to);
-        break;
-    }
-    for (size_t k = 0; k < depth && count < width; ++k) {
-        memset(to + k * width + count, 0, (width - count) * sizeof *to);
-    }
-}
-
 /* What one task has at hand. */
 typedef struct block {
     const adamoe_gemm *gemm;
@@ -183,20 +118,14 @@ static size_t smaller(size_t a, size_t b)
 static void pack_a(const block *t, size_t row, size_t rows, size_t first, size_t depth)
 {
     const adamoe_gemm_operand *a = &t->gemm->a;
-    for (size_t r = 0; r < rows; r += t->most_rows) {
-        const size_t here = smaller(rows - r, t->most_rows);
-        (a->transposed ? pack_terms : pack_lines)(a, row + r, here, first, depth, here, t->a + r * depth);
-    }
+    adamoe_gemm_pack(&(gemm_part){a, !a->transposed, row, rows, first, depth}, t->most_rows, false, t->a);
 }
 
 static void pack_b(const block *t, size_t first, size_t depth)
 {
     const adamoe_gemm_operand *b = &t->gemm->b;
-    for (size_t c = 0; c < t->columns; c += t->width) {
-        const size_t here = smaller(t->columns - c, t->width);
-        (b->transposed ? pack_lines : pack_terms)(b, t->column + c, here, first, depth, t->width,
-                                                  t->b + c * depth);
-    }
+    adamoe_gemm_pack(&(gemm_part){b, b->transposed, t->column, t->columns, first, depth}, t->width, true,
+                     t->b);
 }
 
 static void tile(const block *t, size_t depth, size_t rows, const float *a, const float *b, float *c,
@@ -245,13 +174,26 @@ static void clear(const block *t)
     }
 }
 
+static size_t pieces(size_t whole, size_t piece)
+{
+    return (whole + piece - 1) / piece;
+}
+
+/* Cuts into as few pieces as `most` allows, of equal length but for what makes it a multiple of `unit`. */
+static size_t piece_of(size_t whole, size_t most, size_t unit)
+{
+    const size_t count = pieces(whole, most);
+    return count == 0 ? most : pieces(pieces(whole, count), unit) * unit;
+}
+
 static void compute(const block *t)
 {
     if (t->gemm->depth == 0 && !t->gemm->add) {
         clear(t);
     }
-    for (size_t k = 0; k < t->gemm->depth; k += DEPTH_BLOCK) {
-        const size_t depth = smaller(t->gemm->depth - k, DEPTH_BLOCK);
+    const size_t depth_block = piece_of(t->gemm->depth, DEPTH_BLOCK, DEPTH_UNIT);
+    for (size_t k = 0; k < t->gemm->depth; k += depth_block) {
+        const size_t depth = smaller(t->gemm->depth - k, depth_block);
         pack_b(t, k, depth);
         const size_t at_once = ROWS_AT_ONCE / t->most_rows * t->most_rows;
         for (size_t r = 0; r < t->rows; r += at_once) {
@@ -260,11 +202,6 @@ static void compute(const block *t)
             multiply(t, t->row + r, rows, depth, k == 0 && !t->gemm->add);
         }
     }
-}
-
-static size_t pieces(size_t whole, size_t piece)
-{
-    return (whole + piece - 1) / piece;
 }
 
 /* The product that a task belongs to. */
@@ -282,23 +219,31 @@ static size_t find_gemm(const gemm_call *call, size_t task)
     return low;
 }
 
+/* Tasks of one product are of equal size, in whole tiles and panels. */
+static task_size fit(const adamoe_gemm_space *space, const adamoe_gemm *gemm, task_size most)
+{
+    return (task_size){piece_of(gemm->rows, most.rows, space->tiles->most_rows),
+                       piece_of(gemm->columns, most.columns, panel_width(space->tiles))};
+}
+
 static void gemm_task(void *context, size_t i, uint32_t thread)
 {
     const gemm_call *call = context;
     const adamoe_gemm_space *space = call->space;
     const size_t g = find_gemm(call, i);
     const adamoe_gemm *gemm = &call->gemm[g];
-    const size_t across = pieces(gemm->columns, call->size.columns), at = i - space->first_task[g];
-    const size_t row = at / across * call->size.rows, column = at % across * call->size.columns;
+    const task_size size = fit(space, gemm, call->size);
+    const size_t across = pieces(gemm->columns, size.columns), at = i - space->first_task[g];
+    const size_t row = at / across * size.rows, column = at % across * size.columns;
     float *packed = space->packed + thread * (packed_floats_a() + packed_floats_b(space->tiles));
     const block t = {.gemm = gemm,
                      .tiles = space->tiles,
                      .most_rows = space->tiles->most_rows,
                      .width = panel_width(space->tiles),
                      .row = row,
-                     .rows = smaller(gemm->rows - row, call->size.rows),
+                     .rows = smaller(gemm->rows - row, size.rows),
                      .column = column,
-                     .columns = smaller(gemm->columns - column, call->size.columns),
+                     .columns = smaller(gemm->columns - column, size.columns),
                      .a = packed,
                      .b = packed + packed_floats_a()};
     compute(&t);
@@ -310,7 +255,8 @@ static size_t count_tasks(const adamoe_gemm_space *space, const adamoe_gemm *gem
     size_t tasks = 0;
     for (size_t g = 0; g < count; ++g) {
         space->first_task[g] = tasks;
-        tasks += pieces(gemm[g].rows, size.rows) * pieces(gemm[g].columns, size.columns);
+        const task_size here = fit(space, &gemm[g], size);
+        tasks += pieces(gemm[g].rows, here.rows) * pieces(gemm[g].columns, here.columns);
     }
     space->first_task[count] = tasks;
     return tasks;

@@ -1,0 +1,160 @@
+/*
+ * Packing, in vectors of four floats that every processor has: it moves as much as it computes nothing.
+ */
+#include "train/gemm_pack.h"
+
+#include <string.h>
+
+typedef float four __attribute__((vector_size(16)));
+
+static four load(const float *from)
+{
+    four a;
+    memcpy(&a, from, sizeof a);
+    return a;
+}
+
+static void store(float *to, four a)
+{
+    memcpy(to, &a, sizeof a);
+}
+
+static const float *row_of(const adamoe_gemm_operand *operand, size_t row)
+{
+    return operand->data + (operand->list == NULL ? row : operand->list[row]) * operand->stride;
+}
+
+/* Terms of four rows become columns, `width` apart. */
+static void transpose_four(const float *const row[4], size_t terms, size_t width, float *to)
+{
+    size_t k = 0;
+    for (; k + 4 <= terms; k += 4) {
+        const four a = load(row[0] + k), b = load(row[1] + k), c = load(row[2] + k), d = load(row[3] + k);
+        const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                   cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        const four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        const four cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        float *const out = to + k * width;
+        store(out, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+        store(out + width, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+        store(out + 2 * width, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
+        store(out + 3 * width, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
+    }
+    for (; k < terms; ++k) {
+        for (size_t i = 0; i < 4; ++i) {
+            to[k * width + i] = row[i][k];
+        }
+    }
+}
+
+static void transpose_two(const float *const row[2], size_t terms, size_t width, float *to)
+{
+    for (size_t k = 0; k < terms; ++k) {
+        to[k * width] = row[0][k];
+        to[k * width + 1] = row[1][k];
+    }
+}
+
+/* One group whose lines are rows of what stands there. */
+static void pack_rows(const gemm_part *part, size_t first, size_t count, size_t width, float *to)
+{
+    const float *row[4];
+    size_t i = 0;
+    while (i < count) {
+        const size_t here = count - i >= 4 ? 4 : count - i >= 2 ? 2 : 1;
+        for (size_t r = 0; r < here; ++r) {
+            row[r] = row_of(part->operand, part->line + first + i + r) + part->term;
+        }
+        if (here == 4) {
+            transpose_four(row, part->terms, width, to + i);
+        } else if (here == 2) {
+            transpose_two(row, part->terms, width, to + i);
+        } else {
+            for (size_t k = 0; k < part->terms; ++k) {
+                to[k * width + i] = row[0][k];
+            }
+        }
+        i += here;
+    }
+}
+
+/* Columns that are copied at the same time: of each row some neighbouring cache lines are read, and what is
+ * written does not crowd one set of the first-level cache. */
+#define COLUMNS_AT_ONCE 64
+
+/* `groups` whole groups of `width` neighbouring columns; a constant width copies in a few registers. */
+static inline __attribute__((always_inline)) void copy_groups(const gemm_part *part, size_t first,
+                                                              size_t groups, size_t width, float *to)
+{
+    for (size_t k = 0; k < part->terms; ++k) {
+        const float *from = row_of(part->operand, part->term + k) + part->line + first;
+        for (size_t g = 0; g < groups; ++g) {
+            memcpy(to + (g * part->terms + k) * width, from + g * width, width * sizeof *to);
+        }
+    }
+}
+
+/* The widths are those of whole tiles and panels of AVX2 and AVX-512. */
+static void copy_whole_groups(const gemm_part *part, size_t first, size_t groups, size_t width, float *to)
+{
+    switch (width) {
+    case 6:
+        copy_groups(part, first, groups, 6, to);
+        break;
+    case 14:
+        copy_groups(part, first, groups, 14, to);
+        break;
+    case 16:
+        copy_groups(part, first, groups, 16, to);
+        break;
+    case 32:
+        copy_groups(part, first, groups, 32, to);
+        break;
+    default:
+        copy_groups(part, first, groups, width, to);
+        break;
+    }
+}
+
+static void copy_last_group(const gemm_part *part, size_t first, size_t count, size_t width, float *to)
+{
+    for (size_t k = 0; k < part->terms; ++k) {
+        memcpy(to + k * width, row_of(part->operand, part->term + k) + part->line + first,
+               count * sizeof *to);
+    }
+}
+
+static void pad_group(size_t count, size_t terms, size_t width, float *to)
+{
+    for (size_t k = 0; k < terms && count < width; ++k) {
+        memset(to + k * width + count, 0, (width - count) * sizeof *to);
+    }
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void adamoe_gemm_pack(const gemm_part *part, size_t width, bool padded, float *to)
+{
+    const size_t whole = part->lines / width, left = part->lines % width;
+    const size_t last_width = padded ? width : left;
+    float *const last = to + whole * width * part->terms;
+    if (part->lines_are_rows) {
+        for (size_t g = 0; g < whole; ++g) {
+            pack_rows(part, g * width, width, width, to + g * width * part->terms);
+        }
+        pack_rows(part, whole * width, left, last_width, last);
+    } else {
+        const size_t at_once = COLUMNS_AT_ONCE / width + (width > COLUMNS_AT_ONCE);
+        for (size_t g = 0; g < whole; g += at_once) {
+            copy_whole_groups(part, g * width, smaller(whole - g, at_once), width,
+                              to + g * width * part->terms);
+        }
+        copy_last_group(part, whole * width, left, last_width, last);
+    }
+    if (left > 0 && padded) {
+        pad_group(left, part->terms, width, last);
+    }
+}
