@@ -2,7 +2,6 @@
  * The experts of one layer as training computes them.
  */
 #include "train_layer.h"
-#include "gradient_bound.h"
 #include "memory.h"
 #include "random_layer.h"
 
@@ -210,8 +209,7 @@ static adamoe_status judge(const char *name, const adamoe_yardstick *yardstick, 
         verdict.rms_ratio, verdict.vacuous ? "; proves nothing" : "");
 }
 
-/* The matrices of the small layer as the reference sees them. */
-static adamoe_status measure(const adamoe_train_layer *layer, adamoe_gradient_yardstick *out)
+adamoe_status adamoe_train_layer_measure(const adamoe_train_layer *layer, adamoe_gradient_yardstick *out)
 {
     const size_t n = layer->plan->experts, d = layer->hidden_size, ff = layer->intermediate_size;
     adamoe_expert *expert = calloc(n, sizeof *expert);
@@ -249,19 +247,21 @@ static adamoe_status judge_weights(const adamoe_train_layer *layer, const adamoe
     return status;
 }
 
-static adamoe_status judge_all(adamoe_train_layer *layer)
+adamoe_status adamoe_train_layer_judge(const adamoe_train_layer *layer,
+                                       const adamoe_gradient_yardstick *yardstick)
+{
+    ADAMOE_TRY(judge("x", &yardstick->dx, layer->dx));
+    ADAMOE_TRY(judge("combine", &yardstick->dcombine, layer->dcombine));
+    return judge_weights(layer, yardstick);
+}
+
+static adamoe_status check(adamoe_train_layer *layer)
 {
     adamoe_gradient_yardstick yardstick;
-    ADAMOE_TRY(measure(layer, &yardstick));
+    ADAMOE_TRY(adamoe_train_layer_measure(layer, &yardstick));
     adamoe_train_layer_forward(layer);
     adamoe_train_layer_backward(layer);
-    adamoe_status status = judge("x", &yardstick.dx, layer->dx);
-    if (status.code == ADAMOE_OK) {
-        status = judge("combine", &yardstick.dcombine, layer->dcombine);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = judge_weights(layer, &yardstick);
-    }
+    const adamoe_status status = adamoe_train_layer_judge(layer, &yardstick);
     adamoe_gradient_yardstick_free(&yardstick);
     return status;
 }
@@ -274,7 +274,7 @@ adamoe_status adamoe_train_layer_check(const adamoe_preset *preset, adamoe_patte
     small.hidden_size = CHECK_HIDDEN;
     small.intermediate_size = CHECK_INTERMEDIATE;
     ADAMOE_TRY(adamoe_train_layer_create(&small, pattern, CHECK_TOKENS, 1, seed, team, host, NULL, &layer));
-    const adamoe_status status = judge_all(&layer);
+    const adamoe_status status = check(&layer);
     adamoe_train_layer_free(&layer);
     return status;
 }

@@ -5,6 +5,7 @@
 #ifndef ADAMOE_TRAIN_LAYER_H
 #define ADAMOE_TRAIN_LAYER_H
 
+#include "gradient_bound.h"
 #include "presets.h"
 #include "train/experts.h"
 
@@ -41,8 +42,17 @@ void adamoe_train_layer_free(adamoe_train_layer *layer);
 void adamoe_train_layer_forward(adamoe_train_layer *layer);
 void adamoe_train_layer_backward(adamoe_train_layer *layer);
 
+/* What the gradient of the first copy must be (gradient_bound.h); free it with its own function. Errors:
+ * memory. */
+adamoe_status adamoe_train_layer_measure(const adamoe_train_layer *layer, adamoe_gradient_yardstick *out);
+
+/* Judges what the last backward pass of the first copy has left. Errors: DIFFERENCE, naming the array and the
+ * element; memory. */
+adamoe_status adamoe_train_layer_judge(const adamoe_train_layer *layer,
+                                       const adamoe_gradient_yardstick *yardstick);
+
 /* Right before fast: the gradient of a small layer with the experts and the pattern of `preset`, against its
- * yardstick (gradient_bound.h). Errors: DIFFERENCE, naming the array and the element; memory. */
+ * yardstick. Errors: DIFFERENCE, naming the array and the element; memory. */
 adamoe_status adamoe_train_layer_check(const adamoe_preset *preset, adamoe_pattern pattern, uint64_t seed,
                                        const adamoe_team *team, const adamoe_host *host);
 
