@@ -59,7 +59,11 @@ class Attention(nn.Module):
         k = self.rotate(self.k(x).view(b, t, self.kv, self.width).transpose(1, 2))
         v = self.v(x).view(b, t, self.kv, self.width).transpose(1, 2)
         k, v = (z.repeat_interleave(self.heads // self.kv, 1) for z in (k, v))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if hasattr(F, "scaled_dot_product_attention"):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:  # before PyTorch 2
+            later = torch.ones(t, t, dtype=torch.bool).triu(1)
+            y = (q @ k.transpose(-1, -2) / self.width**0.5).masked_fill(later, -torch.inf).softmax(-1) @ v
         return self.o(y.transpose(1, 2).reshape(b, t, d))
 
 
@@ -163,10 +167,10 @@ def train_pytorch(config, batches, threads):
     return tokens / (time.perf_counter() - start)
 
 
-def train_adamoe(o, threads, folder):
+def train_adamoe(o, threads, folder, *options):
     subprocess.run([o.adamoe, "train", "--config", o.config, "--corpus", o.corpus, "--steps", str(o.steps),
                     "--batch", str(o.batch), "--threads", str(threads), "--log-every", str(o.steps), "-o",
-                    folder], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    folder, *options], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = [json.loads(line) for line in (pathlib.Path(folder) / "log.jsonl").read_text().splitlines()]
     counted = log[WARM_UP:]
     return sum(step["tokens"] for step in counted) / (counted[-1]["seconds"] - log[WARM_UP - 1]["seconds"])
@@ -191,7 +195,8 @@ def main():
         batches = [pad(ids[i : i + o.batch]) for i in range(0, len(ids), o.batch)]
         rates = {"adamoe": []} | {f"pytorch, {t} thread{'s'[:t > 1]}": [] for t in sorted({1, o.threads})}
         for i in range(o.rounds):
-            rates["adamoe"].append(train_adamoe(o, o.threads, f"{top}/{i}"))
+            rates["adamoe"].append(train_adamoe(o, o.threads, f"{top}/{i}", "--tokenizer",
+                                                top + "/tokenizer/tokenizer.json"))
             for t in sorted({1, o.threads}):
                 rates[f"pytorch, {t} thread{'s'[:t > 1]}"].append(train_pytorch(config, batches, t))
     for name, rate in rates.items():
