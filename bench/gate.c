@@ -2,14 +2,13 @@
  * adamoe gate: did a change make anything worse? Against another build on this machine, or against a baseline
  * that any machine can hold. For CI.
  */
-#include "comparison.h"
 #include "environment.h"
 #include "gate_collect.h"
+#include "gate_options.h"
 #include "gate_speed.h"
 #include "held_signals.h"
 #include "json_file.h"
 #include "json_output.h"
-#include "options.h"
 #include "result_files.h"
 #include "shipped.h"
 #include "timed_layer.h"
@@ -23,233 +22,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    OPTION_AGAINST = 1,
-    OPTION_PLUGIN_AGAINST,
-    OPTION_BASELINE,
-    OPTION_WRITE_BASELINE,
-    OPTION_KERNEL,
-    OPTION_PRESET,
-    OPTION_TOKENS,
-    OPTION_ROUNDS,
-    OPTION_PAIRS,
-    OPTION_MILLISECONDS,
-    OPTION_CHECK_CASE,
-    OPTION_ONLY_SPEED,
-    OPTION_MODEL,
-    OPTION_QUESTIONS,
-    OPTION_LIMIT,
-    OPTION_ALPHA,
-    OPTION_MINIMUM_EFFECT,
-    OPTION_MARKDOWN,
-    OPTION_JSON,
-};
-
 /* Found by simulation, tests/gate_noise_test.c: with so many a slowdown of 5 % is found in 9 runs of 10 where
  * processes differ by 2 %. */
 #define ROUNDS 20
 
-#define MOST_KERNELS 16
-#define MOST_TOKENS  4
-
-typedef struct gate_options {
-    adamoe_common_options common;
-    const char *against, *plugin_against, *baseline, *write_baseline;
-    const char *kernel[MOST_KERNELS];
-    size_t kernels;
-    const char *preset;
-    size_t tokens[MOST_TOKENS], token_counts;
-    size_t rounds, pairs, milliseconds; /* rounds 0: as many as it takes */
-    const char *check_case, *model, *questions;
-    size_t limit;
-    bool only_speed;
-    adamoe_comparison_options rules;
-    const char *markdown, *json;
-} gate_options;
-
-static const struct argp_option options_list[] = {
-    {"against", OPTION_AGAINST, "BUILD_DIR", 0,
-     "Compare with the program BUILD_DIR/bin/adamoe: checks, work, accuracy, and speed, timed in turn", 0},
-    {"plugin-against", OPTION_PLUGIN_AGAINST, "FILE.so", 0, "What it loads instead of --plugin", 0},
-    {"baseline", OPTION_BASELINE, "FILE", 0, "Compare checks, work and accuracy with a file; no times", 0},
-    {"write-baseline", OPTION_WRITE_BASELINE, "FILE", 0, "Make such a file", 0},
-    {0, 0, 0, 0, "What is looked at:", 1},
-    {"kernel", OPTION_KERNEL, "NAME", 0,
-     "A kernel that `adamoe info' lists; may be given several times (default: all; the reference is not "
-     "timed)",
-     1},
-    {"preset", OPTION_PRESET, "NAME", 0, "Sizes that are timed: gate (default), or one of `adamoe bench'", 1},
-    {"tokens", OPTION_TOKENS, "T,...", 0, "Numbers of tokens that are timed (default: 1,16)", 1},
-    {"check-case", OPTION_CHECK_CASE, "SUBSTRING", 0, "Cases of `adamoe check' (default: tokens:7/)", 1},
-    {"model", OPTION_MODEL, "DIR", 0,
-     "Model that is evaluated by the reference (default: the one that ships)", 1},
-    {"questions", OPTION_QUESTIONS, "FILE", 0, "Its questions (default: those that ship)", 1},
-    {"limit", OPTION_LIMIT, "N", 0, "Only the first N questions (default: 20)", 1},
-    {"only-speed", OPTION_ONLY_SPEED, 0, 0, "Neither checks nor evaluation", 1},
-    {0, 0, 0, 0, "How it is judged:", 2},
-    {"alpha", OPTION_ALPHA, "P", 0, "Probability of a false alarm in the whole gate (default: 0.05)", 2},
-    {"minimum-effect", OPTION_MINIMUM_EFFECT, "F", 0, "Smallest slowdown that counts (default: 0.03)", 2},
-    {"rounds", OPTION_ROUNDS, "N", 0,
-     "Pairs of processes, each of which counts once (default: 20, or as many as can be significant)", 2},
-    {"pairs", OPTION_PAIRS, "N", 0, "Pairs of measurements in a round (default: 11)", 2},
-    {"milliseconds", OPTION_MILLISECONDS, "MS", 0, "Of one measurement (default: 4)", 2},
-    {0, 0, 0, 0, "Results:", 3},
-    {"markdown", OPTION_MARKDOWN, "FILE", 0, "Write Markdown for a pull request, `-' for standard output", 3},
-    {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 3},
-    {0},
-};
-
-static void parse_tokens(struct argp_state *state, const char *value, gate_options *o)
-{
-    const char *text = value;
-    for (o->token_counts = 0; o->token_counts < MOST_TOKENS; ++text) {
-        char one[24];
-        const size_t length = strcspn(text, ",");
-        (void)snprintf(one, sizeof one, "%.*s", (int)length, text);
-        o->tokens[o->token_counts++] = (size_t)adamoe_parse_count(state, "--tokens", one, 1, 1u << 20);
-        text += length;
-        if (*text == '\0') {
-            return;
-        }
-    }
-    argp_error(state, "--tokens: more than %d numbers", MOST_TOKENS);
-}
-
-static error_t parse_timing(int key, char *value, struct argp_state *state)
-{
-    gate_options *o = state->input;
-    switch (key) {
-    case OPTION_PRESET:
-        o->preset = value;
-        return 0;
-    case OPTION_TOKENS:
-        parse_tokens(state, value, o);
-        return 0;
-    case OPTION_ALPHA:
-        o->rules.alpha = adamoe_parse_number(state, "--alpha", value);
-        return 0;
-    case OPTION_MINIMUM_EFFECT:
-        o->rules.minimum_effect = adamoe_parse_number(state, "--minimum-effect", value);
-        return 0;
-    case OPTION_ROUNDS:
-        o->rounds = (size_t)adamoe_parse_count(state, "--rounds", value, 1, 200);
-        return 0;
-    case OPTION_PAIRS:
-        o->pairs = (size_t)adamoe_parse_count(state, "--pairs", value, 1, 10000);
-        return 0;
-    case OPTION_MILLISECONDS:
-        o->milliseconds = (size_t)adamoe_parse_count(state, "--milliseconds", value, 1, 10000);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static error_t parse_subject(int key, char *value, struct argp_state *state)
-{
-    gate_options *o = state->input;
-    switch (key) {
-    case OPTION_KERNEL:
-        if (o->kernels == MOST_KERNELS) {
-            argp_error(state, "--kernel: more than %d", MOST_KERNELS);
-        }
-        o->kernel[o->kernels++] = value;
-        return 0;
-    case OPTION_CHECK_CASE:
-        o->check_case = value;
-        return 0;
-    case OPTION_MODEL:
-        o->model = value;
-        return 0;
-    case OPTION_QUESTIONS:
-        o->questions = value;
-        return 0;
-    case OPTION_LIMIT:
-        o->limit = (size_t)adamoe_parse_count(state, "--limit", value, 1, SIZE_MAX);
-        return 0;
-    case OPTION_ONLY_SPEED:
-        o->only_speed = true;
-        return 0;
-    default:
-        return parse_timing(key, value, state);
-    }
-}
-
-static void check_usage(struct argp_state *state, const gate_options *o)
-{
-    if (o->against == NULL && o->baseline == NULL && o->write_baseline == NULL) {
-        argp_error(state, "one of --against, --baseline and --write-baseline is needed");
-    }
-    if (o->only_speed && (o->against == NULL || o->baseline != NULL || o->write_baseline != NULL)) {
-        argp_error(state, "--only-speed: speed is compared by --against, and no baseline has it");
-    }
-    if (o->plugin_against != NULL && o->against == NULL) {
-        argp_error(state, "--plugin-against needs --against");
-    }
-    if (!(o->rules.alpha > 0.0 && o->rules.alpha < 1.0)) {
-        argp_error(state, "--alpha: not between 0 and 1");
-    }
-    if (!(o->rules.minimum_effect >= 0.0)) {
-        argp_error(state, "--minimum-effect: below 0");
-    }
-}
-
-static error_t parse_option(int key, char *value, struct argp_state *state)
-{
-    gate_options *o = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &o->common;
-        return 0;
-    case OPTION_AGAINST:
-        o->against = value;
-        return 0;
-    case OPTION_PLUGIN_AGAINST:
-        o->plugin_against = value;
-        return 0;
-    case OPTION_BASELINE:
-        o->baseline = value;
-        return 0;
-    case OPTION_WRITE_BASELINE:
-        o->write_baseline = value;
-        return 0;
-    case OPTION_MARKDOWN:
-        o->markdown = value;
-        return 0;
-    case OPTION_JSON:
-        o->json = value;
-        return 0;
-    case ARGP_KEY_END:
-        check_usage(state, o);
-        return 0;
-    default:
-        return parse_subject(key, value, state);
-    }
-}
-
-static const struct argp_child children[] = {{&adamoe_machine_argp, 0, 0, 0}, {0}};
-
-static const struct argp gate_argp = {
-    .options = options_list,
-    .parser = parse_option,
-    .doc =
-        "Tells whether this program is worse than another build, or than a baseline: checks that fail, work "
-        "(FLOPs, bytes, rows) that changed, accuracy that was lost, kernels that became slower. Both builds "
-        "are timed "
-        "in turn, on one thread unless --threads says otherwise, in processes that are started anew for each "
-        "round; "
-        "Wilcoxon's signed-rank test over rounds, Holm's correction over kernels and sizes. Exit code 0: no "
-        "regression, 1: a regression, 2: bad input."
-        "\vExample:\n"
-        "  adamoe gate --against ../main/build/release --markdown comment.md\n"
-        "  adamoe gate --baseline ci/baselines/gate.json\n",
-    .children = children,
-};
-
-/* ----------------------------------------------------------------------------------------------- the verb */
-
 typedef struct session {
-    const gate_options *options;
+    const adamoe_gate_options *options;
     adamoe_load_mark before;
     char program[PATH_MAX], other[PATH_MAX];
     const char *model, *questions;
@@ -265,7 +43,7 @@ typedef struct session {
 /* The model and questions that were asked for, or those that ship. */
 static adamoe_status find_model(session *s)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     s->model = o->model;
     s->questions = o->questions;
     if (o->model == NULL && !o->only_speed) {
@@ -313,7 +91,7 @@ static void add_case(session *s, const char *kernel, size_t tokens)
 /* The kernels that were asked for, or all but the definition. Their names live as long as the registry. */
 static adamoe_status choose_cases(session *s, const adamoe_registry *registry)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     const size_t all = adamoe_registry_count(registry);
     s->cases = calloc((o->kernels + all) * o->token_counts, sizeof *s->cases);
     if (s->cases == NULL) {
@@ -337,7 +115,7 @@ static adamoe_status choose_cases(session *s, const adamoe_registry *registry)
 /* {"gate": {...}, "environment": ...} of one side. */
 static adamoe_status collect(session *s, int side, json_t **out)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     const adamoe_collect_options options = {.program = s->speed.side[side].program,
                                             .plugin = s->speed.side[side].plugin,
                                             .kernel = o->kernel,
@@ -373,7 +151,7 @@ static void show_progress(size_t round, size_t rounds)
 /* A round counts once: too few of them could not find anything. */
 static adamoe_status choose_rounds(session *s)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     const size_t needed = adamoe_pairs_needed(s->count, o->rules.alpha);
     s->speed.rounds = o->rounds;
     if (o->rounds == 0) {
@@ -437,7 +215,7 @@ static adamoe_status write_baseline(const session *s)
 
 static adamoe_status report(session *s)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     if (s->prints) {
         if (o->against != NULL) {
             printf("%zu rounds of %zu pairs, measurements of %zu ms, %u thread%s\n", s->speed.rounds,
@@ -461,7 +239,7 @@ static adamoe_status report(session *s)
 
 static adamoe_status run_cases(session *s)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     ADAMOE_TRY(collect(s, ADAMOE_SIDE_NEW, &s->now));
     if (o->baseline != NULL) {
         ADAMOE_TRY(compare_with_baseline(s));
@@ -479,7 +257,7 @@ static adamoe_status run_cases(session *s)
 }
 
 /* Before the minutes, not after. */
-static adamoe_status check_files(const gate_options *o)
+static adamoe_status check_files(const adamoe_gate_options *o)
 {
     const adamoe_result_file files[] = {
         {"--markdown", o->markdown}, {"--json", o->json}, {"--write-baseline", o->write_baseline}};
@@ -488,7 +266,7 @@ static adamoe_status check_files(const gate_options *o)
 
 static adamoe_status run(session *s)
 {
-    const gate_options *o = s->options;
+    const adamoe_gate_options *o = s->options;
     adamoe_registry *registry = NULL;
     if (adamoe_timed_preset(o->preset) == NULL) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--preset: %s: no such preset", o->preset);
@@ -519,19 +297,8 @@ static adamoe_status run(session *s)
 
 int adamoe_verb_gate(int count, char **arguments)
 {
-    gate_options options = {.common = {.seed = 1},
-                            .preset = "gate",
-                            .tokens = {1, 16},
-                            .token_counts = 2,
-                            .pairs = 11,
-                            .milliseconds = 4,
-                            .check_case = "tokens:7/",
-                            .limit = 20,
-                            .rules = adamoe_comparison_defaults};
-    adamoe_parse(&gate_argp, count, arguments, &options);
+    const adamoe_gate_options options = adamoe_gate_parse(count, arguments);
     (void)signal(SIGPIPE, SIG_IGN); /* a worker that is gone is an error with a message */
-    /* Who asks for some kernels leaves out the others on purpose. */
-    options.rules.missing_fails = options.baseline != NULL && options.kernels == 0;
     session s = {.options = &options,
                  .comparison = {.options = options.rules},
                  .prints = adamoe_json_leaves_stdout(options.json) &&
