@@ -63,19 +63,20 @@ static adamoe_status read_norm(const json_t *root, const char *path, adamoe_norm
     return adamoe_error(ADAMOE_BAD_INPUT, "%s: norm: neither true, all nor none", path);
 }
 
-/* The seven maps, in any order. */
+/* The seven maps, each once, in any order. */
 static adamoe_status check_modules(const json_t *root, const char *path)
 {
     const json_t *list = json_object_get(root, "target_modules");
-    size_t found = 0;
-    for (size_t map = 0; map < ADAMOE_MAPS; ++map) {
+    bool complete = json_array_size(list) == ADAMOE_MAPS;
+    for (size_t map = 0; map < ADAMOE_MAPS && complete; ++map) {
         const char *name = strrchr(adamoe_map_names[map], '.') + 1;
-        for (size_t i = 0; i < json_array_size(list); ++i) {
+        complete = false;
+        for (size_t i = 0; i < ADAMOE_MAPS && !complete; ++i) {
             const char *given = json_string_value(json_array_get(list, i));
-            found += given != NULL && strcmp(given, name) == 0;
+            complete = given != NULL && strcmp(given, name) == 0;
         }
     }
-    return found == ADAMOE_MAPS && json_array_size(list) == ADAMOE_MAPS
+    return complete
                ? adamoe_ok()
                : adamoe_error(ADAMOE_BAD_INPUT,
                               "%s: target_modules: not the seven maps of a layer, q_proj to down_proj", path);
@@ -106,7 +107,11 @@ static adamoe_status read_config(const json_t *root, const char *folder, const c
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: base_model_name_or_path: not a path", path);
     }
     ADAMOE_TRY(read_size(root, path, "r", &out->sizes.rank));
-    out->sizes.alpha = json_number_value(json_object_get(root, "lora_alpha"));
+    const json_t *alpha = json_object_get(root, "lora_alpha");
+    if (!json_is_number(alpha)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: lora_alpha: not a number", path);
+    }
+    out->sizes.alpha = json_number_value(alpha);
     ADAMOE_TRY(read_experts(root, path, &out->sizes));
     ADAMOE_TRY(check_modules(root, path));
     out->base = base[0] == '/' ? strdup(base) : path_in(folder, base);
