@@ -84,6 +84,14 @@ static void describe_implementation(const adamoe_kernel *kernel, char *text, siz
     }
 }
 
+/* By its name: what a library or a plugin computes with is its own code, which this build does not emulate.
+ */
+static bool is_emulated(const adamoe_kernel *kernel)
+{
+    static const char prefix[] = "avx512-";
+    return adamoe_cpu_emulates_avx512() && strncmp(kernel->name, prefix, sizeof prefix - 1) == 0;
+}
+
 static json_t *kernel_json(const adamoe_kernel *kernel)
 {
     char implementation[128];
@@ -95,9 +103,9 @@ static json_t *kernel_json(const adamoe_kernel *kernel)
             json_array_append_new(promised, json_string(guarantees[i].name));
         }
     }
-    return json_pack("{s:o,s:o,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o,s:o}", "name",
+    return json_pack("{s:o,s:o,s:b,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o,s:o}", "name",
                      adamoe_json_text(kernel->name), "summary", adamoe_json_text(kernel->summary),
-                     "supported", why_not == NULL, "why_not",
+                     "supported", why_not == NULL, "emulated", is_emulated(kernel), "why_not",
                      why_not == NULL ? json_null() : adamoe_json_text(why_not), "arithmetic", "x",
                      adamoe_arithmetic_name(kernel->x), "h", adamoe_arithmetic_name(kernel->h), "weight",
                      adamoe_arithmetic_name(kernel->weight), "accumulate",
@@ -131,13 +139,14 @@ static json_t *info_json(const adamoe_cpu *cpu, const adamoe_topology *topology,
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         json_array_append_new(kernels, kernel_json(adamoe_registry_at(registry, i)));
     }
-    return json_pack(
-        "{s:s,s:{s:o,s:I,s:I,s:o,s:o},s:o,s:o,s:b,s:o,s:o,s:o}", "version", ADAMOE_VERSION, "cpu", "model",
-        adamoe_json_text(cpu->model), "processors", (json_int_t)adamoe_available_processors(), "numa_nodes",
-        (json_int_t)cpu->numa_nodes, "features", features_json(cpu), "caches", caches_json(cpu), "numa",
-        adamoe_topology_json(topology), "transparent_huge_pages", adamoe_huge_pages_json(),
-        "amx_through_onednn", (int)adamoe_cpu_has("amx_tile"), "libraries", adamoe_libraries_json(),
-        "kernels", kernels, "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
+    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:b,s:o},s:o,s:o,s:b,s:o,s:o,s:o}", "version", ADAMOE_VERSION,
+                     "cpu", "model", adamoe_json_text(cpu->model), "processors",
+                     (json_int_t)adamoe_available_processors(), "numa_nodes", (json_int_t)cpu->numa_nodes,
+                     "features", features_json(cpu), "avx512_emulated", (int)cpu->avx512_emulated, "caches",
+                     caches_json(cpu), "numa", adamoe_topology_json(topology), "transparent_huge_pages",
+                     adamoe_huge_pages_json(), "amx_through_onednn", (int)adamoe_cpu_has("amx_tile"),
+                     "libraries", adamoe_libraries_json(), "kernels", kernels, "default_kernel",
+                     adamoe_json_text(adamoe_registry_default(registry)->name));
 }
 
 static void print_cpu(const adamoe_cpu *cpu)
@@ -146,6 +155,10 @@ static void print_cpu(const adamoe_cpu *cpu)
            adamoe_available_processors(), cpu->numa_nodes, cpu->numa_nodes == 1 ? "" : "s");
     for (size_t i = 0; i < cpu->features; ++i) {
         printf(" %s", cpu->feature[i]);
+    }
+    if (cpu->avx512_emulated) {
+        printf("\nemulated  AVX-512, in software: this build tests its kernels, and no time of theirs means "
+               "anything");
     }
     printf("\ncaches   ");
     for (size_t i = 0; i < cpu->caches; ++i) {
@@ -198,9 +211,9 @@ static void print_kernel(const adamoe_kernel *kernel, bool is_default)
     printf("\nkernel    %s%s: %s\n", kernel->name, is_default ? " (default)" : "", kernel->summary);
     char implementation[128];
     describe_implementation(kernel, implementation, sizeof implementation);
-    printf("  %s%s%s%s\n",
+    printf("  %s%s%s%s%s\n",
            why_not == NULL ? "runs here" : "cannot run here: ", why_not == NULL ? "" : why_not,
-           implementation[0] == '\0' ? "" : ", on ", implementation);
+           is_emulated(kernel) ? ", emulated" : "", implementation[0] == '\0' ? "" : ", on ", implementation);
     printf("  x %s, h %s, weights %s, sums %s%s\n", adamoe_arithmetic_name(kernel->x),
            adamoe_arithmetic_name(kernel->h), adamoe_arithmetic_name(kernel->weight),
            adamoe_arithmetic_name(kernel->accumulate), kernel->multiply == NULL ? "; no dense product" : "");

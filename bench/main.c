@@ -1,6 +1,7 @@
 /*
  * adamoe VERB ...: finds the verb and runs it.
  */
+#include "cpu.h"
 #include "options.h"
 #include "verbs.h"
 
@@ -8,27 +9,36 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a verb does with times: none, or it shows them beside other results, or it is there for them. */
+typedef enum times { NO_TIMES, SHOWS_TIMES, JUDGES_TIMES } times;
+
 typedef struct verb {
     const char *name, *summary; /* summary: NULL for what people do not call */
     int (*run)(int count, char **arguments);
+    times times;
 } verb;
 
 static const verb verbs[] = {
-    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info},
-    {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer},
-    {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check},
-    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench},
-    {"compare", "what became worse between two results of check, bench, eval or gate", adamoe_verb_compare},
-    {"gate", "whether this build is worse than another one, or than a baseline: for CI", adamoe_verb_gate},
-    {"worker", NULL, adamoe_verb_worker},
-    {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops},
-    {"tokenize", "text to token ids and back", adamoe_verb_tokenize},
-    {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate},
-    {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval},
-    {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train},
+    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info, NO_TIMES},
+    {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer,
+     NO_TIMES},
+    {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check, NO_TIMES},
+    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench, JUDGES_TIMES},
+    {"compare", "what became worse between two results of check, bench, eval or gate", adamoe_verb_compare,
+     NO_TIMES},
+    {"gate", "whether this build is worse than another one, or than a baseline: for CI", adamoe_verb_gate,
+     JUDGES_TIMES},
+    {"worker", NULL, adamoe_verb_worker, JUDGES_TIMES},
+    {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops, NO_TIMES},
+    {"tokenize", "text to token ids and back", adamoe_verb_tokenize, NO_TIMES},
+    {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate, NO_TIMES},
+    {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval,
+     SHOWS_TIMES},
+    {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train,
+     SHOWS_TIMES},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",
-     adamoe_verb_reproduce},
-    {"report", "results of the other verbs as one page with pictures", adamoe_verb_report},
+     adamoe_verb_reproduce, JUDGES_TIMES},
+    {"report", "results of the other verbs as one page with pictures", adamoe_verb_report, NO_TIMES},
 };
 
 static void print_help(FILE *stream)
@@ -61,6 +71,24 @@ static int finish(void)
     return (int)status.code;
 }
 
+/* Says where this build's times mean nothing; false where the verb has no other purpose. */
+static bool may_measure(const verb *v)
+{
+    if (v->times == NO_TIMES || !adamoe_cpu_emulates_avx512()) {
+        return true;
+    }
+    fprintf(stderr,
+            "adamoe %s: this build emulates AVX-512 in software: no time that it measures means anything\n",
+            v->name);
+    return v->times != JUDGES_TIMES;
+}
+
+static int run_verb(const verb *v, int count, char **arguments)
+{
+    const bool asks_for_help = count > 1 && strcmp(arguments[1], "--help") == 0;
+    return asks_for_help || may_measure(v) ? v->run(count, arguments) : (int)ADAMOE_NOT_SUPPORTED;
+}
+
 int main(int count, char **arguments)
 {
     argp_err_exit_status = 2;
@@ -79,7 +107,7 @@ int main(int count, char **arguments)
     }
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
         if (strcmp(name, verbs[i].name) == 0) {
-            return verbs[i].run(count - 1, arguments + 1);
+            return run_verb(&verbs[i], count - 1, arguments + 1);
         }
     }
     fprintf(stderr, "adamoe: %s: no such verb; `adamoe --help` lists them\n", name);

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs what is missing of the packages that the project builds with, on Debian 12 and its kin. Does nothing where
-# all are there, so that it needs neither a network nor root then.
+# Installs what is missing of the packages that the project builds with, and of those given as arguments, on Debian 12
+# and its kin. Does nothing where all are there, so that it needs neither a network nor root then.
 set -eu
 
 packages="cmake gcc g++ make pkg-config libdnnl-dev libbenchmark-dev libcmocka-dev libnuma-dev libjansson-dev
-libpcre2-dev"
+libpcre2-dev $*"
 
 missing=""
 for package in $packages; do

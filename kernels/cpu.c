@@ -1,6 +1,6 @@
 /*
  * What the machine is, from CPUID (through the compiler's run-time library, which checks the operating
- * system's part too), sysfs and libnuma.
+ * system's part too), sysfs and libnuma; or, with ADAMOE_EMULATE_AVX512, what this build takes it for.
  */
 #include "cpu.h"
 
@@ -43,6 +43,22 @@ static bool has_amx(unsigned bit)
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> bit & 1u) != 0 && may_use_tiles();
 }
 
+bool adamoe_cpu_emulates_avx512(void)
+{
+#if defined(ADAMOE_EMULATE_AVX512)
+    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+#else
+    return false;
+#endif
+}
+
+/* A build that emulates some parts of AVX-512 has only those, on every processor. */
+#if defined(ADAMOE_EMULATE_AVX512)
+#define HAS_AVX512(part, emulated) ((emulated) && adamoe_cpu_emulates_avx512())
+#else
+#define HAS_AVX512(part, emulated) (__builtin_cpu_supports(part) != 0)
+#endif
+
 #define FEATURES 13
 
 static void list_features(feature list[FEATURES])
@@ -52,12 +68,12 @@ static void list_features(feature list[FEATURES])
         {"avx", __builtin_cpu_supports("avx") != 0},
         {"avx2", __builtin_cpu_supports("avx2") != 0},
         {"fma", __builtin_cpu_supports("fma") != 0},
-        {"avx512f", __builtin_cpu_supports("avx512f") != 0},
-        {"avx512bw", __builtin_cpu_supports("avx512bw") != 0},
-        {"avx512vl", __builtin_cpu_supports("avx512vl") != 0},
-        {"avx512dq", __builtin_cpu_supports("avx512dq") != 0},
-        {"avx512vnni", __builtin_cpu_supports("avx512vnni") != 0},
-        {"avx512bf16", __builtin_cpu_supports("avx512bf16") != 0},
+        {"avx512f", HAS_AVX512("avx512f", true)},
+        {"avx512bw", HAS_AVX512("avx512bw", false)},
+        {"avx512vl", HAS_AVX512("avx512vl", false)},
+        {"avx512dq", HAS_AVX512("avx512dq", false)},
+        {"avx512vnni", HAS_AVX512("avx512vnni", true)},
+        {"avx512bf16", HAS_AVX512("avx512bf16", true)},
         {"amx_bf16", has_amx(22)},
         {"amx_tile", has_amx(24)},
         {"amx_int8", has_amx(25)},
@@ -97,6 +113,11 @@ static void describe_features(adamoe_cpu *out)
 bool adamoe_cpu_has(const char *name)
 {
     (void)name;
+    return false;
+}
+
+bool adamoe_cpu_emulates_avx512(void)
+{
     return false;
 }
 #endif
@@ -164,6 +185,11 @@ void adamoe_cpu_describe(adamoe_cpu *out)
     describe_model(out);
     describe_features(out);
     describe_caches(out);
+    out->avx512_emulated = adamoe_cpu_emulates_avx512();
+    if (out->avx512_emulated) {
+        const size_t length = strlen(out->model);
+        (void)snprintf(out->model + length, sizeof out->model - length, " (AVX-512 emulated)");
+    }
     if (numa_available() >= 0) {
         out->numa_nodes = (size_t)numa_num_configured_nodes();
     }

@@ -16,6 +16,7 @@ typedef struct adamoe_cpu_cache {
 typedef struct adamoe_cpu {
     char model[128];
     const char *feature[32]; /* [features] the instruction sets that kernels ask for, by their usual names */
+    bool avx512_emulated;    /* as adamoe_cpu_emulates_avx512 says; `model` says it too */
     size_t features;
     adamoe_cpu_cache cache[8]; /* [caches] those of processor 0 */
     size_t caches;
@@ -27,5 +28,10 @@ void adamoe_cpu_describe(adamoe_cpu *out);
 
 /* True where processor and operating system both support it; `feature` as in adamoe_cpu.feature. */
 bool adamoe_cpu_has(const char *feature);
+
+/* True in a build that emulates AVX-512 in software (ADAMOE_EMULATE_AVX512 of CMake), where the processor can
+ * run the emulation. What such a build's AVX-512 kernels need counts as present, and no time of theirs says
+ * anything about a processor. oneDNN brings its own code, which is not emulated. */
+bool adamoe_cpu_emulates_avx512(void);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * The portable table of vector functions, and the choice among the tables.
  */
+#include "cpu.h"
 #include "portable/lanes.h"
 #include "vector_ops_lanes.h"
 #include "vector_ops_tables.h"
@@ -20,7 +21,7 @@ static bool has_avx2(void)
 
 static bool has_avx512(void)
 {
-    return __builtin_cpu_supports("avx512f") != 0;
+    return __builtin_cpu_supports("avx512f") != 0 || adamoe_cpu_emulates_avx512();
 }
 
 const adamoe_vector_ops *adamoe_vector_ops_best(void)

@@ -24,7 +24,9 @@
 
 /* Says that the register is read and written here, so that a compiler does not move a sum from register to
  * register. No instruction comes of it. */
+#ifndef STAY_IN_REGISTER /* which whoever emulates the instruction set defines as nothing */
 #define STAY_IN_REGISTER(a) __asm__("" : "+v"(a))
+#endif
 
 /* The sums of a tile; all bounds are constants where a function is inlined, so that each is a register. */
 #define MOST_VECTORS (4 * PACKED_VECTORS)

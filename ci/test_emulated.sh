@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs the AVX-512 kernels on any machine with AVX2: a build that emulates the instructions in software (SIMDe), the
+# tests of everything that has an AVX-512 form, and `adamoe check` of the kernels. Shows that the kernels compute what
+# they should, at guarded memory; not that a compiler's instructions do the same, for which there is
+# ci/emulate_avx512.sh, and nothing about speed.
+#
+#     sh ci/test_emulated.sh [PRESET]      default: emulated; emulated-asan runs under the sanitizers, in some minutes
+#
+# Needs the package libsimde-dev; skipped, visibly, where it is absent and cannot be installed.
+set -eu
+cd "$(dirname "$0")/.."
+preset=${1:-emulated}
+grep -qw avx2 /proc/cpuinfo 2>/dev/null || {
+    echo "skipped: ci/test_emulated.sh: the processor has no AVX2"
+    exit 0
+}
+sh ci/install.sh libsimde-dev || {
+    echo "skipped: ci/test_emulated.sh: there is no libsimde-dev"
+    exit 0
+}
+
+tests="avx512 vector_ops span_attention route packed gemm experts backprop adamw lora lora_network forward"
+targets=adamoe
+for test in $tests; do
+    targets="$targets ${test}_test"
+done
+cmake --preset "$preset" >/dev/null
+# shellcheck disable=SC2086
+cmake --build --preset "$preset" -j "$(nproc)" --target $targets >/dev/null
+ctest --preset "$preset" -j "$(nproc)" -R "^($(echo "$tests" | tr ' ' '|'))_test\$"
+"build/$preset/bin/adamoe" check --kernel avx512-f32 --kernel avx512-bf16 --kernel avx512-int8
+for layer in tests/golden/layer/*.safetensors; do
+    for kernel in avx512-f32 avx512-bf16 avx512-int8; do
+        "build/$preset/bin/adamoe" layer "$layer" --kernel "$kernel" >/dev/null || {
+            echo "ci/test_emulated.sh: $layer by $kernel is wrong" >&2
+            exit 1
+        }
+    done
+done
