@@ -201,7 +201,7 @@ static adamoe_status guard_array(check_call *c, const void *data, size_t count, 
                         : check_call_input(c, data, count * sizeof(uint32_t), sizeof(uint32_t), out);
 }
 
-static adamoe_status guard_plan(check_call *c, const adamoe_plan *from, adamoe_plan *out)
+adamoe_status check_call_plan(check_call *c, const adamoe_plan *from, adamoe_plan *out)
 {
     const size_t places = from->token_offset[from->tokens];
     const void *offset, *input, *dispatch, *token_offset, *token_row, *combine, *self_scale;
@@ -233,7 +233,7 @@ static adamoe_status compute(check_call *c, adamoe_prepared *prepared, const ada
     adamoe_plan guarded_plan;
     adamoe_guarded buffer;
     adamoe_run run;
-    ADAMOE_TRY(guard_plan(c, plan, &guarded_plan));
+    ADAMOE_TRY(check_call_plan(c, plan, &guarded_plan));
     ADAMOE_TRY(check_call_input(c, x, plan->inputs * d * sizeof *x, _Alignof(float), &guarded_x));
     ADAMOE_TRY(output_create(c, plan->tokens * d, &buffer));
     if (check_call_reserve(c, kernel->work_bytes(prepared, plan->rows, plan->tokens), &run)) {

@@ -47,6 +47,40 @@ typedef struct adamoe_experts_call {
 adamoe_status adamoe_call_experts(const adamoe_call_manner *manner, const adamoe_experts_call *call, float *y,
                                   adamoe_call_outcome *out);
 
+/* kernel->backward: x and dy are [tokens, hidden_size], the layer's weights are float32, of at most
+ * ADAMOE_MOST_GRADIENT_EXPERTS experts. */
+typedef struct adamoe_gradient_call {
+    const adamoe_layer *layer;
+    const adamoe_plan *plan;
+    const float *x, *dy;
+} adamoe_gradient_call;
+
+/* What it writes, tensor by tensor in one block of memory. */
+typedef enum adamoe_gradient_tensor {
+    ADAMOE_GRADIENT_X = 0,
+    ADAMOE_GRADIENT_COMBINE = 1,
+    ADAMOE_GRADIENT_SELF_SCALE = 2,
+    ADAMOE_GRADIENT_W1 = 3, /* of all experts, one after the other, as are the next two */
+    ADAMOE_GRADIENT_W3 = 4,
+    ADAMOE_GRADIENT_W2 = 5,
+} adamoe_gradient_tensor;
+
+#define ADAMOE_GRADIENT_TENSORS 6
+
+typedef struct adamoe_gradient_output {
+    float *tensor[ADAMOE_GRADIENT_TENSORS]; /* the first is the block */
+    size_t count[ADAMOE_GRADIENT_TENSORS];
+    size_t width[ADAMOE_GRADIENT_TENSORS]; /* of a row of it */
+} adamoe_gradient_output;
+
+/* Errors: memory. */
+adamoe_status adamoe_gradient_output_create(const adamoe_layer *layer, const adamoe_plan *plan,
+                                            adamoe_gradient_output *out);
+void adamoe_gradient_output_free(adamoe_gradient_output *output);
+
+adamoe_status adamoe_call_backward(const adamoe_call_manner *manner, const adamoe_gradient_call *call,
+                                   const adamoe_gradient_output *output, adamoe_call_outcome *out);
+
 /* x is [count, columns], y [count, rows]. */
 adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamoe_matrix *matrix,
                                    const float *x, size_t count, float *y, adamoe_call_outcome *out);

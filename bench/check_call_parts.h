@@ -6,8 +6,8 @@
 
 #include "check_call.h"
 
-/* A plan has seven arrays and an input; two plans may follow the weights. */
-#define CHECK_CALL_PLAN_INPUTS 16
+/* A plan has seven arrays and one or two inputs; two plans may follow the weights. */
+#define CHECK_CALL_PLAN_INPUTS 18
 #define CHECK_CALL_INPUTS      (CHECK_CALL_PLAN_INPUTS + 3 * 40)
 
 typedef struct check_call {
@@ -36,6 +36,9 @@ adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, si
 /* What a function of the kernel reported, and whether it left the processor's modes as they were. */
 void check_call_returned(check_call *c, const char *function, const adamoe_control_state *before,
                          adamoe_status status);
+
+/* The same for every array of a plan. Errors: memory. */
+adamoe_status check_call_plan(check_call *c, const adamoe_plan *from, adamoe_plan *out);
 
 /* A workspace of exactly this size and the team, for one call; false where there is no memory for it. */
 bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run);

@@ -42,9 +42,9 @@ static void append_magnitude(adamoe_case_name *name, const adamoe_case *c)
     }
 }
 
-static void append_experts(adamoe_case_name *name, const adamoe_case *c)
+static void append_experts(adamoe_case_name *name, const char *what, const adamoe_case *c)
 {
-    append(name, "experts/d:%zu/ff:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/routing:%s", c->hidden_size,
+    append(name, "%s/d:%zu/ff:%zu/n:%zu/m:%zu/k:%zu/tokens:%zu/routing:%s", what, c->hidden_size,
            c->intermediate_size, c->mixture.experts, c->mixture.null_experts, c->mixture.top_k, c->tokens,
            adamoe_pattern_names[c->pattern]);
     append(name, "%s%s%s", c->null_kind == ADAMOE_NULL_IDENTITY ? "/null:identity" : "",
@@ -65,7 +65,10 @@ adamoe_case_name adamoe_name_case(const adamoe_case *c)
     }
     switch (c->kind) {
     case ADAMOE_CASE_EXPERTS:
-        append_experts(&name, c);
+        append_experts(&name, "experts", c);
+        break;
+    case ADAMOE_CASE_GRADIENT:
+        append_experts(&name, "gradient", c);
         break;
     case ADAMOE_CASE_MULTIPLY:
         append(&name, "multiply/rows:%zu/columns:%zu/count:%zu/weights:%s", c->rows, c->columns, c->tokens,
@@ -240,6 +243,22 @@ static bool slots_fit(const adamoe_case *c)
                          is_bearable(c->tokens, c->tokens, c->mixture.top_k));
 }
 
+static bool experts_fit(const adamoe_case *c)
+{
+    return mixture_fits(c) && c->hidden_size > 0 && c->intermediate_size > 0 &&
+           adamoe_pattern_fits(c->pattern, c->mixture) && slots_fit(c) &&
+           is_bearable(3 * c->mixture.experts, c->hidden_size, c->intermediate_size) &&
+           is_bearable(c->tokens, c->hidden_size, 1);
+}
+
+/* The contract's backward takes float32 and plans of a routing. */
+static bool gradient_fits(const adamoe_case *c)
+{
+    return experts_fit(c) && c->weights == ADAMOE_F32 && !c->dispatch && !c->slots &&
+           c->mixture.experts <= ADAMOE_MOST_GRADIENT_EXPERTS &&
+           !(c->tier == ADAMOE_TIER_BITWISE && c->guarantee == ADAMOE_GUARANTEE_PLACEMENT);
+}
+
 static bool fits(const adamoe_case *c)
 {
     switch (c->kind) {
@@ -247,10 +266,9 @@ static bool fits(const adamoe_case *c)
         return c->rows > 0 && c->columns > 0 && is_bearable(c->rows, c->columns, 1) &&
                is_bearable(c->tokens, c->rows, 1) && is_bearable(c->tokens, c->columns, 1);
     case ADAMOE_CASE_EXPERTS:
-        return mixture_fits(c) && c->hidden_size > 0 && c->intermediate_size > 0 &&
-               adamoe_pattern_fits(c->pattern, c->mixture) && slots_fit(c) &&
-               is_bearable(3 * c->mixture.experts, c->hidden_size, c->intermediate_size) &&
-               is_bearable(c->tokens, c->hidden_size, 1);
+        return experts_fit(c);
+    case ADAMOE_CASE_GRADIENT:
+        return gradient_fits(c);
     case ADAMOE_CASE_ROUTE:
         return mixture_fits(c);
     case ADAMOE_CASE_LOGITS:
@@ -277,6 +295,8 @@ static bool parse_kind(const char *cursor, adamoe_case *c)
          1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE |
              1u << ADAMOE_TIER_PROPERTY,
          parse_experts},
+        {"gradient", ADAMOE_CASE_GRADIENT,
+         1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE, parse_experts},
         {"multiply", ADAMOE_CASE_MULTIPLY,
          1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE, parse_multiply},
         {"attention", ADAMOE_CASE_ATTENTION, 1u << ADAMOE_TIER_BOUND, parse_attention},

@@ -8,6 +8,8 @@
  *   exact/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:skewed/slots/weights:f32
  *   bitwise/threads/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   property/split-batch/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
+ *   bound/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/null:identity/weights:f32
+ *   bitwise/batch/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   bound/multiply/rows:65/columns:33/count:7/weights:f16
  *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/shared
  *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/values:huge/shared
@@ -44,6 +46,7 @@ typedef enum adamoe_case_kind {
     ADAMOE_CASE_LOGITS = 3,    /* router logits by adamoe_kernel.multiply, and what is selected from them */
     ADAMOE_CASE_ATTENTION = 4, /* adamoe_kernel.attention, or the program's own */
     ADAMOE_CASE_MODEL = 5,     /* a small model on the kernel */
+    ADAMOE_CASE_GRADIENT = 6,  /* adamoe_kernel.backward */
 } adamoe_case_kind;
 
 /* A change of the input whose effect on the output is known: an oracle that needs no second implementation.
@@ -99,12 +102,15 @@ typedef enum adamoe_logits_kind {
 
 #define ADAMOE_LOGITS_KINDS 12
 
+/* Each matrix of each expert has pages of its own, for its weights and for its gradient. */
+#define ADAMOE_MOST_GRADIENT_EXPERTS 40
+
 typedef struct adamoe_case {
     adamoe_tier tier;
     adamoe_case_kind kind;
     adamoe_dtype weights;
     size_t tokens; /* also the count of a dense product */
-    /* of experts; of routing as far as it applies */
+    /* of experts and their gradient; of routing as far as it applies */
     size_t hidden_size, intermediate_size;
     adamoe_mixture mixture;
     adamoe_pattern pattern;

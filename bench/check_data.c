@@ -70,6 +70,18 @@ static adamoe_status make_experts(const adamoe_case *c, adamoe_splitmix64 *rando
     return make_plan(c, random, data);
 }
 
+static adamoe_status make_gradient(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data)
+{
+    const size_t count = c->tokens * c->hidden_size;
+    ADAMOE_TRY(make_experts(c, random, data));
+    data->dy = calloc(count + 1, sizeof *data->dy);
+    if (data->dy == NULL) {
+        return out_of_memory(c);
+    }
+    adamoe_random_states(random, count, data->dy);
+    return adamoe_ok();
+}
+
 static adamoe_status make_matrix(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data)
 {
     const size_t row_bytes = c->columns * adamoe_dtype_bytes(c->weights);
@@ -90,8 +102,9 @@ adamoe_status adamoe_case_data_create(const adamoe_case *c, uint64_t seed, adamo
 {
     adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, seed);
     *out = (adamoe_case_data){0};
-    const adamoe_status status =
-        c->kind == ADAMOE_CASE_EXPERTS ? make_experts(c, &random, out) : make_matrix(c, &random, out);
+    const adamoe_status status = c->kind == ADAMOE_CASE_EXPERTS    ? make_experts(c, &random, out)
+                                 : c->kind == ADAMOE_CASE_GRADIENT ? make_gradient(c, &random, out)
+                                                                   : make_matrix(c, &random, out);
     if (status.code != ADAMOE_OK) {
         adamoe_case_data_free(out);
     }
@@ -101,6 +114,7 @@ adamoe_status adamoe_case_data_create(const adamoe_case *c, uint64_t seed, adamo
 void adamoe_case_data_free(adamoe_case_data *data)
 {
     adamoe_heap_host.release(NULL, data->x_memory);
+    free(data->dy);
     adamoe_random_layer_free(&data->layer);
     adamoe_plan_free(data->plan);
     adamoe_heap_host.release(NULL, data->matrix_memory);

@@ -11,6 +11,7 @@
 typedef struct adamoe_case_data {
     float *x; /* [tokens, hidden_size or columns] */
     void *x_memory;
+    float *dy; /* [tokens, hidden_size] of a gradient, otherwise NULL */
     /* of experts */
     adamoe_random_layer layer;
     adamoe_plan *plan;

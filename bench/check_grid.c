@@ -376,6 +376,94 @@ static adamoe_status add_slots(case_list *list)
     return adamoe_ok();
 }
 
+/* ---------------------------------------------------------------------------------------------- gradients */
+
+/* The last kind of routing scales its inputs, which no plan of a routing does. */
+static adamoe_status add_gradient_pairs(case_list *list, adamoe_tier tier, const grid_sizes *g)
+{
+    const size_t values[] = {g->both.count, g->both.count, g->tokens.count, COUNT_OF(routing_kinds) - 1};
+    size_t *rows = NULL, count = 0;
+    ADAMOE_TRY(adamoe_pairwise(values, 4, &rows, &count));
+    adamoe_status status = adamoe_ok();
+    for (size_t i = 0; i < count && status.code == ADAMOE_OK; ++i) {
+        const size_t row[] = {rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3], 0};
+        adamoe_case c = experts_case(tier, g, row);
+        c.kind = ADAMOE_CASE_GRADIENT;
+        status = add_case(list, c);
+    }
+    free(rows);
+    return status;
+}
+
+/* What the pairs leave out: no work for the experts, more rows or longer sums than a block has. */
+static const adamoe_case gradient_shapes[] = {
+    {.hidden_size = 17,
+     .intermediate_size = 33,
+     .mixture = {4, 4, 3},
+     .pattern = ADAMOE_PATTERN_NULL,
+     .tokens = 7},
+    {.hidden_size = 64,
+     .intermediate_size = 8,
+     .mixture = {4, 4, 3},
+     .pattern = ADAMOE_PATTERN_NULL,
+     .tokens = 33,
+     .null_kind = IDENTITY},
+    {.hidden_size = 17, .intermediate_size = 33, .mixture = {4, 4, 3}, .pattern = ADAMOE_PATTERN_SKEWED},
+    {.hidden_size = 17,
+     .intermediate_size = 9,
+     .mixture = {2, 2, 2},
+     .pattern = ADAMOE_PATTERN_ONE,
+     .tokens = 601},
+    {.hidden_size = 33,
+     .intermediate_size = 300,
+     .mixture = {3, 3, 2},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .tokens = 9},
+    {.hidden_size = 520,
+     .intermediate_size = 40,
+     .mixture = {2, 2, 2},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .tokens = 9},
+};
+
+static adamoe_status add_small_gradients(case_list *list, adamoe_case like)
+{
+    for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
+        adamoe_case c = small_shapes[i];
+        if (c.kind == ADAMOE_CASE_EXPERTS && !c.dispatch && c.hidden_size <= 129) {
+            c.kind = ADAMOE_CASE_GRADIENT;
+            c.weights = ADAMOE_F32;
+            c.tier = like.tier;
+            c.guarantee = like.guarantee;
+            c.magnitude = like.magnitude;
+            ADAMOE_TRY(add_case(list, c));
+        }
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status add_gradients(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    const grid_sizes g = choose_sizes(tiles, exhaustive ? 150 : 70);
+    ADAMOE_TRY(add_gradient_pairs(list, ADAMOE_TIER_EXACT, &g));
+    ADAMOE_TRY(add_gradient_pairs(list, ADAMOE_TIER_BOUND, &g));
+    for (size_t i = 0; i < 2 * COUNT_OF(gradient_shapes); ++i) {
+        adamoe_case c = gradient_shapes[i / 2];
+        c.tier = i % 2 == 0 ? ADAMOE_TIER_EXACT : ADAMOE_TIER_BOUND;
+        c.kind = ADAMOE_CASE_GRADIENT;
+        ADAMOE_TRY(add_case(list, c));
+    }
+    for (size_t m = ADAMOE_MAGNITUDE_DENORMAL; m <= ADAMOE_MAGNITUDE_HUGE; ++m) {
+        ADAMOE_TRY(add_small_gradients(
+            list, (adamoe_case){.tier = ADAMOE_TIER_BOUND, .magnitude = (adamoe_magnitude)m}));
+    }
+    for (size_t guarantee = 0; guarantee < ADAMOE_GUARANTEE_PLACEMENT; ++guarantee) {
+        ADAMOE_TRY(add_small_gradients(
+            list, (adamoe_case){.tier = ADAMOE_TIER_BITWISE, .guarantee = (adamoe_guarantee)guarantee}));
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status add_routes(case_list *list)
 {
     static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8}, {1, 0, 1},    {1, 7, 2},
@@ -446,6 +534,7 @@ static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool ex
     ADAMOE_TRY(add_magnitudes(list));
     ADAMOE_TRY(add_bitwise(list));
     ADAMOE_TRY(add_properties(list));
+    ADAMOE_TRY(add_gradients(list, tiles, exhaustive));
     ADAMOE_TRY(add_attention(list));
     ADAMOE_TRY(add_routes(list));
     return add_models(list);

@@ -135,6 +135,8 @@ static const char *what_is_missing(const adamoe_kernel *kernel, const adamoe_cas
     case ADAMOE_CASE_LOGITS:
     case ADAMOE_CASE_MODEL:
         return kernel->multiply == NULL ? "the kernel has no dense product" : NULL;
+    case ADAMOE_CASE_GRADIENT:
+        return kernel->backward == NULL ? "the kernel has no backward pass" : NULL;
     default:
         return NULL;
     }
@@ -174,6 +176,9 @@ adamoe_status adamoe_check_run(const adamoe_kernel *kernel, const adamoe_case *c
     if (missing != NULL) {
         adamoe_check_settle(&k, ADAMOE_CHECK_SKIPPED, "%s", missing);
         return adamoe_ok();
+    }
+    if (c->kind == ADAMOE_CASE_GRADIENT) {
+        return adamoe_check_gradient(&k);
     }
     switch (c->tier) {
     case ADAMOE_TIER_EXACT:

@@ -14,6 +14,7 @@
 #ifndef ADAMOE_CHECK_RUN_H
 #define ADAMOE_CHECK_RUN_H
 
+#include "check_call.h"
 #include "check_cases.h"
 
 typedef enum adamoe_check_status {
@@ -39,6 +40,9 @@ typedef struct adamoe_check_result {
     double bound;         /* how far it may be off; 0 where it must be equal */
     double largest_ratio; /* of error / bound, at that element; infinite for a NaN, or where 0 is allowed */
     double rms_ratio;     /* of the whole tensor; above 1 fails */
+    /* of a gradient that is judged by a bound: the largest of each tensor; a child process does not tell it
+     */
+    double tensor_ratio[ADAMOE_GRADIENT_TENSORS];
 } adamoe_check_result;
 
 /* Runs the case with the threads of `team`, placed as `placement` says, which is for as many threads (NULL:

@@ -23,6 +23,7 @@ typedef struct adamoe_checking {
 adamoe_status adamoe_check_exact(const adamoe_checking *k);
 adamoe_status adamoe_check_bound(const adamoe_checking *k);
 adamoe_status adamoe_check_attention(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient(const adamoe_checking *k); /* of all three tiers that it has */
 adamoe_status adamoe_check_model_tier(const adamoe_checking *k);
 adamoe_status adamoe_check_bitwise(const adamoe_checking *k);
 adamoe_status adamoe_check_property(const adamoe_checking *k);

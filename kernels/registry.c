@@ -14,25 +14,25 @@
 
 /* From slow to fast: the last one that runs here is the default. */
 static const adamoe_kernel *const built_in[] = {
-    &adamoe_reference_kernel,
-    &adamoe_onednn_bf16_kernel,
-    &adamoe_onednn_f32_kernel,
+    &adamoe_reference_kernel,   &adamoe_onednn_bf16_kernel, &adamoe_onednn_f32_kernel,
 #ifdef __x86_64__
-    &adamoe_avx2_int8_kernel,
-    &adamoe_avx2_bf16_kernel,
-    &adamoe_avx2_f32_kernel,
-    &adamoe_avx512_int8_kernel,
-    &adamoe_avx512_bf16_kernel,
-    &adamoe_avx512_f32_kernel,
+    &adamoe_avx2_int8_kernel,   &adamoe_avx2_bf16_kernel,   &adamoe_avx2_f32_kernel,
+    &adamoe_avx512_int8_kernel, &adamoe_avx512_bf16_kernel, &adamoe_avx512_f32_kernel,
 #endif
 };
 
 #define BUILT_IN_COUNT (sizeof built_in / sizeof *built_in)
 
+/* A shared object and whole copies of its kernels: what it was compiled without is NULL in them. */
+typedef struct loaded_library {
+    void *handle; /* of dlopen */
+    adamoe_kernel *kernel;
+} loaded_library;
+
 struct adamoe_registry {
     const adamoe_kernel **kernel; /* [count], built-in ones first */
     size_t count;
-    void **library; /* [libraries] handles of dlopen */
+    loaded_library *library; /* [libraries] */
     size_t libraries;
 };
 
@@ -55,7 +55,8 @@ void adamoe_registry_free(adamoe_registry *registry)
         return;
     }
     for (size_t i = 0; i < registry->libraries; ++i) {
-        dlclose(registry->library[i]);
+        free(registry->library[i].kernel);
+        dlclose(registry->library[i].handle);
     }
     free(registry->library);
     free(registry->kernel);
@@ -63,8 +64,7 @@ void adamoe_registry_free(adamoe_registry *registry)
 }
 
 /* The part of the structure up to and including `attention` is that of ABI 1. */
-#define KERNEL_SIZE_ABI_1                                                                                    \
-    (offsetof(adamoe_kernel, attention) + sizeof(((adamoe_kernel *)0)->attention))
+#define KERNEL_SIZE_ABI_1 (offsetof(adamoe_kernel, attention) + sizeof(((adamoe_kernel *)0)->attention))
 
 /* Lower case, without blanks: a name must stand on a command line, in a list and in the name of a file. */
 static bool is_good_name(const char *name)
@@ -163,25 +163,64 @@ static adamoe_status check_plugin(const adamoe_registry *registry, const char *p
     return adamoe_ok();
 }
 
-static adamoe_status add_library(adamoe_registry *registry, const char *path, void *handle)
+/* [count] whole kernels, however much of one the plugin knows; NULL without memory. */
+static adamoe_kernel *copy_kernels(const adamoe_plugin *plugin)
 {
-    const adamoe_plugin *plugin = dlsym(handle, "adamoe_plugin_export");
-    ADAMOE_TRY(check_plugin(registry, path, plugin));
+    adamoe_kernel *whole = calloc(plugin->count + 1, sizeof *whole);
+    for (size_t i = 0; i < plugin->count && whole != NULL; ++i) {
+        const size_t size = plugin->kernel[i]->struct_size;
+        memcpy(&whole[i], plugin->kernel[i], size < sizeof *whole ? size : sizeof *whole);
+    }
+    return whole;
+}
+
+static adamoe_status check_backward(const char *path, const adamoe_kernel *kernel)
+{
+    return (kernel->backward == NULL) == (kernel->backward_work_bytes == NULL)
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: a part of the backward pass is missing", path,
+                              kernel->name);
+}
+
+/* Takes over the handle and the kernels where it succeeds. */
+static adamoe_status add_kernels(adamoe_registry *registry, const char *path, void *handle,
+                                 adamoe_kernel *whole, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        ADAMOE_TRY(check_backward(path, &whole[i]));
+    }
     const adamoe_kernel **kernel =
-        realloc(registry->kernel, (registry->count + plugin->count) * sizeof *registry->kernel);
+        realloc(registry->kernel, (registry->count + count) * sizeof *registry->kernel);
     if (kernel == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path);
     }
     registry->kernel = kernel;
-    void **library = realloc(registry->library, (registry->libraries + 1) * sizeof *registry->library);
+    loaded_library *library =
+        realloc(registry->library, (registry->libraries + 1) * sizeof *registry->library);
     if (library == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path);
     }
     registry->library = library;
-    registry->library[registry->libraries++] = handle;
-    memcpy(registry->kernel + registry->count, plugin->kernel, plugin->count * sizeof *registry->kernel);
-    registry->count += plugin->count;
+    registry->library[registry->libraries++] = (loaded_library){handle, whole};
+    for (size_t i = 0; i < count; ++i) {
+        registry->kernel[registry->count++] = &whole[i];
+    }
     return adamoe_ok();
+}
+
+static adamoe_status add_library(adamoe_registry *registry, const char *path, void *handle)
+{
+    const adamoe_plugin *plugin = dlsym(handle, "adamoe_plugin_export");
+    ADAMOE_TRY(check_plugin(registry, path, plugin));
+    adamoe_kernel *whole = copy_kernels(plugin);
+    if (whole == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path);
+    }
+    const adamoe_status status = add_kernels(registry, path, handle, whole, plugin->count);
+    if (status.code != ADAMOE_OK) {
+        free(whole);
+    }
+    return status;
 }
 
 adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path)

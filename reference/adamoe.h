@@ -274,6 +274,41 @@ typedef struct adamoe_attention_call {
     float *mixed;             /* [queries, heads, head_dim] softmax(query . key / sqrt(head_dim)) . value */
 } adamoe_attention_call;
 
+/* An expert's matrices as training keeps them, in float32 and in the shapes of adamoe_expert; and where the
+ * derivatives of the loss with respect to them go. Row-major without gaps, aligned as floats are. */
+typedef struct adamoe_float_expert {
+    const float *w1, *w3, *w2;
+} adamoe_float_expert;
+
+typedef struct adamoe_float_expert_gradient {
+    float *w1, *w3, *w2;
+} adamoe_float_expert_gradient;
+
+/* The gradient of the experts of one layer. dy stands for the derivative of the loss with respect to y; with
+ *   g = w1 x,  u = w3 x,  h = silu(g) * u,  y[t] = sum over the places i of token t of combine[i] * w2 h
+ *                                                  + self_scale[t] * x[t]
+ * a row of token t at place i, with c = combine[i], gives
+ *   dcombine[i] = dy[t] . (w2 h),           dself_scale[t] = dy[t] . x[t],
+ *   dh = c * w2^T dy[t],                    dg = dh * u * silu'(g),  du = dh * silu(g),
+ *   dw2 += c * dy[t] h^T,                   dw1 += dg x[t]^T,        dw3 += du x[t]^T,
+ *   dx[t] += w1^T dg + w3^T du,             and once dx[t] += self_scale[t] * dy[t].
+ * The sums begin at 0: every element of every output is written, whatever it held before. So the matrices of
+ * an expert without rows get 0, and so does dx of a token that selected zero null experts alone.
+ *
+ * The plan is one of a routing: inputs equals tokens, dispatch is NULL, and each row stands in one list, that
+ * of the token that it reads. All arrays are aligned as floats are, no more; outputs overlap nothing. */
+typedef struct adamoe_backward_call {
+    size_t hidden_size, intermediate_size;
+    const adamoe_plan *plan;
+    const adamoe_float_expert *expert; /* [plan->experts] */
+    const float *x, *dy;               /* [tokens, hidden_size] */
+    /* outputs */
+    float *dx;                                   /* [tokens, hidden_size] */
+    const adamoe_float_expert_gradient *dexpert; /* [plan->experts] */
+    float *dcombine;                             /* [token_offset[tokens]] */
+    float *dself_scale;                          /* [tokens], or NULL where the plan has no self_scale */
+} adamoe_backward_call;
+
 /* Sizes of the blocks that a kernel computes in, so that a check can try sizes below, at and above each; 0
  * where it has none. */
 typedef struct adamoe_tiles {
@@ -347,6 +382,14 @@ typedef struct adamoe_kernel {
     /* Fills call->mixed. */
     size_t (*attention_work_bytes)(const adamoe_attention_call *call, uint32_t threads);
     adamoe_status (*attention)(const adamoe_run *run, const adamoe_attention_call *call);
+
+    /* Training; both are NULL where a kernel has none. Fills the outputs of `call`, in float32 whatever the
+     * arithmetic of `experts`, from weights as they are: they change with every step, so that nothing is
+     * prepared. It computes again what it needs of the forward pass. Of the guarantees, SAME_BITS_BATCH means
+     * that dx, dcombine and dself_scale of a token depend on no other token, and the matrices of an expert on
+     * no rows but its own; SAME_BITS_PLACEMENT does not apply. */
+    size_t (*backward_work_bytes)(const adamoe_backward_call *call, uint32_t threads);
+    adamoe_status (*backward)(const adamoe_run *run, const adamoe_backward_call *call);
 } adamoe_kernel;
 
 /* The kernels that a shared object brings. It defines one object of this type by the name below. */

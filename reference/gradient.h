@@ -117,6 +117,10 @@ void adamoe_plan_backward(const adamoe_layer *layer, const double *x, const adam
                           const adamoe_expert_gradient *expert, const adamoe_plan_weights *derivative,
                           double *work);
 
+/* adamoe_plan_backward as the functions of adamoe_kernel, from floats to floats. */
+size_t adamoe_reference_backward_work_bytes(const adamoe_backward_call *call, uint32_t threads);
+adamoe_status adamoe_reference_backward(const adamoe_run *run, const adamoe_backward_call *call);
+
 /* The whole layer, router included. `routing` is the selection, and y and its gradient are computed from x
  * with that selection. slope [n + m] or NULL is the derivative of the loss with respect to p[t, i], the same
  * for every token t: what the balance loss adds (adamoe_balance_slope). probability_sums [n + m] or NULL

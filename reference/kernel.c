@@ -1,6 +1,7 @@
 /*
  * The definition as a kernel of the contract: what `--kernel reference` runs.
  */
+#include "gradient.h"
 #include "layer.h"
 #include "numbers.h"
 
@@ -123,4 +124,6 @@ const adamoe_kernel adamoe_reference_kernel = {
     .release_matrix = release_matrix,
     .matrix_work_bytes = matrix_work_bytes,
     .multiply = multiply,
+    .backward_work_bytes = adamoe_reference_backward_work_bytes,
+    .backward = adamoe_reference_backward,
 };

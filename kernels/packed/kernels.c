@@ -8,6 +8,7 @@
 #include "packed/kernels.h"
 #include "cpu.h"
 #include "packed/experts.h"
+#include "train/backward.h"
 
 static bool avx2_supported(const char **why_not)
 {
@@ -29,7 +30,7 @@ static bool avx512_vnni_supported(const char **why_not)
 
 /* The two functions that depend on the products, and the table. */
 #define PACKED_KERNEL(kernel, products, the_name, the_summary, is_supported, type, weights, sums, tile_rows, \
-                      tile_columns)                                                                          \
+                      tile_columns, backward_bytes, backward_pass)                                           \
     static adamoe_status kernel##_prepare(const adamoe_host *host, const adamoe_layer *layer,                \
                                           const adamoe_placement *placement, adamoe_prepared **out)          \
     {                                                                                                        \
@@ -63,6 +64,8 @@ static bool avx512_vnni_supported(const char **why_not)
         .matrix_work_bytes = adamoe_packed_matrix_work_bytes,                                                \
         .multiply = adamoe_packed_multiply_matrix,                                                           \
         .tiles = {.rows = tile_rows, .columns = tile_columns, .depth = 512},                                 \
+        .backward_work_bytes = backward_bytes,                                                               \
+        .backward = backward_pass,                                                                           \
     }
 
 /* The largest relative error of lanes_silu over all floats, in units of 2^-24, is below this: a test tries
@@ -70,19 +73,20 @@ static bool avx512_vnni_supported(const char **why_not)
 #define SILU_ERROR 4.0f
 
 PACKED_KERNEL(adamoe_avx2_f32_kernel, adamoe_products_f32_avx2, "avx2-f32", "packed float32 weights, AVX2",
-              avx2_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 6, 16);
+              avx2_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 6, 16,
+              adamoe_backward_avx2_work_bytes, adamoe_backward_avx2);
 PACKED_KERNEL(adamoe_avx2_bf16_kernel, adamoe_products_bf16_avx2, "avx2-bf16",
               "packed bfloat16 weights, float32 inputs, AVX2", avx2_supported, ADAMOE_FLOAT32,
-              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 6, 16);
+              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 6, 16, NULL, NULL);
 PACKED_KERNEL(adamoe_avx2_int8_kernel, adamoe_products_int8_avx2, "avx2-int8",
               "packed int8 weights, int8 inputs, AVX2", avx2_supported, ADAMOE_INT8, ADAMOE_INT8,
-              ADAMOE_INT32, 5, 16);
+              ADAMOE_INT32, 5, 16, NULL, NULL);
 PACKED_KERNEL(adamoe_avx512_f32_kernel, adamoe_products_f32_avx512, "avx512-f32",
               "packed float32 weights, AVX-512", avx512_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32,
-              ADAMOE_FLOAT32, 14, 32);
+              ADAMOE_FLOAT32, 14, 32, adamoe_backward_avx512_work_bytes, adamoe_backward_avx512);
 PACKED_KERNEL(adamoe_avx512_bf16_kernel, adamoe_products_bf16_avx512, "avx512-bf16",
               "packed bfloat16 weights, float32 inputs, AVX-512", avx512_supported, ADAMOE_FLOAT32,
-              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32);
+              ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32, NULL, NULL);
 PACKED_KERNEL(adamoe_avx512_int8_kernel, adamoe_products_int8_avx512, "avx512-int8",
               "packed int8 weights, int8 inputs, AVX-512 VNNI", avx512_vnni_supported, ADAMOE_INT8,
-              ADAMOE_INT8, ADAMOE_INT32, 14, 32);
+              ADAMOE_INT8, ADAMOE_INT32, 14, 32, NULL, NULL);

@@ -55,7 +55,7 @@ static void run_rows(const rows_stage *s, size_t rows, void (*compute)(const voi
 
 /* ----------------------------------------------------------------------------------------------- forward */
 
-static void up_products(const adamoe_experts_pass *p)
+void adamoe_experts_up(const adamoe_experts_pass *p)
 {
     const size_t d = p->hidden_size, ff = p->intermediate_size;
     size_t count = 0;
@@ -112,7 +112,7 @@ static void combine_token(const void *context, size_t t)
 void adamoe_experts_forward(const adamoe_experts_pass *pass, const float *residual, float *y)
 {
     const rows_stage stage = {.pass = pass, .residual = residual, .y = y};
-    up_products(pass);
+    adamoe_experts_up(pass);
     run_rows(&stage, pass->plan->rows, gate_row, ADAMOE_EXPERTS_GATE);
     down_products(pass);
     run_rows(&stage, pass->plan->tokens, combine_token, ADAMOE_EXPERTS_COMBINE);

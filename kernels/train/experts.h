@@ -17,17 +17,6 @@
  * that is rounded (1), of a quotient of two that are exact to 1 and 1.5. */
 #define ADAMOE_EXPERTS_SILU_ERROR 4.0
 
-/* Where an expert's matrices stand, row-major without gaps: w1 and w3 [intermediate_size, hidden_size], w2
- * [hidden_size, intermediate_size]. */
-typedef struct adamoe_float_expert {
-    const float *w1, *w3, *w2;
-} adamoe_float_expert;
-
-/* Where their gradient goes. */
-typedef struct adamoe_float_expert_gradient {
-    float *w1, *w3, *w2;
-} adamoe_float_expert_gradient;
-
 /* The products, and what stands between them. */
 typedef enum adamoe_experts_stage {
     ADAMOE_EXPERTS_UP,        /* w1 x and w3 x */
@@ -65,6 +54,9 @@ typedef struct adamoe_experts_pass {
 /* y = residual + the weighted sum over each token's experts + self_scale * x; [tokens, d]. residual may be
  * NULL for 0. */
 void adamoe_experts_forward(const adamoe_experts_pass *pass, const float *residual, float *y);
+
+/* The part of the forward pass that the way back needs: fills gate and up. */
+void adamoe_experts_up(const adamoe_experts_pass *pass);
 
 /* What the way back gives; each pointer may be NULL where that is not wanted. */
 typedef struct adamoe_experts_gradient {

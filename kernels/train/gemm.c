@@ -73,32 +73,50 @@ adamoe_gemm adamoe_gemm_to_weight(const float *dy, const float *x, size_t rows, 
     return (adamoe_gemm){out, in, rows, {dy, out, NULL, true}, {x, in, NULL, false}, dw, in, false};
 }
 
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static size_t packed_bytes(const packed_products *tiles, uint32_t threads)
+{
+    return threads * (packed_floats_a() + packed_floats_b(tiles)) * sizeof(float);
+}
+
+size_t adamoe_gemm_space_bytes(const packed_products *tiles, uint32_t threads, size_t most)
+{
+    return aligned(sizeof(adamoe_gemm_space)) + aligned(packed_bytes(tiles, threads)) +
+           aligned((most + 1) * sizeof(size_t));
+}
+
+adamoe_gemm_space *adamoe_gemm_space_place(const packed_products *tiles, const adamoe_team *team, size_t most,
+                                           void *memory)
+{
+    adamoe_gemm_space *space = memory;
+    char *packed = (char *)memory + aligned(sizeof *space);
+    *space = (adamoe_gemm_space){.tiles = tiles,
+                                 .team = team,
+                                 .most = most,
+                                 .first_task =
+                                     (size_t *)(void *)(packed + aligned(packed_bytes(tiles, team->threads))),
+                                 .packed = (float *)(void *)packed};
+    return space;
+}
+
 adamoe_status adamoe_gemm_space_create(const packed_products *tiles, const adamoe_team *team, size_t most,
                                        adamoe_gemm_space **out)
 {
-    adamoe_gemm_space *space = calloc(1, sizeof *space);
-    if (space == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "products: out of memory");
-    }
-    const size_t floats = packed_floats_a() + packed_floats_b(tiles);
-    *space = (adamoe_gemm_space){.tiles = tiles, .team = team, .most = most};
-    space->first_task = calloc(most + 1, sizeof *space->first_task);
-    space->packed = aligned_alloc(64, team->threads * floats * sizeof(float));
-    if (space->first_task == NULL || space->packed == NULL) {
-        adamoe_gemm_space_free(space);
+    void *memory = aligned_alloc(64, adamoe_gemm_space_bytes(tiles, team->threads, most));
+    if (memory == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "products: out of memory for %u threads", team->threads);
     }
-    *out = space;
+    *out = adamoe_gemm_space_place(tiles, team, most, memory);
     return adamoe_ok();
 }
 
 void adamoe_gemm_space_free(adamoe_gemm_space *space)
 {
-    if (space != NULL) {
-        free(space->first_task);
-        free(space->packed);
-        free(space);
-    }
+    free(space);
 }
 
 /* What one task has at hand. */

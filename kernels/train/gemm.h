@@ -58,6 +58,11 @@ adamoe_status adamoe_gemm_space_create(const packed_products *tiles, const adamo
                                        adamoe_gemm_space **out);
 void adamoe_gemm_space_free(adamoe_gemm_space *space);
 
+/* The same in memory of the caller's, so many bytes aligned to 64, which stays his. */
+size_t adamoe_gemm_space_bytes(const packed_products *tiles, uint32_t threads, size_t most);
+adamoe_gemm_space *adamoe_gemm_space_place(const packed_products *tiles, const adamoe_team *team, size_t most,
+                                           void *memory);
+
 /* Computes gemm[count], count at most `most`, on all threads. */
 void adamoe_gemm_run(adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count);
 
