@@ -137,8 +137,8 @@ static const struct argp check_argp = {
     .options = options_list,
     .parser = parse_option,
     .doc =
-        "Runs every kernel that this machine can run, or those named, on a grid of shapes and routings, in "
-        "tiers: "
+        "Runs every kernel that this machine can run, or those named, forward and, where it can, backward, "
+        "on a grid of shapes and routings, in tiers: "
         "exact (integers, to the last bit), bound (random values, by the error bound of the kernel's own "
         "arithmetic), bitwise (what the kernel guarantees about its bits), property (changes of the input "
         "whose "

@@ -114,6 +114,11 @@ static void wrong_names_are_none(void **state)
         "experts/d:33/ff:65/n:0/m:8/k:3/tokens:7/routing:random/weights:f32",   /* no true expert */
         "experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:randomly/weights:f32", /* no such pattern */
         "experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/null:identity/weights:f32",
+        "gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/weights:f32", /* not of a routing */
+        "gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:bf16",
+        "gradient/d:33/ff:65/n:41/m:8/k:3/tokens:7/routing:random/weights:f32",
+        "bitwise/placement/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32",
+        "property/split-batch/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         adamoe_case c;
@@ -167,6 +172,9 @@ static void the_grid_has_the_edges(void **state)
         "count:0/",
         "exact/multiply/",
         "bitwise/batch/experts/",
+        "exact/gradient/",
+        "bound/gradient/d:17/ff:33/n:4/m:4/k:3/tokens:0/",
+        "bitwise/batch/gradient/",
         "values:denormal",
         "values:huge",
         "logits:ties",

@@ -4,12 +4,13 @@
  *
  *     false_alarms SEEDS [PLUGIN.so]
  *
- * Prints for each kernel how near it came to the bound, and the probability that any tensor of so many leaves
- * it by honest rounding, which follows from lambda (reference/bound.h). Exit code 1 if a case failed. A
- * program, not a cmocka test, so that the number of seeds can be chosen: the test suite takes a few, a study
- * a thousand.
+ * Prints for each kernel how near it came to the bound, for a gradient tensor by tensor, and the probability
+ * that any tensor of so many leaves it by honest rounding, which follows from lambda (reference/bound.h).
+ * Exit code 1 if a case failed. A program, not a cmocka test, so that the number of seeds can be chosen: the
+ * test suite takes a few, a study a thousand.
  */
 #include "bound.h"
+#include "check_gradient.h"
 #include "check_run.h"
 #include "random_layer.h"
 #include "registry.h"
@@ -29,9 +30,10 @@ enum { CASES_FOR_A_SEED = 3, THREADS = 2 };
 static double work_of(const adamoe_case *c)
 {
     const double rows = (double)c->tokens * (double)c->mixture.top_k;
+    const double products = c->kind == ADAMOE_CASE_GRADIENT ? 9.0 : 3.0; /* a row with each matrix */
     return c->kind == ADAMOE_CASE_MULTIPLY
                ? (double)c->tokens * (double)c->rows * (double)c->columns
-               : 3.0 * rows * (double)c->hidden_size * (double)c->intermediate_size;
+               : products * rows * (double)c->hidden_size * (double)c->intermediate_size;
 }
 
 /* What all cases of one kernel came to. */
@@ -42,6 +44,8 @@ typedef struct study {
     size_t run, failed, tensors; /* tensors: judged by the bound */
     double *ratio;               /* [tensors] the largest of each */
     double largest_rms;
+    size_t gradients; /* of them: cases of a gradient, each of several tensors */
+    double gradient_ratio[ADAMOE_GRADIENT_TENSORS]; /* the largest of each */
 } study;
 
 static void note(study *s, const adamoe_case *c, uint64_t seed, const adamoe_check_result *result)
@@ -55,6 +59,10 @@ static void note(study *s, const adamoe_case *c, uint64_t seed, const adamoe_che
     if (c->tier == ADAMOE_TIER_BOUND && result->has_element && result->status != ADAMOE_CHECK_VACUOUS) {
         s->ratio[s->tensors++] = result->largest_ratio;
         s->largest_rms = fmax(s->largest_rms, result->rms_ratio);
+        s->gradients += c->kind == ADAMOE_CASE_GRADIENT;
+        for (size_t i = 0; i < ADAMOE_GRADIENT_TENSORS; ++i) {
+            s->gradient_ratio[i] = fmax(s->gradient_ratio[i], result->tensor_ratio[i]);
+        }
     }
 }
 
@@ -73,6 +81,11 @@ static adamoe_status run_seed(study *s, uint64_t seed, const adamoe_team *team)
     return adamoe_ok();
 }
 
+static size_t all_tensors(const study *s)
+{
+    return s->tensors + s->gradients * (ADAMOE_GRADIENT_TENSORS - 1);
+}
+
 /* The union bound: each tensor leaves its bound with at most ADAMOE_FALSE_ALARM. */
 static void print_study(study *s)
 {
@@ -83,7 +96,14 @@ static void print_study(study *s)
     adamoe_sort(s->ratio, s->tensors);
     printf("%-14s %8zu %8zu %9zu %11.3f %8.3f %12.3f %13.1e\n", s->kernel->name, s->run, s->failed,
            s->tensors, s->ratio[s->tensors - 1], adamoe_median(s->ratio, s->tensors), s->largest_rms,
-           (double)s->tensors * ADAMOE_FALSE_ALARM);
+           (double)all_tensors(s) * ADAMOE_FALSE_ALARM);
+    if (s->gradients > 0) {
+        printf("  %zu gradients, largest", s->gradients);
+        for (size_t i = 0; i < ADAMOE_GRADIENT_TENSORS; ++i) {
+            printf(" %s %.3f", adamoe_gradient_tensor_names[i], s->gradient_ratio[i]);
+        }
+        printf("\n");
+    }
 }
 
 static adamoe_status run_study(const adamoe_kernel *kernel, uint64_t seeds, const adamoe_team *team,
@@ -100,7 +120,7 @@ static adamoe_status run_study(const adamoe_kernel *kernel, uint64_t seeds, cons
         (void)fflush(stdout);
     }
     *failed += s.failed;
-    *tensors += s.tensors;
+    *tensors += all_tensors(&s);
     free(s.ratio);
     free(s.cases);
     return status;

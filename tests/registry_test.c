@@ -191,12 +191,9 @@ static void wrong_plugins_are_refused(void **state)
     adamoe_registry_free(registry);
 }
 
-/* The example with one thing changed by a command of sed must be refused, with nothing added. */
-static void refuse(adamoe_registry *registry, const char *folder, const char *change, const char *message)
+/* Builds the example with one thing changed by a command of sed. */
+static void build_changed(const char *folder, const char *change)
 {
-    char path[1024];
-    const size_t before = adamoe_registry_count(registry);
-    (void)snprintf(path, sizeof path, "%s/plugin.so", folder);
     assert_true(run_command("rm -f '%s/plugin.so'%s%s", folder, "", ""));
     assert_true(
         run_command("sed '%s' '%s' > '%s/plugin.c'", change, SOURCE_PATH("tests/plugin/example.c"), folder));
@@ -204,6 +201,15 @@ static void refuse(adamoe_registry *registry, const char *folder, const char *ch
         run_command("cmp -s '%s' '%s/plugin.c'%s", SOURCE_PATH("tests/plugin/example.c"), folder, ""));
     assert_true(run_command("cd '%s' && cc -std=c17 -w -shared -fPIC -I'%s' plugin.c -o plugin.so -lm%s",
                             folder, SOURCE_PATH("reference"), ""));
+}
+
+/* That is refused, with nothing added. */
+static void refuse(adamoe_registry *registry, const char *folder, const char *change, const char *message)
+{
+    char path[1024];
+    const size_t before = adamoe_registry_count(registry);
+    (void)snprintf(path, sizeof path, "%s/plugin.so", folder);
+    build_changed(folder, change);
     assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, message);
     assert_int_equal(adamoe_registry_count(registry), before);
 }
@@ -235,12 +241,31 @@ static void wrong_kernels_are_refused(void **state)
         {"s/[.]silu_error = 4.0f/.silu_error = __builtin_nanf(\"\")/",
          "kernel example: an error of silu of nan"},
         {"s/[.]work_bytes = work_bytes,//", "kernel example: a function that every kernel has is missing"},
+        {"s/[.]experts = experts,/& .backward = (void *)1,/",
+         "kernel example: a part of the backward pass is missing"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
         refuse(registry, *state, wrong[i].change, wrong[i].message);
     }
     assert_error(adamoe_registry_load(registry, in_folder(state, "plugin.c/plugin.so").text),
                  ADAMOE_BAD_INPUT, "plugin.c/plugin.so: open: Not a directory");
+    adamoe_registry_free(registry);
+}
+
+/* What stands behind the table that a plugin was compiled with is not the table's. */
+static void an_older_plugin_has_no_newer_fields(void **state)
+{
+    SKIP_WITHOUT_COMPILER();
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    build_changed(*state, "s/= sizeof(adamoe_kernel),/= offsetof(adamoe_kernel, backward_work_bytes), "
+                          ".backward_work_bytes = (void *)1, .backward = (void *)1,/");
+    assert_ok(adamoe_registry_load(registry, in_folder(state, "plugin.so").text));
+    const adamoe_kernel *kernel = adamoe_registry_find(registry, "example");
+    assert_non_null(kernel);
+    assert_non_null(kernel->experts);
+    assert_null(kernel->backward_work_bytes);
+    assert_null(kernel->backward);
     adamoe_registry_free(registry);
 }
 
@@ -251,6 +276,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_plugin_from_outside_the_tree, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(wrong_plugins_are_refused, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(wrong_kernels_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(an_older_plugin_has_no_newer_fields, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
