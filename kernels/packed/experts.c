@@ -204,15 +204,16 @@ static void pack_inputs_task(void *context, size_t i, uint32_t thread)
     const adamoe_prepared *p = c->prepared;
     const packed_group *group = group_of_tile(c, i);
     const packed_rows rows = adamoe_packed_tile_rows(group, i - group->first_tile);
+    const size_t first = group->first_row + rows.first;
+    const float *terms[PACKED_MOST_ROWS];
     for (size_t r = 0; r < rows.count; ++r) {
-        const size_t row = group->first_row + rows.first + r;
-        adamoe_packed_store_row(&p->expert[group->expert].up, group, i - group->first_tile, r,
-                                c->x + c->plan->input[row] * p->hidden_size,
-                                c->plan->dispatch == NULL ? NULL : &c->plan->dispatch[row],
-                                floats_at(c, c->layout.scratch + thread * c->layout.thread_scratch),
-                                inputs_of(c, c->layout.inputs, group, p->hidden_size),
-                                floats_at(c, c->layout.input_scale) + row);
+        terms[r] = c->x + c->plan->input[first + r] * p->hidden_size;
     }
+    adamoe_packed_store_tile(&p->expert[group->expert].up, group, i - group->first_tile, terms,
+                             c->plan->dispatch == NULL ? NULL : c->plan->dispatch + first,
+                             floats_at(c, c->layout.scratch + thread * c->layout.thread_scratch),
+                             inputs_of(c, c->layout.inputs, group, p->hidden_size),
+                             floats_at(c, c->layout.input_scale) + first);
 }
 
 /* h of the panels of a task, from the sums of w1 and w3. */
@@ -271,13 +272,14 @@ static void quantise_task(void *context, size_t i, uint32_t thread)
     const size_t ff = p->intermediate_size;
     const packed_group *group = group_of_tile(c, i);
     const packed_rows rows = adamoe_packed_tile_rows(group, i - group->first_tile);
+    const size_t first = group->first_row + rows.first;
+    const float *terms[PACKED_MOST_ROWS];
     for (size_t r = 0; r < rows.count; ++r) {
-        const size_t row = group->first_row + rows.first + r;
-        adamoe_packed_store_row(&p->expert[group->expert].down, group, i - group->first_tile, r,
-                                floats_at(c, c->layout.hidden) + row * ff, NULL, NULL,
-                                inputs_of(c, c->layout.quantised, group, ff),
-                                floats_at(c, c->layout.hidden_scale) + row);
+        terms[r] = floats_at(c, c->layout.hidden) + (first + r) * ff;
     }
+    adamoe_packed_store_tile(&p->expert[group->expert].down, group, i - group->first_tile, terms, NULL, NULL,
+                             inputs_of(c, c->layout.quantised, group, ff),
+                             floats_at(c, c->layout.hidden_scale) + first);
 }
 
 static void down_task(void *context, size_t i, uint32_t thread)

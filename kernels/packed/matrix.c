@@ -110,11 +110,12 @@ static void pack_inputs_task(void *context, size_t tile, uint32_t thread)
     }
     tile -= group->first_tile;
     const packed_rows rows = adamoe_packed_tile_rows(group, tile);
+    const float *terms[PACKED_MOST_ROWS];
     for (size_t r = 0; r < rows.count; ++r) {
-        const size_t row = rows.first + r;
-        adamoe_packed_store_row(c->matrix, group, tile, r, c->x + (group->first_row + row) * c->matrix->depth,
-                                NULL, NULL, inputs_of(c, group), scales_of(c, group) + row);
+        terms[r] = c->x + (group->first_row + rows.first + r) * c->matrix->depth;
     }
+    adamoe_packed_store_tile(c->matrix, group, tile, terms, NULL, NULL, inputs_of(c, group),
+                             scales_of(c, group) + rows.first);
 }
 
 static void product_task(void *context, size_t i, uint32_t thread)

@@ -2,6 +2,7 @@
  * Groups and tiles of rows, and the loop over blocks, panels and tiles.
  */
 #include "packed/rows.h"
+#include "interleave.h"
 
 #include <string.h>
 
@@ -80,9 +81,9 @@ static void store_floats(const float *terms, size_t count, size_t padded_count, 
     }
 }
 
-void adamoe_packed_store_row(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t r,
-                             const float *terms, const float *factor, float *scratch, char *inputs,
-                             float *scale)
+/* Row r of a tile, whatever is to be done to it. */
+static void store_row(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t r,
+                      const float *terms, const float *factor, float *scratch, char *inputs, float *scale)
 {
     const packed_products *products = matrix->products;
     const size_t depth = matrix->depth, rows = adamoe_packed_tile_rows(group, tile).count;
@@ -103,6 +104,39 @@ void adamoe_packed_store_row(const packed_matrix *matrix, const packed_group *gr
         } else {
             store_floats(terms + first, count, block_terms(matrix, first), rows, (float *)(void *)to);
         }
+    }
+}
+
+/* Rows of floats as they stand. */
+static void store_rows(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t rows,
+                       const float *const *terms, char *inputs)
+{
+    for (size_t first = 0; first < matrix->depth; first += matrix->blocks.depth) {
+        const size_t left = matrix->depth - first;
+        const float *from[PACKED_MOST_ROWS];
+        for (size_t r = 0; r < rows; ++r) {
+            from[r] = terms[r] + first;
+        }
+        adamoe_interleave(from, rows, left < matrix->blocks.depth ? left : matrix->blocks.depth, rows,
+                          (float *)(void *)(inputs + adamoe_packed_input_at(matrix, group, tile, first)));
+    }
+    if (matrix->depth > 0) {
+        adamoe_packed_pad(matrix, group, tile, inputs);
+    }
+}
+
+void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *group, size_t tile,
+                              const float *const *terms, const float *factor, float *scratch, char *inputs,
+                              float *scale)
+{
+    const size_t rows = adamoe_packed_tile_rows(group, tile).count;
+    if (matrix->products->quantise == NULL && factor == NULL) {
+        store_rows(matrix, group, tile, rows, terms, inputs);
+        return;
+    }
+    for (size_t r = 0; r < rows; ++r) {
+        store_row(matrix, group, tile, r, terms[r], factor == NULL ? NULL : &factor[r], scratch, inputs,
+                  &scale[r]);
     }
 }
 

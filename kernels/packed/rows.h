@@ -43,14 +43,14 @@ size_t adamoe_packed_input_bytes(const packed_products *products, size_t rows, s
 size_t adamoe_packed_input_at(const packed_matrix *matrix, const packed_group *group, size_t tile,
                               size_t first);
 
-/* Packs one row of a tile, row r of it, for products with `matrix`: terms[depth] times `factor`. For int8 the
- * row is quantised and *scale is set; scratch is [depth]. */
-void adamoe_packed_store_row(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t r,
-                             const float *terms, const float *factor, float *scratch, char *inputs,
-                             float *scale);
+/* Packs the rows of a tile for products with `matrix`: terms[row][depth], times factor[row] unless factor is
+ * NULL. For int8 they are quantised and scale[row] is set; scratch is [depth]. */
+void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *group, size_t tile,
+                              const float *const *terms, const float *factor, float *scratch, char *inputs,
+                              float *scale);
 
 /* Zeros the inputs of a tile beyond the last term, up to whole groups of weights, for rows that are not
- * stored by adamoe_packed_store_row. */
+ * stored by adamoe_packed_store_tile. */
 void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs);
 
 /* sums[row of the group][output of the panels] = inputs times `panels` panels of a part, from first_panel of

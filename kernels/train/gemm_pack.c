@@ -1,80 +1,29 @@
 /*
- * Packing, in vectors of four floats that every processor has: it moves as much as it computes nothing.
+ * Packing of operands: rows that become columns, and columns that are copied.
  */
 #include "train/gemm_pack.h"
+#include "interleave.h"
 
 #include <string.h>
 
-typedef float four __attribute__((vector_size(16)));
-
-static four load(const float *from)
-{
-    four a;
-    memcpy(&a, from, sizeof a);
-    return a;
-}
-
-static void store(float *to, four a)
-{
-    memcpy(to, &a, sizeof a);
-}
+/* Rows that are transposed together, a multiple of what adamoe_interleave takes at a time. */
+#define ROWS_AT_ONCE 32
 
 static const float *row_of(const adamoe_gemm_operand *operand, size_t row)
 {
     return operand->data + (operand->list == NULL ? row : operand->list[row]) * operand->stride;
 }
 
-/* Terms of four rows become columns, `width` apart. */
-static void transpose_four(const float *const row[4], size_t terms, size_t width, float *to)
-{
-    size_t k = 0;
-    for (; k + 4 <= terms; k += 4) {
-        const four a = load(row[0] + k), b = load(row[1] + k), c = load(row[2] + k), d = load(row[3] + k);
-        const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
-                   cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-        const four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        const four cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-        float *const out = to + k * width;
-        store(out, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-        store(out + width, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-        store(out + 2 * width, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
-        store(out + 3 * width, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
-    }
-    for (; k < terms; ++k) {
-        for (size_t i = 0; i < 4; ++i) {
-            to[k * width + i] = row[i][k];
-        }
-    }
-}
-
-static void transpose_two(const float *const row[2], size_t terms, size_t width, float *to)
-{
-    for (size_t k = 0; k < terms; ++k) {
-        to[k * width] = row[0][k];
-        to[k * width + 1] = row[1][k];
-    }
-}
-
 /* One group whose lines are rows of what stands there. */
 static void pack_rows(const gemm_part *part, size_t first, size_t count, size_t width, float *to)
 {
-    const float *row[4];
-    size_t i = 0;
-    while (i < count) {
-        const size_t here = count - i >= 4 ? 4 : count - i >= 2 ? 2 : 1;
+    const float *row[ROWS_AT_ONCE];
+    for (size_t i = 0; i < count; i += ROWS_AT_ONCE) {
+        const size_t here = count - i < ROWS_AT_ONCE ? count - i : ROWS_AT_ONCE;
         for (size_t r = 0; r < here; ++r) {
             row[r] = row_of(part->operand, part->line + first + i + r) + part->term;
         }
-        if (here == 4) {
-            transpose_four(row, part->terms, width, to + i);
-        } else if (here == 2) {
-            transpose_two(row, part->terms, width, to + i);
-        } else {
-            for (size_t k = 0; k < part->terms; ++k) {
-                to[k * width + i] = row[0][k];
-            }
-        }
-        i += here;
+        adamoe_interleave(row, here, part->terms, width, to + i);
     }
 }
 

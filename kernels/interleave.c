@@ -1,0 +1,84 @@
+/*
+ * Transposing in vectors of four floats, which every processor has: it moves much and computes nothing.
+ */
+#include "interleave.h"
+
+#include <string.h>
+
+typedef float four __attribute__((vector_size(16)));
+
+static four load(const float *from)
+{
+    four a;
+    memcpy(&a, from, sizeof a);
+    return a;
+}
+
+static void store(float *to, four a)
+{
+    memcpy(to, &a, sizeof a);
+}
+
+static void four_rows(const float *const row[4], size_t terms, size_t width, float *to)
+{
+    size_t k = 0;
+    for (; k + 4 <= terms; k += 4) {
+        const four a = load(row[0] + k), b = load(row[1] + k), c = load(row[2] + k), d = load(row[3] + k);
+        const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        const four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        const four ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        const four cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        float *const out = to + k * width;
+        store(out, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+        store(out + width, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+        store(out + 2 * width, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
+        store(out + 3 * width, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
+    }
+    for (; k < terms; ++k) {
+        for (size_t i = 0; i < 4; ++i) {
+            to[k * width + i] = row[i][k];
+        }
+    }
+}
+
+/* Two floats are one store of eight bytes. */
+static void two_rows(const float *const row[2], size_t terms, size_t width, float *to)
+{
+    size_t k = 0;
+    for (; k + 4 <= terms; k += 4) {
+        const four a = load(row[0] + k), b = load(row[1] + k);
+        const four low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        const four high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        float *const out = to + k * width;
+        memcpy(out, &low, 8);
+        memcpy(out + width, (const char *)&low + 8, 8);
+        memcpy(out + 2 * width, &high, 8);
+        memcpy(out + 3 * width, (const char *)&high + 8, 8);
+    }
+    for (; k < terms; ++k) {
+        to[k * width] = row[0][k];
+        to[k * width + 1] = row[1][k];
+    }
+}
+
+static void one_row(const float *row, size_t terms, size_t width, float *to)
+{
+    for (size_t k = 0; k < terms; ++k) {
+        to[k * width] = row[k];
+    }
+}
+
+void adamoe_interleave(const float *const *row, size_t rows, size_t terms, size_t width, float *to)
+{
+    size_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        four_rows(row + i, terms, width, to + i);
+    }
+    if (i + 2 <= rows) {
+        two_rows(row + i, terms, width, to + i);
+        i += 2;
+    }
+    if (i < rows) {
+        one_row(row[i], terms, width, to + i);
+    }
+}
