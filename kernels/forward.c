@@ -46,6 +46,32 @@ static adamoe_status attend(const adamoe_forward *forward, const float *keys, co
     return adamoe_span_attention(&state->run, &call);
 }
 
+/* The rows that follow `rows` in the steps that go row by row; the first ones after {0, 0}. */
+static bool next_rows(const forward_state *state, forward_rows *rows)
+{
+    rows->first += rows->count;
+    const size_t left = state->rows - rows->first;
+    rows->count = left < state->rows_at_once ? left : state->rows_at_once;
+    return left > 0;
+}
+
+/* Queries, keys and values of the batch's rows. */
+static adamoe_status project(const adamoe_forward *forward, const forward_block *block, float *keys,
+                             float *values)
+{
+    forward_state *state = forward->state;
+    const size_t d = forward->model->config.hidden_size;
+    forward_rows rows = {0, 0};
+    while (next_rows(state, &rows)) {
+        const float *update = state->has_update ? state->update + rows.first * d : NULL;
+        forward_norm(forward, rows, update, state->normed);
+        ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed, rows.count, state->projected));
+        forward_spread(forward, rows, keys, values);
+    }
+    state->has_update = false;
+    return adamoe_ok();
+}
+
 /* With a cache, the new keys and values are computed into their places behind the old ones. */
 static adamoe_status attention_step(const adamoe_forward *forward, size_t layer, const forward_block *block)
 {
@@ -58,15 +84,9 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
         values = adamoe_key_value_cache_values(cache, layer);
         behind = cache->length * cache->width;
     }
-    forward_norm(forward, &forward->model->block[layer].input_norm);
-    ADAMOE_TRY(forward_multiply(forward, block->q, state->normed, state->rows, state->query));
-    ADAMOE_TRY(forward_multiply(forward, block->k, state->normed, state->rows, keys + behind));
-    ADAMOE_TRY(forward_multiply(forward, block->v, state->normed, state->rows, values + behind));
-    forward_rotate(forward, keys + behind);
-    ADAMOE_TRY(attend(forward, keys, values));
-    ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed, state->rows, state->update));
-    state->has_update = true;
-    return adamoe_ok();
+    forward_set_gain(state, &forward->model->block[layer].input_norm);
+    ADAMOE_TRY(project(forward, block, keys + behind, values + behind));
+    return attend(forward, keys, values);
 }
 
 adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,
@@ -97,34 +117,54 @@ static adamoe_status check_router_logits(const adamoe_forward *forward, const fl
 }
 
 /* For a dense layer the logits are 0: its one expert gets every token with weight 1. */
-static adamoe_status router_logits(const adamoe_forward *forward, const forward_block *block, float *logits)
+static adamoe_status router_logits(const adamoe_forward *forward, const forward_block *block,
+                                   forward_rows rows, float *logits)
+{
+    const adamoe_config *config = &forward->model->config;
+    const size_t all = config->experts + config->null_experts;
+    if (block->router != NULL) {
+        return forward_multiply(forward, block->router,
+                                forward->state->normed + rows.first * config->hidden_size, rows.count,
+                                logits + rows.first * all);
+    }
+    if (block->router_rows != NULL) {
+        forward_router(forward, block, rows, logits);
+    } else {
+        memset(logits + rows.first * all, 0, rows.count * all * sizeof *logits);
+    }
+    return adamoe_ok();
+}
+
+/* What attention adds to the residual, the inputs of the experts, and the router's logits. */
+static adamoe_status finish_attention(const adamoe_forward *forward, size_t layer, const forward_block *block)
 {
     const adamoe_config *config = &forward->model->config;
     forward_state *state = forward->state;
-    if (block->router != NULL) {
-        ADAMOE_TRY(forward_multiply(forward, block->router, state->normed, state->rows, logits));
-    } else if (block->router_rows != NULL) {
-        forward_router(forward, block, logits);
-    } else {
-        memset(logits, 0, state->rows * (config->experts + config->null_experts) * sizeof *logits);
+    const size_t d = config->hidden_size, mixed = config->heads * config->head_dim;
+    float *logits = state->routing.routing.logits;
+    forward_rows rows = {0, 0};
+    forward_set_gain(state, &forward->model->block[layer].post_attention_norm);
+    while (next_rows(state, &rows)) {
+        ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed + rows.first * mixed, rows.count,
+                                    state->update));
+        forward_norm(forward, rows, state->update, state->normed + rows.first * d);
+        if (!state->has_plan) {
+            ADAMOE_TRY(router_logits(forward, block, rows, logits));
+        }
     }
-    return check_router_logits(forward, logits);
+    return state->has_plan ? adamoe_ok() : check_router_logits(forward, logits);
 }
 
 /* By the kernel's own router where it brings one. */
-static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, const forward_block *block,
-                               const adamoe_batch_hooks *hooks)
+static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, const adamoe_batch_hooks *hooks)
 {
     const adamoe_config *config = &forward->model->config;
     const adamoe_kernel *kernel = forward->kernel;
     forward_state *state = forward->state;
+    adamoe_routing *routing = &state->routing.routing;
     if (state->has_plan) {
         return adamoe_ok();
     }
-    adamoe_routing *routing = &state->routing.routing;
-    ADAMOE_TRY(adamoe_routing_space_begin(&state->routing, state->rows, config->experts, config->null_experts,
-                                          config->rule));
-    ADAMOE_TRY(router_logits(forward, block, routing->logits));
     ADAMOE_TRY(kernel->route != NULL ? kernel->route(&state->run, routing)
                                      : adamoe_route(&state->run, routing));
     if (hooks->routed != NULL && !config->dense) {
@@ -137,11 +177,16 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
 static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
                                  const adamoe_batch_hooks *hooks)
 {
+    const adamoe_config *config = &forward->model->config;
     const adamoe_kernel *kernel = forward->kernel;
     forward_state *state = forward->state;
     const adamoe_plan *plan = &state->plan.plan;
-    forward_norm(forward, &forward->model->block[layer].post_attention_norm);
-    ADAMOE_TRY(make_plan(forward, layer, block, hooks));
+    if (!state->has_plan) {
+        ADAMOE_TRY(adamoe_routing_space_begin(&state->routing, state->rows, config->experts,
+                                              config->null_experts, config->rule));
+    }
+    ADAMOE_TRY(finish_attention(forward, layer, block));
+    ADAMOE_TRY(make_plan(forward, layer, hooks));
     ADAMOE_TRY(
         forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
     ADAMOE_TRY(kernel->experts(block->experts, &state->run, state->normed, plan, state->update));

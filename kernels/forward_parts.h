@@ -11,7 +11,9 @@
 /* One layer's weights as the kernel holds them. */
 typedef struct forward_block {
     adamoe_prepared *experts;
-    adamoe_prepared_matrix *q, *k, *v, *o;
+    unsigned char *qkv_rows;     /* the rows of q, k and v as one matrix, since they share their input */
+    adamoe_prepared_matrix *qkv; /* the same for the kernel, which may have copied it or not */
+    adamoe_prepared_matrix *o;
     float *router_rows;             /* gate and gate2 as one matrix; NULL for a dense layer */
     adamoe_prepared_matrix *router; /* the same for the kernel; NULL where it would round its operands */
 } forward_block;
@@ -60,6 +62,8 @@ typedef struct forward_state {
     adamoe_key_value_cache *cache;     /* where keys and values go and come from, or NULL: below */
     float *residual, *normed, *update; /* [rows, hidden_size] */
     bool has_update;                   /* the residual is still to receive `update` */
+    size_t rows_at_once;               /* of the steps that go row by row: see forward_rows_at_once */
+    float *projected;                  /* [rows_at_once at most, (heads + 2 key_value_heads) * head_dim] */
     float *query, *mixed;              /* [rows, heads * head_dim] */
     float *keys, *values;              /* [rows, key_value_heads * head_dim], of the layer at work */
     float *cosine, *sine;              /* [longest, head_dim / 2] */
@@ -94,17 +98,33 @@ adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_ma
 /* residual = the embeddings of the batch's tokens. */
 void forward_embed(const adamoe_forward *forward);
 
-/* residual += update where there is one; normed = RMSNorm(residual). */
-void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain);
+/* Some neighbouring rows of the batch. */
+typedef struct forward_rows {
+    size_t first, count;
+} forward_rows;
+
+/* How many rows may go together through products, norms and rotation, so that what one step writes is still
+ * in the second-level cache when the next one reads it; all of them where that would be so few that the
+ * weights were read too often. No result depends on it. */
+size_t forward_rows_at_once(const adamoe_config *config, uint32_t threads);
+
+/* Widens the gain of the norms that follow into state->gain. */
+void forward_set_gain(forward_state *state, const adamoe_matrix *gain);
+
+/* residual += `update`, the row of each, unless it is NULL; to = RMSNorm(residual) by state->gain. Both begin
+ * with the first of `rows`. */
+void forward_norm(const adamoe_forward *forward, forward_rows rows, const float *update, float *to);
 
 /* The same for the rows of state->wanted, in their order: normed[i] is that of wanted i. */
 void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gain);
 
-/* Rotates the queries of the batch and the keys that came with them, which begin at `keys`. */
-void forward_rotate(const adamoe_forward *forward, float *keys);
+/* state->projected to the batch's queries, and to keys and values of its rows; queries and keys rotated. */
+void forward_spread(const adamoe_forward *forward, forward_rows rows, float *keys, float *values);
 
-/* logits [rows, n + m] from state->normed and the block's router_rows, in float32. */
-void forward_router(const adamoe_forward *forward, const forward_block *block, float *logits);
+/* logits [rows, n + m] from state->normed and the block's router_rows, in float32; `logits` are those of the
+ * whole batch. */
+void forward_router(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
+                    float *logits);
 
 /* The head at state->wanted: calls hooks->logits for each position. */
 adamoe_status forward_head_logits(adamoe_forward *forward, const adamoe_batch_hooks *hooks);

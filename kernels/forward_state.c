@@ -9,14 +9,14 @@
 
 static void free_row_arrays(forward_state *state)
 {
-    void *const arrays[] = {state->residual, state->normed,  state->update,  state->query,
-                            state->mixed,    state->keys,    state->values,  state->token,
-                            state->wanted,   state->log_sum, state->position};
+    void *const arrays[] = {state->residual, state->normed,  state->update,   state->query,
+                            state->mixed,    state->keys,    state->values,   state->token,
+                            state->wanted,   state->log_sum, state->position, state->projected};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; ++i) {
         free(arrays[i]);
     }
     state->residual = state->normed = state->update = state->query = NULL;
-    state->mixed = state->keys = state->values = NULL;
+    state->mixed = state->keys = state->values = state->projected = NULL;
     state->token = NULL;
     state->wanted = NULL;
     state->log_sum = NULL;
@@ -60,6 +60,11 @@ static float *floats(size_t count)
     return calloc(count + 1, sizeof(float)); /* + 1: calloc(0) may give NULL */
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static adamoe_status out_of_memory(const char *what, size_t count)
 {
     return adamoe_error(ADAMOE_ENVIRONMENT, "forward: out of memory for %zu %s", count, what);
@@ -78,6 +83,7 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
         (state->update = floats(rows * c->hidden_size)) != NULL &&
         (state->query = floats(rows * width)) != NULL && (state->mixed = floats(rows * width)) != NULL &&
         (state->keys = floats(rows * kv)) != NULL && (state->values = floats(rows * kv)) != NULL &&
+        (state->projected = floats(smaller(rows, state->rows_at_once) * (width + 2 * kv))) != NULL &&
         (state->token = calloc(rows, sizeof *state->token)) != NULL &&
         (state->wanted = calloc(rows + 1, sizeof *state->wanted)) != NULL &&
         (state->log_sum = calloc(rows, sizeof *state->log_sum)) != NULL &&
@@ -193,6 +199,7 @@ adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment 
     state->cache = cache;
     state->has_plan = false;
     state->run.team = forward->team;
+    state->rows_at_once = forward_rows_at_once(config, forward->team->threads);
     ADAMOE_TRY(make_room_for_segments(state, count));
     ADAMOE_TRY(make_room_for_rows(config, state, count_tokens(segment, count)));
     place_segments(state);

@@ -7,6 +7,7 @@
 #include "router.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The router's inputs are not among the operands that a kernel may round (a near tie would fall otherwise): a
  * kernel that rounds leaves its product to forward_router. */
@@ -25,15 +26,48 @@ static adamoe_status prepare_router(const adamoe_forward *forward, const adamoe_
     return kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->router);
 }
 
+/* Copies a matrix in `dtype`, its own or float32: both are exact. */
+static void copy_matrix(const adamoe_matrix *matrix, adamoe_dtype dtype, unsigned char *to)
+{
+    const size_t elements = matrix->rows * matrix->columns;
+    if (matrix->dtype == dtype) {
+        memcpy(to, matrix->data, elements * adamoe_dtype_bytes(dtype));
+        return;
+    }
+    for (size_t i = 0; i < elements; ++i) {
+        const float value = adamoe_element(matrix->data, matrix->dtype, i);
+        memcpy(to + i * sizeof value, &value, sizeof value);
+    }
+}
+
+static adamoe_status prepare_qkv(const adamoe_forward *forward, const adamoe_attention *attention,
+                                 forward_block *block)
+{
+    const adamoe_matrix *const part[] = {&attention->q, &attention->k, &attention->v};
+    const bool same = part[0]->dtype == part[1]->dtype && part[0]->dtype == part[2]->dtype;
+    adamoe_matrix joined = {.dtype = same ? part[0]->dtype : ADAMOE_F32,
+                            .rows = part[0]->rows + part[1]->rows + part[2]->rows,
+                            .columns = part[0]->columns};
+    const size_t row_bytes = joined.columns * adamoe_dtype_bytes(joined.dtype);
+    unsigned char *to = block->qkv_rows = malloc(joined.rows * row_bytes + 1);
+    if (to == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "q, k and v: out of memory for %zu rows", joined.rows);
+    }
+    for (size_t i = 0; i < 3; ++i) {
+        copy_matrix(part[i], joined.dtype, to);
+        to += part[i]->rows * row_bytes;
+    }
+    joined.data = block->qkv_rows;
+    return forward->kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->qkv);
+}
+
 static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, forward_block *block)
 {
     const adamoe_kernel *kernel = forward->kernel;
     const adamoe_placement *place = &forward->placement;
     const adamoe_block *weights = &forward->model->block[layer];
     const adamoe_attention *attention = &weights->attention;
-    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->q, place, &block->q));
-    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->k, place, &block->k));
-    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->v, place, &block->v));
+    ADAMOE_TRY(prepare_qkv(forward, attention, block));
     ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->o, place, &block->o));
     ADAMOE_TRY(prepare_router(forward, &weights->moe, block));
     return kernel->prepare(&forward->host, &weights->moe, place, &block->experts);
@@ -60,15 +94,14 @@ static void release_matrix(const adamoe_kernel *kernel, adamoe_prepared_matrix *
 void forward_block_release(const adamoe_forward *forward, forward_block *block)
 {
     const adamoe_kernel *kernel = forward->kernel;
-    release_matrix(kernel, block->q);
-    release_matrix(kernel, block->k);
-    release_matrix(kernel, block->v);
+    release_matrix(kernel, block->qkv);
     release_matrix(kernel, block->o);
     release_matrix(kernel, block->router);
     if (block->experts != NULL) {
         kernel->release(block->experts);
     }
     free(block->router_rows);
+    free(block->qkv_rows);
     *block = (forward_block){0};
 }
 
@@ -76,7 +109,8 @@ void forward_block_release(const adamoe_forward *forward, forward_block *block)
 static double prepared_bytes(const adamoe_kernel *kernel, const adamoe_config *c)
 {
     const double d = (double)c->hidden_size;
-    const double attention = 2.0 * d * (double)((c->heads + c->key_value_heads) * c->head_dim);
+    const double attention =
+        d * (double)((3 * c->heads + 4 * c->key_value_heads) * c->head_dim); /* qkv twice */
     const double experts = 3.0 * d * (double)c->intermediate_size * (double)c->experts;
     const double elements = (double)c->layers * (attention + experts) + d * (double)c->vocab_size;
     return elements * (double)adamoe_arithmetic_bytes(kernel->weight);

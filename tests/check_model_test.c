@@ -147,12 +147,13 @@ static void a_tie_the_other_way_is_caught(void **state)
 
 static size_t multiplications;
 
-/* A hundredth of a percent in the last column of one product in eight. */
+/* A hundredth of a percent in one element of one product in four. For a dense model of two layers these are
+ * the first, where it is a query that sees one key and changes nothing, and the head. */
 static adamoe_status multiply_with_an_error(adamoe_prepared_matrix *prepared, const adamoe_run *run,
                                             const float *x, size_t count, float *y)
 {
     const adamoe_status status = adamoe_reference_kernel.multiply(prepared, run, x, count, y);
-    if (multiplications++ % 8 == 0 && count > 0) {
+    if (multiplications++ % 4 == 0 && count > 0) {
         y[0] *= 1.0001f;
     }
     return status;
