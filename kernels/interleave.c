@@ -6,6 +6,7 @@
 #include <string.h>
 
 typedef float four __attribute__((vector_size(16)));
+typedef float two __attribute__((vector_size(8)));
 
 static four load(const float *from)
 {
@@ -17,6 +18,19 @@ static four load(const float *from)
 static void store(float *to, four a)
 {
     memcpy(to, &a, sizeof a);
+}
+
+/* The first two or the last two of four. */
+static void store_low(float *to, four a)
+{
+    const two half = __builtin_shufflevector(a, a, 0, 1);
+    memcpy(to, &half, sizeof half);
+}
+
+static void store_high(float *to, four a)
+{
+    const two half = __builtin_shufflevector(a, a, 2, 3);
+    memcpy(to, &half, sizeof half);
 }
 
 static void four_rows(const float *const row[4], size_t terms, size_t width, float *to)
@@ -41,7 +55,6 @@ static void four_rows(const float *const row[4], size_t terms, size_t width, flo
     }
 }
 
-/* Two floats are one store of eight bytes. */
 static void two_rows(const float *const row[2], size_t terms, size_t width, float *to)
 {
     size_t k = 0;
@@ -50,10 +63,10 @@ static void two_rows(const float *const row[2], size_t terms, size_t width, floa
         const four low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
         const four high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
         float *const out = to + k * width;
-        memcpy(out, &low, 8);
-        memcpy(out + width, (const char *)&low + 8, 8);
-        memcpy(out + 2 * width, &high, 8);
-        memcpy(out + 3 * width, (const char *)&high + 8, 8);
+        store_low(out, low);
+        store_high(out + width, low);
+        store_low(out + 2 * width, high);
+        store_high(out + 3 * width, high);
     }
     for (; k < terms; ++k) {
         to[k * width] = row[0][k];

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/* Rows that are transposed together, a multiple of what adamoe_interleave takes at a time. */
-#define ROWS_AT_ONCE 32
+/* Rows that are transposed together: what adamoe_interleave takes at a time. */
+#define ROWS_AT_ONCE 4
 
 static const float *row_of(const adamoe_gemm_operand *operand, size_t row)
 {
@@ -31,12 +31,29 @@ static void pack_rows(const gemm_part *part, size_t first, size_t count, size_t 
  * written does not crowd one set of the first-level cache. */
 #define COLUMNS_AT_ONCE 64
 
+/* The columns of so many terms ahead are asked for: rows of a wide matrix are pages apart, where the
+ * processor fetches nothing by itself. */
+#define TERMS_AHEAD 8
+#define LINE_FLOATS 16
+
+static inline __attribute__((always_inline)) void fetch_columns(const gemm_part *part, size_t term,
+                                                                size_t first, size_t columns)
+{
+    if (term < part->terms) {
+        const float *from = row_of(part->operand, part->term + term) + part->line + first;
+        for (size_t c = 0; c < columns; c += LINE_FLOATS) {
+            __builtin_prefetch(from + c);
+        }
+    }
+}
+
 /* `groups` whole groups of `width` neighbouring columns; a constant width copies in a few registers. */
 static inline __attribute__((always_inline)) void copy_groups(const gemm_part *part, size_t first,
                                                               size_t groups, size_t width, float *to)
 {
     for (size_t k = 0; k < part->terms; ++k) {
         const float *from = row_of(part->operand, part->term + k) + part->line + first;
+        fetch_columns(part, k + TERMS_AHEAD, first, groups * width);
         for (size_t g = 0; g < groups; ++g) {
             memcpy(to + (g * part->terms + k) * width, from + g * width, width * sizeof *to);
         }
