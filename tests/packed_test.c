@@ -258,6 +258,46 @@ static void dense_product(void **state)
     adamoe_team_free(team);
 }
 
+/* Inputs and weights of the largest magnitude with every pair of signs, so that what an instruction adds up
+ * in 16 bits is as large as it can be: a saturated sum would be wrong by far. Row t and output o are -1 where
+ * bit c % 4 of the number is set: all are quantised to 127 or -127, and the sum is a whole multiple of 127 *
+ * 127. */
+static void extremes_do_not_saturate(void **state)
+{
+    enum { SIGNS = 16, OUTPUTS = 48, DEPTH = 4 * 301 };
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    static float signs[OUTPUTS * DEPTH], y[SIGNS * OUTPUTS];
+    for (size_t r = 0; r < OUTPUTS; ++r) {
+        for (size_t c = 0; c < DEPTH; ++c) {
+            signs[r * DEPTH + c] = (r >> c % 4 & 1) != 0 ? -1.0f : 1.0f;
+        }
+    }
+    adamoe_team *team = NULL;
+    assert_ok(adamoe_team_create(1, &team));
+    const adamoe_placement placement = adamoe_one_node(1);
+    const adamoe_matrix matrix = {signs, ADAMOE_F32, OUTPUTS, DEPTH};
+    adamoe_prepared_matrix *prepared = NULL;
+    assert_ok(kernel->prepare_matrix(&adamoe_heap_host, &matrix, &placement, &prepared));
+    const float step = kernel->weight == ADAMOE_INT8 ? 1.0f / 127.0f : 1.0f;
+    const float largest = kernel->weight == ADAMOE_INT8 ? 127.0f : 1.0f;
+    for (size_t count = 1; count <= SIGNS; ++count) { /* tiles of every number of rows */
+        const size_t bytes = kernel->matrix_work_bytes(prepared, count);
+        adamoe_run run = {
+            .team = team, .work = adamoe_heap_host.allocate(NULL, bytes, 64), .work_bytes = bytes};
+        assert_non_null(run.work);
+        assert_ok(kernel->multiply(prepared, &run, signs, count, y));
+        for (size_t i = 0; i < count * OUTPUTS; ++i) {
+            const int differ = __builtin_popcount((unsigned)((i / OUTPUTS ^ i % OUTPUTS) % SIGNS));
+            const float sum = largest * largest * (float)(DEPTH / 4 * (4 - 2 * differ));
+            assert_float_equal(y[i], sum * step * step, 0.0f);
+        }
+        adamoe_heap_host.release(NULL, run.work);
+    }
+    kernel->release_matrix(prepared);
+    adamoe_team_free(team);
+}
+
 /* Floats all over the range: every 4099th bit pattern. The largest relative error must be what the kernel
  * declares, and not far below it; below -87.3, where silu(z) can be subnormal, one of its steps is allowed.
  */
@@ -302,8 +342,9 @@ static void silu_is_as_exact_as_declared(void **state)
          (void *)(uintptr_t)&kernel},                                                                        \
         {"same_bits_for_any_batch " #kernel, same_bits_for_any_batch, NULL, NULL,                            \
          (void *)(uintptr_t)&kernel},                                                                        \
+        {"dense_product " #kernel, dense_product, NULL, NULL, (void *)(uintptr_t)&kernel},                   \
     {                                                                                                        \
-        "dense_product " #kernel, dense_product, NULL, NULL, (void *)(uintptr_t)&kernel                      \
+        "extremes " #kernel, extremes_do_not_saturate, NULL, NULL, (void *)(uintptr_t)&kernel                \
     }
 
 /* With an argument, only the tests whose names match it: a processor that is emulated takes long. */

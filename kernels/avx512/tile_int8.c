@@ -6,13 +6,17 @@
 
 #include "packed/tile_finish.h"
 
-typedef __m512i tile_operand;
+typedef __m512i tile_row;
+typedef __m512i tile_weights;
 typedef __m512i tile_sum;
-typedef uint8_t input_term;
 
 #define INPUT_TERMS  4
+#define INPUT_BYTES  4
 #define EXCESS       128
 #define WEIGHT_BYTES 64
+#define FEW_ROWS     3
+
+#define NEGATIVE_EXCESS 0
 
 static inline __m512i tile_input(const char *at)
 {
@@ -45,9 +49,20 @@ static inline void tile_store(char *at, __m512i sum)
     _mm512_storeu_si512(at, sum);
 }
 
-static inline lanes tile_to_lanes(__m512i sum, const int32_t *excess)
+static inline lanes tile_to_lanes(__m512i sum, const int32_t *excess, int32_t row_excess)
 {
-    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_loadu_si512(excess)));
+    const __m512i all = _mm512_add_epi32(_mm512_loadu_si512(excess), _mm512_set1_epi32(row_excess));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, all));
+}
+
+/* q + EXCESS each. */
+static inline void store_steps(lanes steps, size_t groups, char *to, size_t stride)
+{
+    float q[LANES];
+    lanes_store(q, steps);
+    for (size_t i = 0; i < groups * INPUT_TERMS; ++i) {
+        to[i / INPUT_TERMS * stride + i % INPUT_TERMS] = (char)(uint8_t)((int)q[i] + EXCESS);
+    }
 }
 
 #include "packed/tile_loop.h"
@@ -80,7 +95,7 @@ const packed_products adamoe_products_int8_avx512 = {
     .most_rows = 14,
     .input_group = INPUT_TERMS,
     .weight_group = INPUT_TERMS,
-    .input_bytes = sizeof(input_term),
+    .input_bytes = INPUT_BYTES / INPUT_TERMS,
     .weight_bytes = sizeof(int8_t),
     .excess = EXCESS,
     .quantise = quantise,

@@ -138,11 +138,11 @@ static layout plan_layout(const adamoe_prepared *p, size_t rows)
     l.group = add(&l, l.groups * sizeof(packed_group));
     l.share = add(&l, larger(up->parts, down->parts) * l.groups * sizeof(packed_share));
     l.inputs = add(&l, adamoe_packed_input_bytes(p->products, rows, p->hidden_size));
-    l.input_scale = add(&l, rows * sizeof(float));
+    l.input_scale = add(&l, rows * sizeof(packed_row_scale));
     l.hidden = add(&l, int8 ? rows * p->intermediate_size * sizeof(float)
                             : adamoe_packed_input_bytes(p->products, rows, p->intermediate_size));
     l.quantised = add(&l, int8 ? adamoe_packed_input_bytes(p->products, rows, p->intermediate_size) : 0);
-    l.hidden_scale = add(&l, rows * sizeof(float));
+    l.hidden_scale = add(&l, rows * sizeof(packed_row_scale));
     l.slots = add(&l, rows * p->hidden_size * sizeof(float));
     l.sums = add(&l, threads * l.thread_sums);
     l.widened = add(&l, threads * l.thread_widened);
@@ -175,6 +175,11 @@ typedef struct call {
 static float *floats_at(const call *c, size_t offset)
 {
     return (float *)(void *)(c->work + offset);
+}
+
+static packed_row_scale *scales_at(const call *c, size_t offset)
+{
+    return (packed_row_scale *)(void *)(c->work + offset);
 }
 
 /* The inputs of a group among those of all groups; `depth` as in adamoe_packed_input_bytes. */
@@ -213,7 +218,7 @@ static void pack_inputs_task(void *context, size_t i, uint32_t thread)
                              c->plan->dispatch == NULL ? NULL : c->plan->dispatch + first,
                              floats_at(c, c->layout.scratch + thread * c->layout.thread_scratch),
                              inputs_of(c, c->layout.inputs, group, p->hidden_size),
-                             floats_at(c, c->layout.input_scale) + first);
+                             scales_at(c, c->layout.input_scale) + first);
 }
 
 /* h of the panels of a task, from the sums of w1 and w3. */
@@ -258,7 +263,7 @@ static void up_task(void *context, size_t i, uint32_t thread)
     float *sums = floats_at(c, c->layout.sums + thread * c->layout.thread_sums);
     adamoe_packed_multiply(up, &up->part[task.part], task.first_panel, task.panels, group,
                            inputs_of(c, c->layout.inputs, group, p->hidden_size),
-                           floats_at(c, c->layout.input_scale) + group->first_row, sums,
+                           scales_at(c, c->layout.input_scale) + group->first_row, sums,
                            c->work + c->layout.widened + thread * c->layout.thread_widened);
     store_hidden(c, group, &up->part[task.part], &task, sums);
 }
@@ -279,7 +284,7 @@ static void quantise_task(void *context, size_t i, uint32_t thread)
     }
     adamoe_packed_store_tile(&p->expert[group->expert].down, group, i - group->first_tile, terms, NULL, NULL,
                              inputs_of(c, c->layout.quantised, group, ff),
-                             floats_at(c, c->layout.hidden_scale) + first);
+                             scales_at(c, c->layout.hidden_scale) + first);
 }
 
 static void down_task(void *context, size_t i, uint32_t thread)
@@ -294,7 +299,7 @@ static void down_task(void *context, size_t i, uint32_t thread)
     float *sums = floats_at(c, c->layout.sums + thread * c->layout.thread_sums);
     adamoe_packed_multiply(down, part, task.first_panel, task.panels, group,
                            inputs_of(c, offset, group, p->intermediate_size),
-                           floats_at(c, c->layout.hidden_scale) + group->first_row, sums,
+                           scales_at(c, c->layout.hidden_scale) + group->first_row, sums,
                            c->work + c->layout.widened + thread * c->layout.thread_widened);
     adamoe_packed_store(down, &task, group->rows, sums,
                         floats_at(c, c->layout.slots) + group->first_row * p->hidden_size, p->hidden_size);

@@ -80,7 +80,7 @@ PACKED_KERNEL(adamoe_avx2_bf16_kernel, adamoe_products_bf16_avx2, "avx2-bf16",
               ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 6, 16, NULL, NULL);
 PACKED_KERNEL(adamoe_avx2_int8_kernel, adamoe_products_int8_avx2, "avx2-int8",
               "packed int8 weights, int8 inputs, AVX2", avx2_supported, ADAMOE_INT8, ADAMOE_INT8,
-              ADAMOE_INT32, 5, 16, NULL, NULL);
+              ADAMOE_INT32, 3, 16, NULL, NULL);
 PACKED_KERNEL(adamoe_avx512_f32_kernel, adamoe_products_f32_avx512, "avx512-f32",
               "packed float32 weights, AVX-512", avx512_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32,
               ADAMOE_FLOAT32, 14, 32, adamoe_backward_avx512_work_bytes, adamoe_backward_avx512);

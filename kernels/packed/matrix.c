@@ -66,7 +66,7 @@ static layout plan_layout(const adamoe_prepared_matrix *p, size_t count)
     l.share = l.group + aligned(l.groups * sizeof(packed_group));
     l.inputs = l.share + aligned(matrix->parts * l.groups * sizeof(packed_share));
     l.scale = l.inputs + aligned(adamoe_packed_input_bytes(matrix->products, count, matrix->depth));
-    l.node_first = l.scale + aligned(count * sizeof(float));
+    l.node_first = l.scale + aligned(count * sizeof(packed_row_scale));
     l.sums = l.node_first + aligned((p->placement.nodes + 1) * sizeof(size_t));
     l.widened = l.sums + p->placement.threads * l.thread_sums;
     l.total = l.widened + p->placement.threads * l.thread_widened;
@@ -95,9 +95,9 @@ static char *inputs_of(const call *c, const packed_group *group)
            adamoe_packed_input_bytes(c->matrix->products, group->first_row, c->matrix->depth);
 }
 
-static float *scales_of(const call *c, const packed_group *group)
+static packed_row_scale *scales_of(const call *c, const packed_group *group)
 {
-    return (float *)(void *)(c->work + c->layout.scale) + group->first_row;
+    return (packed_row_scale *)(void *)(c->work + c->layout.scale) + group->first_row;
 }
 
 static void pack_inputs_task(void *context, size_t tile, uint32_t thread)

@@ -40,6 +40,12 @@ packed_rows adamoe_packed_tile_rows(const packed_group *group, size_t tile)
     return (packed_rows){tile * least + (tile < longer ? tile : longer), least + (tile < longer ? 1 : 0)};
 }
 
+/* What a row takes for a group of terms. */
+static size_t input_group_bytes(const packed_products *products)
+{
+    return products->input_group * products->input_bytes;
+}
+
 static size_t input_groups(const packed_products *products, size_t terms)
 {
     return (terms + products->input_group - 1) / products->input_group;
@@ -53,7 +59,7 @@ static size_t padded(const packed_products *products, size_t terms)
 
 size_t adamoe_packed_input_bytes(const packed_products *products, size_t rows, size_t depth)
 {
-    return rows * input_groups(products, padded(products, depth)) * INPUT_GROUP_BYTES;
+    return rows * input_groups(products, padded(products, depth)) * input_group_bytes(products);
 }
 
 static size_t block_terms(const packed_matrix *matrix, size_t first)
@@ -67,7 +73,7 @@ size_t adamoe_packed_input_at(const packed_matrix *matrix, const packed_group *g
     const packed_products *products = matrix->products;
     const size_t before = group->rows * input_groups(products, first);
     const size_t block = input_groups(products, block_terms(matrix, first));
-    return (before + adamoe_packed_tile_rows(group, tile).first * block) * INPUT_GROUP_BYTES;
+    return (before + adamoe_packed_tile_rows(group, tile).first * block) * input_group_bytes(products);
 }
 
 /* Row r of a tile of `rows` rows: one term in each group, so that groups are floats. */
@@ -83,10 +89,12 @@ static void store_floats(const float *terms, size_t count, size_t padded_count, 
 
 /* Row r of a tile, whatever is to be done to it. */
 static void store_row(const packed_matrix *matrix, const packed_group *group, size_t tile, size_t r,
-                      const float *terms, const float *factor, float *scratch, char *inputs, float *scale)
+                      const float *terms, const float *factor, float *scratch, char *inputs,
+                      packed_row_scale *scale)
 {
     const packed_products *products = matrix->products;
     const size_t depth = matrix->depth, rows = adamoe_packed_tile_rows(group, tile).count;
+    const size_t group_bytes = input_group_bytes(products);
     if (factor != NULL) {
         for (size_t c = 0; c < depth; ++c) {
             scratch[c] = *factor * terms[c];
@@ -94,13 +102,13 @@ static void store_row(const packed_matrix *matrix, const packed_group *group, si
         terms = scratch;
     }
     if (products->quantise != NULL) {
-        *scale = products->largest(terms, depth) / 127.0f;
+        *scale = (packed_row_scale){.step = products->largest(terms, depth) / 127.0f};
     }
     for (size_t first = 0; first < depth; first += matrix->blocks.depth) {
         const size_t count = depth - first < matrix->blocks.depth ? depth - first : matrix->blocks.depth;
-        char *to = inputs + adamoe_packed_input_at(matrix, group, tile, first) + r * INPUT_GROUP_BYTES;
+        char *to = inputs + adamoe_packed_input_at(matrix, group, tile, first) + r * group_bytes;
         if (products->quantise != NULL) {
-            products->quantise(terms + first, count, *scale, to, rows * INPUT_GROUP_BYTES);
+            scale->excess += products->quantise(terms + first, count, scale->step, to, rows * group_bytes);
         } else {
             store_floats(terms + first, count, block_terms(matrix, first), rows, (float *)(void *)to);
         }
@@ -127,7 +135,7 @@ static void store_rows(const packed_matrix *matrix, const packed_group *group, s
 
 void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *group, size_t tile,
                               const float *const *terms, const float *factor, float *scratch, char *inputs,
-                              float *scale)
+                              packed_row_scale *scale)
 {
     const size_t rows = adamoe_packed_tile_rows(group, tile).count;
     if (matrix->products->quantise == NULL && factor == NULL) {
@@ -199,11 +207,14 @@ static void multiply_tiles(const panel_step *s, void *widened)
     }
 }
 
-/* Panels side by side where one tile has all rows, so that they are few: as many as there are tiles for. */
+/* Panels side by side: where one tile has all rows, so that they are few, as many as there are tiles for. */
 static size_t choose_wide(const packed_group *group, size_t panels_left)
 {
+    if (group->tiles > 1) {
+        return (size_t)1 << group->products->wide <= panels_left ? group->products->wide : 0;
+    }
     size_t wide = 0;
-    for (size_t i = 1; i < 3 && group->tiles == 1; ++i) {
+    for (size_t i = 1; i < 3; ++i) {
         if ((size_t)1 << i <= panels_left && group->products->tile[group->rows].panels[i] != NULL) {
             wide = i;
         }
@@ -212,7 +223,8 @@ static size_t choose_wide(const packed_group *group, size_t panels_left)
 }
 
 static void scale_sums(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
-                       size_t panels, const packed_group *group, const float *row_scale, float *sums)
+                       size_t panels, const packed_group *group, const packed_row_scale *row_scale,
+                       float *sums)
 {
     const size_t width = PACKED_VECTORS * matrix->products->lanes;
     for (size_t p = 0; p < panels; ++p) {
@@ -236,7 +248,7 @@ static packed_ahead next_block(const packed_matrix *matrix, const packed_part *p
 
 void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                             size_t panels, const packed_group *group, const char *inputs,
-                            const float *row_scale, float *sums, void *widened)
+                            const packed_row_scale *row_scale, float *sums, void *widened)
 {
     const size_t width = PACKED_VECTORS * matrix->products->lanes;
     const size_t group_bytes = adamoe_packed_group_bytes(matrix->products);
@@ -252,8 +264,8 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
                            .groups = groups,
                            .panel_bytes = bytes,
                            .inputs = inputs + adamoe_packed_input_at(matrix, group, 0, first),
-                           .row_bytes =
-                               input_groups(matrix->products, block_terms(matrix, first)) * INPUT_GROUP_BYTES,
+                           .row_bytes = input_groups(matrix->products, block_terms(matrix, first)) *
+                                        input_group_bytes(matrix->products),
                            .least_rows = group->rows / group->tiles,
                            .longer_tiles = group->rows % group->tiles,
                            .stride = panels * width};

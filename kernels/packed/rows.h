@@ -3,14 +3,12 @@
  *
  * A group is rows of one expert, or of a dense product. Its inputs stand block of depth by block of depth as
  * the weights do; within a block tile by tile; within a tile group of terms by group of terms, each with its
- * rows side by side. A row takes INPUT_GROUP_BYTES for each group of terms, whatever the arithmetic.
+ * rows side by side.
  */
 #ifndef ADAMOE_PACKED_ROWS_H
 #define ADAMOE_PACKED_ROWS_H
 
 #include "packed/weights.h"
-
-#define INPUT_GROUP_BYTES 4
 
 typedef struct packed_group {
     const packed_products
@@ -47,7 +45,7 @@ size_t adamoe_packed_input_at(const packed_matrix *matrix, const packed_group *g
  * NULL. For int8 they are quantised and scale[row] is set; scratch is [depth]. */
 void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *group, size_t tile,
                               const float *const *terms, const float *factor, float *scratch, char *inputs,
-                              float *scale);
+                              packed_row_scale *scale);
 
 /* Zeros the inputs of a tile beyond the last term, up to whole groups of weights, for rows that are not
  * stored by adamoe_packed_store_tile. */
@@ -58,7 +56,7 @@ void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, s
  * group]. `widened` is room for one panel's block in the type that is multiplied. */
 void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                             size_t panels, const packed_group *group, const char *inputs,
-                            const float *row_scale, float *sums, void *widened);
+                            const packed_row_scale *row_scale, float *sums, void *widened);
 
 /* Bytes of `widened`. */
 size_t adamoe_packed_widened_bytes(const packed_matrix *matrix);

@@ -41,17 +41,24 @@ typedef struct packed_tiles {
     packed_tile *panels[3]; /* 1, 2, 4 */
 } packed_tiles;
 
-/* What turns the int32 sums of a panel into floats: ((sum - excess) * output) * row. */
+/* A row of int8 inputs: what a step is, and what is too much in each of its sums. */
+typedef struct packed_row_scale {
+    float step;
+    int32_t excess;
+} packed_row_scale;
+
+/* What turns the int32 sums of a panel into floats: ((sum - excess - row.excess) * output) * row.step. */
 typedef struct packed_scales {
-    const float *row;      /* [rows] of the tile */
-    const float *output;   /* [outputs of a panel] */
-    const int32_t *excess; /* [outputs of a panel] */
+    const packed_row_scale *row; /* [rows] of the group */
+    const float *output;         /* [outputs of a panel] */
+    const int32_t *excess;       /* [outputs of a panel] */
 } packed_scales;
 
 /* The vectors of one instruction set for one weight type. */
 typedef struct packed_products {
     size_t lanes;                            /* outputs of a vector */
     size_t most_rows;                        /* of a tile, up to PACKED_MOST_ROWS */
+    size_t wide;                             /* panels side by side where a group has several tiles: log2 */
     size_t input_group;                      /* terms of a group in the inputs, 1, 2 or 4 */
     size_t weight_group;                     /* the same in the weights; a multiple of input_group */
     size_t input_bytes, weight_bytes;        /* of one term */
@@ -65,11 +72,11 @@ typedef struct packed_products {
     size_t tiles_before_widening;
 
     /* For int8: quantises terms[count] in steps of `scale` to input groups that are `stride` bytes apart,
-     * padded with zeros to whole groups; and turns the sums of a panel into floats in place. NULL for float
-     * products. `excess` is what one unit of weight adds to a sum too much, because inputs are stored as q +
-     * excess. */
+     * padded with zeros to whole groups, and returns what is too much in each sum of the row for that; and
+     * turns the sums of a panel into floats in place. NULL for float products. `excess` is what one unit of
+     * weight adds to a sum too much, because inputs are stored as q + excess. */
     int32_t excess;
-    void (*quantise)(const float *terms, size_t count, float scale, void *to, size_t stride);
+    int32_t (*quantise)(const float *terms, size_t count, float scale, void *to, size_t stride);
     void (*scale_sums)(void *sums, size_t stride, size_t rows, packed_scales scales);
 
     /* The largest magnitude of terms[count], 0 for none. */

@@ -3,10 +3,13 @@
  * registers: part 0 is the even, part 1 the odd term of a pair. Included once for each instruction set, after
  * its lanes.h. One source file cannot have both kinds of weights: WEIGHT_PAIRS says which.
  */
-typedef lanes tile_operand;
+typedef lanes tile_row;
+typedef lanes tile_weights;
 typedef lanes tile_sum;
 
+#define INPUT_BYTES  sizeof(float)
 #define WEIGHT_BYTES sizeof(lanes)
+#define FEW_ROWS     3
 
 static inline lanes tile_input(const char *at)
 {

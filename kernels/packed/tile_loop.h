@@ -1,12 +1,19 @@
 /*
  * The loop of every tile, whatever it multiplies. Before it is included these are defined:
- *   tile_operand, tile_sum                    what registers hold
- *   tile_input(at)                            four bytes of one row's input, in every lane
+ *   tile_row                                  what is held of a row's inputs
+ *   tile_weights                              what is held of a vector's weights; a pointer leaves them where
+ *                                             they are
+ *   tile_sum                                  a register of sums
+ *   tile_input(at)                            one row's INPUT_BYTES of a group, in every lane
  *   tile_weight(part, at)                     part 0 or 1 of the weights of one vector
  *   tile_add(input, weight, sum)              sum + input * weight
  *   tile_zero(), tile_load(at), tile_store(at, sum)
+ *   INPUT_BYTES                               of one row's input for one term, or for one group where an
+ *                                             instruction multiplies groups
  *   WEIGHT_BYTES                              of one group of terms and one vector
  *   LANES                                     sums of a vector, four bytes each
+ *   FEW_ROWS                                  up to so many rows, inputs are kept in registers and weights
+ *                                             pass by; beyond, the other way round
  */
 #include "packed/tile.h"
 
@@ -32,30 +39,31 @@
 #define MOST_VECTORS (4 * PACKED_VECTORS)
 typedef tile_sum (*tile_sums)[MOST_VECTORS];
 
-/* Bytes of one row's input for one term, or for one group where an instruction multiplies groups. */
-#define INPUT_BYTES 4
+/* A group of terms in each of the panels that lie side by side. */
+#define MOST_PANELS (MOST_VECTORS / PACKED_VECTORS)
+typedef struct tile_groups {
+    const char *at[MOST_PANELS];
+} tile_groups;
 
-/* Up to so many rows, inputs are kept in registers and weights pass by; beyond, the other way round. */
-#define FEW_ROWS 3
-
-ALWAYS_INLINE tile_operand vector_weight(size_t part, const char *group, size_t panel_bytes, size_t v)
+ALWAYS_INLINE tile_weights vector_weight(size_t part, const tile_groups *group, size_t i, size_t v)
 {
-    return tile_weight(part, group + v / PACKED_VECTORS * panel_bytes + v % PACKED_VECTORS * WEIGHT_BYTES);
+    return tile_weight(part, group->at[v / PACKED_VECTORS] +
+                                 (i * PACKED_VECTORS + v % PACKED_VECTORS) * WEIGHT_BYTES);
 }
 
-/* sum[r][v] += input[r] * weight[v], for one part of a group. */
-ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size_t part, const char *group,
-                            size_t panel_bytes, tile_sums sum)
+/* sum[r][v] += input[r] * weight[v], for one part of the i-th group from `group` on. */
+ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size_t part,
+                            const tile_groups *group, size_t i, tile_sums sum)
 {
-    tile_operand kept[MOST_VECTORS];
     if (rows <= FEW_ROWS) {
+        tile_row kept[PACKED_MOST_ROWS];
         UNROLL
         for (size_t r = 0; r < rows; ++r) {
             kept[r] = tile_input(input + r * INPUT_BYTES);
         }
         UNROLL
         for (size_t v = 0; v < vectors; ++v) {
-            const tile_operand weight = vector_weight(part, group, panel_bytes, v);
+            const tile_weights weight = vector_weight(part, group, i, v);
             UNROLL
             for (size_t r = 0; r < rows; ++r) {
                 sum[r][v] = tile_add(kept[r], weight, sum[r][v]);
@@ -64,13 +72,14 @@ ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size
         }
         return;
     }
+    tile_weights kept[MOST_VECTORS];
     UNROLL
     for (size_t v = 0; v < vectors; ++v) {
-        kept[v] = vector_weight(part, group, panel_bytes, v);
+        kept[v] = vector_weight(part, group, i, v);
     }
     UNROLL
     for (size_t r = 0; r < rows; ++r) {
-        const tile_operand x = tile_input(input + r * INPUT_BYTES);
+        const tile_row x = tile_input(input + r * INPUT_BYTES);
         UNROLL
         for (size_t v = 0; v < vectors; ++v) {
             sum[r][v] = tile_add(x, kept[v], sum[r][v]);
@@ -95,12 +104,17 @@ ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size
 ALWAYS_INLINE void add_groups(size_t count, size_t parts, size_t rows, size_t vectors, const char *input,
                               const char *group, size_t panel_bytes, tile_sums sum)
 {
+    tile_groups first = {{group}};
+    UNROLL
+    for (size_t p = 1; p < vectors / PACKED_VECTORS; ++p) {
+        first.at[p] = group + p * panel_bytes;
+        __asm__("" : "+r"(first.at[p])); /* or compilers work it out anew for each product */
+    }
     UNROLL
     for (size_t i = 0; i < count; ++i) {
         UNROLL
         for (size_t part = 0; part < parts; ++part) {
-            add_part(rows, vectors, input + (i * parts + part) * rows * INPUT_BYTES, part,
-                     group + i * PACKED_VECTORS * WEIGHT_BYTES, panel_bytes, sum);
+            add_part(rows, vectors, input + (i * parts + part) * rows * INPUT_BYTES, part, &first, i, sum);
         }
         MOVE_NOTHING_ACROSS();
     }
