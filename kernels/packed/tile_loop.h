@@ -108,7 +108,9 @@ ALWAYS_INLINE void add_groups(size_t count, size_t parts, size_t rows, size_t ve
     UNROLL
     for (size_t p = 1; p < vectors / PACKED_VECTORS; ++p) {
         first.at[p] = group + p * panel_bytes;
-        __asm__("" : "+r"(first.at[p])); /* or compilers work it out anew for each product */
+        if (rows > FEW_ROWS) {
+            __asm__("" : "+r"(first.at[p])); /* or compilers work it out anew for each product */
+        }
     }
     UNROLL
     for (size_t i = 0; i < count; ++i) {
