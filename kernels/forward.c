@@ -18,7 +18,8 @@ adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_ma
 }
 
 /* By the kernel's own attention where it brings one. */
-static adamoe_status attend(const adamoe_forward *forward, const float *keys, const float *values)
+static adamoe_status attend(const adamoe_forward *forward, const forward_part *part, const float *keys,
+                            const float *values)
 {
     const adamoe_config *config = &forward->model->config;
     const adamoe_kernel *kernel = forward->kernel;
@@ -28,8 +29,8 @@ static adamoe_status attend(const adamoe_forward *forward, const float *keys, co
         .head_dim = config->head_dim,
         .key_value_heads = config->key_value_heads,
         .window = config->sliding_window == 0 ? SIZE_MAX : config->sliding_window,
-        .spans = state->segments,
-        .span = state->span,
+        .spans = part->segments,
+        .span = state->span + part->first_segment,
         .query = state->query,
         .key = keys,
         .value = values,
@@ -46,34 +47,10 @@ static adamoe_status attend(const adamoe_forward *forward, const float *keys, co
     return adamoe_span_attention(&state->run, &call);
 }
 
-/* The rows that follow `rows` in the steps that go row by row; the first ones after {0, 0}. */
-static bool next_rows(const forward_state *state, forward_rows *rows)
-{
-    rows->first += rows->count;
-    const size_t left = state->rows - rows->first;
-    rows->count = left < state->rows_at_once ? left : state->rows_at_once;
-    return left > 0;
-}
-
-/* Queries, keys and values of the batch's rows. */
-static adamoe_status project(const adamoe_forward *forward, const forward_block *block, float *keys,
-                             float *values)
-{
-    forward_state *state = forward->state;
-    const size_t d = forward->model->config.hidden_size;
-    forward_rows rows = {0, 0};
-    while (next_rows(state, &rows)) {
-        const float *update = state->has_update ? state->update + rows.first * d : NULL;
-        forward_norm(forward, rows, update, state->normed);
-        ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed, rows.count, state->projected));
-        forward_spread(forward, rows, keys, values);
-    }
-    state->has_update = false;
-    return adamoe_ok();
-}
-
-/* With a cache, the new keys and values are computed into their places behind the old ones. */
-static adamoe_status attention_step(const adamoe_forward *forward, size_t layer, const forward_block *block)
+/* With a cache, which is of one sequence and so of one part, the new keys and values are computed into their
+ * places behind the old ones. */
+static adamoe_status attention_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
+                                    const forward_part *part)
 {
     forward_state *state = forward->state;
     const adamoe_key_value_cache *cache = state->cache;
@@ -84,9 +61,12 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
         values = adamoe_key_value_cache_values(cache, layer);
         behind = cache->length * cache->width;
     }
+    const size_t at = part->rows.first * forward->model->config.hidden_size;
     forward_set_gain(state, &forward->model->block[layer].input_norm);
-    ADAMOE_TRY(project(forward, block, keys + behind, values + behind));
-    return attend(forward, keys, values);
+    forward_norm(forward, part->rows, state->has_update ? state->update + at : NULL, state->normed + at);
+    ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + at, part->rows.count, state->projected));
+    forward_spread(forward, part->rows, keys + behind, values + behind);
+    return attend(forward, part, keys, values);
 }
 
 adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,
@@ -136,23 +116,16 @@ static adamoe_status router_logits(const adamoe_forward *forward, const forward_
 }
 
 /* What attention adds to the residual, the inputs of the experts, and the router's logits. */
-static adamoe_status finish_attention(const adamoe_forward *forward, size_t layer, const forward_block *block)
+static adamoe_status finish_attention(const adamoe_forward *forward, size_t layer, const forward_block *block,
+                                      const forward_part *part)
 {
-    const adamoe_config *config = &forward->model->config;
     forward_state *state = forward->state;
-    const size_t d = config->hidden_size, mixed = config->heads * config->head_dim;
-    float *logits = state->routing.routing.logits;
-    forward_rows rows = {0, 0};
+    const size_t at = part->rows.first * forward->model->config.hidden_size;
+    ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed, part->rows.count, state->update + at));
     forward_set_gain(state, &forward->model->block[layer].post_attention_norm);
-    while (next_rows(state, &rows)) {
-        ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed + rows.first * mixed, rows.count,
-                                    state->update));
-        forward_norm(forward, rows, state->update, state->normed + rows.first * d);
-        if (!state->has_plan) {
-            ADAMOE_TRY(router_logits(forward, block, rows, logits));
-        }
-    }
-    return state->has_plan ? adamoe_ok() : check_router_logits(forward, logits);
+    forward_norm(forward, part->rows, state->update + at, state->normed + at);
+    return state->has_plan ? adamoe_ok()
+                           : router_logits(forward, block, part->rows, state->routing.routing.logits);
 }
 
 /* By the kernel's own router where it brings one. */
@@ -165,6 +138,7 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
     if (state->has_plan) {
         return adamoe_ok();
     }
+    ADAMOE_TRY(check_router_logits(forward, routing->logits));
     ADAMOE_TRY(kernel->route != NULL ? kernel->route(&state->run, routing)
                                      : adamoe_route(&state->run, routing));
     if (hooks->routed != NULL && !config->dense) {
@@ -177,15 +151,9 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
 static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
                                  const adamoe_batch_hooks *hooks)
 {
-    const adamoe_config *config = &forward->model->config;
     const adamoe_kernel *kernel = forward->kernel;
     forward_state *state = forward->state;
     const adamoe_plan *plan = &state->plan.plan;
-    if (!state->has_plan) {
-        ADAMOE_TRY(adamoe_routing_space_begin(&state->routing, state->rows, config->experts,
-                                              config->null_experts, config->rule));
-    }
-    ADAMOE_TRY(finish_attention(forward, layer, block));
     ADAMOE_TRY(make_plan(forward, layer, hooks));
     ADAMOE_TRY(
         forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
@@ -194,10 +162,26 @@ static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, co
     return adamoe_ok();
 }
 
+/* Everything but the experts, part by part. */
+static adamoe_status parts_step(const adamoe_forward *forward, size_t layer, const forward_block *block)
+{
+    const adamoe_config *config = &forward->model->config;
+    forward_state *state = forward->state;
+    if (!state->has_plan) {
+        ADAMOE_TRY(adamoe_routing_space_begin(&state->routing, state->rows, config->experts,
+                                              config->null_experts, config->rule));
+    }
+    for (size_t i = 0; i < state->parts; ++i) {
+        ADAMOE_TRY(attention_step(forward, layer, block, &state->part[i]));
+        ADAMOE_TRY(finish_attention(forward, layer, block, &state->part[i]));
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status block_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
                                 const adamoe_batch_hooks *hooks)
 {
-    adamoe_status status = attention_step(forward, layer, block);
+    adamoe_status status = parts_step(forward, layer, block);
     if (status.code == ADAMOE_OK) {
         status = expert_step(forward, layer, block, hooks);
     }

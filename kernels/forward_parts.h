@@ -52,20 +52,33 @@ typedef struct forward_wanted {
     size_t first_target; /* where tokens are scored: its targets are this one to the next one's first */
 } forward_wanted;
 
+/* Some neighbouring rows of the batch. */
+typedef struct forward_rows {
+    size_t first, count;
+} forward_rows;
+
+/* Segments that continue none before them and are continued by none after them: attention, and what stands
+ * around it, can be computed for a part alone. */
+typedef struct forward_part {
+    size_t first_segment, segments;
+    forward_rows rows;
+} forward_part;
+
 /* The arrays of a batch. Rows are the tokens of all segments, in their order. Each array has room for the
- * largest batch so far. */
+ * largest batch so far. What belongs to a part begins with the part's first row. */
 typedef struct forward_state {
     const adamoe_segment *segment; /* [segments] */
-    adamoe_attention_span *span;   /* [segments] */
-    size_t segments, rows, longest;
+    adamoe_attention_span *span;   /* [segments] as attention to the segment's part takes it */
+    forward_part *part;            /* [parts] */
+    size_t *reach;                 /* [segments] the first segment that it or a later one belongs to */
+    size_t segments, parts, rows, longest;
     size_t segment_room, row_room, position_room;
     adamoe_key_value_cache *cache;     /* where keys and values go and come from, or NULL: below */
     float *residual, *normed, *update; /* [rows, hidden_size] */
     bool has_update;                   /* the residual is still to receive `update` */
-    size_t rows_at_once;               /* of the steps that go row by row: see forward_rows_at_once */
-    float *projected;                  /* [rows_at_once at most, (heads + 2 key_value_heads) * head_dim] */
-    float *query, *mixed;              /* [rows, heads * head_dim] */
-    float *keys, *values;              /* [rows, key_value_heads * head_dim], of the layer at work */
+    float *projected;                  /* [rows, (heads + 2 key_value_heads) * head_dim] of a part */
+    float *query, *mixed;              /* [rows, heads * head_dim] of a part */
+    float *keys, *values;              /* [rows, key_value_heads * head_dim] of a part */
     float *cosine, *sine;              /* [longest, head_dim / 2] */
     float *gain;                       /* [hidden_size] of the norm at work */
     uint32_t *token;                   /* [rows] */
@@ -98,15 +111,10 @@ adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_ma
 /* residual = the embeddings of the batch's tokens. */
 void forward_embed(const adamoe_forward *forward);
 
-/* Some neighbouring rows of the batch. */
-typedef struct forward_rows {
-    size_t first, count;
-} forward_rows;
-
-/* How many rows may go together through products, norms and rotation, so that what one step writes is still
- * in the second-level cache when the next one reads it; all of them where that would be so few that the
- * weights were read too often. No result depends on it. */
-size_t forward_rows_at_once(const adamoe_config *config, uint32_t threads);
+/* How many rows a part should have, so that what one step writes is still in the second-level cache when the
+ * next one reads it; as many as there are where that would be so few that the weights were read too often. No
+ * result depends on it. */
+size_t forward_rows_of_part(const adamoe_config *config, uint32_t threads);
 
 /* Widens the gain of the norms that follow into state->gain. */
 void forward_set_gain(forward_state *state, const adamoe_matrix *gain);
@@ -118,7 +126,7 @@ void forward_norm(const adamoe_forward *forward, forward_rows rows, const float 
 /* The same for the rows of state->wanted, in their order: normed[i] is that of wanted i. */
 void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gain);
 
-/* state->projected to the batch's queries, and to keys and values of its rows; queries and keys rotated. */
+/* state->projected to the part's queries, and to its keys and values; queries and keys rotated. */
 void forward_spread(const adamoe_forward *forward, forward_rows rows, float *keys, float *values);
 
 /* logits [rows, n + m] from state->normed and the block's router_rows, in float32; `logits` are those of the

@@ -10,13 +10,13 @@
 /* One task is enough rows to be worth a wake-up. */
 #define ROWS_PER_TASK 16
 
-/* What a thread's share of some rows may take of its second-level cache, beside the weights. */
-#define CACHE_BYTES ((size_t)256 << 10)
+/* What a thread's rows of a part may take of its second-level cache. */
+#define CACHE_BYTES ((size_t)512 << 10)
 
 /* Fewer rows would not pay for reading the weights once more. */
 #define LEAST_ROWS 96
 
-size_t forward_rows_at_once(const adamoe_config *config, uint32_t threads)
+size_t forward_rows_of_part(const adamoe_config *config, uint32_t threads)
 {
     const size_t projected = (config->heads + 2 * config->key_value_heads) * config->head_dim;
     const size_t row_bytes = (4 * config->hidden_size + 2 * projected) * sizeof(float);
@@ -134,8 +134,8 @@ void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gai
 }
 
 typedef struct spread_call {
-    float *keys, *values; /* of the batch's rows */
-    size_t first;         /* the row that `projected` begins with */
+    float *keys, *values; /* of the part */
+    size_t first;         /* its first row */
 } spread_call;
 
 static void spread_row(const adamoe_forward *forward, size_t row, const void *argument)
@@ -147,11 +147,12 @@ static void spread_row(const adamoe_forward *forward, size_t row, const void *ar
     const size_t width = config->heads * hd, kv = config->key_value_heads * hd;
     const float *cosine = state->cosine + state->position[row] * half;
     const float *sine = state->sine + state->position[row] * half;
-    const float *from = state->projected + (row - call->first) * (width + 2 * kv);
-    float *query = state->query + row * width, *key = call->keys + row * kv;
+    const size_t place = row - call->first;
+    const float *from = state->projected + place * (width + 2 * kv);
+    float *query = state->query + place * width, *key = call->keys + place * kv;
     memcpy(query, from, width * sizeof *query);
     memcpy(key, from + width, kv * sizeof *key);
-    memcpy(call->values + row * kv, from + width + kv, kv * sizeof *key);
+    memcpy(call->values + place * kv, from + width + kv, kv * sizeof *key);
     for (size_t h = 0; h < config->heads; ++h) {
         forward->ops->rotate(query + h * hd, cosine, sine, half);
     }

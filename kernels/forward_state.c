@@ -24,6 +24,17 @@ static void free_row_arrays(forward_state *state)
     state->row_room = 0;
 }
 
+static void free_segment_arrays(forward_state *state)
+{
+    free(state->span);
+    free(state->part);
+    free(state->reach);
+    state->span = NULL;
+    state->part = NULL;
+    state->reach = NULL;
+    state->segment_room = 0;
+}
+
 static void free_position_arrays(forward_state *state)
 {
     free(state->cosine);
@@ -46,7 +57,7 @@ void forward_state_free(forward_state *state)
     }
     free_row_arrays(state);
     free_position_arrays(state);
-    free(state->span);
+    free_segment_arrays(state);
     free(state->gain);
     free(state->logits);
     adamoe_routing_space_free(&state->routing);
@@ -58,11 +69,6 @@ void forward_state_free(forward_state *state)
 static float *floats(size_t count)
 {
     return calloc(count + 1, sizeof(float)); /* + 1: calloc(0) may give NULL */
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 static adamoe_status out_of_memory(const char *what, size_t count)
@@ -83,7 +89,7 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
         (state->update = floats(rows * c->hidden_size)) != NULL &&
         (state->query = floats(rows * width)) != NULL && (state->mixed = floats(rows * width)) != NULL &&
         (state->keys = floats(rows * kv)) != NULL && (state->values = floats(rows * kv)) != NULL &&
-        (state->projected = floats(smaller(rows, state->rows_at_once) * (width + 2 * kv))) != NULL &&
+        (state->projected = floats(rows * (width + 2 * kv))) != NULL &&
         (state->token = calloc(rows, sizeof *state->token)) != NULL &&
         (state->wanted = calloc(rows + 1, sizeof *state->wanted)) != NULL &&
         (state->log_sum = calloc(rows, sizeof *state->log_sum)) != NULL &&
@@ -127,10 +133,11 @@ static adamoe_status make_room_for_segments(forward_state *state, size_t count)
     if (count <= state->segment_room) {
         return adamoe_ok();
     }
-    free(state->span);
-    state->segment_room = 0;
+    free_segment_arrays(state);
     state->span = calloc(count, sizeof *state->span);
-    if (state->span == NULL) {
+    state->part = calloc(count, sizeof *state->part);
+    state->reach = calloc(count, sizeof *state->reach);
+    if (state->span == NULL || state->part == NULL || state->reach == NULL) {
         return out_of_memory("segments", count);
     }
     state->segment_room = count;
@@ -139,30 +146,52 @@ static adamoe_status make_room_for_segments(forward_state *state, size_t count)
 
 /* A batch's keys stand where its queries do. The one segment that continues a cache has its keys in there,
  * behind those that came before. */
-static void place_segments(forward_state *state)
+/* Cuts where no segment reaches back, once a part has rows enough. */
+static void cut_parts(forward_state *state, size_t rows_of_part)
 {
-    const size_t before = state->cache == NULL ? 0 : state->cache->length;
-    state->rows = state->longest = 0;
+    size_t reach = SIZE_MAX;
+    for (size_t s = state->segments; s-- > 0;) {
+        const size_t parent = state->segment[s].parent, own = parent == ADAMOE_NO_PARENT ? s : parent;
+        reach = own < reach ? own : reach;
+        state->reach[s] = reach;
+    }
+    forward_part *part = NULL;
+    state->parts = state->rows = 0;
     for (size_t s = 0; s < state->segments; ++s) {
+        if (part == NULL || (part->rows.count >= rows_of_part && state->reach[s] == s)) {
+            part = &state->part[state->parts++];
+            *part = (forward_part){.first_segment = s, .rows = {state->rows, 0}};
+        }
+        ++part->segments;
+        part->rows.count += state->segment[s].count;
+        state->rows += state->segment[s].count;
+    }
+}
+
+static void place_part(forward_state *state, const forward_part *part)
+{
+    const size_t before = state->cache == NULL ? 0 : state->cache->length, first = part->first_segment;
+    size_t row = part->rows.first;
+    for (size_t s = first; s < first + part->segments; ++s) {
         const adamoe_segment *segment = &state->segment[s];
-        const adamoe_attention_span *parent =
-            segment->parent == ADAMOE_NO_PARENT ? NULL : &state->span[segment->parent];
+        const bool root = segment->parent == ADAMOE_NO_PARENT;
+        const adamoe_attention_span *parent = root ? NULL : &state->span[segment->parent];
         const adamoe_attention_span span = {
-            .first_query = state->rows,
-            .first_key = before == 0 ? state->rows : 0,
-            .start = parent == NULL ? 0 : parent->start + parent->count,
+            .first_query = row - part->rows.first,
+            .first_key = before == 0 ? row - part->rows.first : 0,
+            .start = root ? 0 : parent->start + parent->count,
             .count = before + segment->count,
-            .parent = segment->parent,
+            .parent = root ? ADAMOE_NO_PARENT : segment->parent - first,
             .skip = before,
         };
         const size_t end = span.start + span.count;
         for (size_t i = 0; i < segment->count; ++i) {
-            state->token[state->rows + i] = segment->token[i];
-            state->position[state->rows + i] = span.start + span.skip + i;
+            state->token[row + i] = segment->token[i];
+            state->position[row + i] = span.start + span.skip + i;
         }
         state->span[s] = span;
         state->longest = end > state->longest ? end : state->longest;
-        state->rows += segment->count;
+        row += segment->count;
     }
 }
 
@@ -199,10 +228,13 @@ adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment 
     state->cache = cache;
     state->has_plan = false;
     state->run.team = forward->team;
-    state->rows_at_once = forward_rows_at_once(config, forward->team->threads);
     ADAMOE_TRY(make_room_for_segments(state, count));
     ADAMOE_TRY(make_room_for_rows(config, state, count_tokens(segment, count)));
-    place_segments(state);
+    cut_parts(state, forward_rows_of_part(config, forward->team->threads));
+    state->longest = 0;
+    for (size_t i = 0; i < state->parts; ++i) {
+        place_part(state, &state->part[i]);
+    }
     return make_room_for_positions(forward, state, cache == NULL ? state->longest : cache->capacity);
 }
 

@@ -238,39 +238,41 @@ static bool all_finite(const float *x, size_t count)
     return lanes_sum(lanes_add(sum[0], sum[1])) == 0.0f;
 }
 
-/* Sum of exp(x - largest). */
+/* Sum of exp(x - largest), or NaN where a value is NaN or infinite: 0 times such a value is NaN. */
 static double sum_of_exp(const float *x, size_t count, float largest)
 {
     lanes chain[CHAINS] = {lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f)};
-    const lanes most = lanes_all(largest);
+    lanes finite[CHAINS] = {lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f)};
+    const lanes most = lanes_all(largest), zero = lanes_all(0.0f);
     size_t i = 0;
     for (; i + CHAINS * LANES <= count; i += CHAINS * LANES) {
         for (size_t c = 0; c < CHAINS; ++c) {
-            const lanes difference = lanes_subtract(lanes_load(x + i + c * LANES), most);
-            chain[c] = lanes_add(chain[c], lanes_exp(difference));
+            const lanes value = lanes_load(x + i + c * LANES);
+            finite[c] = lanes_fma(value, zero, finite[c]);
+            chain[c] = lanes_add(chain[c], lanes_exp(lanes_subtract(value, most)));
         }
     }
     for (; i + LANES <= count; i += LANES) {
-        chain[0] = lanes_add(chain[0], lanes_exp(lanes_subtract(lanes_load(x + i), most)));
+        const lanes value = lanes_load(x + i);
+        finite[0] = lanes_fma(value, zero, finite[0]);
+        chain[0] = lanes_add(chain[0], lanes_exp(lanes_subtract(value, most)));
     }
     if (i < count) {
+        finite[1] = lanes_fma(lanes_load_first(x + i, count - i), zero, finite[1]);
         chain[1] = lanes_add(chain[1], exp_of_last(x, i, count, largest));
     }
-    return (double)sum_of_chains(chain);
+    return (double)sum_of_chains(chain) + (double)sum_of_chains(finite);
 }
 
 static bool log_sum_add(adamoe_log_sum *sum, const float *x, size_t count)
 {
-    if (!all_finite(x, count)) {
-        return false;
-    }
     const float largest = largest_of(x, count);
     if (largest > sum->largest) {
         sum->sum *= exp((double)sum->largest - (double)largest);
         sum->largest = largest;
     }
     sum->sum += sum_of_exp(x, count, sum->largest);
-    return true;
+    return !isnan(sum->sum);
 }
 
 /* Puts i into a list of indices by descending x, behind those of the same x; a full list loses its last. */

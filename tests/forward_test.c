@@ -325,6 +325,67 @@ static void scores_are_log_probabilities(void **state)
     adamoe_checkpoint_close(checkpoint);
 }
 
+/* ------------------------------------------------------------------------------------------ a long batch */
+
+#define COPIES 150
+
+typedef struct copies_seen {
+    const seen *one;
+    _Atomic size_t count, different;
+} copies_seen;
+
+static void see_copy(void *context, size_t segment, size_t position, const float *logits)
+{
+    copies_seen *s = context;
+    const float *one = s->one->logits + (segment % SEGMENTS * LONGEST + position) * s->one->vocab;
+    s->different += memcmp(one, logits, s->one->vocab * sizeof *logits) != 0;
+    ++s->count;
+}
+
+static size_t attention_calls;
+
+static adamoe_status count_attention(const adamoe_run *run, const adamoe_attention_call *call)
+{
+    ++attention_calls;
+    return adamoe_span_attention(run, call);
+}
+
+/* A batch of more rows than stay in cache goes through attention part by part. No segment is cut off from
+ * what it continues, and a token has the bits that it has alone. */
+static void a_long_batch_has_the_bits_of_a_short_one(void **state)
+{
+    (void)state;
+    adamoe_checkpoint *checkpoint = NULL;
+    adamoe_registry *registry = NULL;
+    assert_ok(adamoe_checkpoint_open(SOURCE_PATH("tests/golden/tiny_mixtral"), &checkpoint));
+    assert_ok(adamoe_registry_create(&registry));
+    const adamoe_model *model = adamoe_checkpoint_model(checkpoint);
+    adamoe_kernel kernel = *adamoe_registry_default(registry);
+    assert_true((kernel.guarantees & ADAMOE_SAME_BITS_BATCH) != 0);
+    kernel.attention_work_bytes = adamoe_span_attention_work_bytes;
+    kernel.attention = count_attention;
+    seen one = run_forward(&kernel, model, 2, SIZE_MAX);
+    adamoe_segment *many = calloc(COPIES * SEGMENTS, sizeof *many);
+    assert_non_null(many);
+    for (size_t i = 0; i < COPIES * SEGMENTS; ++i) {
+        many[i] = segments[i % SEGMENTS];
+        many[i].parent += many[i].parent == ADAMOE_NO_PARENT ? 0 : i / SEGMENTS * SEGMENTS;
+    }
+    machine m = make_machine(&kernel, model, SIZE_MAX);
+    copies_seen copies = {.one = &one};
+    const adamoe_batch_hooks hooks = {.context = &copies, .logits = see_copy};
+    attention_calls = 0;
+    assert_ok(adamoe_forward_batch(m.forward, many, COPIES * SEGMENTS, &hooks));
+    assert_true(attention_calls > model->config.layers);
+    assert_int_equal(copies.count, COPIES * one.count);
+    assert_int_equal(copies.different, 0);
+    free_machine(&m);
+    free(many);
+    free_seen(&one);
+    adamoe_registry_free(registry);
+    adamoe_checkpoint_close(checkpoint);
+}
+
 /* The golden model with more entries than two blocks of the head have, and random rows for them. */
 static void a_large_vocabulary_is_taken_in_blocks(void **state)
 {
@@ -559,6 +620,7 @@ int main(void)
         cmocka_unit_test(llama_in_a_batch),
         cmocka_unit_test(a_nan_is_named_by_segment_and_token),
         cmocka_unit_test(scores_are_log_probabilities),
+        cmocka_unit_test(a_long_batch_has_the_bits_of_a_short_one),
         cmocka_unit_test(a_large_vocabulary_is_taken_in_blocks),
         cmocka_unit_test(bad_targets_are_refused),
         cmocka_unit_test(a_cache_stands_for_what_came_before),

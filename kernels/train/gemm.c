@@ -24,11 +24,18 @@ typedef struct task_size {
 static const task_size task_sizes[] = {
     {MOST_ROWS, MOST_COLUMNS}, {384, 256}, {192, 256}, {96, 128}, {48, 64}};
 
+/* A product among those of a call. */
+typedef struct queued_gemm {
+    size_t index; /* in the call's list */
+    size_t work;  /* multiply-adds of one of its tasks */
+    size_t first_task;
+} queued_gemm;
+
 struct adamoe_gemm_space {
     const packed_products *tiles;
     const adamoe_team *team;
     size_t most;
-    size_t *first_task; /* [most + 1] */
+    queued_gemm *queue; /* [most + 1] */
     float *packed;      /* [threads, packed_floats] */
 };
 
@@ -86,7 +93,7 @@ static size_t packed_bytes(const packed_products *tiles, uint32_t threads)
 size_t adamoe_gemm_space_bytes(const packed_products *tiles, uint32_t threads, size_t most)
 {
     return aligned(sizeof(adamoe_gemm_space)) + aligned(packed_bytes(tiles, threads)) +
-           aligned((most + 1) * sizeof(size_t));
+           aligned((most + 1) * sizeof(queued_gemm));
 }
 
 adamoe_gemm_space *adamoe_gemm_space_place(const packed_products *tiles, const adamoe_team *team, size_t most,
@@ -94,12 +101,12 @@ adamoe_gemm_space *adamoe_gemm_space_place(const packed_products *tiles, const a
 {
     adamoe_gemm_space *space = memory;
     char *packed = (char *)memory + aligned(sizeof *space);
-    *space = (adamoe_gemm_space){.tiles = tiles,
-                                 .team = team,
-                                 .most = most,
-                                 .first_task =
-                                     (size_t *)(void *)(packed + aligned(packed_bytes(tiles, team->threads))),
-                                 .packed = (float *)(void *)packed};
+    *space = (adamoe_gemm_space){
+        .tiles = tiles,
+        .team = team,
+        .most = most,
+        .queue = (queued_gemm *)(void *)(packed + aligned(packed_bytes(tiles, team->threads))),
+        .packed = (float *)(void *)packed};
     return space;
 }
 
@@ -223,18 +230,19 @@ static void compute(const block *t)
 }
 
 /* The product that a task belongs to. */
-static size_t find_gemm(const gemm_call *call, size_t task)
+static const queued_gemm *find_gemm(const gemm_call *call, size_t task)
 {
+    const queued_gemm *queue = call->space->queue;
     size_t low = 0, high = call->count;
     while (high - low > 1) {
         const size_t middle = (low + high) / 2;
-        if (call->space->first_task[middle] <= task) {
+        if (queue[middle].first_task <= task) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    return low;
+    return &queue[low];
 }
 
 /* Tasks of one product are of equal size, in whole tiles and panels. */
@@ -248,10 +256,10 @@ static void gemm_task(void *context, size_t i, uint32_t thread)
 {
     const gemm_call *call = context;
     const adamoe_gemm_space *space = call->space;
-    const size_t g = find_gemm(call, i);
-    const adamoe_gemm *gemm = &call->gemm[g];
+    const queued_gemm *queued = find_gemm(call, i);
+    const adamoe_gemm *gemm = &call->gemm[queued->index];
     const task_size size = fit(space, gemm, call->size);
-    const size_t across = pieces(gemm->columns, size.columns), at = i - space->first_task[g];
+    const size_t across = pieces(gemm->columns, size.columns), at = i - queued->first_task;
     const size_t row = at / across * size.rows, column = at % across * size.columns;
     float *packed = space->packed + thread * (packed_floats_a() + packed_floats_b(space->tiles));
     const block t = {.gemm = gemm,
@@ -267,17 +275,45 @@ static void gemm_task(void *context, size_t i, uint32_t thread)
     compute(&t);
 }
 
+static size_t tasks_of(const adamoe_gemm *gemm, task_size size)
+{
+    return pieces(gemm->rows, size.rows) * pieces(gemm->columns, size.columns);
+}
+
 static size_t count_tasks(const adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count,
                           task_size size)
 {
     size_t tasks = 0;
     for (size_t g = 0; g < count; ++g) {
-        space->first_task[g] = tasks;
-        const task_size here = fit(space, &gemm[g], size);
-        tasks += pieces(gemm[g].rows, here.rows) * pieces(gemm[g].columns, here.columns);
+        tasks += tasks_of(&gemm[g], fit(space, &gemm[g], size));
     }
-    space->first_task[count] = tasks;
     return tasks;
+}
+
+static int by_descending_work(const void *a, const void *b)
+{
+    const queued_gemm *x = a, *y = b;
+    return x->work != y->work ? (x->work < y->work ? 1 : -1) : x->index > y->index ? 1 : -1;
+}
+
+/* The longest tasks first: where experts have few rows and many, the last task decides how long threads wait.
+ * Products without a task come last, where find_gemm does not look. */
+static void queue_products(const gemm_call *call)
+{
+    const adamoe_gemm_space *space = call->space;
+    for (size_t g = 0; g < call->count; ++g) {
+        const adamoe_gemm *gemm = &call->gemm[g];
+        const task_size size = fit(space, gemm, call->size);
+        const size_t rows = smaller(gemm->rows, size.rows), columns = smaller(gemm->columns, size.columns);
+        space->queue[g] = (queued_gemm){.index = g, .work = rows * columns * (gemm->depth + 1)};
+    }
+    qsort(space->queue, call->count, sizeof *space->queue, by_descending_work);
+    size_t tasks = 0;
+    for (size_t i = 0; i < call->count; ++i) {
+        const adamoe_gemm *gemm = &call->gemm[space->queue[i].index];
+        space->queue[i].first_task = tasks;
+        tasks += tasks_of(gemm, fit(space, gemm, call->size));
+    }
 }
 
 void adamoe_gemm_run(adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count)
@@ -293,6 +329,7 @@ void adamoe_gemm_run(adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t c
         }
     }
     if (tasks > 0) {
+        queue_products(&call);
         space->team->run(space->team->state, tasks, gemm_task, &call);
     }
 }
