@@ -19,9 +19,10 @@ typedef struct subject {
 } subject;
 
 /* Calls and compares all tensors; false in *go_on where one is different. */
-static adamoe_status compare(const subject *s, const adamoe_call_manner *manner, const char *what,
+static adamoe_status compare(const void *subject_of, const adamoe_call_manner *manner, const char *what,
                              bool *go_on)
 {
+    const subject *s = subject_of;
     adamoe_call_outcome outcome;
     ADAMOE_TRY(adamoe_call_backward(manner, &s->call, &s->got, &outcome));
     *go_on = adamoe_check_called(s->k, &outcome);
@@ -37,26 +38,7 @@ static adamoe_status compare(const subject *s, const adamoe_call_manner *manner,
 
 static adamoe_status check_threads(const subject *s)
 {
-    static const uint32_t counts[] = {1, 2, 3, 7};
-    bool go_on = true;
-    for (size_t i = 0; i < 4 && go_on; ++i) {
-        adamoe_team *team = NULL;
-        char what[80];
-        ADAMOE_TRY(adamoe_team_create(counts[i], &team));
-        adamoe_call_manner manner = {
-            .kernel = s->k->kernel, .team = team, .placement = adamoe_one_node(counts[i])};
-        (void)snprintf(what, sizeof what, "%u threads and %u", counts[i], s->k->team->threads);
-        adamoe_status status = compare(s, &manner, what, &go_on);
-        adamoe_team_free(team);
-        if (status.code == ADAMOE_OK && go_on) {
-            manner.team = NULL;
-            (void)snprintf(what, sizeof what, "%u threads with tasks run backwards, and %u forwards",
-                           counts[i], s->k->team->threads);
-            status = compare(s, &manner, what, &go_on);
-        }
-        ADAMOE_TRY(status);
-    }
-    return adamoe_ok();
+    return adamoe_check_threads(s->k, compare, s);
 }
 
 /* ---------------------------------------------------------------------------------------- parts of a batch
@@ -200,13 +182,9 @@ static adamoe_status check_batch(const subject *s)
 /* Once more, with buffers elsewhere, and after another batch on the same weights. */
 static adamoe_status check_runs(const subject *s)
 {
-    adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
+    const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_FRONT);
     bool go_on = true;
-    ADAMOE_TRY(compare(s, &manner, "a second run and the first", &go_on));
-    manner.end = ADAMOE_GUARD_FRONT;
-    if (go_on) {
-        ADAMOE_TRY(compare(s, &manner, "a run with buffers elsewhere and the first", &go_on));
-    }
+    ADAMOE_TRY(adamoe_check_runs(s->k, compare, s, &go_on));
     if (go_on && s->call.plan->tokens > 1) {
         uint32_t last = (uint32_t)s->call.plan->tokens - 1;
         ADAMOE_TRY(

@@ -569,49 +569,6 @@ static void a_kernel_brings_its_own_parts(void **state)
     adamoe_checkpoint_close(checkpoint);
 }
 
-static void a_team_has_a_thread(void **state)
-{
-    (void)state;
-    adamoe_team *team = NULL;
-    assert_error(adamoe_team_create(0, &team), ADAMOE_BAD_INPUT, "threads: a team has at least 1");
-    assert_null(team);
-}
-
-typedef struct counting {
-    _Atomic uint32_t *calls;
-    _Atomic uint32_t out_of_range;
-    uint32_t threads;
-} counting;
-
-static void count_call(void *context, size_t i, uint32_t thread)
-{
-    counting *c = context;
-    ++c->calls[i];
-    if (thread >= c->threads) {
-        ++c->out_of_range;
-    }
-}
-
-/* Many short rounds: each task exactly once. */
-static void a_team_runs_each_task_once(void **state)
-{
-    (void)state;
-    for (uint32_t threads = 1; threads <= 5; ++threads) {
-        adamoe_team *team = NULL;
-        assert_ok(adamoe_team_create(threads, &team));
-        for (size_t round = 0; round < 300; ++round) {
-            _Atomic uint32_t calls[40] = {0};
-            counting c = {.calls = calls, .threads = threads};
-            team->run(team->state, round % 41, count_call, &c);
-            for (size_t i = 0; i < 40; ++i) {
-                assert_int_equal(calls[i], i < round % 41);
-            }
-            assert_int_equal(c.out_of_range, 0);
-        }
-        adamoe_team_free(team);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,8 +583,6 @@ int main(void)
         cmocka_unit_test(a_cache_stands_for_what_came_before),
         cmocka_unit_test(a_cache_of_another_model_is_refused),
         cmocka_unit_test(a_kernel_brings_its_own_parts),
-        cmocka_unit_test(a_team_has_a_thread),
-        cmocka_unit_test(a_team_runs_each_task_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
