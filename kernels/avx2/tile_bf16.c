@@ -7,6 +7,7 @@
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 1
+#define NAME_THE_SUM 0
 #include "packed/tile_float.h"
 
 TILE(bfloat16, 2, 1, 1)

@@ -6,6 +6,11 @@
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 1
+#ifdef ADAMOE_AVX512_EMULATED_H
+#define NAME_THE_SUM 0
+#else
+#define NAME_THE_SUM 1
+#endif
 #include "packed/tile_float.h"
 
 TILE(bfloat16, 2, 1, 1)

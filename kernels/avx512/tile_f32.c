@@ -6,6 +6,7 @@
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 0
+#define NAME_THE_SUM 0
 #include "packed/tile_float.h"
 
 TILE(float32, 1, 1, 1)

@@ -117,8 +117,8 @@ ALWAYS_INLINE void add_groups(size_t count, size_t parts, size_t rows, size_t ve
         UNROLL
         for (size_t part = 0; part < parts; ++part) {
             add_part(rows, vectors, input + (i * parts + part) * rows * INPUT_BYTES, part, &first, i, sum);
+            MOVE_NOTHING_ACROSS();
         }
-        MOVE_NOTHING_ACROSS();
     }
 }
 
