@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_BLOCK      256 /* a panel of 16 columns: 16 KiB */
-#define DEPTH_UNIT       4
-#define MOST_COLUMNS     256 /* of a task: what is packed of b takes 256 KiB */
-#define MOST_ROWS        768 /* of a task */
-#define ROWS_AT_ONCE     96  /* of a, packed together */
-#define TASKS_PER_THREAD 4
+#define DEPTH_BLOCK  256 /* a panel of 16 columns: 16 KiB */
+#define DEPTH_UNIT   4
+#define MOST_COLUMNS 256 /* of a task: what is packed of b takes 256 KiB */
+#define MOST_ROWS    768 /* of a task */
+#define ROWS_AT_ONCE 96  /* of a, packed together */
+
+/* Multiply-adds in about the time that it takes to pack an element. No result depends on it. */
+#define PACKING 16.0
 
 /* Rows and columns of a task, from the cheapest to pack to the finest. No result depends on them. */
 typedef struct task_size {
@@ -280,16 +282,6 @@ static size_t tasks_of(const adamoe_gemm *gemm, task_size size)
     return pieces(gemm->rows, size.rows) * pieces(gemm->columns, size.columns);
 }
 
-static size_t count_tasks(const adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count,
-                          task_size size)
-{
-    size_t tasks = 0;
-    for (size_t g = 0; g < count; ++g) {
-        tasks += tasks_of(&gemm[g], fit(space, &gemm[g], size));
-    }
-    return tasks;
-}
-
 static int by_descending_work(const void *a, const void *b)
 {
     const queued_gemm *x = a, *y = b;
@@ -316,20 +308,51 @@ static void queue_products(const gemm_call *call)
     }
 }
 
+/* What a call costs in multiply-adds, if its products are cut into tasks of this size. */
+typedef struct call_cost {
+    size_t tasks;
+    double total, largest; /* of a task */
+} call_cost;
+
+static call_cost cost_of(const gemm_call *call, task_size most)
+{
+    call_cost cost = {0};
+    for (size_t g = 0; g < call->count; ++g) {
+        const adamoe_gemm *gemm = &call->gemm[g];
+        const task_size size = fit(call->space, gemm, most);
+        const double down = (double)pieces(gemm->rows, size.rows), rows = (double)gemm->rows;
+        const double across = (double)pieces(gemm->columns, size.columns), columns = (double)gemm->columns;
+        const double packed = PACKING * (rows * across + columns * down);
+        const double work = (rows * columns + packed) * (double)gemm->depth;
+        const double tasks = down * across;
+        cost.tasks += tasks_of(gemm, size);
+        cost.total += work;
+        cost.largest = tasks > 0.0 && work / tasks > cost.largest ? work / tasks : cost.largest;
+    }
+    return cost;
+}
+
+/* The time until the last thread is done, if the others wait for half of a task on the average. */
+static double expected_time(call_cost cost, double threads)
+{
+    return (cost.total + 0.5 * (threads - 1.0) * cost.largest) / threads;
+}
+
 void adamoe_gemm_run(adamoe_gemm_space *space, const adamoe_gemm *gemm, size_t count)
 {
     const size_t sizes = sizeof task_sizes / sizeof *task_sizes;
-    gemm_call call = {.space = space, .gemm = gemm, .count = count};
-    size_t tasks = 0;
-    for (size_t s = 0; s < sizes; ++s) {
-        call.size = task_sizes[s];
-        tasks = count_tasks(space, gemm, count, call.size);
-        if (tasks >= TASKS_PER_THREAD * (size_t)space->team->threads) {
-            break;
+    const double threads = (double)space->team->threads;
+    gemm_call call = {.space = space, .gemm = gemm, .count = count, .size = task_sizes[0]};
+    call_cost best = cost_of(&call, task_sizes[0]);
+    for (size_t s = 1; s < sizes; ++s) {
+        const call_cost cost = cost_of(&call, task_sizes[s]);
+        if (expected_time(cost, threads) < expected_time(best, threads)) {
+            best = cost;
+            call.size = task_sizes[s];
         }
     }
-    if (tasks > 0) {
+    if (best.tasks > 0) {
         queue_products(&call);
-        space->team->run(space->team->state, tasks, gemm_task, &call);
+        space->team->run(space->team->state, best.tasks, gemm_task, &call);
     }
 }

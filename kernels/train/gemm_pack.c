@@ -14,12 +14,30 @@ static const float *row_of(const adamoe_gemm_operand *operand, size_t row)
     return operand->data + (operand->list == NULL ? row : operand->list[row]) * operand->stride;
 }
 
+#define LINE_FLOATS 16
+
+/* So many rows ahead are asked for: each is a stream of its own, and too short for the processor to notice.
+ */
+#define ROWS_AHEAD 8
+
+static void fetch_rows(const gemm_part *part, size_t line)
+{
+    const size_t end = part->line + part->lines;
+    for (size_t r = line; r < line + ROWS_AT_ONCE && r < end; ++r) {
+        const float *from = row_of(part->operand, r) + part->term;
+        for (size_t k = 0; k < part->terms; k += LINE_FLOATS) {
+            __builtin_prefetch(from + k);
+        }
+    }
+}
+
 /* One group whose lines are rows of what stands there. */
 static void pack_rows(const gemm_part *part, size_t first, size_t count, size_t width, float *to)
 {
     const float *row[ROWS_AT_ONCE];
     for (size_t i = 0; i < count; i += ROWS_AT_ONCE) {
         const size_t here = count - i < ROWS_AT_ONCE ? count - i : ROWS_AT_ONCE;
+        fetch_rows(part, part->line + first + i + ROWS_AHEAD);
         for (size_t r = 0; r < here; ++r) {
             row[r] = row_of(part->operand, part->line + first + i + r) + part->term;
         }
@@ -34,7 +52,6 @@ static void pack_rows(const gemm_part *part, size_t first, size_t count, size_t 
 /* The columns of so many terms ahead are asked for: rows of a wide matrix are pages apart, where the
  * processor fetches nothing by itself. */
 #define TERMS_AHEAD 8
-#define LINE_FLOATS 16
 
 static inline __attribute__((always_inline)) void fetch_columns(const gemm_part *part, size_t term,
                                                                 size_t first, size_t columns)
@@ -51,11 +68,14 @@ static inline __attribute__((always_inline)) void fetch_columns(const gemm_part 
 static inline __attribute__((always_inline)) void copy_groups(const gemm_part *part, size_t first,
                                                               size_t groups, size_t width, float *to)
 {
-    for (size_t k = 0; k < part->terms; ++k) {
+    const size_t terms =
+        part->terms; /* held here, because what is stored might be the part for all C knows */
+    for (size_t k = 0; k < terms; ++k) {
         const float *from = row_of(part->operand, part->term + k) + part->line + first;
+        float *out = to + k * width;
         fetch_columns(part, k + TERMS_AHEAD, first, groups * width);
-        for (size_t g = 0; g < groups; ++g) {
-            memcpy(to + (g * part->terms + k) * width, from + g * width, width * sizeof *to);
+        for (size_t g = 0; g < groups; ++g, from += width, out += terms * width) {
+            memcpy(out, from, width * sizeof *to);
         }
     }
 }
@@ -82,11 +102,15 @@ static void copy_whole_groups(const gemm_part *part, size_t first, size_t groups
     }
 }
 
+/* So few columns that a copy of theirs is not worth a call. */
 static void copy_last_group(const gemm_part *part, size_t first, size_t count, size_t width, float *to)
 {
-    for (size_t k = 0; k < part->terms; ++k) {
-        memcpy(to + k * width, row_of(part->operand, part->term + k) + part->line + first,
-               count * sizeof *to);
+    const size_t terms = part->terms;
+    for (size_t k = 0; k < terms; ++k) {
+        const float *from = row_of(part->operand, part->term + k) + part->line + first;
+        for (size_t c = 0; c < count; ++c) {
+            to[k * width + c] = from[c];
+        }
     }
 }
 
@@ -118,7 +142,9 @@ void adamoe_gemm_pack(const gemm_part *part, size_t width, bool padded, float *t
             copy_whole_groups(part, g * width, smaller(whole - g, at_once), width,
                               to + g * width * part->terms);
         }
-        copy_last_group(part, whole * width, left, last_width, last);
+        if (left > 0) {
+            copy_last_group(part, whole * width, left, last_width, last);
+        }
     }
     if (left > 0 && padded) {
         pad_group(left, part->terms, width, last);
