@@ -83,6 +83,7 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
     }
     const size_t kv = c->key_value_heads * c->head_dim, width = c->heads * c->head_dim;
     free_row_arrays(state);
+    rows += rows / 4; /* batches of questions differ by some tokens, and new memory takes time to appear */
     const bool complete =
         (state->residual = floats(rows * c->hidden_size)) != NULL &&
         (state->normed = floats(rows * c->hidden_size)) != NULL &&
@@ -144,8 +145,6 @@ static adamoe_status make_room_for_segments(forward_state *state, size_t count)
     return adamoe_ok();
 }
 
-/* A batch's keys stand where its queries do. The one segment that continues a cache has its keys in there,
- * behind those that came before. */
 /* Cuts where no segment reaches back, once a part has rows enough. */
 static void cut_parts(forward_state *state, size_t rows_of_part)
 {
@@ -168,6 +167,8 @@ static void cut_parts(forward_state *state, size_t rows_of_part)
     }
 }
 
+/* A batch's keys stand where its queries do. The one segment that continues a cache has its keys in there,
+ * behind those that came before. */
 static void place_part(forward_state *state, const forward_part *part)
 {
     const size_t before = state->cache == NULL ? 0 : state->cache->length, first = part->first_segment;
