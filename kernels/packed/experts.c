@@ -260,12 +260,13 @@ static void up_task(void *context, size_t i, uint32_t thread)
     const packed_task task = adamoe_packed_task(&p->expert[0].up, c->share, c->groups, i);
     const packed_group *group = &c->group[task.group];
     const packed_matrix *up = &p->expert[group->expert].up;
-    float *sums = floats_at(c, c->layout.sums + thread * c->layout.thread_sums);
+    const packed_sums sums = {floats_at(c, c->layout.sums + thread * c->layout.thread_sums),
+                              task.panels * PACKED_VECTORS * p->products->lanes};
     adamoe_packed_multiply(up, &up->part[task.part], task.first_panel, task.panels, group,
                            inputs_of(c, c->layout.inputs, group, p->hidden_size),
                            scales_at(c, c->layout.input_scale) + group->first_row, sums,
                            c->work + c->layout.widened + thread * c->layout.thread_widened);
-    store_hidden(c, group, &up->part[task.part], &task, sums);
+    store_hidden(c, group, &up->part[task.part], &task, sums.at);
 }
 
 /* int8 only. */
@@ -296,13 +297,14 @@ static void down_task(void *context, size_t i, uint32_t thread)
     const packed_matrix *down = &p->expert[group->expert].down;
     const packed_part *part = &down->part[task.part];
     const size_t offset = p->products->quantise != NULL ? c->layout.quantised : c->layout.hidden;
-    float *sums = floats_at(c, c->layout.sums + thread * c->layout.thread_sums);
+    float *const own = floats_at(c, c->layout.sums + thread * c->layout.thread_sums);
+    float *const out = floats_at(c, c->layout.slots) + group->first_row * p->hidden_size;
+    const packed_sums sums = adamoe_packed_sums_of(down, &task, own, out, p->hidden_size);
     adamoe_packed_multiply(down, part, task.first_panel, task.panels, group,
                            inputs_of(c, offset, group, p->intermediate_size),
                            scales_at(c, c->layout.hidden_scale) + group->first_row, sums,
                            c->work + c->layout.widened + thread * c->layout.thread_widened);
-    adamoe_packed_store(down, &task, group->rows, sums,
-                        floats_at(c, c->layout.slots) + group->first_row * p->hidden_size, p->hidden_size);
+    adamoe_packed_store(down, &task, group->rows, sums, out, p->hidden_size);
 }
 
 #define TOKENS_PER_TASK 4

@@ -124,12 +124,13 @@ static void product_task(void *context, size_t i, uint32_t thread)
     const packed_matrix *matrix = c->matrix;
     const packed_task task = adamoe_packed_task(matrix, c->share, c->groups, i);
     const packed_group *group = &c->group[task.group];
-    float *sums = (float *)(void *)(c->work + c->layout.sums + thread * c->layout.thread_sums);
+    float *const own = (float *)(void *)(c->work + c->layout.sums + thread * c->layout.thread_sums);
+    float *const out = c->y + group->first_row * matrix->outputs;
+    const packed_sums sums = adamoe_packed_sums_of(matrix, &task, own, out, matrix->outputs);
     adamoe_packed_multiply(matrix, &matrix->part[task.part], task.first_panel, task.panels, group,
                            inputs_of(c, group), scales_of(c, group), sums,
                            c->work + c->layout.widened + thread * c->layout.thread_widened);
-    adamoe_packed_store(matrix, &task, group->rows, sums, c->y + group->first_row * matrix->outputs,
-                        matrix->outputs);
+    adamoe_packed_store(matrix, &task, group->rows, sums, out, matrix->outputs);
 }
 
 adamoe_status adamoe_packed_multiply_matrix(adamoe_prepared_matrix *prepared, const adamoe_run *run,

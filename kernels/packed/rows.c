@@ -224,13 +224,13 @@ static size_t choose_wide(const packed_group *group, size_t panels_left)
 
 static void scale_sums(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                        size_t panels, const packed_group *group, const packed_row_scale *row_scale,
-                       float *sums)
+                       packed_sums sums)
 {
     const size_t width = PACKED_VECTORS * matrix->products->lanes;
     for (size_t p = 0; p < panels; ++p) {
         const packed_scales scales = {row_scale, part->scale + (first_panel + p) * width,
                                       part->excess + (first_panel + p) * width};
-        matrix->products->scale_sums(sums + p * width, panels * width, group->rows, scales);
+        matrix->products->scale_sums(sums.at + p * width, sums.stride, group->rows, scales);
     }
 }
 
@@ -248,12 +248,12 @@ static packed_ahead next_block(const packed_matrix *matrix, const packed_part *p
 
 void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                             size_t panels, const packed_group *group, const char *inputs,
-                            const packed_row_scale *row_scale, float *sums, void *widened)
+                            const packed_row_scale *row_scale, packed_sums sums, void *widened)
 {
     const size_t width = PACKED_VECTORS * matrix->products->lanes;
     const size_t group_bytes = adamoe_packed_group_bytes(matrix->products);
-    if (matrix->depth == 0) {
-        memset(sums, 0, group->rows * panels * width * sizeof *sums);
+    for (size_t r = 0; r < group->rows && matrix->depth == 0; ++r) {
+        memset(sums.at + r * sums.stride, 0, panels * width * sizeof(float));
     }
     for (size_t first = 0; first < matrix->depth; first += matrix->blocks.depth) {
         const size_t groups = adamoe_packed_block_groups(matrix, first), bytes = groups * group_bytes;
@@ -268,7 +268,7 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
                                         input_group_bytes(matrix->products),
                            .least_rows = group->rows / group->tiles,
                            .longer_tiles = group->rows % group->tiles,
-                           .stride = panels * width};
+                           .stride = sums.stride};
         for (size_t p = 0; p < panels;) {
             const size_t wide = choose_wide(group, panels - p), count = (size_t)1 << wide;
             const char *weights = adamoe_packed_panel(matrix, part, first, first_panel + p);
@@ -282,7 +282,7 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
             step.weights = weights;
             step.ahead = ahead;
             step.tile_lines = ahead.lines / group->tiles;
-            step.sums = sums + p * width;
+            step.sums = sums.at + p * width;
             step.wide = wide;
             multiply_tiles(&step, widened);
             p += count;

@@ -51,12 +51,18 @@ void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *g
  * stored by adamoe_packed_store_tile. */
 void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs);
 
+/* Sums of the rows of a group, one after the other. */
+typedef struct packed_sums {
+    float *at;
+    size_t stride; /* floats from row to row */
+} packed_sums;
+
 /* sums[row of the group][output of the panels] = inputs times `panels` panels of a part, from first_panel of
- * the part on; rows of sums are panels * PACKED_VECTORS * lanes apart. For int8, row_scale is [rows of the
+ * the part on. For int8, row_scale is [rows of the
  * group]. `widened` is room for one panel's block in the type that is multiplied. */
 void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                             size_t panels, const packed_group *group, const char *inputs,
-                            const packed_row_scale *row_scale, float *sums, void *widened);
+                            const packed_row_scale *row_scale, packed_sums sums, void *widened);
 
 /* Bytes of `widened`. */
 size_t adamoe_packed_widened_bytes(const packed_matrix *matrix);

@@ -97,13 +97,31 @@ void adamoe_packed_node_tasks(const packed_matrix *matrix, const packed_share *s
     first[placement->nodes] = tasks;
 }
 
-void adamoe_packed_store(const packed_matrix *matrix, const packed_task *task, size_t rows, const float *sums,
+/* The first output of a task. */
+static size_t first_output(const packed_matrix *matrix, const packed_task *task)
+{
+    return (matrix->part[task->part].first_panel + task->first_panel) * adamoe_packed_panel_outputs(matrix);
+}
+
+packed_sums adamoe_packed_sums_of(const packed_matrix *matrix, const packed_task *task, float *sums,
+                                  float *out, size_t stride)
+{
+    const size_t all = task->panels * adamoe_packed_panel_outputs(matrix), first = first_output(matrix, task);
+    const bool once = matrix->depth <= matrix->blocks.depth && matrix->products->scale_sums == NULL;
+    return once && first + all <= matrix->outputs
+               ? (packed_sums){out + first, stride}
+               : (packed_sums){sums, task->panels * PACKED_VECTORS * matrix->products->lanes};
+}
+
+void adamoe_packed_store(const packed_matrix *matrix, const packed_task *task, size_t rows, packed_sums sums,
                          float *out, size_t stride)
 {
-    const size_t width = adamoe_packed_panel_outputs(matrix);
-    const size_t first = (matrix->part[task->part].first_panel + task->first_panel) * width;
-    const size_t all = task->panels * width, left = matrix->outputs - first;
+    const size_t first = first_output(matrix, task), left = matrix->outputs - first;
+    const size_t all = task->panels * adamoe_packed_panel_outputs(matrix);
+    if (sums.at == out + first) {
+        return;
+    }
     for (size_t r = 0; r < rows; ++r) {
-        memcpy(out + r * stride + first, sums + r * all, (left < all ? left : all) * sizeof *out);
+        memcpy(out + r * stride + first, sums.at + r * sums.stride, (left < all ? left : all) * sizeof *out);
     }
 }

@@ -40,9 +40,14 @@ void adamoe_packed_node_tasks(const packed_matrix *matrix, const packed_share *s
                               uint32_t (*group_node)(const void *context, size_t group), const void *context,
                               size_t *first);
 
-/* Copies the sums of a task, without the outputs that do not exist, to out[row][output of the matrix]; rows
- * of out are `stride` apart. */
-void adamoe_packed_store(const packed_matrix *matrix, const packed_task *task, size_t rows, const float *sums,
+/* Where a task's sums are computed: where they are wanted, row after row of `out` `stride` apart, if each is
+ * written once and every output of the task exists; otherwise in `sums`. */
+packed_sums adamoe_packed_sums_of(const packed_matrix *matrix, const packed_task *task, float *sums,
+                                  float *out, size_t stride);
+
+/* Copies the sums of a task, without the outputs that do not exist, to out[row][output of the matrix], unless
+ * they were computed there; rows of out are `stride` apart. */
+void adamoe_packed_store(const packed_matrix *matrix, const packed_task *task, size_t rows, packed_sums sums,
                          float *out, size_t stride);
 
 #endif
