@@ -24,6 +24,7 @@ enum {
     OPTION_BASELINE,
     OPTION_UNTOUCHED,
     OPTION_QUESTIONS,
+    OPTION_ROUNDS,
     OPTION_JSON,
     OPTION_EVALUATE_ONLY,
     OPTION_CLAIM,
@@ -62,6 +63,7 @@ static const struct argp_option options_list[] = {
      "The checkpoint that both were fine-tuned from (default: what ships with the default model, or none)",
      0},
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions (default: what ships)", 0},
+    {"rounds", OPTION_ROUNDS, "N", 0, "Timed rounds of the two models, 6 to 99 (default: 9)", 0},
     {"evaluate-only", OPTION_EVALUATE_ONLY, 0, 0, "Leave out the quick check and throughput", 0},
     {"claim", OPTION_CLAIM, 0, 0,
      "Print instead what the paper's own numbers say: what its %FLOPs counts, what five of 295 questions "
@@ -121,13 +123,13 @@ static void check_together(const reproduce_options *o, struct argp_state *state)
     if (study && !o->full) {
         argp_error(state, "-o, --seeds, --sweep-seeds, --resume, --from-scratch and --recipe go with --full");
     }
-    if (o->full &&
-        (o->sides.model != NULL || o->sides.baseline != NULL || o->json != NULL || o->evaluate_only)) {
-        argp_error(state, "--full trains its models, and writes into -o: --model, --baseline, --json and "
-                          "--evaluate-only do not go with it");
+    if (o->full && (o->sides.model != NULL || o->sides.baseline != NULL || o->sides.rounds != 0 ||
+                    o->json != NULL || o->evaluate_only)) {
+        argp_error(state, "--full trains its models, and writes into -o: --model, --baseline, --rounds, "
+                          "--json and --evaluate-only do not go with it");
     }
     if (o->claim && (o->full || o->evaluate_only || o->sides.model != NULL || o->sides.baseline != NULL ||
-                     o->sides.untouched != NULL || o->sides.questions != NULL)) {
+                     o->sides.untouched != NULL || o->sides.questions != NULL || o->sides.rounds != 0)) {
         argp_error(state, "--claim needs neither model nor questions, and runs nothing else");
     }
     if (s->from_scratch && o->sides.untouched != NULL) {
@@ -157,6 +159,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_QUESTIONS:
         o->sides.questions = value;
+        return 0;
+    case OPTION_ROUNDS:
+        o->sides.rounds = (size_t)adamoe_parse_count(state, "--rounds", value, ADAMOE_SIDE_LEAST_ROUNDS,
+                                                     ADAMOE_SIDE_MOST_ROUNDS);
         return 0;
     case OPTION_JSON:
         o->json = value;

@@ -98,7 +98,8 @@ adamoe_status adamoe_side_by_side_open(const adamoe_side_options *o, const adamo
     *out = (adamoe_side_by_side){.untouched = {.name = "untouched"},
                                  .vanilla = {.name = "top-2"},
                                  .adaptive = {.name = "AdaMoE"},
-                                 .has_untouched = o->untouched != NULL};
+                                 .has_untouched = o->untouched != NULL,
+                                 .rounds = o->rounds == 0 ? ADAMOE_SIDE_ROUNDS : o->rounds};
     ADAMOE_TRY(open_vanilla(o, machine, kernel, &out->vanilla));
     ADAMOE_TRY(open_adaptive(o, config_of(&out->vanilla)->rule.top_k, machine, kernel, &out->adaptive));
     ADAMOE_TRY(check_comparable(out));
@@ -136,31 +137,32 @@ static adamoe_status run_round(adamoe_side_by_side *sides, size_t round)
     return adamoe_ok();
 }
 
-static void take_result(adamoe_side *side)
+static void take_result(adamoe_side *side, size_t rounds)
 {
-    double sorted[ADAMOE_SIDE_ROUNDS];
-    memcpy(sorted, side->seconds, sizeof sorted);
-    adamoe_sort(sorted, ADAMOE_SIDE_ROUNDS);
+    double sorted[ADAMOE_SIDE_MOST_ROUNDS];
+    memcpy(sorted, side->seconds, rounds * sizeof *sorted);
+    adamoe_sort(sorted, rounds);
     side->result = adamoe_evaluation_result(&side->evaluation);
-    side->result.seconds = adamoe_median(sorted, ADAMOE_SIDE_ROUNDS);
+    side->result.seconds = adamoe_median(sorted, rounds);
 }
 
 static adamoe_status judge_time(adamoe_side_by_side *sides)
 {
-    double log_ratio[ADAMOE_SIDE_ROUNDS], reduction[ADAMOE_SIDE_ROUNDS], centre;
+    const size_t rounds = sides->rounds;
+    double log_ratio[ADAMOE_SIDE_MOST_ROUNDS], reduction[ADAMOE_SIDE_MOST_ROUNDS], centre;
     adamoe_rank_test test;
     adamoe_interval interval;
-    for (size_t i = 0; i < ADAMOE_SIDE_ROUNDS; ++i) {
+    for (size_t i = 0; i < rounds; ++i) {
         const double ratio = sides->adaptive.seconds[i] / sides->vanilla.seconds[i];
         log_ratio[i] = log(ratio);
         reduction[i] = 1.0 - ratio;
     }
-    ADAMOE_TRY(adamoe_signed_rank_test(log_ratio, ADAMOE_SIDE_ROUNDS, &test));
-    ADAMOE_TRY(adamoe_signed_rank_centre(log_ratio, ADAMOE_SIDE_ROUNDS, 0.95, &centre, &interval));
-    adamoe_sort(reduction, ADAMOE_SIDE_ROUNDS);
-    sides->time = (adamoe_time_reduction){.median = adamoe_median(reduction, ADAMOE_SIDE_ROUNDS),
+    ADAMOE_TRY(adamoe_signed_rank_test(log_ratio, rounds, &test));
+    ADAMOE_TRY(adamoe_signed_rank_centre(log_ratio, rounds, 0.95, &centre, &interval));
+    adamoe_sort(reduction, rounds);
+    sides->time = (adamoe_time_reduction){.median = adamoe_median(reduction, rounds),
                                           .least = reduction[0],
-                                          .greatest = reduction[ADAMOE_SIDE_ROUNDS - 1],
+                                          .greatest = reduction[rounds - 1],
                                           .centre = 1.0 - exp(centre),
                                           .interval = {1.0 - exp(interval.high), 1.0 - exp(interval.low)},
                                           .p = test.p};
@@ -194,11 +196,11 @@ static adamoe_status judge_answers(const adamoe_side_by_side *sides, bool by_nor
 adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)
 {
     ADAMOE_TRY(run_round(sides, 0));
-    for (size_t i = 0; i < ADAMOE_SIDE_ROUNDS; ++i) {
+    for (size_t i = 0; i < sides->rounds; ++i) {
         ADAMOE_TRY(run_round(sides, i));
     }
-    take_result(&sides->vanilla);
-    take_result(&sides->adaptive);
+    take_result(&sides->vanilla, sides->rounds);
+    take_result(&sides->adaptive, sides->rounds);
     if (sides->has_untouched) {
         ADAMOE_TRY(adamoe_evaluation_run(&sides->untouched.evaluation));
         sides->untouched.result = adamoe_evaluation_result(&sides->untouched.evaluation);

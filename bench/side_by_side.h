@@ -8,8 +8,11 @@
 #include "evaluate.h"
 #include "statistics.h"
 
-/* Measured rounds of the two sides: with 9 pairs the signed-rank test can give p = 0.004. */
-#define ADAMOE_SIDE_ROUNDS 9
+/* Measured rounds of the two sides where nobody says how many: with 9 pairs the signed-rank test can give p =
+ * 0.004. With fewer than six no p is below 0.05. */
+#define ADAMOE_SIDE_ROUNDS       9
+#define ADAMOE_SIDE_LEAST_ROUNDS 6
+#define ADAMOE_SIDE_MOST_ROUNDS  99
 
 /* What differs with a smaller p than this is called distinguishable from zero. */
 #define ADAMOE_SIDE_LEVEL 0.05
@@ -18,7 +21,7 @@ typedef struct adamoe_side {
     const char *name;
     adamoe_evaluation evaluation;
     adamoe_eval_result result;
-    double seconds[ADAMOE_SIDE_ROUNDS];
+    double seconds[ADAMOE_SIDE_MOST_ROUNDS]; /* of the rounds that were run */
 } adamoe_side;
 
 /* 1 - seconds of the adaptive side / seconds of the vanilla side, of the rounds. */
@@ -33,6 +36,7 @@ typedef struct adamoe_side_by_side {
     adamoe_side untouched; /* the model before fine-tuning; only with has_untouched */
     adamoe_side vanilla, adaptive;
     bool has_untouched;
+    size_t rounds;
     adamoe_paired_answers accuracy, accuracy_norm; /* of the adaptive side against the vanilla one */
     adamoe_time_reduction time;
 } adamoe_side_by_side;
@@ -42,6 +46,7 @@ typedef struct adamoe_side_options {
     const char *baseline;  /* folder of the same architecture without; NULL: `model` as vanilla top-2 */
     const char *untouched; /* folder; NULL: none */
     const char *questions; /* file */
+    size_t rounds;         /* measured ones; 0: ADAMOE_SIDE_ROUNDS */
 } adamoe_side_options;
 
 /* Opens and prepares all sides. Errors: what the readers report; a model without null experts, a baseline

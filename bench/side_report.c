@@ -40,14 +40,14 @@ adamoe_conclusion adamoe_side_by_side_conclusion(const adamoe_side_by_side *side
         "difference of %+.2f points (95 %% interval %+.2f to %+.2f, exact McNemar p = %.3g) %s, that of "
         "acc_norm, "
         "%+.2f (%+.2f to %+.2f, p = %.3g), %s; it executes %.1f %% fewer FLOPs of the whole model, and the "
-        "measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, signed-rank p = %.2g over %d "
+        "measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, signed-rank p = %.2g over %zu "
         "rounds) "
         "%s.",
         a->won, a->questions, sides->vanilla.name, a->lost, 100.0 * a->difference, 100.0 * a->interval.low,
         100.0 * a->interval.high, a->p, verdict(a->p), 100.0 * norm->difference, 100.0 * norm->interval.low,
         100.0 * norm->interval.high, norm->p, verdict(norm->p),
         100.0 * cost_of(&sides->adaptive).model_reduction, 100.0 * t->centre, 100.0 * t->interval.low,
-        100.0 * t->interval.high, t->p, ADAMOE_SIDE_ROUNDS, verdict(t->p));
+        100.0 * t->interval.high, t->p, sides->rounds, verdict(t->p));
     return out;
 }
 
@@ -122,9 +122,8 @@ void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
 {
     const adamoe_eval_result *r = &sides->adaptive.result;
     const double ratio = time_per_flops(sides);
-    printf("\n%s against %s on %zu questions of %s, kernel %s, %u threads, %d rounds in turn; percent\n",
-           r->model, sides->vanilla.result.model, r->count, r->task, r->kernel, r->threads,
-           ADAMOE_SIDE_ROUNDS);
+    printf("\n%s against %s on %zu questions of %s, kernel %s, %u threads, %zu rounds in turn; percent\n",
+           r->model, sides->vanilla.result.model, r->count, r->task, r->kernel, r->threads, sides->rounds);
     print_rows(sides);
     print_load(&sides->vanilla);
     print_load(&sides->adaptive);
@@ -152,10 +151,10 @@ static json_t *answers_json(const adamoe_paired_answers *a)
                      (int)(a->p < ADAMOE_SIDE_LEVEL));
 }
 
-static json_t *seconds_json(const adamoe_side *side)
+static json_t *seconds_json(const adamoe_side *side, size_t rounds)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < ADAMOE_SIDE_ROUNDS; ++i) {
+    for (size_t i = 0; i < rounds; ++i) {
         json_array_append_new(list, adamoe_json_number(side->seconds[i]));
     }
     return list;
@@ -169,7 +168,8 @@ static json_t *time_json(const adamoe_side_by_side *sides)
                      t->interval.high, "signed_rank_p", t->p, "distinguishable",
                      (int)(t->p < ADAMOE_SIDE_LEVEL), "per_model_flops_reduction",
                      adamoe_json_number(time_per_flops(sides)), "vanilla_seconds",
-                     seconds_json(&sides->vanilla), "adamoe_seconds", seconds_json(&sides->adaptive));
+                     seconds_json(&sides->vanilla, sides->rounds), "adamoe_seconds",
+                     seconds_json(&sides->adaptive, sides->rounds));
 }
 
 static json_t *paper_json(void)

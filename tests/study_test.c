@@ -204,6 +204,7 @@ static void what_is_refused(void **state)
            "--resume: \"recipe\" is not what it was");
     expect(run("'" ADAMOE_PROGRAM "' reproduce --seeds 3"), 2, "go with --full");
     expect(run("'" ADAMOE_PROGRAM "' reproduce --full --json x.json"), 2, "do not go with it");
+    expect(run("'" ADAMOE_PROGRAM "' reproduce --full --rounds 9"), 2, "do not go with it");
 }
 
 /* Pretraining from texts, then one seed. */
