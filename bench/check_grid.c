@@ -1,35 +1,20 @@
 /*
- * The grid of `adamoe check`. Sizes stand at, below and above the kernel's tiles and twice those, or
- * multiples of 8, 16, 32 and 64 where it names none; kinds of routing with their numbers of experts are one
- * factor, because not all of them fit together. Any two values of two factors meet in some case of the tier
- * `bound`; other tiers take fewer sizes, and the same kinds. What leaves the experts without work stands
- * beside the grid, so that every pair meets in a case that can prove something.
+ * The grid of `adamoe check`. Kinds of routing with their numbers of experts are one factor, because not all
+ * of them fit together. Any two values of two factors meet in some case of the tier `bound`; other tiers take
+ * fewer sizes, and the same kinds. What leaves the experts without work stands beside the grid, so that every
+ * pair meets in a case that can prove something.
  */
 #include "check_cases.h"
 #include "check_models.h"
+#include "check_sizes.h"
 #include "pairwise.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
-#define MOST_SIZES      48
 
-static const size_t usual_sizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 95, 127, 128, 129};
-static const size_t usual_tokens[] = {1, 2, 3, 7, 16, 33, 64};
 static const adamoe_dtype dtypes[] = {ADAMOE_F32, ADAMOE_BF16, ADAMOE_F16};
-
-/* The values of one factor. */
-typedef struct size_list {
-    size_t value[MOST_SIZES];
-    size_t count;
-} size_list;
-
-/* The sizes of a grid. */
-typedef struct grid_sizes {
-    size_list outputs, depths; /* of matrices; a hidden size is both, and so is an intermediate size */
-    size_list both, tokens;
-} grid_sizes;
 
 typedef struct routing_kind {
     adamoe_mixture mixture;
@@ -91,70 +76,6 @@ static const adamoe_case single_cases[] = {
     {.kind = ADAMOE_CASE_MULTIPLY, .weights = ADAMOE_BF16, .tokens = 0, .rows = 64, .columns = 64},
 };
 
-/* ------------------------------------------------------------------------------------------------- sizes */
-
-static void add_size(size_list *list, size_t value)
-{
-    for (size_t i = 0; i < list->count; ++i) {
-        if (list->value[i] == value) {
-            return;
-        }
-    }
-    if (list->count < MOST_SIZES && value > 0) {
-        list->value[list->count++] = value;
-    }
-}
-
-static void add_sizes(size_list *list, const size_t *values, size_t count, size_t largest)
-{
-    for (size_t i = 0; i < count; ++i) {
-        if (values[i] <= largest) {
-            add_size(list, values[i]);
-        }
-    }
-}
-
-/* Below, at and above a tile and two of them, where that is not too large for a naive reference. */
-static void add_tile(size_list *list, uint32_t tile, size_t largest)
-{
-    for (size_t i = 1; i <= 2; ++i) {
-        const size_t edge = i * tile;
-        if (tile > 1 && edge <= largest) {
-            add_size(list, edge - 1);
-            add_size(list, edge);
-            add_size(list, edge + 1);
-        }
-    }
-}
-
-/* `largest` keeps the sizes of tiers that need many calls small. */
-static grid_sizes choose_sizes(const adamoe_tiles *tiles, size_t largest)
-{
-    static const size_t few_sizes[] = {1, 3, 8, 17, 33, 64};
-    static const size_t few_tokens[] = {1, 2, 7, 33};
-    const adamoe_tiles none = {0, 0, 0}, *t = tiles == NULL ? &none : tiles;
-    const bool many = largest > 200;
-    grid_sizes g = {.both = {.count = 0}};
-    size_list *lists[] = {&g.outputs, &g.depths, &g.both};
-    for (size_t i = 0; i < 3; ++i) {
-        const bool named = i == 0 ? t->columns > 1 : i == 1 ? t->depth > 1 : t->columns > 1 || t->depth > 1;
-        if (many && !named) {
-            add_sizes(lists[i], usual_sizes, COUNT_OF(usual_sizes), largest);
-        } else {
-            add_sizes(lists[i], few_sizes, COUNT_OF(few_sizes), largest);
-        }
-        add_tile(lists[i], i == 1 ? 0 : t->columns, largest);
-        add_tile(lists[i], i == 0 ? 0 : t->depth, largest);
-    }
-    if (many) {
-        add_sizes(&g.tokens, usual_tokens, COUNT_OF(usual_tokens), 64);
-    } else {
-        add_sizes(&g.tokens, few_tokens, COUNT_OF(few_tokens), 64);
-    }
-    add_tile(&g.tokens, t->rows, many ? 80 : 40);
-    return g;
-}
-
 /* -------------------------------------------------------------------------------------------------- cases */
 
 /* A list of cases that grows. */
@@ -178,7 +99,7 @@ static adamoe_status add_case(case_list *list, adamoe_case c)
     return adamoe_ok();
 }
 
-static adamoe_case experts_case(adamoe_tier tier, const grid_sizes *g, const size_t *row)
+static adamoe_case experts_case(adamoe_tier tier, const adamoe_grid_sizes *g, const size_t *row)
 {
     const routing_kind *kind = &routing_kinds[row[3]];
     return (adamoe_case){.tier = tier,
@@ -193,7 +114,7 @@ static adamoe_case experts_case(adamoe_tier tier, const grid_sizes *g, const siz
                          .weights = dtypes[row[4]]};
 }
 
-static adamoe_case multiply_case(adamoe_tier tier, const grid_sizes *g, const size_t *row)
+static adamoe_case multiply_case(adamoe_tier tier, const adamoe_grid_sizes *g, const size_t *row)
 {
     return (adamoe_case){.tier = tier,
                          .kind = ADAMOE_CASE_MULTIPLY,
@@ -204,7 +125,7 @@ static adamoe_case multiply_case(adamoe_tier tier, const grid_sizes *g, const si
 }
 
 /* All pairs of sizes, tokens, kinds of routing and dtypes. */
-static adamoe_status add_experts(case_list *list, adamoe_tier tier, const grid_sizes *g)
+static adamoe_status add_experts(case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
 {
     const size_t values[] = {g->both.count, g->both.count, g->tokens.count, COUNT_OF(routing_kinds),
                              COUNT_OF(dtypes)};
@@ -218,7 +139,7 @@ static adamoe_status add_experts(case_list *list, adamoe_tier tier, const grid_s
     return status;
 }
 
-static adamoe_status add_multiply(case_list *list, adamoe_tier tier, const grid_sizes *g)
+static adamoe_status add_multiply(case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
 {
     const size_t values[] = {g->outputs.count, g->depths.count, g->tokens.count, COUNT_OF(dtypes)};
     size_t *rows = NULL, count = 0;
@@ -232,7 +153,7 @@ static adamoe_status add_multiply(case_list *list, adamoe_tier tier, const grid_
 }
 
 /* Every hidden size with tokens that select null experts alone. */
-static adamoe_status add_null_cases(case_list *list, const grid_sizes *g)
+static adamoe_status add_null_cases(case_list *list, const adamoe_grid_sizes *g)
 {
     for (size_t i = 0; i < 2 * g->both.count; ++i) {
         ADAMOE_TRY(add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
@@ -250,7 +171,7 @@ static adamoe_status add_null_cases(case_list *list, const grid_sizes *g)
 
 static adamoe_status add_bound(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
-    const grid_sizes g = choose_sizes(tiles, exhaustive ? 600 : 300);
+    const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 600 : 300);
     ADAMOE_TRY(add_experts(list, ADAMOE_TIER_BOUND, &g));
     ADAMOE_TRY(add_null_cases(list, &g));
     ADAMOE_TRY(add_multiply(list, ADAMOE_TIER_BOUND, &g));
@@ -379,7 +300,7 @@ static adamoe_status add_slots(case_list *list)
 /* ---------------------------------------------------------------------------------------------- gradients */
 
 /* The last kind of routing scales its inputs, which no plan of a routing does. */
-static adamoe_status add_gradient_pairs(case_list *list, adamoe_tier tier, const grid_sizes *g)
+static adamoe_status add_gradient_pairs(case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
 {
     const size_t values[] = {g->both.count, g->both.count, g->tokens.count, COUNT_OF(routing_kinds) - 1};
     size_t *rows = NULL, count = 0;
@@ -444,7 +365,7 @@ static adamoe_status add_small_gradients(case_list *list, adamoe_case like)
 
 static adamoe_status add_gradients(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
-    const grid_sizes g = choose_sizes(tiles, exhaustive ? 150 : 70);
+    const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 150 : 70);
     ADAMOE_TRY(add_gradient_pairs(list, ADAMOE_TIER_EXACT, &g));
     ADAMOE_TRY(add_gradient_pairs(list, ADAMOE_TIER_BOUND, &g));
     for (size_t i = 0; i < 2 * COUNT_OF(gradient_shapes); ++i) {
@@ -526,7 +447,7 @@ static adamoe_status add_models(case_list *list)
 
 static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
-    const grid_sizes few = choose_sizes(tiles, exhaustive ? 300 : 150);
+    const adamoe_grid_sizes few = adamoe_choose_sizes(tiles, exhaustive ? 300 : 150);
     ADAMOE_TRY(add_experts(list, ADAMOE_TIER_EXACT, &few));
     ADAMOE_TRY(add_slots(list));
     ADAMOE_TRY(add_multiply(list, ADAMOE_TIER_EXACT, &few));

@@ -74,7 +74,7 @@ void adamoe_backprop_free(adamoe_backprop *b)
     free(b->routing);
     free(b->slope);
     free(b->probability_sums);
-    free(b->memory);
+    adamoe_batch_memory_free(&b->memory);
     free(b);
 }
 

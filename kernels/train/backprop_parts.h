@@ -10,6 +10,7 @@
 
 #include "route.h"
 #include "train/backprop.h"
+#include "train/batch_memory.h"
 #include "train/experts.h"
 
 typedef struct backprop_layer {
@@ -71,8 +72,7 @@ struct adamoe_backprop {
     float *gradient;   /* NULL: none is wanted */
 
     /* One block of memory, cut into arrays anew for each batch. */
-    unsigned char *memory;
-    size_t memory_bytes;
+    adamoe_batch_memory memory;
     backprop_arrays at;
 };
 

@@ -107,7 +107,7 @@ void adamoe_lora_network_free(adamoe_lora_network *n)
     free(n->routing);
     free(n->slope);
     free(n->span);
-    free(n->memory);
+    adamoe_batch_memory_free(&n->memory);
     free(n);
 }
 

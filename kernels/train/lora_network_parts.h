@@ -9,6 +9,7 @@
 
 #include "route.h"
 #include "train/gemm.h"
+#include "train/batch_memory.h"
 #include "train/lora_network.h"
 #include "train/train_ops.h"
 #include "vector_ops.h"
@@ -87,8 +88,7 @@ struct adamoe_lora_network {
     size_t span_room;
     float *gradient; /* NULL: none is wanted */
 
-    unsigned char *memory; /* one block, cut into arrays anew for each batch */
-    size_t memory_bytes;
+    adamoe_batch_memory memory; /* cut into arrays anew for each batch */
     network_arrays at;
     adamoe_run run; /* workspace of products and attention */
 };
