@@ -106,6 +106,15 @@ static inline __m512 emulated_scalef_ps(__m512 a, __m512 n)
     return v.floats;
 }
 
+/* vcvtps2dq: to the nearest integer, ties to even. */
+static inline __m512i emulated_cvtps_epi32(__m512 a)
+{
+    emulated_vector v = {.floats = a};
+    v.integer_half[0] = _mm256_cvtps_epi32(v.half[0]);
+    v.integer_half[1] = _mm256_cvtps_epi32(v.half[1]);
+    return v.integers;
+}
+
 /* vcvtdq2ps. */
 static inline __m512 emulated_cvtepi32_ps(__m512i a)
 {
@@ -208,6 +217,7 @@ static inline __m512 emulated_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b)
 #define _mm512_abs_ps(a)                   emulated_abs_ps(a)
 #define _mm512_scalef_ps(a, n)             emulated_scalef_ps(a, n)
 #define _mm512_cvtepi32_ps(a)              emulated_cvtepi32_ps(a)
+#define _mm512_cvtps_epi32(a)              emulated_cvtps_epi32(a)
 #define _mm512_cvtss_f32(a)                emulated_cvtss_f32(a)
 #define _mm512_cvtne2ps_pbh(a, b)          emulated_cvtne2ps_pbh(a, b)
 #define _mm512_dpbf16_ps(sum, a, b)        emulated_dpbf16_ps(sum, a, b)

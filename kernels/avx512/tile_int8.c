@@ -6,6 +6,8 @@
 
 #include "packed/tile_finish.h"
 
+#include <string.h>
+
 typedef __m512i tile_row;
 typedef __m512i tile_weights;
 typedef __m512i tile_sum;
@@ -55,13 +57,14 @@ static inline lanes tile_to_lanes(__m512i sum, const int32_t *excess, int32_t ro
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, all));
 }
 
-/* q + EXCESS each. */
+/* q + EXCESS each, which in eight bits is the other sign. Sixteen steps are four groups. */
 static inline void store_steps(lanes steps, size_t groups, char *to, size_t stride)
 {
-    float q[LANES];
-    lanes_store(q, steps);
-    for (size_t i = 0; i < groups * INPUT_TERMS; ++i) {
-        to[i / INPUT_TERMS * stride + i % INPUT_TERMS] = (char)(uint8_t)((int)q[i] + EXCESS);
+    const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(steps));
+    uint32_t group[LANES / INPUT_TERMS];
+    _mm_storeu_si128((__m128i *)(void *)group, _mm_xor_si128(bytes, _mm_set1_epi8((char)EXCESS)));
+    for (size_t i = 0; i < groups; ++i) {
+        memcpy(to + i * stride, &group[i], INPUT_TERMS);
     }
 }
 
