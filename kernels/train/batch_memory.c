@@ -27,13 +27,13 @@ adamoe_status adamoe_batch_memory_reserve(adamoe_batch_memory *memory, size_t by
         return adamoe_ok();
     }
     adamoe_batch_memory_free(memory);
-    bytes += LINE_BYTES; /* of a batch without a token too there is a block */
-    memory->block = aligned_alloc(LINE_BYTES, bytes / LINE_BYTES * LINE_BYTES);
+    const size_t room = (bytes / LINE_BYTES + 1) * LINE_BYTES; /* of a batch without a token too */
+    memory->block = aligned_alloc(LINE_BYTES, room);
     if (memory->block == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory for %zu tokens", what, tokens);
     }
-    adamoe_advise_huge_pages(memory->block, bytes);
-    memory->bytes = bytes / LINE_BYTES * LINE_BYTES;
+    adamoe_advise_huge_pages(memory->block, room);
+    memory->bytes = room;
     return adamoe_ok();
 }
 

@@ -320,14 +320,15 @@ static call_cost cost_of(const gemm_call *call, task_size most)
     for (size_t g = 0; g < call->count; ++g) {
         const adamoe_gemm *gemm = &call->gemm[g];
         const task_size size = fit(call->space, gemm, most);
-        const double down = (double)pieces(gemm->rows, size.rows), rows = (double)gemm->rows;
-        const double across = (double)pieces(gemm->columns, size.columns), columns = (double)gemm->columns;
-        const double packed = PACKING * (rows * across + columns * down);
-        const double work = (rows * columns + packed) * (double)gemm->depth;
-        const double tasks = down * across;
-        cost.tasks += tasks_of(gemm, size);
+        const size_t down = pieces(gemm->rows, size.rows), across = pieces(gemm->columns, size.columns);
+        const size_t packed = gemm->rows * across + gemm->columns * down, tasks = down * across;
+        const double work =
+            ((double)gemm->rows * (double)gemm->columns + PACKING * (double)packed) * (double)gemm->depth;
+        cost.tasks += tasks;
         cost.total += work;
-        cost.largest = tasks > 0.0 && work / tasks > cost.largest ? work / tasks : cost.largest;
+        if (tasks > 0 && work / (double)tasks > cost.largest) {
+            cost.largest = work / (double)tasks;
+        }
     }
     return cost;
 }

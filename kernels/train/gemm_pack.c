@@ -68,8 +68,7 @@ static inline __attribute__((always_inline)) void fetch_columns(const gemm_part 
 static inline __attribute__((always_inline)) void copy_groups(const gemm_part *part, size_t first,
                                                               size_t groups, size_t width, float *to)
 {
-    const size_t terms =
-        part->terms; /* held here, because what is stored might be the part for all C knows */
+    const size_t terms = part->terms; /* held here: what is stored might be the part, for all C knows */
     for (size_t k = 0; k < terms; ++k) {
         const float *from = row_of(part->operand, part->term + k) + part->line + first;
         float *out = to + k * width;
