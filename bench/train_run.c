@@ -2,6 +2,7 @@
  * A training run: start, data, steps, saved states, and the folder at its end.
  */
 #include "team.h"
+#include "huge_pages.h"
 #include "train/backprop.h"
 #include "train/lora.h"
 #include "train_data.h"
@@ -87,7 +88,7 @@ static adamoe_status create_maps(trainer *t)
     ADAMOE_TRY(adamoe_trained_maps_open(&t->options, &t->start->parameters->model, t->team, &t->maps));
     t->value = t->maps.parameters->value;
     t->count = t->maps.parameters->count;
-    t->gradient = calloc(t->count, sizeof *t->gradient);
+    t->gradient = adamoe_zeroed_floats(t->count);
     return t->gradient != NULL ? create_adamw(t) : out_of_memory();
 }
 
@@ -107,7 +108,7 @@ static adamoe_status create(trainer *t)
     }
     ADAMOE_TRY(adamoe_backprop_create(p, t->team, t->lora != NULL ? LORA_KINDS : ADAMOE_ALL_PARAMETERS,
                                       &t->backprop));
-    t->gradient = calloc(p->count, sizeof *t->gradient);
+    t->gradient = adamoe_zeroed_floats(p->count);
     return t->gradient != NULL ? create_adamw(t) : out_of_memory();
 }
 

@@ -26,7 +26,7 @@ emulation_begin bochs-bin grub-mkrescue xorriso mformat script
 mkdir -p "$work/iso/boot/grub"
 # shellcheck disable=SC2046
 emulation_programs "$build/bin/adamoe" $(printf "$build/bin/%s " onednn_test packed_test vector_ops_test \
-    span_attention_test route_test gemm_test backprop_test adamw_test)
+    span_attention_test route_test interleave_test gemm_test backprop_test adamw_test)
 emulation_folders "$source/tests/golden/layer" "$shared/oracle"
 emulation_init <<END
 try() {
@@ -46,7 +46,7 @@ for part in $parts; do
     packed) try packed_test '*avx512*' ;;
     onednn) try onednn_test '*onednn-bf16' ;;
     vector) for test in vector_ops_test span_attention_test route_test; do try \$test; done ;;
-    train) for test in gemm_test backprop_test adamw_test; do try \$test; done ;;
+    train) for test in interleave_test gemm_test backprop_test adamw_test; do try \$test; done ;;
     *) echo "no part is called \$part: exit 2" ;;
     esac
 done

@@ -6,6 +6,7 @@
 #include "system_file.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -17,6 +18,15 @@ void adamoe_advise_huge_pages(void *memory, size_t bytes)
     if (end > first) {
         (void)madvise((char *)memory + (first - start), end - first, MADV_HUGEPAGE);
     }
+}
+
+float *adamoe_zeroed_floats(size_t count)
+{
+    float *floats = calloc(count + 1, sizeof *floats); /* + 1: calloc(0) may give NULL */
+    if (floats != NULL) {
+        adamoe_advise_huge_pages(floats, count * sizeof *floats);
+    }
+    return floats;
 }
 
 /* The file has all choices, the one that holds in brackets. */

@@ -16,6 +16,10 @@
  * error. */
 void adamoe_advise_huge_pages(void *memory, size_t bytes);
 
+/* count floats of 0, on huge pages where they fill some; NULL where there is no memory. The caller frees
+ * them. */
+float *adamoe_zeroed_floats(size_t count);
+
 /* "always", "madvise" or "never", as the system is set; "unknown" where it does not tell. */
 void adamoe_huge_page_policy(char *text, size_t size);
 

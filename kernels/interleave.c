@@ -1,5 +1,6 @@
 /*
- * Transposing in vectors of four floats, which every processor has: it moves much and computes nothing.
+ * Packing in vectors of four floats, which every processor has: it moves much and computes nothing. For
+ * AVX-512 there is avx512/interleave.c.
  */
 #include "interleave.h"
 
@@ -93,5 +94,38 @@ void adamoe_interleave(const float *const *row, size_t rows, size_t terms, size_
     }
     if (i < rows) {
         one_row(row[i], terms, width, to + i);
+    }
+}
+
+/* As many lines ahead are asked for: rows of a wide matrix are pages apart, where the processor fetches
+ * nothing by itself. */
+#define LINES_AHEAD 8
+#define LINE_FLOATS 16
+
+/* A constant width copies in a few registers. */
+static inline __attribute__((always_inline)) void copy_groups(const float *const *line, size_t terms,
+                                                              size_t groups, size_t width, float *to)
+{
+    for (size_t k = 0; k < terms; ++k) {
+        const float *from = line[k], *const ahead = line[k + LINES_AHEAD < terms ? k + LINES_AHEAD : k];
+        float *out = to + k * width;
+        for (size_t c = 0; c < groups * width; c += LINE_FLOATS) {
+            __builtin_prefetch(ahead + c);
+        }
+        for (size_t g = 0; g < groups; ++g, from += width, out += terms * width) {
+            memcpy(out, from, width * sizeof *to);
+        }
+    }
+}
+
+/* The widths are those of AVX2's whole tiles and panels. */
+void adamoe_copy_groups(const float *const *line, size_t terms, size_t groups, size_t width, float *to)
+{
+    if (width == 6) {
+        copy_groups(line, terms, groups, 6, to);
+    } else if (width == 16) {
+        copy_groups(line, terms, groups, 16, to);
+    } else {
+        copy_groups(line, terms, groups, width, to);
     }
 }

@@ -4,6 +4,7 @@
  */
 #include "avx2/lanes.h"
 
+#include "interleave.h"
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 1
@@ -36,6 +37,8 @@ static void widen(const void *weights, size_t groups, void *to)
 
 const packed_products adamoe_products_bf16_avx2 = {
     FINISH,
+    .interleave = adamoe_interleave,
+    .copy_groups = adamoe_copy_groups,
     .most_rows = 6,
     .input_group = 1,
     .weight_group = 2,

@@ -3,6 +3,7 @@
  */
 #include "avx2/lanes.h"
 
+#include "interleave.h"
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 0
@@ -21,6 +22,8 @@ TILE(float32, 1, 6, 1)
 
 const packed_products adamoe_products_f32_avx2 = {
     FINISH,
+    .interleave = adamoe_interleave,
+    .copy_groups = adamoe_copy_groups,
     .most_rows = 6,
     .input_group = 1,
     .weight_group = 1,

@@ -3,6 +3,7 @@
  */
 #include "avx512/lanes.h"
 
+#include "interleave.h"
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 1
@@ -51,6 +52,8 @@ static void widen(const void *weights, size_t groups, void *to)
 
 const packed_products adamoe_products_bf16_avx512 = {
     FINISH,
+    .interleave = adamoe_interleave_avx512,
+    .copy_groups = adamoe_copy_groups_avx512,
     .most_rows = 14,
     .input_group = 1,
     .weight_group = 2,

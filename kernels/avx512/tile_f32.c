@@ -3,6 +3,7 @@
  */
 #include "avx512/lanes.h"
 
+#include "interleave.h"
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 0
@@ -32,6 +33,8 @@ TILE(float32, 1, 14, 1)
 
 const packed_products adamoe_products_f32_avx512 = {
     FINISH,
+    .interleave = adamoe_interleave_avx512,
+    .copy_groups = adamoe_copy_groups_avx512,
     .most_rows = 14,
     .input_group = 1,
     .weight_group = 1,

@@ -2,7 +2,6 @@
  * Groups and tiles of rows, and the loop over blocks, panels and tiles.
  */
 #include "packed/rows.h"
-#include "interleave.h"
 
 #include <string.h>
 
@@ -125,8 +124,9 @@ static void store_rows(const packed_matrix *matrix, const packed_group *group, s
         for (size_t r = 0; r < rows; ++r) {
             from[r] = terms[r] + first;
         }
-        adamoe_interleave(from, rows, left < matrix->blocks.depth ? left : matrix->blocks.depth, rows,
-                          (float *)(void *)(inputs + adamoe_packed_input_at(matrix, group, tile, first)));
+        matrix->products->interleave(
+            from, rows, left < matrix->blocks.depth ? left : matrix->blocks.depth, rows,
+            (float *)(void *)(inputs + adamoe_packed_input_at(matrix, group, tile, first)));
     }
     if (matrix->depth > 0) {
         adamoe_packed_pad(matrix, group, tile, inputs);

@@ -79,6 +79,10 @@ typedef struct packed_products {
     int32_t (*quantise)(const float *terms, size_t count, float scale, void *to, size_t stride);
     void (*scale_sums)(void *sums, size_t stride, size_t rows, packed_scales scales);
 
+    /* Where inputs are floats as they stand: interleave.h's functions that pack them. NULL for int8. */
+    void (*interleave)(const float *const *row, size_t rows, size_t terms, size_t width, float *to);
+    void (*copy_groups)(const float *const *line, size_t terms, size_t groups, size_t width, float *to);
+
     /* The largest magnitude of terms[count], 0 for none. */
     float (*largest)(const float *terms, size_t count);
 

@@ -2,6 +2,7 @@
  * AdamW, piece by piece of the array: a piece is one task.
  */
 #include "train/adamw.h"
+#include "huge_pages.h"
 #include "train/train_ops.h"
 #include "vector_ops.h"
 
@@ -58,8 +59,8 @@ adamoe_status adamoe_adamw_create(const adamoe_team *team, size_t count, const a
                         .train_ops = adamoe_train_ops_best(),
                         .options = *options,
                         .pieces = pieces};
-    a->state.first_moment = calloc(count + 1, sizeof(float)); /* + 1: calloc(0) may give NULL */
-    a->state.second_moment = calloc(count + 1, sizeof(float));
+    a->state.first_moment = adamoe_zeroed_floats(count);
+    a->state.second_moment = adamoe_zeroed_floats(count);
     a->piece = calloc(pieces + 1, sizeof *a->piece);
     a->squares = calloc(pieces + 1, sizeof *a->squares);
     if (a->state.first_moment == NULL || a->state.second_moment == NULL || a->piece == NULL ||

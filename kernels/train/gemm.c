@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_BLOCK  256 /* a panel of 16 columns: 16 KiB */
+#define DEPTH_BLOCK  ADAMOE_GEMM_MOST_TERMS /* a panel of 16 columns: 16 KiB */
 #define DEPTH_UNIT   4
 #define MOST_COLUMNS 256 /* of a task: what is packed of b takes 256 KiB */
 #define MOST_ROWS    768 /* of a task */
@@ -145,14 +145,15 @@ static size_t smaller(size_t a, size_t b)
 static void pack_a(const block *t, size_t row, size_t rows, size_t first, size_t depth)
 {
     const adamoe_gemm_operand *a = &t->gemm->a;
-    adamoe_gemm_pack(&(gemm_part){a, !a->transposed, row, rows, first, depth}, t->most_rows, false, t->a);
+    adamoe_gemm_pack(t->tiles, &(gemm_part){a, !a->transposed, row, rows, first, depth}, t->most_rows, false,
+                     t->a);
 }
 
 static void pack_b(const block *t, size_t first, size_t depth)
 {
     const adamoe_gemm_operand *b = &t->gemm->b;
-    adamoe_gemm_pack(&(gemm_part){b, b->transposed, t->column, t->columns, first, depth}, t->width, true,
-                     t->b);
+    adamoe_gemm_pack(t->tiles, &(gemm_part){b, b->transposed, t->column, t->columns, first, depth}, t->width,
+                     true, t->b);
 }
 
 static void tile(const block *t, size_t depth, size_t rows, const float *a, const float *b, float *c,

@@ -14,9 +14,13 @@ typedef struct gemm_part {
     size_t line, lines, term, terms;
 } gemm_part;
 
+/* Most terms that are packed in one call. */
+#define ADAMOE_GEMM_MOST_TERMS 256
+
 /* Groups of at most `width` lines, one after the other. In each, for every term the values of its lines:
  * padded with zeros to `width` where `padded`, otherwise as many as there are. Group g begins at g * width *
  * terms. */
-void adamoe_gemm_pack(const gemm_part *part, size_t width, bool padded, float *to);
+void adamoe_gemm_pack(const packed_products *tiles, const gemm_part *part, size_t width, bool padded,
+                      float *to);
 
 #endif

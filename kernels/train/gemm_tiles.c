@@ -1,6 +1,7 @@
 /*
  * The tiles of each instruction set: the packed kernels' own on x86-64, and portable ones in plain C.
  */
+#include "interleave.h"
 #include "portable/lanes.h"
 #include "train/gemm.h"
 #include "vector_ops.h"
@@ -54,6 +55,8 @@ static const packed_products portable_products = {
     .weight_group = 1,
     .input_bytes = sizeof(float),
     .weight_bytes = sizeof(float),
+    .interleave = adamoe_interleave,
+    .copy_groups = adamoe_copy_groups,
     .tile = {[1] = {{portable_1, NULL, NULL}},
              [2] = {{portable_2, NULL, NULL}},
              [3] = {{portable_3, NULL, NULL}},

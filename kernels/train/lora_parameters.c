@@ -2,6 +2,7 @@
  * The layout of the trained weights of LoRA experts.
  */
 #include "train/lora_parameters.h"
+#include "huge_pages.h"
 #include "train/random.h"
 
 #include <math.h>
@@ -92,7 +93,7 @@ adamoe_status adamoe_lora_parameters_create(const adamoe_model *base, const adam
         o->map = calloc(maps + 1, sizeof *o->map);
         if (p->tensor != NULL && p->place != NULL && o->map != NULL) {
             lay_out(p);
-            p->value = calloc(p->count + 1, sizeof *p->value);
+            p->value = adamoe_zeroed_floats(p->count);
         }
         if (p->value != NULL) {
             view(o);

@@ -2,6 +2,7 @@
  * The layout of a model's weights in one array.
  */
 #include "train/parameters.h"
+#include "huge_pages.h"
 #include "numbers.h"
 #include "train/random.h"
 
@@ -160,7 +161,7 @@ adamoe_status adamoe_parameters_create(const adamoe_config *config, adamoe_param
     bool complete = p->parameter != NULL && p->block != NULL && o->block != NULL && o->expert != NULL;
     if (complete) {
         lay_out(p);
-        p->value = calloc(p->count, sizeof *p->value);
+        p->value = adamoe_zeroed_floats(p->count);
         complete = p->value != NULL;
     }
     if (!complete) {
