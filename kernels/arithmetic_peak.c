@@ -25,7 +25,7 @@
 const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS] = {
     {"vfmadd, AVX-512", 2.0 * 16 * ADAMOE_FMA_CHAINS, "avx512f", FLOATS, adamoe_fma_rounds_avx512},
     {"vfmadd, AVX2", 2.0 * 8 * ADAMOE_FMA_CHAINS, "avx2 fma", FLOATS, adamoe_fma_rounds_avx2},
-    {"vdpbf16ps, AVX-512", 2.0 * 32 * ADAMOE_DOT_CHAINS, "avx512f avx512bf16", HALVES,
+    {"vdpbf16ps, AVX-512", 2.0 * 32 * ADAMOE_DOT_CHAINS, "avx512f avx512bw avx512bf16", HALVES,
      adamoe_bf16_rounds_avx512},
     {"vpdpbusd, AVX-512", 2.0 * 64 * ADAMOE_DOT_CHAINS, "avx512f avx512vnni", BYTES,
      adamoe_vnni_rounds_avx512},
