@@ -264,14 +264,27 @@ static adamoe_status add_groups(const bench_options *o, const adamoe_kernel *con
     return adamoe_ok();
 }
 
-static adamoe_status describe(const bench_options *o)
+/* What each kernel multiplies, which decides what its peak is taken from. */
+static bool describe_operands(const adamoe_kernel *const *kernels, size_t count)
+{
+    bool described = true;
+    for (size_t i = 0; i < count && described; ++i) {
+        char key[128], operands[64];
+        (void)snprintf(key, sizeof key, "adamoe_operands_%.100s", kernels[i]->name);
+        described = gbench_describe(key, adamoe_operands_text(kernels[i], operands, sizeof operands));
+    }
+    return described;
+}
+
+static adamoe_status describe(const bench_options *o, const adamoe_kernel *const *kernels, size_t count)
 {
     char seed[32];
     (void)snprintf(seed, sizeof seed, "%" PRIu64, o->common.seed);
     const char *topology = o->common.topology;
     return gbench_describe("adamoe_version", ADAMOE_VERSION) && gbench_describe("adamoe_seed", seed) &&
                    gbench_describe("adamoe_numa", adamoe_numa_policy_names[o->common.numa]) &&
-                   (topology == NULL || gbench_describe("adamoe_numa_topology", topology))
+                   (topology == NULL || gbench_describe("adamoe_numa_topology", topology)) &&
+                   describe_operands(kernels, count)
                ? adamoe_ok()
                : adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
 }
@@ -282,7 +295,7 @@ static adamoe_status run_groups(const bench_options *o, const adamoe_kernel *con
     adamoe_load_mark before;
     adamoe_mark_load(&before);
     ADAMOE_TRY(add_groups(o, kernels, count, layer));
-    ADAMOE_TRY(describe(o));
+    ADAMOE_TRY(describe(o, kernels, count));
     ADAMOE_TRY(adamoe_run_library(flags));
     if (!flags->shows) {
         adamoe_print_disturbance(&before);

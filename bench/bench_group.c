@@ -210,13 +210,13 @@ static bool runs(const runner *r)
     return r->member->wanted && r->member->status.code == ADAMOE_OK;
 }
 
-static uint32_t weights_of(const group *g)
+static adamoe_operand_pairs pairs_of(const group *g)
 {
-    uint32_t weights = 0;
+    adamoe_operand_pairs pairs = 0;
     for (size_t i = 0; i < g->count; ++i) {
-        weights |= runs(&g->runner[i]) ? 1u << g->runner[i].member->kernel->weight : 0;
+        pairs |= runs(&g->runner[i]) ? adamoe_kernel_pairs(g->runner[i].member->kernel) : 0;
     }
-    return weights;
+    return pairs;
 }
 
 /* Bursts stand between the repetitions of all, so they are as long as suits the longest. */
@@ -231,28 +231,28 @@ static size_t slices_of(const group *g)
     return adamoe_burst_slices(longest);
 }
 
-static adamoe_status burst(group *g, uint32_t weights, size_t slices)
+static adamoe_status burst(group *g, adamoe_operand_pairs pairs, size_t slices)
 {
     ++g->bursts;
-    return adamoe_peak_meter_burst(g->machine->meter, weights, slices);
+    return adamoe_peak_meter_burst(g->machine->meter, pairs, slices);
 }
 
 static adamoe_status time_all(group *g)
 {
-    const uint32_t weights = weights_of(g);
+    const adamoe_operand_pairs pairs = pairs_of(g);
     const size_t slices = slices_of(g);
     adamoe_peak_meter_begin(g->machine->meter);
-    if (weights == 0) {
+    if (pairs == 0) {
         return adamoe_ok();
     }
-    ADAMOE_TRY(burst(g, weights, slices));
+    ADAMOE_TRY(burst(g, pairs, slices));
     for (size_t repetition = 0; repetition < g->options->repetitions; ++repetition) {
         for (size_t i = 0; i < g->count; ++i) {
             runner *r = &g->runner[(repetition + i) % g->count];
             if (runs(r)) {
                 r->member->before[repetition] = g->bursts - 1;
                 r->member->status = repeat(g, r, repetition);
-                ADAMOE_TRY(burst(g, weights, slices));
+                ADAMOE_TRY(burst(g, pairs, slices));
             }
         }
     }
@@ -282,7 +282,8 @@ static adamoe_status summarise(group *g)
             continue;
         }
         first = first == NULL ? member : first;
-        ADAMOE_TRY(adamoe_peak_meter_read(g->machine->meter, member->kernel->weight, &member->peak));
+        ADAMOE_TRY(
+            adamoe_peak_meter_read(g->machine->meter, adamoe_kernel_pairs(member->kernel), &member->peak));
         find_limits(g, member);
         ADAMOE_TRY(adamoe_bench_summarise(member->seconds, first->seconds, member->limits,
                                           g->options->repetitions, member->work, member->limit,

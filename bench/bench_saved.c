@@ -32,6 +32,15 @@ static const char *percent(double share, char *text, size_t size)
     return text;
 }
 
+/* What the roofline of a point was drawn with. */
+static void print_peak(const adamoe_kernel *kernel, const adamoe_saved_point *p)
+{
+    char operands[64];
+    printf("  peak for %s: %.0f GFLOP/s by %s, reading %.1f GB/s\n",
+           adamoe_operands_text(kernel, operands, sizeof operands), p->peak.gflops, p->peak.path,
+           p->peak.gbytes_per_second);
+}
+
 static void print_point(const adamoe_saved_point *p)
 {
     char flops[16], bytes[16], limit[16], alone[16], time[64];
@@ -97,16 +106,17 @@ static bool set_counters(json_t *entry, const adamoe_bench_saved *o, const adamo
 static json_t *point_json(const adamoe_bench_saved *o, const adamoe_kernel *kernel, uint32_t threads,
                           const adamoe_saved_point *p)
 {
-    char name[192];
+    char name[192], operands[64];
     const bool places = o->machine.policy != ADAMOE_NUMA_LOCAL || o->machine.topology != NULL;
     (void)snprintf(name, sizeof name, "saved/%s/%s/tokens:%zu/routing:%s/threads:%u%s%s", o->preset->name,
                    kernel->name, p->tokens, adamoe_pattern_names[o->measure.pattern], threads,
                    places ? "/numa:" : "", places ? adamoe_numa_policy_names[o->machine.policy] : "");
     const double nanoseconds = 1e9 * p->adaptive.seconds;
-    json_t *entry =
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:s}", "name", name, "run_name", name,
-                  "run_type", "iteration", "repetitions", 1, "repetition_index", 0, "threads", 1,
-                  "iterations", 1, "real_time", nanoseconds, "cpu_time", nanoseconds, "time_unit", "ns");
+    json_t *entry = json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:s, s:s, s:s}", "name", name, "run_name", name,
+        "run_type", "iteration", "repetitions", 1, "repetition_index", 0, "threads", 1, "iterations", 1,
+        "real_time", nanoseconds, "cpu_time", nanoseconds, "time_unit", "ns", "operands",
+        adamoe_operands_text(kernel, operands, sizeof operands), "peak_path", p->peak.path);
     if (!set_counters(entry, o, p)) {
         json_decref(entry);
         return NULL;
@@ -147,8 +157,8 @@ static adamoe_status run_kernel(sweep *s, const adamoe_kernel *kernel, uint32_t 
     if (s->prints) {
         print_head(o, kernel, threads);
     }
+    adamoe_saved_point point;
     for (size_t t = 0; t < o->token_counts; ++t) {
-        adamoe_saved_point point;
         const adamoe_status status =
             adamoe_saved_measure(&s->machine, &s->weights, kernel, o->tokens[t], &o->measure, &point);
         if (status.code != ADAMOE_OK) {
@@ -161,6 +171,9 @@ static adamoe_status run_kernel(sweep *s, const adamoe_kernel *kernel, uint32_t 
         if (json_array_append_new(s->points, point_json(o, kernel, threads, &point)) != 0) {
             return adamoe_error(ADAMOE_ENVIRONMENT, "saved: out of memory");
         }
+    }
+    if (s->prints && o->token_counts > 0) {
+        print_peak(kernel, &point);
     }
     return adamoe_ok();
 }

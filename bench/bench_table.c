@@ -2,7 +2,6 @@
  * The times of `adamoe bench` as tables for a person.
  */
 #include "bench_table.h"
-#include "numbers.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -47,22 +46,36 @@ static bool has_times(const adamoe_bench_member *member)
     return member->wanted && member->status.code == ADAMOE_OK;
 }
 
-/* Once for each kind of operand. */
+/* Whether a member before this one has times, and the same kinds of operands. */
+static bool is_like_another(const adamoe_bench_view *view, size_t member)
+{
+    const adamoe_operand_pairs pairs = adamoe_kernel_pairs(view->member[member].kernel);
+    for (size_t i = 0; i < member; ++i) {
+        const adamoe_bench_member *m = &view->member[i];
+        if (has_times(m) && adamoe_kernel_pairs(m->kernel) == pairs) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Once for each kind of operands. */
 static void print_peaks(const adamoe_bench_view *view)
 {
-    uint32_t printed = 0;
+    bool first = true;
     for (size_t i = 0; i < view->members; ++i) {
+        char operands[64];
         const adamoe_bench_member *m = &view->member[i];
-        if (!has_times(m) || (printed & 1u << m->kernel->weight) != 0) {
+        if (!has_times(m) || is_like_another(view, i)) {
             continue;
         }
-        if (printed == 0) {
+        if (first) {
             printf("  peak of reading %.1f GB/s (median burst %.1f)\n", m->peak.gbytes_per_second,
                    m->peak.gbytes_per_second_median);
+            first = false;
         }
-        printed |= 1u << m->kernel->weight;
-        printf("  peak for %s weights %.0f GFLOP/s by %s (median burst %.0f)\n",
-               adamoe_arithmetic_name(m->kernel->weight), m->peak.gflops, m->peak.path,
+        printf("  peak for %s: %.0f GFLOP/s by %s (median burst %.0f)\n",
+               adamoe_operands_text(m->kernel, operands, sizeof operands), m->peak.gflops, m->peak.path,
                m->peak.gflops_median);
     }
 }

@@ -56,7 +56,8 @@ typedef struct point {
 static adamoe_status burst(point *p, double seconds)
 {
     ++p->bursts;
-    return adamoe_peak_meter_burst(p->machine->meter, 1u << ADAMOE_FLOAT32, adamoe_burst_slices(seconds));
+    return adamoe_peak_meter_burst(p->machine->meter, ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_FLOAT32),
+                                   adamoe_burst_slices(seconds));
 }
 
 /* Seconds of one pass, forward and backward. */
@@ -117,7 +118,8 @@ static adamoe_status measure(point *p)
         ADAMOE_TRY(burst(p, expected * (double)p->calls));
         p->part[BOTH].seconds[r] = p->part[FORWARD].seconds[r] + p->part[BACKWARD].seconds[r];
     }
-    return adamoe_peak_meter_read(p->machine->meter, ADAMOE_FLOAT32, &p->peak);
+    return adamoe_peak_meter_read(p->machine->meter, ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_FLOAT32),
+                                  &p->peak);
 }
 
 /* --------------------------------------------------------------------------------------------- accounting */
@@ -188,8 +190,8 @@ static void print_point(const point *p, uint32_t threads)
     printf("train/%s/tokens:%zu/routing:%s/threads:%u: %zu rows of %zu experts, load %.3f\n", o->preset->name,
            p->tokens, adamoe_pattern_names[o->pattern], threads, p->layer.plan->rows,
            p->part[BOTH].work.touched_experts, adamoe_routing_load(p->layer.routing));
-    printf("  peak %.0f GFLOP/s by %s (median burst %.0f), reading %.1f GB/s\n", p->peak.gflops, p->peak.path,
-           p->peak.gflops_median, p->peak.gbytes_per_second);
+    printf("  peak for float32 operands: %.0f GFLOP/s by %s (median burst %.0f), reading %.1f GB/s\n",
+           p->peak.gflops, p->peak.path, p->peak.gflops_median, p->peak.gbytes_per_second);
     printf("  %-9s %9s %-22s %10s %9s   %-20s %8s\n", "Part", "Median", "[95 %]", "GFLOP", "GFLOP/s",
            "Roofline [95 %]", "of best");
     for (size_t i = 0; i < PARTS; ++i) {

@@ -2,7 +2,6 @@
  * The machine's peaks during a measurement.
  */
 #include "peak_meter.h"
-#include "arithmetic_peak.h"
 #include "cpu.h"
 #include "memory_peak.h"
 #include "statistics.h"
@@ -90,13 +89,13 @@ static adamoe_status add(series *s, double rate)
     return adamoe_ok();
 }
 
-adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights, size_t slices)
+adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, adamoe_operand_pairs pairs, size_t slices)
 {
     double rate[ADAMOE_ARITHMETIC_PATHS] = {0.0}, seconds = 0.0;
     for (size_t slice = 0; slice < slices; ++slice) {
         for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
             const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
-            if ((path->weights & weights) != 0 && adamoe_arithmetic_path_runs(path)) {
+            if ((path->pairs & pairs) != 0 && adamoe_arithmetic_path_runs(path)) {
                 rate[i] += adamoe_arithmetic_burst(meter->team, path, BURST_SECONDS);
             }
         }
@@ -127,13 +126,13 @@ static adamoe_status best_and_median(const series *s, double *best, double *medi
 }
 
 /* The path that is fastest in the middle of the run. */
-static adamoe_status read_arithmetic(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
+static adamoe_status read_arithmetic(const adamoe_peak_meter *meter, adamoe_operand_pairs pairs,
                                      adamoe_peak *out)
 {
     for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
         const adamoe_arithmetic_path *path = &adamoe_arithmetic_paths[i];
         double best = 0.0, median = 0.0;
-        if ((path->weights & 1u << weight) == 0 || meter->arithmetic[i].count == 0) {
+        if (!adamoe_arithmetic_path_serves(path, pairs) || meter->arithmetic[i].count == 0) {
             continue;
         }
         ADAMOE_TRY(best_and_median(&meter->arithmetic[i], &best, &median));
@@ -147,11 +146,11 @@ static adamoe_status read_arithmetic(const adamoe_peak_meter *meter, adamoe_arit
     return adamoe_ok();
 }
 
-adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
+adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_operand_pairs pairs,
                                      adamoe_peak *out)
 {
     *out = (adamoe_peak){.path = "none", .bursts = meter->reading.count, .gbytes_of = meter->reading.rate};
-    ADAMOE_TRY(read_arithmetic(meter, weight, out));
+    ADAMOE_TRY(read_arithmetic(meter, pairs, out));
     return meter->reading.count == 0
                ? adamoe_ok()
                : best_and_median(&meter->reading, &out->gbytes_per_second, &out->gbytes_per_second_median);

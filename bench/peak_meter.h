@@ -11,7 +11,7 @@
 #ifndef ADAMOE_PEAK_METER_H
 #define ADAMOE_PEAK_METER_H
 
-#include "adamoe.h"
+#include "arithmetic_peak.h"
 
 typedef struct adamoe_peak_meter adamoe_peak_meter;
 
@@ -22,10 +22,10 @@ void adamoe_peak_meter_free(adamoe_peak_meter *meter);
 /* Forgets the bursts so far. */
 void adamoe_peak_meter_begin(adamoe_peak_meter *meter);
 
-/* One burst: `slices` times in turn, each instruction path that serves one of `weights` (a bit for each
- * adamoe_arithmetic) for about a millisecond, and one read of a quarter of five times the last-level cache.
- * Its rates are those of all slices together. Errors: memory. */
-adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, uint32_t weights, size_t slices);
+/* One burst: `slices` times in turn, each instruction path that can multiply any of `pairs` for about a
+ * millisecond, and one read of a quarter of five times the last-level cache. Its rates are those of all
+ * slices together. Every burst since the beginning is for the same operands. Errors: memory. */
+adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, adamoe_operand_pairs pairs, size_t slices);
 
 /* Seconds that a slice takes, about. */
 #define ADAMOE_BURST_SLICE 0.0025
@@ -39,7 +39,8 @@ typedef struct adamoe_peak {
     const double *gflops_of, *gbytes_of; /* [bursts], or NULL; they hold until the next burst */
 } adamoe_peak;
 
-adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_arithmetic weight,
+/* For a kernel with these operands, which were among those of the bursts: its path can multiply them all. */
+adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_operand_pairs pairs,
                                      adamoe_peak *out);
 
 /* Bytes of the largest cache of processor 0; 0 where unknown. */

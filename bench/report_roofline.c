@@ -135,10 +135,16 @@ static void draw_series(const adamoe_report *report, adamoe_plot *plot, size_t f
     for (size_t i = first; i < first + count; ++i) {
         char tooltip[256];
         const adamoe_timing *t = &report->timing[i];
-        (void)snprintf(tooltip, sizeof tooltip,
-                       "%.80s, %zu tokens: %.20s GFLOP/s at %.20s FLOPs per byte, %.20s of the roofline",
-                       t->kernel, t->tokens, adamoe_number(t->gflops).text, adamoe_number(intensity(t)).text,
-                       adamoe_percent(t->roofline_share, 1).text);
+        const int length =
+            snprintf(tooltip, sizeof tooltip,
+                     "%.80s, %zu tokens: %.20s GFLOP/s at %.20s FLOPs per byte, %.20s of the roofline",
+                     t->kernel, t->tokens, adamoe_number(t->gflops).text, adamoe_number(intensity(t)).text,
+                     adamoe_percent(t->roofline_share, 1).text);
+        if (t->peak_gflops > 0.0) {
+            (void)snprintf(tooltip + length, sizeof tooltip - (size_t)length,
+                           "; the limit of its arithmetic is %.20s GFLOP/s",
+                           adamoe_number(t->peak_gflops).text);
+        }
         adamoe_plot_mark(plot, place(t), style, tooltip);
     }
 }
@@ -215,7 +221,8 @@ void adamoe_report_roofline(const adamoe_report *report, FILE *out)
     }
     (void)fputs(
         "<h3>Roofline</h3>\n<p>A kernel can be no faster than memory brings weights (the rising line) and "
-        "arithmetic uses them (the level one). The numbers beside marks are tokens in one call.",
+        "arithmetic uses them (the level one; one for each kind of operands, inputs as well as weights, "
+        "where their limits differ). The numbers beside marks are tokens in one call.",
         out);
     if (!measured) {
         (void)fputs(" These results have no measured limits, so none is drawn.", out);

@@ -208,7 +208,7 @@ static adamoe_status run_trace(study *s, size_t first, double seconds[SIDES])
 {
     for (size_t b = 0; b < s->trace.batches; ++b) {
         if (b % BURST_EVERY == 0) {
-            ADAMOE_TRY(adamoe_peak_meter_burst(s->machine->meter, 1u << s->kernel->weight, 1));
+            ADAMOE_TRY(adamoe_peak_meter_burst(s->machine->meter, adamoe_kernel_pairs(s->kernel), 1));
         }
         ADAMOE_TRY(call_both(s, first + b, b, seconds));
     }
@@ -364,7 +364,7 @@ static adamoe_status take_times(study *s, adamoe_saved_point *out)
             s->side[i].seconds[r] = seconds[i] / (double)out->passes;
         }
     }
-    ADAMOE_TRY(adamoe_peak_meter_read(s->machine->meter, s->kernel->weight, &out->peak));
+    ADAMOE_TRY(adamoe_peak_meter_read(s->machine->meter, adamoe_kernel_pairs(s->kernel), &out->peak));
     const adamoe_rates rates = {out->peak.gflops, out->peak.gbytes_per_second};
     adamoe_saved_account(s->preset, s->kernel->weight, &s->trace, rates, out);
     return adamoe_saved_judge(s->side[BASELINE].seconds, s->side[ADAPTIVE].seconds, s->options->repetitions,

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 
-PRODUCT = re.compile(r"v(fmadd|fnmadd|pdpbusd|pmaddubsw)")
+PRODUCT = re.compile(r"v(fmadd|fnmadd|dpbf16ps|pdpbusd|pmaddubsw)")
 VECTOR_MOVE = re.compile(r"vmov\w+\s+%[xyz]mm\d+,%[xyz]mm\d+$")
 ITERATIONS = 300
 
@@ -69,7 +69,8 @@ def describe(name, lines, cpu):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
-    parser.add_argument("tiles", nargs="*", default=["avx512/tile_f32", "avx512/tile_bf16", "avx512/tile_int8"])
+    parser.add_argument("tiles", nargs="*", default=["avx512/tile_f32", "avx512/tile_bf16", "avx512/tile_dpbf16",
+                                                      "avx512/tile_int8"])
     parser.add_argument("--cpu", default="icelake-server")
     o = parser.parse_intermixed_args()
     cpu = o.cpu if shutil.which("llvm-mca") else None

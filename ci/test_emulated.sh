@@ -28,9 +28,10 @@ cmake --preset "$preset" >/dev/null
 # shellcheck disable=SC2086
 cmake --build --preset "$preset" -j "$(nproc)" --target $targets >/dev/null
 ctest --preset "$preset" -j "$(nproc)" -R "^($(echo "$tests" | tr ' ' '|'))_test\$"
-"build/$preset/bin/adamoe" check --kernel avx512-f32 --kernel avx512-bf16 --kernel avx512-int8
+"build/$preset/bin/adamoe" check --kernel avx512-f32 --kernel avx512-bf16 --kernel avx512-dpbf16 \
+    --kernel avx512-int8
 for layer in tests/golden/layer/*.safetensors; do
-    for kernel in avx512-f32 avx512-bf16 avx512-int8; do
+    for kernel in avx512-f32 avx512-bf16 avx512-dpbf16 avx512-int8; do
         "build/$preset/bin/adamoe" layer "$layer" --kernel "$kernel" >/dev/null || {
             echo "ci/test_emulated.sh: $layer by $kernel is wrong" >&2
             exit 1

@@ -6,26 +6,56 @@
 #include "clock.h"
 #include "cpu.h"
 #include "fma_peak.h"
+#include "numbers.h"
 #include "peak_loops.h"
 
 #include <string.h>
 
-#define SERVES(arithmetic) (1u << (arithmetic))
-#define SERVES_FLOATS      (SERVES(ADAMOE_FLOAT32) | SERVES(ADAMOE_BFLOAT16))
+#define HALVES ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_BFLOAT16)
+#define BYTES  ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_INT8)
+#define FLOATS                                                                                               \
+    (HALVES | ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_FLOAT32) |                                          \
+     ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_BFLOAT16) |                                                  \
+     ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_INT8) |                                                      \
+     ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_FLOAT32) |                                                  \
+     ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_INT8) | ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_FLOAT32) |  \
+     ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_BFLOAT16))
 
 #if defined(__x86_64__)
 const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS] = {
-    {"vfmadd, AVX-512", 2.0 * 16 * ADAMOE_FMA_CHAINS, "avx512f", SERVES_FLOATS, adamoe_fma_rounds_avx512},
-    {"vfmadd, AVX2", 2.0 * 8 * ADAMOE_FMA_CHAINS, "avx2 fma", SERVES_FLOATS, adamoe_fma_rounds_avx2},
-    {"vdpbf16ps, AVX-512", 2.0 * 32 * ADAMOE_DOT_CHAINS, "avx512f avx512bf16", SERVES(ADAMOE_BFLOAT16),
+    {"vfmadd, AVX-512", 2.0 * 16 * ADAMOE_FMA_CHAINS, "avx512f", FLOATS, adamoe_fma_rounds_avx512},
+    {"vfmadd, AVX2", 2.0 * 8 * ADAMOE_FMA_CHAINS, "avx2 fma", FLOATS, adamoe_fma_rounds_avx2},
+    {"vdpbf16ps, AVX-512", 2.0 * 32 * ADAMOE_DOT_CHAINS, "avx512f avx512bw avx512bf16", HALVES,
      adamoe_bf16_rounds_avx512},
-    {"vpdpbusd, AVX-512", 2.0 * 64 * ADAMOE_DOT_CHAINS, "avx512f avx512vnni", SERVES(ADAMOE_INT8),
+    {"vpdpbusd, AVX-512", 2.0 * 64 * ADAMOE_DOT_CHAINS, "avx512f avx512vnni", BYTES,
      adamoe_vnni_rounds_avx512},
-    {"vpmaddwd, AVX2", 2.0 * 16 * ADAMOE_MADD_CHAINS, "avx2", SERVES(ADAMOE_INT8), adamoe_madd_rounds_avx2},
-    {"vpmaddubsw and vpmaddwd, AVX2", 2.0 * 32 * ADAMOE_MADD_CHAINS, "avx2", SERVES(ADAMOE_INT8),
+    {"vpmaddwd, AVX2", 2.0 * 16 * ADAMOE_MADD_CHAINS, "avx2", BYTES, adamoe_madd_rounds_avx2},
+    {"vpmaddubsw and vpmaddwd, AVX2", 2.0 * 32 * ADAMOE_MADD_CHAINS, "avx2", BYTES,
      adamoe_maddubs_rounds_avx2},
 };
 #endif
+
+adamoe_operand_pairs adamoe_kernel_pairs(const adamoe_kernel *kernel)
+{
+    return ADAMOE_OPERAND_PAIR(kernel->x, kernel->weight) | ADAMOE_OPERAND_PAIR(kernel->h, kernel->weight);
+}
+
+const char *adamoe_operands_text(const adamoe_kernel *kernel, char *text, size_t size)
+{
+    const char *const x = adamoe_arithmetic_name(kernel->x), *const h = adamoe_arithmetic_name(kernel->h);
+    const char *const weight = adamoe_arithmetic_name(kernel->weight);
+    if (kernel->x == kernel->h) {
+        (void)snprintf(text, size, "%s inputs, %s weights", x, weight);
+    } else {
+        (void)snprintf(text, size, "%s x, %s h, %s weights", x, h, weight);
+    }
+    return text;
+}
+
+bool adamoe_arithmetic_path_serves(const adamoe_arithmetic_path *path, adamoe_operand_pairs pairs)
+{
+    return (path->pairs & pairs) == pairs;
+}
 
 bool adamoe_arithmetic_path_runs(const adamoe_arithmetic_path *path)
 {

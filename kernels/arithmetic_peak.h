@@ -2,28 +2,48 @@
  * The arithmetic peak of the threads of a team: the fastest instruction path, measured, for the operands of a
  * kernel. Loops in registers, without a load.
  *
+ * The operands are both sides of a product. An instruction that multiplies bfloat16 by bfloat16 is of no use
+ * to a kernel that keeps its inputs in float32: it would have to round what the kernel does not.
+ *
  * Left out: AMX, and the VNNI of processors without AVX-512; where a kernel is faster than the paths here,
- * its share of the roofline exceeds 1 and shows that.
+ * its share of the roofline exceeds 1 and shows that. A path for x and another one for h: a kernel that
+ * rounds the two differently is measured by what can multiply both.
  */
 #ifndef ADAMOE_ARITHMETIC_PEAK_H
 #define ADAMOE_ARITHMETIC_PEAK_H
 
 #include "adamoe.h"
 
+/* What products multiply: a set with a bit for each pair of an input's and a weight's arithmetic. */
+typedef uint32_t adamoe_operand_pairs;
+
+#define ADAMOE_OPERAND_PAIR(input, weight)                                                                   \
+    ((adamoe_operand_pairs)1 << (5 * (unsigned)(input) + (unsigned)(weight)))
+
+/* Of x with w1 and w3, and of h with w2. */
+adamoe_operand_pairs adamoe_kernel_pairs(const adamoe_kernel *kernel);
+
+/* "float32 inputs, bfloat16 weights", or "float32 x, bfloat16 h, bfloat16 weights". Returns text. */
+const char *adamoe_operands_text(const adamoe_kernel *kernel, char *text, size_t size);
+
 /* One way to execute multiply-adds. */
 typedef struct adamoe_arithmetic_path {
     const char *name;               /* "vfmadd, AVX2" */
     double operations;              /* of one round; a multiply-add is 2 */
     const char *needs;              /* features, as adamoe_cpu_has names them, separated by blanks */
-    uint32_t weights;               /* a bit for each adamoe_arithmetic of weights that it can serve */
+    adamoe_operand_pairs pairs;     /* that it can multiply */
     float (*rounds)(size_t rounds); /* executes them; the value depends on all of them */
 } adamoe_arithmetic_path;
 
 #define ADAMOE_ARITHMETIC_PATHS 6
 
-/* All paths, whether they run here or not: float32 and bfloat16 weights are served by float32 FMA, bfloat16
- * ones by vdpbf16ps too, int8 ones by vpdpbusd and by the two sequences of AVX2. */
+/* All paths, whether they run here or not. Float32 FMA serves every pair with a float in it: what is narrower
+ * is widened, which is exact. vdpbf16ps serves bfloat16 by bfloat16; vpdpbusd and the two sequences of AVX2
+ * serve int8 by int8. */
 extern const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS];
+
+/* Whether the path can multiply all of `pairs`. */
+bool adamoe_arithmetic_path_serves(const adamoe_arithmetic_path *path, adamoe_operand_pairs pairs);
 
 bool adamoe_arithmetic_path_runs(const adamoe_arithmetic_path *path);
 

@@ -52,7 +52,8 @@ bool adamoe_cpu_emulates_avx512(void)
 #endif
 }
 
-/* A build that emulates some parts of AVX-512 has only those, on every processor. */
+/* A build that emulates some parts of AVX-512 has only those, on every processor. BW is among them for
+ * whoever names it because compilers may use it: those of an emulated build do not. */
 #if defined(ADAMOE_EMULATE_AVX512)
 #define HAS_AVX512(part, emulated) ((emulated) && adamoe_cpu_emulates_avx512())
 #else
@@ -69,7 +70,7 @@ static void list_features(feature list[FEATURES])
         {"avx2", __builtin_cpu_supports("avx2") != 0},
         {"fma", __builtin_cpu_supports("fma") != 0},
         {"avx512f", HAS_AVX512("avx512f", true)},
-        {"avx512bw", HAS_AVX512("avx512bw", false)},
+        {"avx512bw", HAS_AVX512("avx512bw", true)},
         {"avx512vl", HAS_AVX512("avx512vl", false)},
         {"avx512dq", HAS_AVX512("avx512dq", false)},
         {"avx512vnni", HAS_AVX512("avx512vnni", true)},

@@ -9,9 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Products of one round: enough for the latency of two units, few enough for the registers. */
+/* Products of one round: enough for the latency of two units, few enough for the registers. vdpbf16ps takes 6
+ * cycles on Zen 5, where 12 chains reach 0.94 of what 14 and more do. */
 #define ADAMOE_MADD_CHAINS 8
-#define ADAMOE_DOT_CHAINS  12
+#define ADAMOE_DOT_CHAINS  16
 
 /* AVX2: vpmaddwd and vpaddd on int16 pairs, 16 multiply-adds a product; vpmaddubsw, vpmaddwd and vpaddd on
  * bytes, 32 a product. */

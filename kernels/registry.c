@@ -14,10 +14,11 @@
 
 /* From slow to fast: the last one that runs here is the default. */
 static const adamoe_kernel *const built_in[] = {
-    &adamoe_reference_kernel,   &adamoe_onednn_bf16_kernel, &adamoe_onednn_f32_kernel,
+    &adamoe_reference_kernel,   &adamoe_onednn_bf16_kernel,   &adamoe_onednn_f32_kernel,
 #ifdef __x86_64__
-    &adamoe_avx2_int8_kernel,   &adamoe_avx2_bf16_kernel,   &adamoe_avx2_f32_kernel,
-    &adamoe_avx512_int8_kernel, &adamoe_avx512_bf16_kernel, &adamoe_avx512_f32_kernel,
+    &adamoe_avx2_int8_kernel,   &adamoe_avx2_bf16_kernel,     &adamoe_avx2_f32_kernel,
+    &adamoe_avx512_int8_kernel, &adamoe_avx512_dpbf16_kernel, &adamoe_avx512_bf16_kernel,
+    &adamoe_avx512_f32_kernel,
 #endif
 };
 

@@ -137,6 +137,33 @@ static void depth_of_several_blocks(void **state)
     check(kernel, (adamoe_layer_sizes){35, 2201, 1, 0}, 18, 1);
 }
 
+static void set_weight(const adamoe_matrix *matrix, float value)
+{
+    memcpy((void *)(uintptr_t)matrix->data, &value, sizeof value);
+}
+
+/* One weight of 1 in each matrix and an infinite x: h and y are infinite. Beside an output that exists stand
+ * others of the vector, which are 0 times infinity. */
+static void infinity_stays_alone(void **state)
+{
+    const adamoe_kernel *kernel = *state;
+    SKIP_UNLESS_SUPPORTED(kernel);
+    if (kernel->x == ADAMOE_INT8) {
+        return; /* has no scale for it */
+    }
+    problem p = make_problem((adamoe_layer_sizes){1, 1, 1, 0}, 1, 1, 0.0f);
+    const adamoe_placement placement = adamoe_one_node(1);
+    const adamoe_expert *expert = &p.layer.layer.expert[0];
+    set_weight(&expert->w1, 1.0f);
+    set_weight(&expert->w3, 1.0f);
+    set_weight(&expert->w2, 1.0f);
+    p.x[0] = HUGE_VALF;
+    float *y = compute(kernel, &p, &placement);
+    assert_true(isinf(y[0]) && y[0] > 0.0f);
+    free(y);
+    free_problem(&p);
+}
+
 /* The problem's y is the same for 1, 2, 3 and 7 threads, and for every policy on 2 and 4 nodes. */
 static void same_bits_for_threads_and_placements(void **state)
 {
@@ -314,7 +341,7 @@ static void silu_is_as_exact_as_declared(void **state)
         float sums[32] = {0}, h = NAN;
         memcpy(&sums[0], &pattern, sizeof pattern);
         sums[products->lanes] = 1.0f;
-        products->gate(sums, 32, 1, 1, &h, 1, 1);
+        products->gate(sums, 32, 1, 1, &h, sizeof h, sizeof h);
         const double z = (double)sums[0], expected = z < -700.0 ? -0.0 : z / (1.0 + exp(-z));
         if (isnan(z)) {
             assert_true(isnan(h));
@@ -336,6 +363,7 @@ static void silu_is_as_exact_as_declared(void **state)
 #define TESTS(kernel)                                                                                        \
     {"every_number_of_rows " #kernel, every_number_of_rows, NULL, NULL, (void *)(uintptr_t)&kernel},         \
         {"every_tail " #kernel, every_tail_of_columns_and_depth, NULL, NULL, (void *)(uintptr_t)&kernel},    \
+        {"infinity " #kernel, infinity_stays_alone, NULL, NULL, (void *)(uintptr_t)&kernel},                 \
         {"depth_of_several_blocks " #kernel, depth_of_several_blocks, NULL, NULL,                            \
          (void *)(uintptr_t)&kernel},                                                                        \
         {"same_bits_for_threads_and_placements " #kernel, same_bits_for_threads_and_placements, NULL, NULL,  \
@@ -356,6 +384,7 @@ int main(int count, char **arguments)
         TESTS(adamoe_avx2_int8_kernel),
         TESTS(adamoe_avx512_f32_kernel),
         TESTS(adamoe_avx512_bf16_kernel),
+        TESTS(adamoe_avx512_dpbf16_kernel),
         TESTS(adamoe_avx512_int8_kernel),
         {"silu avx2", silu_is_as_exact_as_declared, NULL, NULL, (void *)(uintptr_t)&adamoe_avx2_f32_kernel},
         {"silu avx512", silu_is_as_exact_as_declared, NULL, NULL,

@@ -9,6 +9,7 @@
 #include "fma_peak.h"
 #include "memory_peak.h"
 #include "peak_loops.h"
+#include "peak_meter.h"
 #include "team.h"
 
 #include <pthread.h>
@@ -47,23 +48,78 @@ static void a_round_is_what_it_claims(void **state)
     expect_loop(adamoe_madd_rounds_avx2, ROUNDS * -15.0 * 2 * ADAMOE_MADD_CHAINS, ADAMOE_MADD_CHAINS, 8, 2);
     expect_loop(adamoe_maddubs_rounds_avx2, ROUNDS * -15.0 * 4 * ADAMOE_MADD_CHAINS, ADAMOE_MADD_CHAINS, 8,
                 4);
-    /* 3 * 5, four terms; the sums begin at 0..11 */
-    expect_loop(adamoe_vnni_rounds_avx512, 66.0 + ROUNDS * 12.0 * 4 * 15, ADAMOE_DOT_CHAINS, 16, 4);
-    expect_loop(adamoe_bf16_rounds_avx512, 66.0 + ROUNDS * 12.0 * 2, ADAMOE_DOT_CHAINS, 16, 2);
+    /* 3 * 5, four terms, and 1 * 1, two; the sums begin at 0, 1, 2 ... */
+    const double chains = ADAMOE_DOT_CHAINS, begin = chains * (chains - 1.0) / 2.0;
+    expect_loop(adamoe_vnni_rounds_avx512, begin + ROUNDS * chains * 4 * 15, chains, 16, 4);
+    expect_loop(adamoe_bf16_rounds_avx512, begin + ROUNDS * chains * 2, chains, 16, 2);
     assert_true(path_of(adamoe_fma_rounds_avx2)->operations == 2.0 * ADAMOE_FMA_CHAINS * 8);
     assert_true(path_of(adamoe_fma_rounds_avx512)->operations == 2.0 * ADAMOE_FMA_CHAINS * 16);
+}
+
+static void expect_serves(float (*rounds)(size_t), adamoe_operand_pairs pairs, bool expected)
+{
+    assert_int_equal(adamoe_arithmetic_path_serves(path_of(rounds), pairs), expected);
 }
 
 static void operands_have_their_paths(void **state)
 {
     (void)state;
-    const uint32_t float32 = 1u << ADAMOE_FLOAT32, bfloat16 = 1u << ADAMOE_BFLOAT16, int8 = 1u << ADAMOE_INT8;
-    assert_int_equal(path_of(adamoe_fma_rounds_avx2)->weights, float32 | bfloat16);
-    assert_int_equal(path_of(adamoe_fma_rounds_avx512)->weights, float32 | bfloat16);
-    assert_int_equal(path_of(adamoe_bf16_rounds_avx512)->weights, bfloat16);
-    assert_int_equal(path_of(adamoe_vnni_rounds_avx512)->weights, int8);
-    assert_int_equal(path_of(adamoe_madd_rounds_avx2)->weights, int8);
-    assert_int_equal(path_of(adamoe_maddubs_rounds_avx2)->weights, int8);
+    static const adamoe_arithmetic kinds[] = {ADAMOE_FLOAT32, ADAMOE_BFLOAT16, ADAMOE_INT8};
+    for (size_t i = 0; i < 9; ++i) {
+        const adamoe_arithmetic input = kinds[i / 3], weight = kinds[i % 3];
+        const adamoe_operand_pairs pairs = ADAMOE_OPERAND_PAIR(input, weight);
+        const bool bytes = input == ADAMOE_INT8 && weight == ADAMOE_INT8;
+        const bool halves = input == ADAMOE_BFLOAT16 && weight == ADAMOE_BFLOAT16;
+        expect_serves(adamoe_fma_rounds_avx2, pairs, !bytes);
+        expect_serves(adamoe_fma_rounds_avx512, pairs, !bytes);
+        expect_serves(adamoe_bf16_rounds_avx512, pairs, halves);
+        expect_serves(adamoe_vnni_rounds_avx512, pairs, bytes);
+        expect_serves(adamoe_madd_rounds_avx2, pairs, bytes);
+        expect_serves(adamoe_maddubs_rounds_avx2, pairs, bytes);
+    }
+}
+
+/* A kernel's path multiplies x and h both. */
+static void a_kernel_declares_its_operands(void **state)
+{
+    (void)state;
+    char text[64];
+    adamoe_kernel kernel = {.x = ADAMOE_BFLOAT16, .h = ADAMOE_BFLOAT16, .weight = ADAMOE_BFLOAT16};
+    expect_serves(adamoe_bf16_rounds_avx512, adamoe_kernel_pairs(&kernel), true);
+    assert_string_equal(adamoe_operands_text(&kernel, text, sizeof text),
+                        "bfloat16 inputs, bfloat16 weights");
+    kernel.x = ADAMOE_FLOAT32;
+    expect_serves(adamoe_bf16_rounds_avx512, adamoe_kernel_pairs(&kernel), false);
+    expect_serves(adamoe_fma_rounds_avx2, adamoe_kernel_pairs(&kernel), true);
+    assert_string_equal(adamoe_operands_text(&kernel, text, sizeof text),
+                        "float32 x, bfloat16 h, bfloat16 weights");
+    kernel.h = kernel.weight = ADAMOE_INT8;
+    expect_serves(adamoe_fma_rounds_avx2, adamoe_kernel_pairs(&kernel), false);
+    expect_serves(adamoe_vnni_rounds_avx512, adamoe_kernel_pairs(&kernel), false);
+}
+
+/* bfloat16 products may be much faster than those of floats, and are no peak for a kernel that needs the
+ * latter; both are among the bursts. */
+static void a_peak_is_that_of_both_operands(void **state)
+{
+    (void)state;
+    adamoe_team *team = NULL;
+    adamoe_peak_meter *meter = NULL;
+    const adamoe_operand_pairs halves = ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_BFLOAT16);
+    const adamoe_operand_pairs mixed = ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_BFLOAT16);
+    adamoe_peak peak;
+    assert_ok(adamoe_team_create(1, &team));
+    assert_ok(adamoe_peak_meter_create(team, &meter));
+    assert_ok(adamoe_peak_meter_burst(meter, halves | mixed, 1));
+    assert_ok(adamoe_peak_meter_read(meter, mixed, &peak));
+    assert_true(strncmp(peak.path, adamoe_cpu_has("fma") ? "vfmadd" : "none", 4) == 0);
+    assert_ok(adamoe_peak_meter_read(meter, halves, &peak));
+    assert_true(peak.bursts == 1);
+    print_message("bfloat16 by bfloat16: %.0f GFLOP/s by %s\n", peak.gflops, peak.path);
+    assert_ok(adamoe_peak_meter_read(meter, ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_INT8), &peak));
+    assert_string_equal(peak.path, "none");
+    adamoe_peak_meter_free(meter);
+    adamoe_team_free(team);
 }
 
 typedef uint64_t reader(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead);
@@ -156,8 +212,12 @@ static void all_ways_are_tried(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_round_is_what_it_claims), cmocka_unit_test(operands_have_their_paths),
-        cmocka_unit_test(every_byte_is_read_once),   cmocka_unit_test(a_burst_is_one_part_a_thread),
+        cmocka_unit_test(a_round_is_what_it_claims),
+        cmocka_unit_test(operands_have_their_paths),
+        cmocka_unit_test(a_kernel_declares_its_operands),
+        cmocka_unit_test(a_peak_is_that_of_both_operands),
+        cmocka_unit_test(every_byte_is_read_once),
+        cmocka_unit_test(a_burst_is_one_part_a_thread),
         cmocka_unit_test(all_ways_are_tried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

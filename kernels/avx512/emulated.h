@@ -176,32 +176,47 @@ static inline __m512bh emulated_cvtne2ps_pbh(__m512 a, __m512 b)
     return out;
 }
 
-static inline float emulated_flushed(uint32_t bits)
+/* vcvtneps2bf16. */
+static inline __m256bh emulated_cvtneps_pbh(__m512 a)
 {
-    float value;
-    bits = emulated_flush(bits);
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    const emulated_vector from = {.floats = a};
+    uint16_t rounded[EMULATED_LANES];
+    for (size_t i = 0; i < EMULATED_LANES; ++i) {
+        rounded[i] = (uint16_t)emulated_bfloat16(from.bits[i]);
+    }
+    __m256bh out;
+    memcpy(&out, rounded, sizeof out);
+    return out;
 }
 
-/* a b + c, rounded once; a result that is denormal after rounding is flushed. */
-static inline uint32_t emulated_fma_flushed(uint32_t a, uint32_t b, uint32_t c)
+/* Eight floats, the denormal ones as zeros of their sign. */
+static inline __m256 emulated_flushed(__m256i bits)
 {
-    const float sum = fmaf(emulated_flushed(a), emulated_flushed(b), emulated_flushed(c));
-    uint32_t bits;
-    memcpy(&bits, &sum, sizeof bits);
-    return emulated_flush(bits);
+    const __m256i exponent = _mm256_set1_epi32(0x7f800000), magnitude = _mm256_set1_epi32(0x7fffffff);
+    const __m256i small = _mm256_cmpeq_epi32(_mm256_and_si256(bits, exponent), _mm256_setzero_si256());
+    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_and_si256(small, magnitude), bits));
 }
 
-/* vdpbf16ps: the odd term of each pair is added, rounded, then the even one. */
+/* a b + c, rounded once; a result that is denormal after rounding is flushed. c is flushed already. */
+static inline __m256 emulated_fma_flushed(__m256i a, __m256i b, __m256 c)
+{
+    return emulated_flushed(
+        _mm256_castps_si256(_mm256_fmadd_ps(emulated_flushed(a), emulated_flushed(b), c)));
+}
+
+/* vdpbf16ps: the odd term of each pair is added, rounded, then the even one. In two halves, because a lane at
+ * a time takes compilers minutes where a tile repeats it. */
 static inline __m512 emulated_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b)
 {
     emulated_vector v = {.floats = sum}, left, right;
+    const __m256i odd = _mm256_set1_epi32((int)0xffff0000u);
     memcpy(&left, &a, sizeof left);
     memcpy(&right, &b, sizeof right);
-    for (size_t i = 0; i < EMULATED_LANES; ++i) {
-        v.bits[i] = emulated_fma_flushed(left.bits[i] & 0xffff0000u, right.bits[i] & 0xffff0000u, v.bits[i]);
-        v.bits[i] = emulated_fma_flushed(left.bits[i] << 16, right.bits[i] << 16, v.bits[i]);
+    for (size_t h = 0; h < 2; ++h) {
+        const __m256i x = left.integer_half[h], y = right.integer_half[h];
+        v.half[h] = emulated_fma_flushed(_mm256_and_si256(x, odd), _mm256_and_si256(y, odd),
+                                         emulated_flushed(v.integer_half[h]));
+        v.half[h] = emulated_fma_flushed(_mm256_slli_epi32(x, 16), _mm256_slli_epi32(y, 16), v.half[h]);
     }
     return v.floats;
 }
@@ -209,6 +224,7 @@ static inline __m512 emulated_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b)
 #undef _mm512_abs_ps
 #undef _mm512_scalef_ps
 #undef _mm512_roundscale_ps
+#undef _mm512_cvtneps_pbh
 #undef _mm512_dpbf16_ps
 #undef _mm512_dpbusd_epi32
 #undef _mm512_shuffle_f32x4
@@ -220,6 +236,7 @@ static inline __m512 emulated_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b)
 #define _mm512_cvtps_epi32(a)              emulated_cvtps_epi32(a)
 #define _mm512_cvtss_f32(a)                emulated_cvtss_f32(a)
 #define _mm512_cvtne2ps_pbh(a, b)          emulated_cvtne2ps_pbh(a, b)
+#define _mm512_cvtneps_pbh(a)              emulated_cvtneps_pbh(a)
 #define _mm512_dpbf16_ps(sum, a, b)        emulated_dpbf16_ps(sum, a, b)
 #define _mm512_dpbusd_epi32(sum, a, b)     emulated_dpbusd_epi32(sum, a, b)
 /* SIMDe's macro forgets the parentheses round its second argument. */

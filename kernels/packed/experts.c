@@ -2,8 +2,9 @@
  * The experts of a layer on packed weights.
  *
  * A call has stages, each shared out by the team: pack the rows' inputs; w1 and w3 of every expert with
- * silu(w1 x) * (w3 x) before anything is stored; for int8, quantise that; w2 into a slot for each row; for
- * every token the sum over its slots in the plan's order. An expert without a row is not touched.
+ * silu(w1 x) * (w3 x) before anything is stored, rounded if inputs are bfloat16; for int8, quantise that; w2
+ * into a slot for each row; for every token the sum over its slots in the plan's order. An expert without a
+ * row is not touched.
  */
 #include "packed/experts.h"
 #include "clock.h"
@@ -100,7 +101,7 @@ typedef struct layout {
     size_t groups;                                      /* the most that there can be */
     size_t group, share;                                /* offsets in bytes */
     size_t inputs, input_scale;                         /* of w1 and w3 */
-    size_t hidden;                                      /* floats: packed, or row by row for int8 */
+    size_t hidden;                                      /* packed; for int8 floats, row by row */
     size_t quantised, hidden_scale;                     /* int8 only */
     size_t slots;                                       /* [rows, hidden_size] */
     size_t sums, widened, scratch, node_first;          /* sums, widened and scratch for each thread */
@@ -229,6 +230,7 @@ static void store_hidden(const call *c, const packed_group *group, const packed_
     const packed_matrix *down = &p->expert[group->expert].down;
     const size_t lanes = p->products->lanes, ff = p->intermediate_size;
     const size_t stride = task->panels * PACKED_VECTORS * lanes;
+    const size_t group_bytes = p->products->input_group * p->products->input_bytes;
     const bool int8 = p->products->quantise != NULL;
     for (size_t t = 0; t < group->tiles; ++t) {
         const packed_rows rows = adamoe_packed_tile_rows(group, t);
@@ -239,12 +241,13 @@ static void store_hidden(const call *c, const packed_group *group, const packed_
             const float *from = sums + rows.first * stride + panel * PACKED_VECTORS * lanes;
             if (int8) {
                 float *to = floats_at(c, c->layout.hidden) + (group->first_row + rows.first) * ff + output;
-                p->products->gate(from, stride, rows.count, outputs, to, 1, ff);
+                p->products->gate(from, stride, rows.count, outputs, to, sizeof *to, ff * sizeof *to);
             } else {
                 char *to =
                     inputs_of(c, c->layout.hidden, group, ff) + adamoe_packed_input_at(down, group, t, first);
-                p->products->gate(from, stride, rows.count, outputs,
-                                  (float *)(void *)to + (output - first) * rows.count, rows.count, 1);
+                to += (output - first) / p->products->input_group * rows.count * group_bytes;
+                p->products->gate(from, stride, rows.count, outputs, to, rows.count * group_bytes,
+                                  group_bytes);
                 if (output + outputs == ff) {
                     adamoe_packed_pad(down, group, t, inputs_of(c, c->layout.hidden, group, ff));
                 }

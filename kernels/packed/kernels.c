@@ -22,6 +22,13 @@ static bool avx512_supported(const char **why_not)
     return adamoe_cpu_has("avx512f");
 }
 
+/* BW, because compilers take leave to use it wherever they may use BF16. */
+static bool avx512_bf16_supported(const char **why_not)
+{
+    *why_not = "needs AVX-512 F, BW and BF16";
+    return adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512bw") && adamoe_cpu_has("avx512bf16");
+}
+
 static bool avx512_vnni_supported(const char **why_not)
 {
     *why_not = "needs AVX-512 F and VNNI";
@@ -87,6 +94,9 @@ PACKED_KERNEL(adamoe_avx512_f32_kernel, adamoe_products_f32_avx512, "avx512-f32"
 PACKED_KERNEL(adamoe_avx512_bf16_kernel, adamoe_products_bf16_avx512, "avx512-bf16",
               "packed bfloat16 weights, float32 inputs, AVX-512", avx512_supported, ADAMOE_FLOAT32,
               ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32, NULL, NULL);
+PACKED_KERNEL(adamoe_avx512_dpbf16_kernel, adamoe_products_dpbf16_avx512, "avx512-dpbf16",
+              "packed bfloat16 weights, x and h rounded to bfloat16, AVX-512 BF16", avx512_bf16_supported,
+              ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32, NULL, NULL);
 PACKED_KERNEL(adamoe_avx512_int8_kernel, adamoe_products_int8_avx512, "avx512-int8",
               "packed int8 weights, int8 inputs, AVX-512 VNNI", avx512_vnni_supported, ADAMOE_INT8,
               ADAMOE_INT8, ADAMOE_INT32, 14, 32, NULL, NULL);

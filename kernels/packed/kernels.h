@@ -7,6 +7,7 @@
 #include "adamoe.h"
 
 extern const adamoe_kernel adamoe_avx2_f32_kernel, adamoe_avx2_bf16_kernel, adamoe_avx2_int8_kernel;
-extern const adamoe_kernel adamoe_avx512_f32_kernel, adamoe_avx512_bf16_kernel, adamoe_avx512_int8_kernel;
+extern const adamoe_kernel adamoe_avx512_f32_kernel, adamoe_avx512_bf16_kernel, adamoe_avx512_dpbf16_kernel,
+    adamoe_avx512_int8_kernel;
 
 #endif

@@ -133,11 +133,51 @@ static void store_rows(const packed_matrix *matrix, const packed_group *group, s
     }
 }
 
+/* Terms of a row that are rounded before those of all rows are interleaved: what they take of the first-level
+ * cache is little. Whole groups. */
+#define ROUNDED_AT_ONCE 256
+
+/* terms[row][count] from `first` on, rounded. An input group is as long as a float, and travels as one. */
+static void store_rounded(const packed_products *products, size_t rows, const float *const *terms,
+                          const float *factor, size_t first, size_t count, char *to)
+{
+    float rounded[PACKED_MOST_ROWS][ROUNDED_AT_ONCE / 2], scaled[ROUNDED_AT_ONCE];
+    const float *from[PACKED_MOST_ROWS];
+    for (size_t c = 0; c < count; c += ROUNDED_AT_ONCE) {
+        const size_t here = count - c < ROUNDED_AT_ONCE ? count - c : ROUNDED_AT_ONCE;
+        for (size_t r = 0; r < rows; ++r) {
+            const float *row = terms[r] + first + c;
+            for (size_t i = 0; i < here && factor != NULL; ++i) {
+                scaled[i] = factor[r] * row[i];
+            }
+            products->round(factor == NULL ? row : scaled, here, rounded[r]);
+            from[r] = rounded[r];
+        }
+        products->interleave(from, rows, input_groups(products, here), rows, (float *)(void *)to);
+        to += input_groups(products, here) * rows * input_group_bytes(products);
+    }
+}
+
+static void store_rounded_rows(const packed_matrix *matrix, const packed_group *group, size_t tile,
+                               size_t rows, const float *const *terms, const float *factor, char *inputs)
+{
+    for (size_t first = 0; first < matrix->depth; first += matrix->blocks.depth) {
+        const size_t left = matrix->depth - first;
+        store_rounded(matrix->products, rows, terms, factor, first,
+                      left < matrix->blocks.depth ? left : matrix->blocks.depth,
+                      inputs + adamoe_packed_input_at(matrix, group, tile, first));
+    }
+}
+
 void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *group, size_t tile,
                               const float *const *terms, const float *factor, float *scratch, char *inputs,
                               packed_row_scale *scale)
 {
     const size_t rows = adamoe_packed_tile_rows(group, tile).count;
+    if (matrix->products->round != NULL) {
+        store_rounded_rows(matrix, group, tile, rows, terms, factor, inputs);
+        return;
+    }
     if (matrix->products->quantise == NULL && factor == NULL) {
         store_rows(matrix, group, tile, rows, terms, inputs);
         return;
@@ -150,12 +190,13 @@ void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *g
 
 void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs)
 {
-    const size_t rows = adamoe_packed_tile_rows(group, tile).count;
+    const packed_products *products = matrix->products;
     const size_t first = (matrix->depth - 1) / matrix->blocks.depth * matrix->blocks.depth;
-    float *const block = (float *)(void *)(inputs + adamoe_packed_input_at(matrix, group, tile, first));
-    for (size_t i = (matrix->depth - first) * rows; i < block_terms(matrix, first) * rows; ++i) {
-        block[i] = 0.0f;
-    }
+    const size_t there = input_groups(products, matrix->depth - first);
+    const size_t all = input_groups(products, block_terms(matrix, first));
+    const size_t bytes = adamoe_packed_tile_rows(group, tile).count * input_group_bytes(products);
+    memset(inputs + adamoe_packed_input_at(matrix, group, tile, first) + there * bytes, 0,
+           (all - there) * bytes);
 }
 
 size_t adamoe_packed_widened_bytes(const packed_matrix *matrix)

@@ -42,12 +42,13 @@ size_t adamoe_packed_input_at(const packed_matrix *matrix, const packed_group *g
                               size_t first);
 
 /* Packs the rows of a tile for products with `matrix`: terms[row][depth], times factor[row] unless factor is
- * NULL. For int8 they are quantised and scale[row] is set; scratch is [depth]. */
+ * NULL. They are rounded if inputs are bfloat16; for int8 they are quantised and scale[row] is set. scratch
+ * is [depth]. */
 void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *group, size_t tile,
                               const float *const *terms, const float *factor, float *scratch, char *inputs,
                               packed_row_scale *scale);
 
-/* Zeros the inputs of a tile beyond the last term, up to whole groups of weights, for rows that are not
+/* Zeros the input groups of a tile beyond the last term, up to whole groups of weights, for rows that are not
  * stored by adamoe_packed_store_tile. */
 void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs);
 

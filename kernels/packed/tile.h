@@ -79,17 +79,23 @@ typedef struct packed_products {
     int32_t (*quantise)(const float *terms, size_t count, float scale, void *to, size_t stride);
     void (*scale_sums)(void *sums, size_t stride, size_t rows, packed_scales scales);
 
-    /* Where inputs are floats as they stand: interleave.h's functions that pack them. NULL for int8. */
+    /* For bfloat16: rounds terms[count] to input groups, one after the other, padded with zeros to whole
+     * ones. NULL where inputs are floats or quantised. */
+    void (*round)(const float *terms, size_t count, void *to);
+
+    /* interleave.h's functions, which pack input groups as long as a float. NULL where inputs are quantised.
+     */
     void (*interleave)(const float *const *row, size_t rows, size_t terms, size_t width, float *to);
     void (*copy_groups)(const float *const *line, size_t terms, size_t groups, size_t width, float *to);
 
     /* The largest magnitude of terms[count], 0 for none. */
     float (*largest)(const float *terms, size_t count);
 
-    /* h[o * output_stride + r * row_stride] = silu(sums[r][o]) * sums[r][lanes + o] for o < outputs <= lanes.
-     */
-    void (*gate)(const float *sums, size_t stride, size_t rows, size_t outputs, float *h,
-                 size_t output_stride, size_t row_stride);
+    /* h of row r = silu(sums[r][o]) * sums[r][lanes + o] for o < outputs <= lanes, stored as input groups,
+     * padded with zeros to whole ones; as floats where inputs are quantised afterwards. Group i of row r
+     * stands at h + i * group_stride + r * row_stride bytes. */
+    void (*gate)(const float *sums, size_t stride, size_t rows, size_t outputs, void *h, size_t group_stride,
+                 size_t row_stride);
 
     /* y[c] = sum over the rows i in ascending order of weight[i] * row[i][c], by fused multiply-add from 0,
      * and last of all self_scale * x[c] where x is not NULL. */
@@ -100,6 +106,6 @@ typedef struct packed_products {
 /* Each instruction set's products; only where the processor has it. */
 extern const packed_products adamoe_products_f32_avx2, adamoe_products_bf16_avx2, adamoe_products_int8_avx2;
 extern const packed_products adamoe_products_f32_avx512, adamoe_products_bf16_avx512,
-    adamoe_products_int8_avx512;
+    adamoe_products_dpbf16_avx512, adamoe_products_int8_avx512;
 
 #endif

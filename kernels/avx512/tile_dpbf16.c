@@ -1,0 +1,138 @@
+/*
+ * The tiles of AVX-512 with BF16: pairs of bfloat16 by pairs of bfloat16, vdpbf16ps. Inputs are rounded to
+ * nearest even as they are packed, and h before it is stored.
+ *
+ * The instruction adds the odd term of a pair to the sum and then the even one, or both at once, as the
+ * processor's vendor has it; either way a sum has one order, which no tile changes. It takes denormal
+ * operands for 0 and gives 0 for a denormal sum, whatever MXCSR says, and so does the one that rounds: what a
+ * float32 sum would hold below 2^-126 is lost here.
+ */
+#include "interleave.h"
+
+#include "avx512/lanes.h"
+
+#include <string.h>
+
+#define INPUT_TERMS  2
+#define INPUT_BYTES  4
+#define WEIGHT_BYTES 64
+#define FEW_ROWS     3
+
+/* An odd last output gets a zero beside it: outputs that do not exist are NaN where an input is infinite. */
+static inline void store_hidden(char *to, lanes h, size_t outputs, size_t stride)
+{
+    uint32_t pair[LANES / INPUT_TERMS];
+    const __m256bh rounded = _mm512_cvtneps_pbh(h);
+    memcpy(pair, &rounded, sizeof pair);
+    if (outputs % INPUT_TERMS != 0) {
+        pair[outputs / INPUT_TERMS] &= 0xffffu;
+    }
+    for (size_t i = 0; i < (outputs + 1) / INPUT_TERMS; ++i) {
+        memcpy(to + i * stride, &pair[i], INPUT_BYTES);
+    }
+}
+
+#define STORE_HIDDEN store_hidden
+#include "packed/tile_finish.h"
+
+static void round_terms(const float *terms, size_t count, void *to)
+{
+    char *out = to;
+    for (size_t c = 0; c < count; c += LANES, out += sizeof(__m256bh)) {
+        const size_t left = count - c, groups = (left + 1) / INPUT_TERMS;
+        const __m256bh rounded = _mm512_cvtneps_pbh(load_columns(terms + c, left));
+        memcpy(out, &rounded, left >= LANES ? sizeof rounded : groups * INPUT_BYTES);
+    }
+}
+
+typedef __m512i tile_row;
+typedef __m512i tile_weights;
+typedef lanes tile_sum;
+
+static inline __m512i tile_input(const char *at)
+{
+    return _mm512_castps_si512(_mm512_set1_ps(*(const float *)(const void *)at));
+}
+
+static inline __m512i tile_weight(size_t part, const char *at)
+{
+    (void)part;
+    return lanes_load_pairs(at);
+}
+
+/* Named, because compilers move sums from register to register, as in packed/tile_float.h. */
+static inline lanes tile_add(__m512i input, __m512i weight, lanes sum)
+{
+#ifdef ADAMOE_AVX512_EMULATED_H
+    return _mm512_dpbf16_ps(sum, (__m512bh)input, (__m512bh)weight);
+#else
+    __asm__("vdpbf16ps %[weight], %[input], %[sum]"
+            : [sum] "+v"(sum)
+            : [weight] "v"(weight), [input] "v"(input));
+    return sum;
+#endif
+}
+
+static inline lanes tile_zero(void)
+{
+    return lanes_all(0.0f);
+}
+
+static inline lanes tile_load(const char *at)
+{
+    return lanes_load((const float *)(const void *)at);
+}
+
+static inline void tile_store(char *at, lanes sum)
+{
+    lanes_store((float *)(void *)at, sum);
+}
+
+#include "packed/tile_loop.h"
+
+TILE(dpbf16, 1, 1, 1)
+TILE(dpbf16, 1, 1, 4)
+TILE(dpbf16, 1, 2, 1)
+TILE(dpbf16, 1, 2, 4)
+TILE(dpbf16, 1, 3, 1)
+TILE(dpbf16, 1, 3, 4)
+TILE(dpbf16, 1, 4, 1)
+TILE(dpbf16, 1, 4, 2)
+TILE(dpbf16, 1, 5, 1)
+TILE(dpbf16, 1, 5, 2)
+TILE(dpbf16, 1, 6, 1)
+TILE(dpbf16, 1, 6, 2)
+TILE(dpbf16, 1, 7, 1)
+TILE(dpbf16, 1, 8, 1)
+TILE(dpbf16, 1, 9, 1)
+TILE(dpbf16, 1, 10, 1)
+TILE(dpbf16, 1, 11, 1)
+TILE(dpbf16, 1, 12, 1)
+TILE(dpbf16, 1, 13, 1)
+TILE(dpbf16, 1, 14, 1)
+
+const packed_products adamoe_products_dpbf16_avx512 = {
+    FINISH,
+    .most_rows = 14,
+    .input_group = INPUT_TERMS,
+    .weight_group = INPUT_TERMS,
+    .input_bytes = INPUT_BYTES / INPUT_TERMS,
+    .weight_bytes = sizeof(uint16_t),
+    .round = round_terms,
+    .interleave = adamoe_interleave_avx512,
+    .copy_groups = adamoe_copy_groups_avx512,
+    .tile = {[1] = {{dpbf16_1x1, NULL, dpbf16_1x4}},
+             [2] = {{dpbf16_2x1, NULL, dpbf16_2x4}},
+             [3] = {{dpbf16_3x1, NULL, dpbf16_3x4}},
+             [4] = {{dpbf16_4x1, dpbf16_4x2, NULL}},
+             [5] = {{dpbf16_5x1, dpbf16_5x2, NULL}},
+             [6] = {{dpbf16_6x1, dpbf16_6x2, NULL}},
+             [7] = {{dpbf16_7x1, NULL, NULL}},
+             [8] = {{dpbf16_8x1, NULL, NULL}},
+             [9] = {{dpbf16_9x1, NULL, NULL}},
+             [10] = {{dpbf16_10x1, NULL, NULL}},
+             [11] = {{dpbf16_11x1, NULL, NULL}},
+             [12] = {{dpbf16_12x1, NULL, NULL}},
+             [13] = {{dpbf16_13x1, NULL, NULL}},
+             [14] = {{dpbf16_14x1, NULL, NULL}}},
+};
