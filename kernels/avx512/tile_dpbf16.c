@@ -19,17 +19,15 @@
 #define FEW_ROWS     3
 
 /* An odd last output gets a zero beside it: outputs that do not exist are NaN where an input is infinite. */
-static inline void store_hidden(char *to, lanes h, size_t outputs, size_t stride)
+static inline void store_hidden(float *to, lanes h, size_t outputs)
 {
-    uint32_t pair[LANES / INPUT_TERMS];
+    uint16_t term[LANES];
     const __m256bh rounded = _mm512_cvtneps_pbh(h);
-    memcpy(pair, &rounded, sizeof pair);
+    memcpy(term, &rounded, sizeof term);
     if (outputs % INPUT_TERMS != 0) {
-        pair[outputs / INPUT_TERMS] &= 0xffffu;
+        term[outputs] = 0;
     }
-    for (size_t i = 0; i < (outputs + 1) / INPUT_TERMS; ++i) {
-        memcpy(to + i * stride, &pair[i], INPUT_BYTES);
-    }
+    memcpy(to, term, (outputs + 1) / INPUT_TERMS * INPUT_BYTES);
 }
 
 #define STORE_HIDDEN store_hidden

@@ -222,35 +222,46 @@ static void pack_inputs_task(void *context, size_t i, uint32_t thread)
                              scales_at(c, c->layout.input_scale) + first);
 }
 
+/* h of one tile and panel, `outputs` of them from `output` on, among the inputs of w2. */
+static void store_inputs(const call *c, const packed_group *group, size_t tile, const float *sums,
+                         size_t stride, size_t output, size_t outputs)
+{
+    const packed_products *products = c->prepared->products;
+    const packed_matrix *down = &c->prepared->expert[group->expert].down;
+    const size_t rows = adamoe_packed_tile_rows(group, tile).count, ff = c->prepared->intermediate_size;
+    const size_t first = output / down->blocks.depth * down->blocks.depth, in = products->input_group;
+    float hidden[PACKED_MOST_ROWS][PACKED_MOST_LANES];
+    const float *row[PACKED_MOST_ROWS];
+    for (size_t r = 0; r < rows; ++r) {
+        row[r] = hidden[r];
+    }
+    char *const inputs = inputs_of(c, c->layout.hidden, group, ff);
+    float *const to = (float *)(void *)(inputs + adamoe_packed_input_at(down, group, tile, first));
+    products->gate(sums, stride, rows, outputs, hidden[0], PACKED_MOST_LANES);
+    products->interleave(row, rows, (outputs + in - 1) / in, rows, to + (output - first) / in * rows);
+    if (output + outputs == ff) {
+        adamoe_packed_pad(down, group, tile, inputs);
+    }
+}
+
 /* h of the panels of a task, from the sums of w1 and w3. */
 static void store_hidden(const call *c, const packed_group *group, const packed_part *part,
                          const packed_task *task, const float *sums)
 {
     const adamoe_prepared *p = c->prepared;
-    const packed_matrix *down = &p->expert[group->expert].down;
     const size_t lanes = p->products->lanes, ff = p->intermediate_size;
     const size_t stride = task->panels * PACKED_VECTORS * lanes;
-    const size_t group_bytes = p->products->input_group * p->products->input_bytes;
-    const bool int8 = p->products->quantise != NULL;
     for (size_t t = 0; t < group->tiles; ++t) {
         const packed_rows rows = adamoe_packed_tile_rows(group, t);
         for (size_t panel = 0; panel < task->panels; ++panel) {
             const size_t output = (part->first_panel + task->first_panel + panel) * lanes;
             const size_t outputs = ff - output < lanes ? ff - output : lanes;
-            const size_t first = output / down->blocks.depth * down->blocks.depth;
             const float *from = sums + rows.first * stride + panel * PACKED_VECTORS * lanes;
-            if (int8) {
+            if (p->products->quantise != NULL) {
                 float *to = floats_at(c, c->layout.hidden) + (group->first_row + rows.first) * ff + output;
-                p->products->gate(from, stride, rows.count, outputs, to, sizeof *to, ff * sizeof *to);
+                p->products->gate(from, stride, rows.count, outputs, to, ff);
             } else {
-                char *to =
-                    inputs_of(c, c->layout.hidden, group, ff) + adamoe_packed_input_at(down, group, t, first);
-                to += (output - first) / p->products->input_group * rows.count * group_bytes;
-                p->products->gate(from, stride, rows.count, outputs, to, rows.count * group_bytes,
-                                  group_bytes);
-                if (output + outputs == ff) {
-                    adamoe_packed_pad(down, group, t, inputs_of(c, c->layout.hidden, group, ff));
-                }
+                store_inputs(c, group, t, from, stride, output, outputs);
             }
         }
     }

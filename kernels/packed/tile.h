@@ -19,8 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PACKED_VECTORS   2
-#define PACKED_MOST_ROWS 14
+#define PACKED_VECTORS    2
+#define PACKED_MOST_ROWS  14
+#define PACKED_MOST_LANES 16
 
 /* What to fetch into cache while a tile is computed: memory latency is hidden behind arithmetic where there
  * is arithmetic enough. */
@@ -91,11 +92,10 @@ typedef struct packed_products {
     /* The largest magnitude of terms[count], 0 for none. */
     float (*largest)(const float *terms, size_t count);
 
-    /* h of row r = silu(sums[r][o]) * sums[r][lanes + o] for o < outputs <= lanes, stored as input groups,
-     * padded with zeros to whole ones; as floats where inputs are quantised afterwards. Group i of row r
-     * stands at h + i * group_stride + r * row_stride bytes. */
-    void (*gate)(const float *sums, size_t stride, size_t rows, size_t outputs, void *h, size_t group_stride,
-                 size_t row_stride);
+    /* h of row r = silu(sums[r][o]) * sums[r][lanes + o] for o < outputs <= lanes, stored as input groups one
+     * after the other, padded with zeros to whole ones; as floats where inputs are quantised afterwards. Row
+     * r begins at h + r * row_stride floats. */
+    void (*gate)(const float *sums, size_t stride, size_t rows, size_t outputs, float *h, size_t row_stride);
 
     /* y[c] = sum over the rows i in ascending order of weight[i] * row[i][c], by fused multiply-add from 0,
      * and last of all self_scale * x[c] where x is not NULL. */

@@ -2,36 +2,28 @@
  * What stands around the products and is done on vectors: silu and its product, the weighted sum over a
  * token's rows, the largest magnitude of a row. Included once for each instruction set, after its lanes.h.
  * Whose inputs are neither floats nor made of floats later on defines before it:
- *   STORE_HIDDEN(to, h, outputs, stride)      stores the first outputs of a vector as input groups, `stride`
- *                                             bytes apart
+ *   STORE_HIDDEN(to, h, outputs)              stores the first outputs of a vector as input groups
  */
 #include "lanes_math.h"
 #include "packed/tile.h"
 
-#include <string.h>
-
 #ifndef STORE_HIDDEN
 #define STORE_HIDDEN store_floats
-static inline void store_floats(char *to, lanes h, size_t outputs, size_t stride)
+static inline void store_floats(float *to, lanes h, size_t outputs)
 {
-    float out[LANES];
-    if (stride == sizeof(float) && outputs == LANES) {
-        lanes_store((float *)(void *)to, h);
-        return;
-    }
-    lanes_store(out, h);
-    for (size_t o = 0; o < outputs; ++o) {
-        memcpy(to + o * stride, &out[o], sizeof(float));
+    if (outputs >= LANES) {
+        lanes_store(to, h);
+    } else {
+        lanes_store_first(to, h, outputs);
     }
 }
 #endif
 
-static void gate(const float *sums, size_t stride, size_t rows, size_t outputs, void *h, size_t group_stride,
-                 size_t row_stride)
+static void gate(const float *sums, size_t stride, size_t rows, size_t outputs, float *h, size_t row_stride)
 {
     for (size_t r = 0; r < rows; ++r) {
         const lanes z = lanes_load(sums + r * stride), up = lanes_load(sums + r * stride + LANES);
-        STORE_HIDDEN((char *)h + r * row_stride, lanes_multiply(lanes_silu(z), up), outputs, group_stride);
+        STORE_HIDDEN(h + r * row_stride, lanes_multiply(lanes_silu(z), up), outputs);
     }
 }
 

@@ -21,9 +21,9 @@ static size_t cache_bytes(const adamoe_cpu *cpu, int level, size_t otherwise)
     return otherwise;
 }
 
-/* Half of the first level for a panel, as it is multiplied; half of the second for inputs, a quarter for
- * sums.
- */
+/* The first level for a panel, as it is multiplied; half of the second for inputs, an eighth for sums: what a
+ * task's weights stream through the second level from one block of depth to the next must not push its sums
+ * out of there. */
 packed_blocks adamoe_packed_blocks(const packed_products *products)
 {
     adamoe_cpu cpu;
@@ -31,7 +31,7 @@ packed_blocks adamoe_packed_blocks(const packed_products *products)
     const packed_products *multiplied = products->widened != NULL ? products->widened : products;
     const size_t first = cache_bytes(&cpu, 1, 32768), second = cache_bytes(&cpu, 2, 262144);
     const size_t term = PACKED_VECTORS * products->lanes * multiplied->weight_bytes;
-    packed_blocks blocks = {.depth = first / term / 16 * 16, .sums = second / 4};
+    packed_blocks blocks = {.depth = first / term / 16 * 16, .sums = second / 8};
     blocks.depth = blocks.depth < 64 ? 64 : blocks.depth;
     blocks.rows = second / 2 / (blocks.depth * products->input_bytes);
     blocks.rows = blocks.rows < PACKED_MOST_ROWS ? PACKED_MOST_ROWS : blocks.rows;
