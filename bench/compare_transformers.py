@@ -1,7 +1,7 @@
 """Questions per second and tokens per second of `adamoe eval` and of Hugging Face transformers, in turn.
 
     python compare_transformers.py PROGRAM MODEL_FOLDER QUESTIONS.jsonl [--limit N] [--rounds R] [--threads T]
-        [--dtype float32|bfloat16]
+        [--dtype float32|bfloat16] [--kernel NAME]
 
 QUESTIONS is in AI2's form. transformers runs as the evaluation harness runs it: every choice is a sequence of its own
 (prompt and choice), sequences are sorted by length, longest first, and padded in batches; the log-softmax is taken of
@@ -77,8 +77,8 @@ def predictions_of(scores):
 def run_program(arguments, folder):
     result, samples = os.path.join(folder, "r.json"), os.path.join(folder, "s.jsonl")
     subprocess.run([arguments.program, "eval", "--model", arguments.model, "--questions", arguments.questions, "--limit",
-                    str(arguments.limit), "--threads", str(arguments.threads), "--json", result, "--samples", samples],
-                   check=True, stdout=subprocess.DEVNULL)
+                    str(arguments.limit), "--threads", str(arguments.threads), "--json", result, "--samples", samples] +
+                   (["--kernel", arguments.kernel] if arguments.kernel else []), check=True, stdout=subprocess.DEVNULL)
     with open(result, encoding="utf-8") as file:
         numbers = json.load(file)["adamoe"]
     with open(samples, encoding="utf-8") as file:
@@ -112,6 +112,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", choices=DTYPES, help="the only one to try: bfloat16 takes minutes where the processor "
                         "has no products of it")
+    parser.add_argument("--kernel", help="of the program, for equal arithmetic (default: its fastest float32 one)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
 

@@ -43,9 +43,10 @@ static void round_terms(const float *terms, size_t count, void *to)
     }
 }
 
+#include "packed/tile_sums.h"
+
 typedef __m512i tile_row;
 typedef __m512i tile_weights;
-typedef lanes tile_sum;
 
 static inline __m512i tile_input(const char *at)
 {
@@ -71,47 +72,15 @@ static inline lanes tile_add(__m512i input, __m512i weight, lanes sum)
 #endif
 }
 
-static inline lanes tile_zero(void)
-{
-    return lanes_all(0.0f);
-}
-
-static inline lanes tile_load(const char *at)
-{
-    return lanes_load((const float *)(const void *)at);
-}
-
-static inline void tile_store(char *at, lanes sum)
-{
-    lanes_store((float *)(void *)at, sum);
-}
-
 #include "packed/tile_loop.h"
 
-TILE(dpbf16, 1, 1, 1)
-TILE(dpbf16, 1, 1, 4)
-TILE(dpbf16, 1, 2, 1)
-TILE(dpbf16, 1, 2, 4)
-TILE(dpbf16, 1, 3, 1)
-TILE(dpbf16, 1, 3, 4)
-TILE(dpbf16, 1, 4, 1)
-TILE(dpbf16, 1, 4, 2)
-TILE(dpbf16, 1, 5, 1)
-TILE(dpbf16, 1, 5, 2)
-TILE(dpbf16, 1, 6, 1)
-TILE(dpbf16, 1, 6, 2)
-TILE(dpbf16, 1, 7, 1)
-TILE(dpbf16, 1, 8, 1)
-TILE(dpbf16, 1, 9, 1)
-TILE(dpbf16, 1, 10, 1)
-TILE(dpbf16, 1, 11, 1)
-TILE(dpbf16, 1, 12, 1)
-TILE(dpbf16, 1, 13, 1)
-TILE(dpbf16, 1, 14, 1)
+#include "avx512/tile_shapes.h"
+
+TILES(dpbf16, 1)
 
 const packed_products adamoe_products_dpbf16_avx512 = {
     FINISH,
-    .most_rows = 14,
+    TILE_TABLE(dpbf16),
     .input_group = INPUT_TERMS,
     .weight_group = INPUT_TERMS,
     .input_bytes = INPUT_BYTES / INPUT_TERMS,
@@ -119,18 +88,4 @@ const packed_products adamoe_products_dpbf16_avx512 = {
     .round = round_terms,
     .interleave = adamoe_interleave_avx512,
     .copy_groups = adamoe_copy_groups_avx512,
-    .tile = {[1] = {{dpbf16_1x1, NULL, dpbf16_1x4}},
-             [2] = {{dpbf16_2x1, NULL, dpbf16_2x4}},
-             [3] = {{dpbf16_3x1, NULL, dpbf16_3x4}},
-             [4] = {{dpbf16_4x1, dpbf16_4x2, NULL}},
-             [5] = {{dpbf16_5x1, dpbf16_5x2, NULL}},
-             [6] = {{dpbf16_6x1, dpbf16_6x2, NULL}},
-             [7] = {{dpbf16_7x1, NULL, NULL}},
-             [8] = {{dpbf16_8x1, NULL, NULL}},
-             [9] = {{dpbf16_9x1, NULL, NULL}},
-             [10] = {{dpbf16_10x1, NULL, NULL}},
-             [11] = {{dpbf16_11x1, NULL, NULL}},
-             [12] = {{dpbf16_12x1, NULL, NULL}},
-             [13] = {{dpbf16_13x1, NULL, NULL}},
-             [14] = {{dpbf16_14x1, NULL, NULL}}},
 };

@@ -70,32 +70,15 @@ static inline void store_steps(lanes steps, size_t groups, char *to, size_t stri
 
 #include "packed/tile_loop.h"
 
+#include "avx512/tile_shapes.h"
+
 #include "packed/tile_int8.h"
 
-TILE(int8, 1, 1, 1)
-TILE(int8, 1, 1, 4)
-TILE(int8, 1, 2, 1)
-TILE(int8, 1, 2, 4)
-TILE(int8, 1, 3, 1)
-TILE(int8, 1, 3, 4)
-TILE(int8, 1, 4, 1)
-TILE(int8, 1, 4, 2)
-TILE(int8, 1, 5, 1)
-TILE(int8, 1, 5, 2)
-TILE(int8, 1, 6, 1)
-TILE(int8, 1, 6, 2)
-TILE(int8, 1, 7, 1)
-TILE(int8, 1, 8, 1)
-TILE(int8, 1, 9, 1)
-TILE(int8, 1, 10, 1)
-TILE(int8, 1, 11, 1)
-TILE(int8, 1, 12, 1)
-TILE(int8, 1, 13, 1)
-TILE(int8, 1, 14, 1)
+TILES(int8, 1)
 
 const packed_products adamoe_products_int8_avx512 = {
     FINISH,
-    .most_rows = 14,
+    TILE_TABLE(int8),
     .input_group = INPUT_TERMS,
     .weight_group = INPUT_TERMS,
     .input_bytes = INPUT_BYTES / INPUT_TERMS,
@@ -103,18 +86,4 @@ const packed_products adamoe_products_int8_avx512 = {
     .excess = EXCESS,
     .quantise = quantise,
     .scale_sums = scale_sums,
-    .tile = {[1] = {{int8_1x1, NULL, int8_1x4}},
-             [2] = {{int8_2x1, NULL, int8_2x4}},
-             [3] = {{int8_3x1, NULL, int8_3x4}},
-             [4] = {{int8_4x1, int8_4x2, NULL}},
-             [5] = {{int8_5x1, int8_5x2, NULL}},
-             [6] = {{int8_6x1, int8_6x2, NULL}},
-             [7] = {{int8_7x1, NULL, NULL}},
-             [8] = {{int8_8x1, NULL, NULL}},
-             [9] = {{int8_9x1, NULL, NULL}},
-             [10] = {{int8_10x1, NULL, NULL}},
-             [11] = {{int8_11x1, NULL, NULL}},
-             [12] = {{int8_12x1, NULL, NULL}},
-             [13] = {{int8_13x1, NULL, NULL}},
-             [14] = {{int8_14x1, NULL, NULL}}},
 };

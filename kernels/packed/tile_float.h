@@ -4,9 +4,10 @@
  * its lanes.h. One source file cannot have both kinds of weights: WEIGHT_PAIRS says which; NAME_THE_SUM is 1
  * where the sums need it (tile_add).
  */
+#include "packed/tile_sums.h"
+
 typedef lanes tile_row;
 typedef lanes tile_weights;
-typedef lanes tile_sum;
 
 #define INPUT_BYTES  sizeof(float)
 #define WEIGHT_BYTES sizeof(lanes)
@@ -38,21 +39,6 @@ static inline lanes tile_add(lanes input, lanes weight, lanes sum)
 #else
     return lanes_fma(input, weight, sum);
 #endif
-}
-
-static inline lanes tile_zero(void)
-{
-    return lanes_all(0.0f);
-}
-
-static inline lanes tile_load(const char *at)
-{
-    return lanes_load((const float *)(const void *)at);
-}
-
-static inline void tile_store(char *at, lanes sum)
-{
-    lanes_store((float *)(void *)at, sum);
 }
 
 #include "packed/tile_loop.h"
