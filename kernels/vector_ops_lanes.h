@@ -161,12 +161,8 @@ static void mix(const float *weight, const adamoe_listed_rows *values, size_t fi
 /* The last lanes overlap those before them, so that no lane is empty: a maximum may count a value twice. */
 static float largest_of(const float *x, size_t count)
 {
-    float largest = x[0];
     if (count < LANES) {
-        for (size_t i = 1; i < count; ++i) {
-            largest = x[i] > largest ? x[i] : largest;
-        }
-        return largest;
+        return lanes_largest(lanes_first_of(lanes_load_first(x, count), count, lanes_all(x[0])));
     }
     lanes even = lanes_load(x), odd = lanes_load(x + count - LANES);
     size_t i = LANES;
@@ -196,14 +192,23 @@ static inline lanes exp_of_difference(lanes x, lanes largest)
 /* The last exponentials, 0 beyond count. */
 static inline lanes exp_of_last(const float *x, size_t i, size_t count, float largest)
 {
-    float last[LANES] = {0};
-    lanes_store_first(last, exp_of_difference(lanes_load_first(x + i, count - i), lanes_all(largest)),
-                      count - i);
-    return lanes_load(last);
+    const lanes e = exp_of_difference(lanes_load_first(x + i, count - i), lanes_all(largest));
+    return lanes_first_of(e, count - i, lanes_all(0.0f));
+}
+
+/* One vector, which stays in its register: memory that was written by halves is slow to read at once. */
+static void softmax_of_few(const float *x, size_t count, float *out)
+{
+    const lanes e = exp_of_last(x, 0, count, largest_of(x, count));
+    lanes_store_first(out, lanes_divide(e, lanes_all(lanes_sum(e))), count);
 }
 
 static void softmax(const float *x, size_t count, float *out)
 {
+    if (count < LANES) {
+        softmax_of_few(x, count, out);
+        return;
+    }
     const float largest = largest_of(x, count);
     lanes sum = lanes_all(0.0f);
     size_t i = 0;

@@ -53,6 +53,12 @@ static inline void lanes_store_first(float *to, lanes a, size_t count)
     _mm256_maskstore_ps(to, lanes_first(count), a);
 }
 
+/* The first `count` lanes of a, the others of `rest`. */
+static inline lanes lanes_first_of(lanes a, size_t count, lanes rest)
+{
+    return _mm256_blendv_ps(rest, a, _mm256_castsi256_ps(lanes_first(count)));
+}
+
 static inline lanes lanes_add(lanes a, lanes b)
 {
     return _mm256_add_ps(a, b);

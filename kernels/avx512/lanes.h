@@ -47,6 +47,12 @@ static inline void lanes_store_first(float *to, lanes a, size_t count)
     _mm512_mask_storeu_ps(to, lanes_first(count), a);
 }
 
+/* The first `count` lanes of a, the others of `rest`. */
+static inline lanes lanes_first_of(lanes a, size_t count, lanes rest)
+{
+    return _mm512_mask_blend_ps(lanes_first(count), rest, a);
+}
+
 static inline lanes lanes_add(lanes a, lanes b)
 {
     return _mm512_add_ps(a, b);

@@ -46,6 +46,13 @@ static inline void lanes_store_first(float *to, lanes a, size_t count)
     memcpy(to, &a, (count < LANES ? count : LANES) * sizeof *to);
 }
 
+/* The first `count` lanes of a, the others of `rest`. */
+static inline lanes lanes_first_of(lanes a, size_t count, lanes rest)
+{
+    memcpy(&rest, &a, (count < LANES ? count : LANES) * sizeof(float));
+    return rest;
+}
+
 static inline lanes lanes_add(lanes a, lanes b)
 {
     return a + b;
@@ -95,7 +102,8 @@ static inline lanes lanes_magnitude(lanes a)
 
 static inline lanes lanes_square_root(lanes a)
 {
-    return (lanes){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+    return (lanes){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]),
+                   __builtin_sqrtf(a[3])};
 }
 
 /* To the nearest integer, ties to even, for magnitudes below 2^22: at 1.5 * 2^23 the last bit is worth 1. */
