@@ -38,7 +38,6 @@ static void widen(const void *weights, size_t groups, void *to)
 const packed_products adamoe_products_bf16_avx2 = {
     FINISH,
     .interleave = adamoe_interleave,
-    .copy_groups = adamoe_copy_groups,
     .most_rows = 6,
     .input_group = 1,
     .weight_group = 2,

@@ -36,7 +36,6 @@ static void widen(const void *weights, size_t groups, void *to)
 const packed_products adamoe_products_bf16_avx512 = {
     FINISH,
     .interleave = adamoe_interleave_avx512,
-    .copy_groups = adamoe_copy_groups_avx512,
     TILE_TABLE(bfloat16),
     .input_group = 1,
     .weight_group = 2,

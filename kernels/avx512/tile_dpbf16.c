@@ -87,5 +87,4 @@ const packed_products adamoe_products_dpbf16_avx512 = {
     .weight_bytes = sizeof(uint16_t),
     .round = round_terms,
     .interleave = adamoe_interleave_avx512,
-    .copy_groups = adamoe_copy_groups_avx512,
 };

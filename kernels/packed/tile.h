@@ -84,8 +84,8 @@ typedef struct packed_products {
      * ones. NULL where inputs are floats or quantised. */
     void (*round)(const float *terms, size_t count, void *to);
 
-    /* interleave.h's functions, which pack input groups as long as a float. NULL where inputs are quantised.
-     */
+    /* interleave.h's functions, which pack input groups as long as a float: the first is NULL where inputs
+     * are quantised, the second where weights are not float32, which is all that training multiplies. */
     void (*interleave)(const float *const *row, size_t rows, size_t terms, size_t width, float *to);
     void (*copy_groups)(const float *const *line, size_t terms, size_t groups, size_t width, float *to);
 
