@@ -1,14 +1,14 @@
 /*
  * adamoe bench: time and share of the machine of one layer, by Google Benchmark.
  */
-#include "bench_flags.h"
-#include "bench_layer.h"
-#include "bench_saved.h"
-#include "bench_table.h"
-#include "bench_train.h"
-#include "environment.h"
+#include "bench/flags.h"
+#include "bench/layer.h"
+#include "bench/saved.h"
+#include "bench/table.h"
+#include "bench/train.h"
+#include "program/environment.h"
 #include "gbench/gbench.h"
-#include "options.h"
+#include "program/options.h"
 #include "verbs.h"
 
 #include <inttypes.h>

@@ -2,13 +2,13 @@
  * adamoe check: every kernel against the definition, in tiers, on a grid of shapes and routings.
  */
 #include "bound.h"
-#include "check_child.h"
-#include "check_report.h"
-#include "environment.h"
-#include "held_signals.h"
-#include "json_output.h"
-#include "result_files.h"
-#include "team.h"
+#include "check/child.h"
+#include "check/print.h"
+#include "program/environment.h"
+#include "program/held_signals.h"
+#include "program/json_output.h"
+#include "program/result_files.h"
+#include "machine/team.h"
 #include "verbs.h"
 
 #include <errno.h>

@@ -1,13 +1,13 @@
 /*
  * adamoe compare: what became worse between two results.
  */
-#include "comparison.h"
-#include "held_signals.h"
-#include "json_file.h"
-#include "json_output.h"
-#include "mapped_file.h"
-#include "options.h"
-#include "result_files.h"
+#include "compare/comparison.h"
+#include "program/held_signals.h"
+#include "files/json_file.h"
+#include "program/json_output.h"
+#include "files/mapped_file.h"
+#include "program/options.h"
+#include "program/result_files.h"
 #include "verbs.h"
 
 #include <string.h>

@@ -1,12 +1,12 @@
 /*
  * adamoe eval: what a model scores on multiple-choice questions, and what that costs, from the same run.
  */
-#include "environment.h"
-#include "evaluate.h"
-#include "held_signals.h"
-#include "json_output.h"
-#include "result_files.h"
-#include "routing_record.h"
+#include "program/environment.h"
+#include "eval/evaluate.h"
+#include "program/held_signals.h"
+#include "program/json_output.h"
+#include "program/result_files.h"
+#include "eval/routing_record.h"
 #include "verbs.h"
 
 #include <string.h>

@@ -3,8 +3,8 @@
  */
 #include "flops.h"
 #include "config.h"
-#include "json_output.h"
-#include "options.h"
+#include "program/json_output.h"
+#include "program/options.h"
 #include "verbs.h"
 
 #include <stdio.h>

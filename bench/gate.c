@@ -2,16 +2,16 @@
  * adamoe gate: did a change make anything worse? Against another build on this machine, or against a baseline
  * that any machine can hold. For CI.
  */
-#include "environment.h"
-#include "gate_collect.h"
-#include "gate_options.h"
-#include "gate_speed.h"
-#include "held_signals.h"
-#include "json_file.h"
-#include "json_output.h"
-#include "result_files.h"
-#include "shipped.h"
-#include "timed_layer.h"
+#include "program/environment.h"
+#include "gate/collect.h"
+#include "gate/options.h"
+#include "gate/speed.h"
+#include "program/held_signals.h"
+#include "files/json_file.h"
+#include "program/json_output.h"
+#include "program/result_files.h"
+#include "program/shipped.h"
+#include "gate/timed_layer.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Found by simulation, tests/gate_noise_test.c: with so many a slowdown of 5 % is found in 9 runs of 10 where
+/* Found by simulation, tests/bench/gate_noise_test.c: with so many a slowdown of 5 % is found in 9 runs of 10 where
  * processes differ by 2 %. */
 #define ROUNDS 20
 

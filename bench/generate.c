@@ -2,11 +2,11 @@
  * adamoe generate: greedy text from a model. Each token is computed once, and those after it find its keys
  * and values in a cache.
  */
-#include "forward.h"
-#include "host.h"
-#include "memory.h"
-#include "model_folder.h"
-#include "options.h"
+#include "model/forward.h"
+#include "machine/host.h"
+#include "machine/memory.h"
+#include "program/model_folder.h"
+#include "program/options.h"
 #include "verbs.h"
 
 #include <stdio.h>

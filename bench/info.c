@@ -1,14 +1,14 @@
 /*
  * adamoe info: what this machine is, which libraries the program uses, and which kernels run here.
  */
-#include "cpu.h"
-#include "environment.h"
-#include "huge_pages.h"
-#include "json_output.h"
-#include "machine_json.h"
+#include "machine/cpu.h"
+#include "program/environment.h"
+#include "machine/huge_pages.h"
+#include "program/json_output.h"
+#include "program/machine_json.h"
 #include "numbers.h"
-#include "options.h"
-#include "team.h"
+#include "program/options.h"
+#include "machine/team.h"
 #include "verbs.h"
 
 #include <stdio.h>

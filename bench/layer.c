@@ -1,11 +1,11 @@
 /*
  * adamoe layer: one layer on given tensors, its results to a file, and compared with what the file expects.
  */
-#include "layer_run.h"
+#include "layer/run.h"
 #include "checkpoint.h"
-#include "json_output.h"
-#include "machine_json.h"
-#include "options.h"
+#include "program/json_output.h"
+#include "program/machine_json.h"
+#include "program/options.h"
 #include "verbs.h"
 
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /*
  * adamoe VERB ...: finds the verb and runs it.
  */
-#include "cpu.h"
-#include "options.h"
+#include "machine/cpu.h"
+#include "program/options.h"
 #include "verbs.h"
 
 #include <argp.h>

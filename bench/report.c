@@ -1,11 +1,11 @@
 /*
  * adamoe report: results of the other verbs as one page that a browser shows without a network.
  */
-#include "report.h"
-#include "held_signals.h"
-#include "options.h"
-#include "output_file.h"
-#include "result_files.h"
+#include "report/results.h"
+#include "program/held_signals.h"
+#include "program/options.h"
+#include "files/output_file.h"
+#include "program/result_files.h"
 #include "verbs.h"
 
 #include <string.h>

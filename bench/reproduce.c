@@ -3,15 +3,15 @@
  * at their throughput, then the same questions by a top-2 model and by one with null experts, side by side,
  * with the paper's row beneath.
  */
-#include "check_run.h"
-#include "claim.h"
-#include "held_signals.h"
-#include "json_output.h"
-#include "quick_throughput.h"
-#include "result_files.h"
-#include "shipped.h"
-#include "side_by_side.h"
-#include "study.h"
+#include "check/run.h"
+#include "reproduce/claim.h"
+#include "program/held_signals.h"
+#include "program/json_output.h"
+#include "reproduce/quick_throughput.h"
+#include "program/result_files.h"
+#include "program/shipped.h"
+#include "reproduce/sides/side_by_side.h"
+#include "reproduce/study/study.h"
 #include "verbs.h"
 
 #include <math.h>

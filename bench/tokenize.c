@@ -1,8 +1,8 @@
 /*
  * adamoe tokenize: a line of ids for each line of text on standard input, or the other way round.
  */
-#include "tokenizer.h"
-#include "options.h"
+#include "tokenizer/tokenizer.h"
+#include "program/options.h"
 #include "verbs.h"
 
 #include <errno.h>

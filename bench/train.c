@@ -1,7 +1,7 @@
 /*
  * adamoe train: the options of training from scratch, of fine-tuning and of low-rank adapters.
  */
-#include "train.h"
+#include "train/options.h"
 #include "verbs.h"
 
 #include <stdlib.h>

@@ -9,9 +9,9 @@
  *
  * It ends when its input does. All cases of a worker have one preset.
  */
-#include "options.h"
-#include "team.h"
-#include "timed_layer.h"
+#include "program/options.h"
+#include "machine/team.h"
+#include "gate/timed_layer.h"
 #include "verbs.h"
 
 #include <inttypes.h>

@@ -2,9 +2,9 @@
  * Folders of adapters.
  */
 #include "adapters.h"
-#include "json_file.h"
+#include "files/json_file.h"
 #include "numbers.h"
-#include "output_file.h"
+#include "files/output_file.h"
 
 #include <stdlib.h>
 #include <string.h>

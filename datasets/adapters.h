@@ -15,8 +15,8 @@
 #ifndef ADAMOE_ADAPTERS_H
 #define ADAMOE_ADAPTERS_H
 
-#include "lora_model.h"
-#include "safetensors.h"
+#include "lora/lora_model.h"
+#include "safetensors/safetensors.h"
 
 typedef struct adamoe_adapters adamoe_adapters;
 

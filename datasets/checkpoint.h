@@ -5,7 +5,7 @@
 #define ADAMOE_CHECKPOINT_H
 
 #include "config.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 typedef struct adamoe_checkpoint adamoe_checkpoint;
 

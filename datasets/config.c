@@ -6,8 +6,8 @@
  * library that wrote the file; null means that a key does not apply.
  */
 #include "config.h"
-#include "json_file.h"
-#include "mapped_file.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
 
 #include <string.h>
 

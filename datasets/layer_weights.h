@@ -7,7 +7,7 @@
 #ifndef ADAMOE_LAYER_WEIGHTS_H
 #define ADAMOE_LAYER_WEIGHTS_H
 
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 /* Takes tensors out of a file and remembers which. */
 typedef struct adamoe_tensor_reader {

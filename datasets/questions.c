@@ -3,7 +3,7 @@
  * every form. How each form spells it is in question_forms.c. Left out: prompts and scoring.
  */
 #include "question_forms.h"
-#include "mapped_file.h"
+#include "files/mapped_file.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  * whatever tile, task or thread computes it (packed/tile.h), and a token's rows are added in the plan's
  * order.
  */
-#include "packed/kernels.h"
-#include "cpu.h"
+#include "packed_kernels.h"
+#include "machine/cpu.h"
 #include "packed/experts.h"
 #include "train/backward.h"
 

@@ -4,7 +4,7 @@
 #include "registry.h"
 #include "layer.h"
 #include "onednn/kernel.h"
-#include "packed/kernels.h"
+#include "packed_kernels.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the compiler made of the packed tiles: a look without a processor that could run them.
 
-    python3 bench/tile_loops.py build/release [--cpu icelake-server] [avx512/tile_bf16 ...]
+    python3 kernels/tile_loops.py build/release [--cpu icelake-server] [avx512/tile_bf16 ...]
 
 Disassembles the tiles of the build (objdump) and prints a line for each: of its innermost loop with the most
 products, how many products it has, how many instructions besides, how many of those move one vector register to

@@ -1,6 +1,6 @@
 /*
  * A batch of sequences that share prefixes: a question is run once, each of its choices continues from it.
- * Here is what a batch means; kernels/forward.h runs one fast.
+ * Here is what a batch means; kernels/model/forward.h runs one fast.
  */
 #ifndef ADAMOE_BATCH_H
 #define ADAMOE_BATCH_H

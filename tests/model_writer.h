@@ -6,7 +6,7 @@
 #define ADAMOE_MODEL_WRITER_H
 
 #include "numbers.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 #include "temporary_folder.h"
 
 enum { MAX_TENSORS = 128 };

@@ -1,12 +1,12 @@
 /*
  * The flags of Google Benchmark on the command line of `adamoe bench`, and a run of the library with them.
  */
-#include "bench_flags.h"
-#include "environment.h"
+#include "bench/flags.h"
+#include "program/environment.h"
 #include "gbench/gbench.h"
-#include "held_signals.h"
-#include "output_file.h"
-#include "result_files.h"
+#include "program/held_signals.h"
+#include "files/output_file.h"
+#include "program/result_files.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /*
  * One layer, timed.
  */
-#include "bench_layer.h"
+#include "bench/layer.h"
 #include "gbench/gbench.h"
-#include "recorded_routing.h"
+#include "layers/recorded_routing.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
  * One layer, timed: groups of benchmarks that Google Benchmark filters, names and reports. A group is one
- * number of tokens and of threads; its kernels are timed in turn (bench_group.h) when the first of them is to
+ * number of tokens and of threads; its kernels are timed in turn (timing/group.h) when the first of them is to
  * be reported.
  *
  * Weights are cold, as they are in a model whose layers take turns: calls go round through copies of the
@@ -10,7 +10,7 @@
 #ifndef ADAMOE_BENCH_LAYER_H
 #define ADAMOE_BENCH_LAYER_H
 
-#include "bench_group.h"
+#include "timing/group.h"
 
 /* What the benchmarks of a run share. */
 typedef struct adamoe_bench_layer adamoe_bench_layer;

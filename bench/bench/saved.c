@@ -2,11 +2,11 @@
  * adamoe bench --saved. The table is printed as it grows; the JSON is written whole at the end, in the form
  * of Google Benchmark's, so that what reads one reads the other.
  */
-#include "bench_saved.h"
-#include "environment.h"
-#include "held_signals.h"
-#include "json_output.h"
-#include "result_files.h"
+#include "bench/saved.h"
+#include "program/environment.h"
+#include "program/held_signals.h"
+#include "program/json_output.h"
+#include "program/result_files.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_BENCH_SAVED_H
 #define ADAMOE_BENCH_SAVED_H
 
-#include "saved.h"
+#include "timing/saved_time.h"
 
 typedef struct adamoe_bench_saved {
     const adamoe_preset *preset;

@@ -1,7 +1,7 @@
 /*
  * The times of `adamoe bench` as tables for a person.
  */
-#include "bench_table.h"
+#include "bench/table.h"
 
 #include <math.h>
 #include <stdlib.h>

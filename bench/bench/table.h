@@ -4,7 +4,7 @@
 #ifndef ADAMOE_BENCH_TABLE_H
 #define ADAMOE_BENCH_TABLE_H
 
-#include "bench_layer.h"
+#include "bench/layer.h"
 
 /* One table for each group, on standard output. */
 void adamoe_bench_table(const adamoe_bench_view *view);

@@ -9,15 +9,15 @@
  * measured before and after, and in between where it is a single long pass; each half is divided by the
  * roofline of its own moment (paired_limit.h).
  */
-#include "bench_train.h"
-#include "bench_group.h"
-#include "bench_table.h"
-#include "clock.h"
-#include "environment.h"
-#include "held_signals.h"
-#include "json_output.h"
-#include "result_files.h"
-#include "train_layer.h"
+#include "bench/train.h"
+#include "timing/group.h"
+#include "bench/table.h"
+#include "machine/clock.h"
+#include "program/environment.h"
+#include "program/held_signals.h"
+#include "program/json_output.h"
+#include "program/result_files.h"
+#include "timing/train_layer.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -5,8 +5,8 @@
 #ifndef ADAMOE_BENCH_TRAIN_H
 #define ADAMOE_BENCH_TRAIN_H
 
-#include "bench_machine.h"
-#include "presets.h"
+#include "timing/bench_machine.h"
+#include "layers/presets.h"
 
 typedef struct adamoe_bench_train {
     const adamoe_preset *preset;

@@ -1,10 +1,10 @@
 /*
  * The child process of `adamoe check`.
  */
-#include "check_child.h"
-#include "check_memory.h"
-#include "json_output.h"
-#include "team.h"
+#include "check/child.h"
+#include "check/call/memory.h"
+#include "program/json_output.h"
+#include "machine/team.h"
 
 #include <inttypes.h>
 #include <signal.h>

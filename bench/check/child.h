@@ -13,8 +13,8 @@
 #ifndef ADAMOE_CHECK_CHILD_H
 #define ADAMOE_CHECK_CHILD_H
 
-#include "check_options.h"
-#include "check_run.h"
+#include "check/options.h"
+#include "check/run.h"
 
 #include <jansson.h>
 

@@ -1,9 +1,9 @@
 /*
  * The results of `adamoe check` for machines that read JUnit XML or the Test Anything Protocol.
  */
-#include "check_report.h"
-#include "output_file.h"
-#include "utf8.h"
+#include "check/print.h"
+#include "files/output_file.h"
+#include "files/utf8.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /*
  * The run of `adamoe check`: slices of cases to child processes, and what comes of each case.
  */
-#include "check_jobs.h"
-#include "check_child.h"
-#include "check_process.h"
+#include "check/jobs.h"
+#include "check/child.h"
+#include "check/process.h"
 
 #include <poll.h>
 #include <signal.h>

@@ -6,8 +6,8 @@
 #ifndef ADAMOE_CHECK_JOBS_H
 #define ADAMOE_CHECK_JOBS_H
 
-#include "check_options.h"
-#include "check_run.h"
+#include "check/options.h"
+#include "check/run.h"
 
 /* A kernel, its cases and what came of them; or a plugin that could not be loaded: one failed result. */
 typedef struct adamoe_kernel_check {

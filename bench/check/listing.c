@@ -2,8 +2,8 @@
  * The list of `adamoe check`: which kernels there are and which cases each has. A child process makes it,
  * because loading a plugin already runs foreign code.
  */
-#include "check_jobs.h"
-#include "check_process.h"
+#include "check/jobs.h"
+#include "check/process.h"
 
 #include <poll.h>
 #include <signal.h>

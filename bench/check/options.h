@@ -4,8 +4,8 @@
 #ifndef ADAMOE_CHECK_OPTIONS_H
 #define ADAMOE_CHECK_OPTIONS_H
 
-#include "check_cases.h"
-#include "options.h"
+#include "check/cases/cases.h"
+#include "program/options.h"
 
 #define ADAMOE_CHECK_KERNELS 64
 

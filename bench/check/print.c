@@ -1,10 +1,10 @@
 /*
  * What `adamoe check` says about a kernel: as text, and as JSON.
  */
-#include "check_report.h"
-#include "json_output.h"
-#include "statistics.h"
-#include "team.h"
+#include "check/print.h"
+#include "program/json_output.h"
+#include "statistics/statistics.h"
+#include "machine/team.h"
 
 #include <inttypes.h>
 #include <math.h>

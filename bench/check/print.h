@@ -1,10 +1,10 @@
 /*
  * What `adamoe check` says about kernels: as text, as JSON, as JUnit XML, and in the Test Anything Protocol.
  */
-#ifndef ADAMOE_CHECK_REPORT_H
-#define ADAMOE_CHECK_REPORT_H
+#ifndef ADAMOE_CHECK_PRINT_H
+#define ADAMOE_CHECK_PRINT_H
 
-#include "check_jobs.h"
+#include "check/jobs.h"
 
 #include <jansson.h>
 

@@ -1,9 +1,9 @@
 /*
  * Child processes of `adamoe check`: started, listened to, and ended when they take too long.
  */
-#include "check_process.h"
-#include "check_child.h"
-#include "clock.h"
+#include "check/process.h"
+#include "check/child.h"
+#include "machine/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_CHECK_PROCESS_H
 #define ADAMOE_CHECK_PROCESS_H
 
-#include "check_options.h"
+#include "check/options.h"
 
 #include <jansson.h>
 #include <sys/types.h>
@@ -21,7 +21,7 @@ typedef struct adamoe_check_process {
     adamoe_status error; /* what it reported, or what kept its parent from listening */
 } adamoe_check_process;
 
-/* Starts this program for `work` (check_child.h) on one kernel, or on all where that is NULL; its clock
+/* Starts this program for `work` (check/child.h) on one kernel, or on all where that is NULL; its clock
  * begins. Errors: processes. */
 adamoe_status adamoe_check_process_start(const adamoe_check_options *options, const char *work,
                                          const char *kernel, adamoe_check_process *out);

@@ -1,11 +1,11 @@
 /*
  * One case of `adamoe check`: finds the tier, and says what came of it.
  */
-#include "check_run.h"
-#include "check_tiers.h"
-#include "host.h"
-#include "route.h"
-#include "span_attention.h"
+#include "check/run.h"
+#include "check/tiers/tiers.h"
+#include "machine/host.h"
+#include "model/route.h"
+#include "model/span_attention.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -9,13 +9,13 @@
  *   routing   the same experts as reference/router.c; an exact tie broken the other way is an error
  *   model     a small model on the kernel against reference/batch.c
  *
- * All calls are made as check_call.h says: what it sees fails a case of any tier.
+ * All calls are made as check/call/call.h says: what it sees fails a case of any tier.
  */
 #ifndef ADAMOE_CHECK_RUN_H
 #define ADAMOE_CHECK_RUN_H
 
-#include "check_call.h"
-#include "check_cases.h"
+#include "check/call/call.h"
+#include "check/cases/cases.h"
 
 typedef enum adamoe_check_status {
     ADAMOE_CHECK_PASSED = 0,

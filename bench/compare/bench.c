@@ -6,7 +6,7 @@
  * Repetitions of one run share what the run found (pages, clock, neighbours), so that two runs differ by more
  * than their repetitions say. The minimum effect covers for it; `adamoe gate --against' measures it.
  */
-#include "comparison.h"
+#include "compare/comparison.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * Two results of `adamoe check`: what passed must still pass. How near a kernel comes to its bound is shown,
  * and is no regression: up to the bound any rounding is as good as any other.
  */
-#include "comparison.h"
+#include "compare/comparison.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * Findings and their judgement.
  */
-#include "comparison.h"
+#include "compare/comparison.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /*
  * What two results have in common and where they differ: a list of findings, and the judgement of those that
- * need statistics. How a result is read is compare_check.c's, compare_bench.c's and compare_eval.c's; how a
- * comparison looks, compare_report.c's.
+ * need statistics. How a result is read is compare/check.c's, compare/bench.c's and compare/eval.c's; how a
+ * comparison looks, compare/print.c's.
  */
-#ifndef ADAMOE_COMPARISON_H
-#define ADAMOE_COMPARISON_H
+#ifndef ADAMOE_COMPARE_COMPARISON_H
+#define ADAMOE_COMPARE_COMPARISON_H
 
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <jansson.h>
 

@@ -3,7 +3,7 @@
  * FLOPs, which are deterministic for the same model, questions and options. Seconds are not compared: a
  * single run without a yardstick that was interleaved with it is no measurement of speed.
  */
-#include "comparison.h"
+#include "compare/comparison.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
  * A comparison as text, as Markdown and as JSON.
  */
-#include "comparison.h"
-#include "json_output.h"
-#include "output_file.h"
+#include "compare/comparison.h"
+#include "program/json_output.h"
+#include "files/output_file.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
  * Which verb a result is of, and what makes two of them hard to compare.
  */
-#include "comparison.h"
+#include "compare/comparison.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * Whether something became slower: the test, the size of the effect and its interval, all of the same kind.
  * Times are compared as logarithms, because a slowdown multiplies; a shift of a logarithm is a ratio.
  */
-#include "comparison.h"
+#include "compare/comparison.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /*
  * A folder of adapters, opened.
  */
-#include "adapted_model.h"
+#include "eval/adapted_model.h"
 #include "adapters.h"
 
 static adamoe_status read_all(const adamoe_adapters *adapters, const char *folder,

@@ -1,12 +1,12 @@
 /*
  * One evaluation: opening, converting, preparing, scoring.
  */
-#include "evaluate.h"
-#include "adapted_model.h"
+#include "eval/evaluate.h"
+#include "eval/adapted_model.h"
 #include "adapters.h"
-#include "clock.h"
-#include "host.h"
-#include "memory.h"
+#include "machine/clock.h"
+#include "machine/host.h"
+#include "machine/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>

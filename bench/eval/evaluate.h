@@ -2,13 +2,13 @@
  * One evaluation: a model, questions, a kernel, and everything that is counted while they meet. The verbs
  * eval and reproduce stand on it.
  */
-#ifndef ADAMOE_EVALUATE_H
-#define ADAMOE_EVALUATE_H
+#ifndef ADAMOE_EVAL_EVALUATE_H
+#define ADAMOE_EVAL_EVALUATE_H
 
-#include "eval_report.h"
-#include "machine.h"
-#include "model_folder.h"
-#include "train/lora_network.h"
+#include "eval/result.h"
+#include "program/machine.h"
+#include "program/model_folder.h"
+#include "train/lora/lora_network.h"
 
 #define ADAMOE_AS_THE_MODEL_SAYS SIZE_MAX
 

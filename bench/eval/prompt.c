@@ -1,7 +1,7 @@
 /*
  * From a question to tokens, as the evaluation harness does it (spec section 5).
  */
-#include "prompt.h"
+#include "eval/prompt.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,11 +2,11 @@
  * From a question to tokens: the prompt that its choices share, and what of each choice is scored (spec
  * section 5).
  */
-#ifndef ADAMOE_PROMPT_H
-#define ADAMOE_PROMPT_H
+#ifndef ADAMOE_EVAL_PROMPT_H
+#define ADAMOE_EVAL_PROMPT_H
 
 #include "questions.h"
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 typedef enum adamoe_format {
     ADAMOE_FORMAT_CLOZE = 0,  /* `Question: Q\nAnswer:` and ` CHOICE` */

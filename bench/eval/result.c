@@ -1,9 +1,9 @@
 /*
  * From scored questions to numbers, in the words of the evaluation harness where it has words for them.
  */
-#include "eval_report.h"
-#include "json_output.h"
-#include "output_file.h"
+#include "eval/result.h"
+#include "program/json_output.h"
+#include "files/output_file.h"
 
 #include <errno.h>
 #include <math.h>

@@ -2,14 +2,14 @@
  * From scored questions to numbers: accuracies with standard errors, load, FLOPs, time; as text, JSON and
  * samples.
  */
-#ifndef ADAMOE_EVAL_REPORT_H
-#define ADAMOE_EVAL_REPORT_H
+#ifndef ADAMOE_EVAL_RESULT_H
+#define ADAMOE_EVAL_RESULT_H
 
-#include "fma_peak.h"
-#include "lora_model.h"
-#include "options.h"
-#include "prompt.h"
-#include "score.h"
+#include "peaks/fma_peak.h"
+#include "lora/lora_model.h"
+#include "program/options.h"
+#include "eval/prompt.h"
+#include "eval/score.h"
 
 #include <jansson.h>
 

@@ -1,8 +1,8 @@
 /*
  * The routing of a whole evaluation, kept and written.
  */
-#include "routing_record.h"
-#include "safetensors.h"
+#include "eval/routing_record.h"
+#include "safetensors/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>

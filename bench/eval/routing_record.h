@@ -4,8 +4,8 @@
  * The file is a safetensors file with `selected_experts` I64 [layers, tokens, top_k], ids in order of logits,
  * and num_local_experts, num_null_experts, num_experts_per_tok in its __metadata__.
  */
-#ifndef ADAMOE_ROUTING_RECORD_H
-#define ADAMOE_ROUTING_RECORD_H
+#ifndef ADAMOE_EVAL_ROUTING_RECORD_H
+#define ADAMOE_EVAL_ROUTING_RECORD_H
 
 #include "model.h"
 

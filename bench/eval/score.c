@@ -2,7 +2,7 @@
  * Scoring prompts: each becomes a segment for what its choices share and one for each choice that continues
  * it.
  */
-#include "score.h"
+#include "eval/score.h"
 #include "batch.h"
 #include "router.h"
 

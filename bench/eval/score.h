@@ -1,14 +1,14 @@
 /*
  * Scoring prompts with a model: the log-probability of each choice, and what the run cost.
  */
-#ifndef ADAMOE_SCORE_H
-#define ADAMOE_SCORE_H
+#ifndef ADAMOE_EVAL_SCORE_H
+#define ADAMOE_EVAL_SCORE_H
 
 #include "flops.h"
-#include "forward.h"
-#include "prompt.h"
-#include "routing_record.h"
-#include "train/lora_network.h"
+#include "model/forward.h"
+#include "eval/prompt.h"
+#include "eval/routing_record.h"
+#include "train/lora/lora_network.h"
 
 /* What routing did, counted over all tokens that were processed. */
 typedef struct adamoe_route_counts {
@@ -25,7 +25,7 @@ typedef struct adamoe_scorer {
     const adamoe_model *model;
     adamoe_forward *forward;            /* NULL: reference/batch.h */
     const adamoe_lora_model *adapted;   /* NULL: none */
-    adamoe_lora_network *network;       /* NULL: reference/lora_model.h */
+    adamoe_lora_network *network;       /* NULL: reference/lora/lora_model.h */
     uint64_t adapted_rows[ADAMOE_MAPS]; /* (token, layer, selected true expert) of each map */
     adamoe_route_counts counts;
     adamoe_work work;              /* expert_rows included */

@@ -1,9 +1,9 @@
 /*
  * What a build of the program says about itself.
  */
-#include "gate_collect.h"
-#include "child_process.h"
-#include "json_file.h"
+#include "gate/collect.h"
+#include "program/child_process.h"
+#include "files/json_file.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * The command line of `adamoe gate`.
  */
-#include "gate_options.h"
+#include "gate/options.h"
 
 #include <string.h>
 

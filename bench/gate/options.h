@@ -4,8 +4,8 @@
 #ifndef ADAMOE_GATE_OPTIONS_H
 #define ADAMOE_GATE_OPTIONS_H
 
-#include "comparison.h"
-#include "options.h"
+#include "compare/comparison.h"
+#include "program/options.h"
 
 #define ADAMOE_GATE_KERNELS 16
 #define ADAMOE_GATE_TOKENS  4

@@ -1,10 +1,10 @@
 /*
  * Two builds of the program, timed in turn.
  */
-#include "gate_speed.h"
-#include "child_process.h"
-#include "generate/splitmix64.h"
-#include "json_output.h"
+#include "gate/speed.h"
+#include "program/child_process.h"
+#include "splitmix64.h"
+#include "program/json_output.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -10,7 +10,7 @@
 #ifndef ADAMOE_GATE_SPEED_H
 #define ADAMOE_GATE_SPEED_H
 
-#include "comparison.h"
+#include "compare/comparison.h"
 
 enum { ADAMOE_SIDE_BASE, ADAMOE_SIDE_NEW, ADAMOE_GATE_SIDES };
 

@@ -1,11 +1,11 @@
 /*
  * One layer on one kernel, ready to be timed again and again.
  */
-#include "timed_layer.h"
-#include "clock.h"
-#include "host.h"
+#include "gate/timed_layer.h"
+#include "machine/clock.h"
+#include "machine/host.h"
 #include "numbers.h"
-#include "team.h"
+#include "machine/team.h"
 
 #include <stdlib.h>
 #include <string.h>

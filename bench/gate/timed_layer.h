@@ -1,13 +1,13 @@
 /*
  * One layer on one kernel, ready to be timed again and again: what a worker of `adamoe gate' runs. The same
  * call each time, on the same weights: what two builds of a kernel do with it is compared, not what a machine
- * can do (that is bench_layer.h's question).
+ * can do (that is bench/layer.h's question).
  */
-#ifndef ADAMOE_TIMED_LAYER_H
-#define ADAMOE_TIMED_LAYER_H
+#ifndef ADAMOE_GATE_TIMED_LAYER_H
+#define ADAMOE_GATE_TIMED_LAYER_H
 
-#include "presets.h"
-#include "random_layer.h"
+#include "layers/presets.h"
+#include "layers/random_layer.h"
 
 /* The sizes that are timed by default: calls of milliseconds, on weights that a process makes in a fraction
  * of a second. */

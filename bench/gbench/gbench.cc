@@ -1,7 +1,7 @@
 /*
  * Google Benchmark for C. Its only use of C++; no exception leaves it.
  */
-#include "gbench.h"
+#include "gbench/gbench.h"
 
 #include <benchmark/benchmark.h>
 

@@ -5,8 +5,8 @@
  *
  * Left out: fixtures, arguments and complexity, which a context does as well; the library's own loop.
  */
-#ifndef ADAMOE_GBENCH_H
-#define ADAMOE_GBENCH_H
+#ifndef ADAMOE_GBENCH_GBENCH_H
+#define ADAMOE_GBENCH_GBENCH_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
  * what the kernel computed has the yardstick of its own arithmetic, the file's tensors that of float32, with
  * the error that the logits may have carried into the weights.
  */
-#include "layer_run.h"
+#include "layer/run.h"
 #include "numbers.h"
 
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /*
  * One layer through the contract: prepare, router, routing, plan, experts.
  */
-#include "layer_run.h"
-#include "host.h"
+#include "layer/run.h"
+#include "machine/host.h"
 
 #include <stdlib.h>
 

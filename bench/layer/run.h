@@ -5,9 +5,9 @@
 #define ADAMOE_LAYER_RUN_H
 
 #include "bound.h"
-#include "machine.h"
+#include "program/machine.h"
 #include "router.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 /* A layer with everything that was computed from it. */
 typedef struct adamoe_layer_run {

@@ -5,7 +5,7 @@
  * identities, at a size that fits small machines; a router that does not care which are null selects 8 true
  * ones of 12.
  */
-#include "presets.h"
+#include "layers/presets.h"
 
 const adamoe_preset adamoe_presets[ADAMOE_PRESETS] = {
     {"tiny", 64, 96, {8, 8, 3}, ADAMOE_NULL_ZERO, 1.67, 2, ADAMOE_F32},

@@ -1,10 +1,10 @@
 /*
  * Layers of published models, as sizes: what `adamoe bench` times.
  */
-#ifndef ADAMOE_PRESETS_H
-#define ADAMOE_PRESETS_H
+#ifndef ADAMOE_LAYERS_PRESETS_H
+#define ADAMOE_LAYERS_PRESETS_H
 
-#include "routing_pattern.h"
+#include "layers/routing_pattern.h"
 
 typedef struct adamoe_preset {
     const char *name;

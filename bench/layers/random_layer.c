@@ -1,8 +1,8 @@
 /*
  * Random weights, activations and layers.
  */
-#include "random_layer.h"
-#include "host.h"
+#include "layers/random_layer.h"
+#include "machine/host.h"
 #include "numbers.h"
 
 #include <math.h>

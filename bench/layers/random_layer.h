@@ -1,11 +1,11 @@
 /*
  * Random weights, activations and layers, the same on every machine for the same seed.
  */
-#ifndef ADAMOE_RANDOM_LAYER_H
-#define ADAMOE_RANDOM_LAYER_H
+#ifndef ADAMOE_LAYERS_RANDOM_LAYER_H
+#define ADAMOE_LAYERS_RANDOM_LAYER_H
 
 #include "adamoe.h"
-#include "generate/splitmix64.h"
+#include "splitmix64.h"
 
 /* The generator for `name`: SplitMix64 that starts at the 64-bit FNV-1a hash of the name, exclusive-or the
  * seed. */

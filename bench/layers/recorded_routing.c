@@ -1,9 +1,9 @@
 /*
  * Routing that a model really made, turned back into logits.
  */
-#include "recorded_routing.h"
-#include "random_layer.h"
-#include "safetensors.h"
+#include "layers/recorded_routing.h"
+#include "layers/random_layer.h"
+#include "safetensors/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>

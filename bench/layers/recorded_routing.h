@@ -2,10 +2,10 @@
  * Routing that a model really made: what `adamoe eval --record-routing` writes (routing_record.h), turned
  * back into logits.
  */
-#ifndef ADAMOE_RECORDED_ROUTING_H
-#define ADAMOE_RECORDED_ROUTING_H
+#ifndef ADAMOE_LAYERS_RECORDED_ROUTING_H
+#define ADAMOE_LAYERS_RECORDED_ROUTING_H
 
-#include "routing_pattern.h"
+#include "layers/routing_pattern.h"
 
 /* logits [tokens, n + m] that select the recorded experts of consecutive tokens of one layer, in the recorded
  * order; the layer and the first token are drawn by `seed`, and after the layer's last token comes its first.

@@ -3,7 +3,7 @@
  * chosen ones get logits between 1 and 2 and the others between -2 and -1, so that no two are close and
  * weights differ by a factor of e at most.
  */
-#include "routing_pattern.h"
+#include "layers/routing_pattern.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * Logits that lead to a wanted kind of routing: who gets the tokens, and how many of a token's experts are
  * true.
  */
-#ifndef ADAMOE_ROUTING_PATTERN_H
-#define ADAMOE_ROUTING_PATTERN_H
+#ifndef ADAMOE_LAYERS_ROUTING_PATTERN_H
+#define ADAMOE_LAYERS_ROUTING_PATTERN_H
 
-#include "generate/splitmix64.h"
+#include "splitmix64.h"
 #include "router.h"
 
 typedef enum adamoe_pattern {

@@ -1,8 +1,8 @@
 /*
  * What a benchmark asks of a layer.
  */
-#include "traffic.h"
-#include "random_layer.h"
+#include "layers/traffic.h"
+#include "layers/random_layer.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -5,10 +5,10 @@
  * Batches of one traffic are the same tokens with the true experts moved on: they touch other weights, as
  * successive layers of a model do.
  */
-#ifndef ADAMOE_TRAFFIC_H
-#define ADAMOE_TRAFFIC_H
+#ifndef ADAMOE_LAYERS_TRAFFIC_H
+#define ADAMOE_LAYERS_TRAFFIC_H
 
-#include "presets.h"
+#include "layers/presets.h"
 
 typedef struct adamoe_traffic_batch {
     float *x; /* [tokens, hidden_size] */

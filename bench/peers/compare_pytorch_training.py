@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tokens per second of `adamoe train` against eager PyTorch: the same architecture, texts, batch and AdamW.
 
-    python bench/compare_pytorch_training.py --adamoe build/release/bin/adamoe --config config.json \
+    python bench/peers/compare_pytorch_training.py --adamoe build/release/bin/adamoe --config config.json \
         --corpus datasets/wordnet/corpus.txt
 
 The PyTorch side is what one writes: a Mixtral-shaped model in eager mode, experts in a loop with index_add

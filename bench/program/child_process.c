@@ -1,8 +1,8 @@
 /*
  * Spawning a program, and talking to it.
  */
-#include "child_process.h"
-#include "clock.h"
+#include "program/child_process.h"
+#include "machine/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

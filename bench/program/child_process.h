@@ -2,8 +2,8 @@
  * Another program that is run beside this one, with its standard input and output at hand. Its standard error
  * stays this program's. Children are spawned, never forked: the libraries' threads would not survive a fork.
  */
-#ifndef ADAMOE_CHILD_PROCESS_H
-#define ADAMOE_CHILD_PROCESS_H
+#ifndef ADAMOE_PROGRAM_CHILD_PROCESS_H
+#define ADAMOE_PROGRAM_CHILD_PROCESS_H
 
 #include "adamoe.h"
 

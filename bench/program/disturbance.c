@@ -2,8 +2,8 @@
  * How much a machine had to do besides, from the counters that Linux keeps. Left out: what a limit of a
  * control group takes away, and memory bandwidth that others use without using more processors.
  */
-#include "clock.h"
-#include "environment.h"
+#include "machine/clock.h"
+#include "program/environment.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /*
  * Machine, system and program, for results.
  */
-#include "environment.h"
+#include "program/environment.h"
 #include "commit.h"
-#include "cpu.h"
-#include "json_file.h"
-#include "json_output.h"
-#include "team.h"
+#include "machine/cpu.h"
+#include "files/json_file.h"
+#include "program/json_output.h"
+#include "machine/team.h"
 
 #include <ctype.h>
 #include <stdio.h>

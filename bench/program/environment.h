@@ -2,8 +2,8 @@
  * What a result was measured with: machine, system, libraries, the program's own commit, and how much the
  * machine had to do besides. Recorded in every result, so that two of them can be told apart.
  */
-#ifndef ADAMOE_ENVIRONMENT_H
-#define ADAMOE_ENVIRONMENT_H
+#ifndef ADAMOE_PROGRAM_ENVIRONMENT_H
+#define ADAMOE_PROGRAM_ENVIRONMENT_H
 
 #include "adamoe.h"
 

@@ -2,7 +2,7 @@
  * Signals that end the program, held back. They are not blocked: a mask holds for one thread, and the workers
  * would take them.
  */
-#include "held_signals.h"
+#include "program/held_signals.h"
 
 #include <signal.h>
 #include <stdbool.h>

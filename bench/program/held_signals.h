@@ -2,8 +2,8 @@
  * Signals that end the program, held back while a result is being written: a temporary file is not left
  * behind, and of two results that belong together not only the first is written.
  */
-#ifndef ADAMOE_HELD_SIGNALS_H
-#define ADAMOE_HELD_SIGNALS_H
+#ifndef ADAMOE_PROGRAM_HELD_SIGNALS_H
+#define ADAMOE_PROGRAM_HELD_SIGNALS_H
 
 /* From here on the first SIGINT, SIGTERM and SIGHUP each wait for adamoe_release_signals; a second one of the
  * same kind ends the program, as something may hang. One that is ignored or handled already stays so. Not

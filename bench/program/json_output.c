@@ -1,9 +1,9 @@
 /*
  * Writing JSON results: whole or not at all; to a file, or to standard output alone.
  */
-#include "json_output.h"
-#include "output_file.h"
-#include "utf8.h"
+#include "program/json_output.h"
+#include "files/output_file.h"
+#include "files/utf8.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,8 +1,8 @@
 /*
  * Writing JSON results: whole or not at all; to a file, or to standard output alone.
  */
-#ifndef ADAMOE_JSON_OUTPUT_H
-#define ADAMOE_JSON_OUTPUT_H
+#ifndef ADAMOE_PROGRAM_JSON_OUTPUT_H
+#define ADAMOE_PROGRAM_JSON_OUTPUT_H
 
 #include "adamoe.h"
 

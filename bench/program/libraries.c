@@ -1,8 +1,8 @@
 /*
  * The versions of the libraries that the program uses.
  */
-#include "environment.h"
-#include "json_output.h"
+#include "program/environment.h"
+#include "program/json_output.h"
 #include "onednn/adapter.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

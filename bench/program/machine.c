@@ -1,7 +1,7 @@
 /*
  * What a verb computes with, opened from the common options.
  */
-#include "machine.h"
+#include "program/machine.h"
 
 #include <stdio.h>
 #include <string.h>

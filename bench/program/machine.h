@@ -2,12 +2,12 @@
  * What a verb computes with: the machine's nodes, or those given by hand; where weights and threads live on
  * them; the team; the memory. Opened once from the common options, closed once.
  */
-#ifndef ADAMOE_MACHINE_H
-#define ADAMOE_MACHINE_H
+#ifndef ADAMOE_PROGRAM_MACHINE_H
+#define ADAMOE_PROGRAM_MACHINE_H
 
-#include "placed_memory.h"
-#include "placement.h"
-#include "team.h"
+#include "machine/placed_memory.h"
+#include "machine/placement.h"
+#include "machine/team.h"
 
 typedef struct adamoe_machine_options {
     uint32_t threads; /* 0: one for each processor of the nodes, at least one for each node */

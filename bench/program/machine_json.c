@@ -1,9 +1,9 @@
 /*
  * Nodes, placement and memory as JSON.
  */
-#include "machine_json.h"
-#include "huge_pages.h"
-#include "json_output.h"
+#include "program/machine_json.h"
+#include "machine/huge_pages.h"
+#include "program/json_output.h"
 
 static json_t *cpus_json(const adamoe_topology_node *node)
 {

@@ -1,10 +1,10 @@
 /*
  * Nodes, placement and memory as JSON.
  */
-#ifndef ADAMOE_MACHINE_JSON_H
-#define ADAMOE_MACHINE_JSON_H
+#ifndef ADAMOE_PROGRAM_MACHINE_JSON_H
+#define ADAMOE_PROGRAM_MACHINE_JSON_H
 
-#include "machine.h"
+#include "program/machine.h"
 
 #include <jansson.h>
 

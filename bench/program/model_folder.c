@@ -1,7 +1,7 @@
 /*
  * A model and its tokenizer from one folder, as verbs need them.
  */
-#include "model_folder.h"
+#include "program/model_folder.h"
 
 #include <stdio.h>
 

@@ -1,11 +1,11 @@
 /*
  * A model and its tokenizer from one folder, as verbs need them.
  */
-#ifndef ADAMOE_MODEL_FOLDER_H
-#define ADAMOE_MODEL_FOLDER_H
+#ifndef ADAMOE_PROGRAM_MODEL_FOLDER_H
+#define ADAMOE_PROGRAM_MODEL_FOLDER_H
 
 #include "checkpoint.h"
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 typedef struct adamoe_model_folder {
     adamoe_checkpoint *checkpoint;

@@ -1,7 +1,7 @@
 /*
  * Options that mean the same for every verb, how a verb ends, and reading numbers from the command line.
  */
-#include "options.h"
+#include "program/options.h"
 
 #include <errno.h>
 #include <math.h>

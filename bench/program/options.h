@@ -1,11 +1,11 @@
 /*
  * Options that mean the same for every verb, how a verb ends, and reading numbers from the command line.
  */
-#ifndef ADAMOE_OPTIONS_H
-#define ADAMOE_OPTIONS_H
+#ifndef ADAMOE_PROGRAM_OPTIONS_H
+#define ADAMOE_PROGRAM_OPTIONS_H
 
 #include "adamoe.h"
-#include "machine.h"
+#include "program/machine.h"
 #include "registry.h"
 
 #include <argp.h>

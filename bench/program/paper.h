@@ -2,8 +2,8 @@
  * What the paper reports (Zeng et al., AdaMoE, Findings of EMNLP 2024, arXiv 2406.13233):
  * Mixtral-8x7B untouched, fine-tuned as top-2, and with 8 null experts as top-3.
  */
-#ifndef ADAMOE_PAPER_H
-#define ADAMOE_PAPER_H
+#ifndef ADAMOE_PROGRAM_PAPER_H
+#define ADAMOE_PROGRAM_PAPER_H
 
 #include <stddef.h>
 

@@ -2,9 +2,9 @@
  * Whether results can be written, found out by trying. The temporary files of the results themselves are made
  * when there is something to write, so that an interrupted run leaves none behind.
  */
-#include "result_files.h"
-#include "held_signals.h"
-#include "output_file.h"
+#include "program/result_files.h"
+#include "program/held_signals.h"
+#include "files/output_file.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  * The files that a verb writes at its end, looked at before it begins: that they can be written is known
  * before the work, not after.
  */
-#ifndef ADAMOE_RESULT_FILES_H
-#define ADAMOE_RESULT_FILES_H
+#ifndef ADAMOE_PROGRAM_RESULT_FILES_H
+#define ADAMOE_PROGRAM_RESULT_FILES_H
 
 #include "adamoe.h"
 

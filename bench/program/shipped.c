@@ -1,8 +1,8 @@
 /*
  * Where the data lie that ship with the project. An installed program finds its own relative to itself, so
- * that a prefix can be moved; ADAMOE_INSTALLED_DATA leads from its folder to them (cmake/install.cmake).
+ * that a prefix can be moved; ADAMOE_INSTALLED_DATA leads from its folder to them (bench/install.cmake).
  */
-#include "shipped.h"
+#include "program/shipped.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /*
  * Where the data lie that ship with the project.
  */
-#ifndef ADAMOE_SHIPPED_H
-#define ADAMOE_SHIPPED_H
+#ifndef ADAMOE_PROGRAM_SHIPPED_H
+#define ADAMOE_PROGRAM_SHIPPED_H
 
 #include "adamoe.h"
 

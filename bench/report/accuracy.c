@@ -1,10 +1,10 @@
 /*
  * Accuracy against FLOPs: what each evaluation scored and what it cost, with the paper's rows beside them.
  */
-#include "html.h"
-#include "paper.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "program/paper.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <string.h>

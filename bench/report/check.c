@@ -2,9 +2,9 @@
  * Checks: for each kernel and tier how many cases passed, failed, were skipped or proved nothing; each
  * failure with the command that repeats it.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /*
  * Comparisons of two results, as `adamoe compare` and `adamoe gate` write them: what became worse first.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <string.h>

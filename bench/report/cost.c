@@ -2,9 +2,9 @@
  * What null experts save: FLOPs of the experts, of the whole model, and time, side by side, for evaluations
  * and for what `adamoe flops` computed.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 

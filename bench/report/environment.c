@@ -2,9 +2,9 @@
  * Where and how the results came to be: what each file says about its machine, versions and options, and the
  * kernels that `adamoe info` lists.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /*
  * Writing HTML: text that cannot become markup, and numbers as people read them.
  */
-#include "html.h"
-#include "utf8.h"
+#include "report/html.h"
+#include "files/utf8.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -2,8 +2,8 @@
  * Writing HTML: text that cannot become markup, and numbers as people read them. Errors of the stream are
  * kept by the stream; who opened it asks at the end.
  */
-#ifndef ADAMOE_HTML_H
-#define ADAMOE_HTML_H
+#ifndef ADAMOE_REPORT_HTML_H
+#define ADAMOE_REPORT_HTML_H
 
 #include <stddef.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
  * Load: how many true experts tokens have in each layer, and which experts they select. Tables whose cells
  * are coloured, so that the picture and its numbers are one.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 

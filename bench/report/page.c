@@ -2,9 +2,9 @@
  * The page: head, summary, the sections in the order of the questions that a reader has, and what sections
  * share. Nothing in it needs a script, a font or a picture from elsewhere.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <string.h>

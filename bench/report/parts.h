@@ -4,8 +4,8 @@
 #ifndef ADAMOE_REPORT_PARTS_H
 #define ADAMOE_REPORT_PARTS_H
 
-#include "report.h"
-#include "svg.h"
+#include "report/results.h"
+#include "report/svg.h"
 
 /* Above this a share of the roofline is an error of measurement. */
 #define ADAMOE_LARGEST_SHARE 1.02

@@ -2,8 +2,8 @@
  * Which verb wrote a file, and what of it the report takes. A file is recognised by the keys that only its
  * verb writes; what the sections rely on is checked here, so that they need not.
  */
-#include "report.h"
-#include "json_file.h"
+#include "report/results.h"
+#include "files/json_file.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
  * the sections draw what there is, and leave out what there is not. Numbers that a file does not have are
  * NaN, and a dash on the page.
  */
-#ifndef ADAMOE_REPORT_H
-#define ADAMOE_REPORT_H
+#ifndef ADAMOE_REPORT_RESULTS_H
+#define ADAMOE_REPORT_RESULTS_H
 
 #include "adamoe.h"
 

@@ -3,9 +3,9 @@
  * the machine can do. A panel has one limit of memory and, for each instruction path that its kernels were
  * measured against, one of arithmetic.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,9 +3,9 @@
  * bytes of weights that are touched, in time, and in the time that the roofline predicts. Where memory bounds
  * and every expert is touched anyway, saved FLOPs save no time.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 

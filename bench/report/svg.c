@@ -1,8 +1,8 @@
 /*
  * Small plots as inline SVG: axes, lines, marks, and labels that stand clear of each other.
  */
-#include "svg.h"
-#include "html.h"
+#include "report/svg.h"
+#include "report/html.h"
 
 #include <math.h>
 #include <string.h>

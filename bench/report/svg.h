@@ -3,8 +3,8 @@
  * are classes that the page's style sheet defines, so that a plot follows light and dark. A mark tells its
  * numbers as its <title>. Left out: anything that needs a script, pie charts, a third dimension.
  */
-#ifndef ADAMOE_SVG_H
-#define ADAMOE_SVG_H
+#ifndef ADAMOE_REPORT_SVG_H
+#define ADAMOE_REPORT_SVG_H
 
 #include <stdbool.h>
 #include <stddef.h>

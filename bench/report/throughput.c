@@ -2,9 +2,9 @@
  * Speed in numbers: throughput and share of the roofline against tokens, and the table that all pictures of
  * speed are drawn from.
  */
-#include "html.h"
-#include "report.h"
-#include "report_parts.h"
+#include "report/html.h"
+#include "report/results.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <string.h>

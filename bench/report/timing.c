@@ -2,8 +2,8 @@
  * Benchmarks of layers from Google Benchmark's JSON: names taken apart, repetitions put together, sorted into
  * panels and series.
  */
-#include "report.h"
-#include "statistics.h"
+#include "report/results.h"
+#include "statistics/statistics.h"
 
 #include <errno.h>
 #include <math.h>

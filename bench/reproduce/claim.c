@@ -2,14 +2,14 @@
  * What the paper's own numbers, and a router without any model, say about its claim: what its %FLOPs counts,
  * how much five questions are, why settings collapse, and what its released loss computes.
  */
-#include "claim.h"
+#include "reproduce/claim.h"
 #include "flops.h"
-#include "generate/splitmix64.h"
-#include "json_output.h"
-#include "paper.h"
+#include "splitmix64.h"
+#include "program/json_output.h"
+#include "program/paper.h"
 #include "router.h"
-#include "statistics.h"
-#include "study.h"
+#include "statistics/statistics.h"
+#include "reproduce/study/study.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
  * What the paper's own numbers, and a router without any model, say about its claim.
  */
-#ifndef ADAMOE_CLAIM_H
-#define ADAMOE_CLAIM_H
+#ifndef ADAMOE_REPRODUCE_CLAIM_H
+#define ADAMOE_REPRODUCE_CLAIM_H
 
 #include "adamoe.h"
 

@@ -1,12 +1,12 @@
 /*
  * A few timings of one expert layer, for an overview.
  */
-#include "quick_throughput.h"
-#include "clock.h"
-#include "host.h"
-#include "random_layer.h"
-#include "routing_pattern.h"
-#include "statistics.h"
+#include "reproduce/quick_throughput.h"
+#include "machine/clock.h"
+#include "machine/host.h"
+#include "layers/random_layer.h"
+#include "layers/routing_pattern.h"
+#include "statistics/statistics.h"
 
 #include <stdlib.h>
 

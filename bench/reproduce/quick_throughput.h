@@ -1,10 +1,10 @@
 /*
  * A few timings of one expert layer, for an overview; `adamoe bench` is the instrument.
  */
-#ifndef ADAMOE_QUICK_THROUGHPUT_H
-#define ADAMOE_QUICK_THROUGHPUT_H
+#ifndef ADAMOE_REPRODUCE_QUICK_THROUGHPUT_H
+#define ADAMOE_REPRODUCE_QUICK_THROUGHPUT_H
 
-#include "machine.h"
+#include "program/machine.h"
 
 /* One timing: the median over repetitions, with their least and greatest. */
 typedef struct adamoe_quick_timing {

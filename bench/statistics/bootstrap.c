@@ -1,8 +1,8 @@
 /*
  * Bootstrap intervals by the percentile method.
  */
-#include "generate/splitmix64.h"
-#include "statistics.h"
+#include "splitmix64.h"
+#include "statistics/statistics.h"
 
 #include <stdlib.h>
 

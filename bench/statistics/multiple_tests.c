@@ -1,7 +1,7 @@
 /*
  * Many tests at once: Holm's correction, and how many pairs it takes for one of them to be able to survive.
  */
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * Two models on the same questions.
  */
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>

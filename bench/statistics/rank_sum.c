@@ -1,7 +1,7 @@
 /*
  * Mann and Whitney's rank-sum test.
  */
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>

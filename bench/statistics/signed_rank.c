@@ -1,7 +1,7 @@
 /*
  * Wilcoxon's signed-rank test, and the estimate and interval that go with it.
  */
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>

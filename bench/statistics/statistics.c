@@ -1,7 +1,7 @@
 /*
  * Order statistics and ranks.
  */
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  *
  * All p are two-sided. A function that takes [count] values needs finite ones.
  */
-#ifndef ADAMOE_STATISTICS_H
-#define ADAMOE_STATISTICS_H
+#ifndef ADAMOE_STATISTICS_STATISTICS_H
+#define ADAMOE_STATISTICS_STATISTICS_H
 
 #include "adamoe.h"
 

@@ -1,7 +1,7 @@
 /*
  * Student's t for whole degrees of freedom, and the mean of a few values with its interval.
  */
-#include "statistics.h"
+#include "statistics/statistics.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /*
  * What computes while something is timed.
  */
-#include "bench_machine.h"
+#include "timing/bench_machine.h"
 
 adamoe_status adamoe_bench_machine_enter(adamoe_bench_machine *machine, const adamoe_machine_options *options)
 {

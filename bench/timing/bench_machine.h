@@ -1,11 +1,11 @@
 /*
  * What computes while something is timed: a team, where its memory comes from, and the peaks of both.
  */
-#ifndef ADAMOE_BENCH_MACHINE_H
-#define ADAMOE_BENCH_MACHINE_H
+#ifndef ADAMOE_TIMING_BENCH_MACHINE_H
+#define ADAMOE_TIMING_BENCH_MACHINE_H
 
-#include "machine.h"
-#include "peak_meter.h"
+#include "program/machine.h"
+#include "timing/peak_meter.h"
 
 typedef struct adamoe_bench_machine {
     adamoe_machine opened;

@@ -1,9 +1,9 @@
 /*
  * Kernels that are compared with each other, timed in turn.
  */
-#include "bench_group.h"
-#include "bench_check.h"
-#include "clock.h"
+#include "timing/group.h"
+#include "timing/judge.h"
+#include "machine/clock.h"
 
 #include <math.h>
 #include <stdlib.h>

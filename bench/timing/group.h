@@ -6,14 +6,14 @@
  * changes on the machine changes for all of them, and repetition i of one kernel is a pair with repetition i
  * of another, and with the roofline of that moment (paired_limit.h).
  */
-#ifndef ADAMOE_BENCH_GROUP_H
-#define ADAMOE_BENCH_GROUP_H
+#ifndef ADAMOE_TIMING_GROUP_H
+#define ADAMOE_TIMING_GROUP_H
 
-#include "bench_machine.h"
-#include "bench_summary.h"
-#include "bench_weights.h"
-#include "paired_limit.h"
-#include "router_step.h"
+#include "timing/bench_machine.h"
+#include "timing/summary.h"
+#include "timing/weights.h"
+#include "timing/paired_limit.h"
+#include "timing/router_step.h"
 
 typedef struct adamoe_timing_options {
     uint64_t seed;

@@ -1,7 +1,7 @@
 /*
  * Right before fast.
  */
-#include "bench_check.h"
+#include "timing/judge.h"
 #include "bound.h"
 
 #include <math.h>

@@ -1,10 +1,10 @@
 /*
  * Right before fast: the result of the very call that is timed, judged before the first time is taken.
  */
-#ifndef ADAMOE_BENCH_CHECK_H
-#define ADAMOE_BENCH_CHECK_H
+#ifndef ADAMOE_TIMING_JUDGE_H
+#define ADAMOE_TIMING_JUDGE_H
 
-#include "traffic.h"
+#include "layers/traffic.h"
 
 /* Judges y [tokens, hidden_size], what `kernel` made of a batch: every element is finite, and of some tokens
  * all channels lie within the yardstick's bound. The last token, where tails are, and the first one are

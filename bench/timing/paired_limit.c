@@ -1,7 +1,7 @@
 /*
  * The roofline of the moment.
  */
-#include "paired_limit.h"
+#include "timing/paired_limit.h"
 
 #include <math.h>
 

@@ -11,15 +11,15 @@
  * one way to read (peak_meter.h): what is done in a time is the mean rate times the time. Which of the two
  * terms is the larger one is decided once, by the medians of P and B over the run (roofline.h). A burst that
  * was disturbed alone makes one share too large, a repetition that was disturbed alone makes one too small;
- * the median over repetitions stands for all (bench_summary.h).
+ * the median over repetitions stands for all (timing/summary.h).
  *
  * What this cannot see: a change of pace that is shorter than a repetition and falls between its bursts.
  */
-#ifndef ADAMOE_PAIRED_LIMIT_H
-#define ADAMOE_PAIRED_LIMIT_H
+#ifndef ADAMOE_TIMING_PAIRED_LIMIT_H
+#define ADAMOE_TIMING_PAIRED_LIMIT_H
 
-#include "peak_meter.h"
-#include "roofline.h"
+#include "timing/peak_meter.h"
+#include "timing/roofline.h"
 
 /* limit[i], i < count: for a repetition between burst before[i] and the one that follows it. `hot` takes
  * memory out. NaN where no instruction path for the operands runs. */

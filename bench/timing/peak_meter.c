@@ -1,10 +1,10 @@
 /*
  * The machine's peaks during a measurement.
  */
-#include "peak_meter.h"
-#include "cpu.h"
-#include "memory_peak.h"
-#include "statistics.h"
+#include "timing/peak_meter.h"
+#include "machine/cpu.h"
+#include "peaks/memory_peak.h"
+#include "statistics/statistics.h"
 
 #include <stdlib.h>
 #include <string.h>

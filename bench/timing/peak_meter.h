@@ -8,10 +8,10 @@
  * chosen once: the fastest instruction path by its median over the run, the fastest way to read by trials
  * before it; a rate of the luckiest way at each moment would be too high.
  */
-#ifndef ADAMOE_PEAK_METER_H
-#define ADAMOE_PEAK_METER_H
+#ifndef ADAMOE_TIMING_PEAK_METER_H
+#define ADAMOE_TIMING_PEAK_METER_H
 
-#include "arithmetic_peak.h"
+#include "peaks/arithmetic_peak.h"
 
 typedef struct adamoe_peak_meter adamoe_peak_meter;
 

@@ -1,7 +1,7 @@
 /*
  * One expert's part of a plan.
  */
-#include "plan_part.h"
+#include "timing/plan_part.h"
 
 #include <stdlib.h>
 

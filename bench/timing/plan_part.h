@@ -2,8 +2,8 @@
  * One expert's part of a plan: its rows alone, for measurements that take the experts of a long call one at a
  * time.
  */
-#ifndef ADAMOE_PLAN_PART_H
-#define ADAMOE_PLAN_PART_H
+#ifndef ADAMOE_TIMING_PLAN_PART_H
+#define ADAMOE_TIMING_PLAN_PART_H
 
 #include "adamoe.h"
 

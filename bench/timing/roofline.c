@@ -1,7 +1,7 @@
 /*
  * What a plan costs, and the least time that arithmetic and memory allow for it.
  */
-#include "roofline.h"
+#include "timing/roofline.h"
 #include "numbers.h"
 
 adamoe_expert_cost adamoe_expert_cost_of(size_t hidden_size, size_t intermediate_size,

@@ -2,8 +2,8 @@
  * What a plan costs, and the least time that arithmetic and memory allow for it. Pure accounting: nothing is
  * measured here.
  */
-#ifndef ADAMOE_ROOFLINE_H
-#define ADAMOE_ROOFLINE_H
+#ifndef ADAMOE_TIMING_ROOFLINE_H
+#define ADAMOE_TIMING_ROOFLINE_H
 
 #include "adamoe.h"
 

@@ -1,9 +1,9 @@
 /*
  * What stands before the experts of a layer.
  */
-#include "router_step.h"
-#include "clock.h"
-#include "route.h"
+#include "timing/router_step.h"
+#include "machine/clock.h"
+#include "model/route.h"
 
 #include <stdlib.h>
 

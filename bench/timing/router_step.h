@@ -1,10 +1,10 @@
 /*
  * What stands before the experts of a layer: logits, routing and plan, timed apart.
  */
-#ifndef ADAMOE_ROUTER_STEP_H
-#define ADAMOE_ROUTER_STEP_H
+#ifndef ADAMOE_TIMING_ROUTER_STEP_H
+#define ADAMOE_TIMING_ROUTER_STEP_H
 
-#include "traffic.h"
+#include "layers/traffic.h"
 
 typedef struct adamoe_router_step adamoe_router_step;
 

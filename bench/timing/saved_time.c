@@ -1,11 +1,11 @@
 /*
  * Saved FLOPs against saved time.
  */
-#include "saved.h"
-#include "bench_check.h"
-#include "bench_group.h"
-#include "clock.h"
-#include "plan_part.h"
+#include "timing/saved_time.h"
+#include "timing/judge.h"
+#include "timing/group.h"
+#include "machine/clock.h"
+#include "timing/plan_part.h"
 
 #include <math.h>
 #include <stdlib.h>

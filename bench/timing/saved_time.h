@@ -2,13 +2,13 @@
  * Saved FLOPs against saved time: the whole layer, router included, on the same tokens with null experts and
  * without, in turn.
  */
-#ifndef ADAMOE_SAVED_H
-#define ADAMOE_SAVED_H
+#ifndef ADAMOE_TIMING_SAVED_TIME_H
+#define ADAMOE_TIMING_SAVED_TIME_H
 
-#include "bench_machine.h"
-#include "bench_summary.h"
-#include "bench_weights.h"
-#include "saved_traffic.h"
+#include "timing/bench_machine.h"
+#include "timing/summary.h"
+#include "timing/weights.h"
+#include "timing/saved_traffic.h"
 
 /* What one side executes over a whole trace. */
 typedef struct adamoe_saved_side {

@@ -1,8 +1,8 @@
 /*
  * The same tokens routed twice.
  */
-#include "saved_traffic.h"
-#include "random_layer.h"
+#include "timing/saved_traffic.h"
+#include "layers/random_layer.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * The same tokens routed twice: with null experts, and by the layer without them, whose top-k0 the null
  * experts thin out.
  */
-#ifndef ADAMOE_SAVED_TRAFFIC_H
-#define ADAMOE_SAVED_TRAFFIC_H
+#ifndef ADAMOE_TIMING_SAVED_TRAFFIC_H
+#define ADAMOE_TIMING_SAVED_TRAFFIC_H
 
-#include "traffic.h"
+#include "layers/traffic.h"
 
 /* One batch of tokens. Both routings read the hidden states of `adaptive`. */
 typedef struct adamoe_saved_batch {

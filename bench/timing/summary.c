@@ -1,7 +1,7 @@
 /*
  * What repetitions of one benchmark say.
  */
-#include "bench_summary.h"
+#include "timing/summary.h"
 
 #include <math.h>
 #include <stdlib.h>

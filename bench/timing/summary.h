@@ -2,11 +2,11 @@
  * What repetitions of one benchmark say: median, interval, rates, shares of the roofline, and ratios to
  * another benchmark whose repetitions were taken in turn with these.
  */
-#ifndef ADAMOE_BENCH_SUMMARY_H
-#define ADAMOE_BENCH_SUMMARY_H
+#ifndef ADAMOE_TIMING_SUMMARY_H
+#define ADAMOE_TIMING_SUMMARY_H
 
-#include "roofline.h"
-#include "statistics.h"
+#include "timing/roofline.h"
+#include "statistics/statistics.h"
 
 /* A share above this is an error of measurement: nothing is faster than the machine. */
 #define ADAMOE_LARGEST_SHARE 1.02

@@ -1,9 +1,9 @@
 /*
  * The experts of one layer as training computes them.
  */
-#include "train_layer.h"
-#include "memory.h"
-#include "random_layer.h"
+#include "timing/train_layer.h"
+#include "machine/memory.h"
+#include "layers/random_layer.h"
 
 #include <stdlib.h>
 

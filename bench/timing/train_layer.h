@@ -2,11 +2,11 @@
  * The experts of one layer as training computes them, ready to be timed again and again: random weights, a
  * plan, and room for what goes from forward to backward.
  */
-#ifndef ADAMOE_TRAIN_LAYER_H
-#define ADAMOE_TRAIN_LAYER_H
+#ifndef ADAMOE_TIMING_TRAIN_LAYER_H
+#define ADAMOE_TIMING_TRAIN_LAYER_H
 
-#include "gradient_bound.h"
-#include "presets.h"
+#include "gradient/gradient_bound.h"
+#include "layers/presets.h"
 #include "train/experts.h"
 
 /* Weights and gradient of a layer; a model has as many as layers, and none is in a cache when its turn comes.

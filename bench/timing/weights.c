@@ -2,8 +2,8 @@
  * The weights that benchmarks go round through. Each prepared copy has stored weights of its own, because a
  * kernel may use them where they are; kernels share them.
  */
-#include "bench_weights.h"
-#include "memory.h"
+#include "timing/weights.h"
+#include "machine/memory.h"
 #include "numbers.h"
 
 #include <stdlib.h>

@@ -2,11 +2,11 @@
  * The weights that benchmarks go round through: copies of a random layer, and each of them prepared for every
  * kernel that is compared. Kept for as long as the placement stays, so that all numbers of tokens share them.
  */
-#ifndef ADAMOE_BENCH_WEIGHTS_H
-#define ADAMOE_BENCH_WEIGHTS_H
+#ifndef ADAMOE_TIMING_WEIGHTS_H
+#define ADAMOE_TIMING_WEIGHTS_H
 
-#include "presets.h"
-#include "random_layer.h"
+#include "layers/presets.h"
+#include "layers/random_layer.h"
 
 /* Copies prepared for one kernel, prepared[i] from the i-th copy. */
 typedef struct adamoe_prepared_copies {

@@ -1,8 +1,8 @@
 /*
  * Texts and questions as sequences of tokens with targets.
  */
-#include "train_data.h"
-#include "mapped_file.h"
+#include "train/data.h"
+#include "files/mapped_file.h"
 #include "train/random.h"
 
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #ifndef ADAMOE_TRAIN_DATA_H
 #define ADAMOE_TRAIN_DATA_H
 
-#include "train.h"
+#include "train/options.h"
 
 /* Sequences one after the other; all arrays grow. */
 typedef struct adamoe_train_data {

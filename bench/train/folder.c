@@ -2,15 +2,15 @@
  * Where training starts, and the folder that it makes. The new config is the old one with the keys that
  * training may change, so that what else it says stays.
  */
-#include "train_folder.h"
+#include "train/folder.h"
 #include "adapters.h"
-#include "json_file.h"
-#include "json_output.h"
-#include "mapped_file.h"
+#include "files/json_file.h"
+#include "program/json_output.h"
+#include "files/mapped_file.h"
 #include "numbers.h"
-#include "output_file.h"
-#include "tokenizer_file.h"
-#include "train_data.h"
+#include "files/output_file.h"
+#include "generate/tokenizer_file.h"
+#include "train/data.h"
 
 #include <errno.h>
 #include <stdlib.h>

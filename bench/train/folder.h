@@ -4,9 +4,9 @@
 #ifndef ADAMOE_TRAIN_FOLDER_H
 #define ADAMOE_TRAIN_FOLDER_H
 
-#include "model_folder.h"
-#include "train.h"
-#include "train/lora_parameters.h"
+#include "program/model_folder.h"
+#include "train/options.h"
+#include "train/lora/lora_parameters.h"
 
 /* A model to start from, its weights in float32, and its tokenizer. */
 typedef struct adamoe_train_start {

@@ -1,10 +1,10 @@
 /*
  * The log of a training run.
  */
-#include "train_log.h"
-#include "clock.h"
-#include "output_file.h"
-#include "train_folder.h"
+#include "train/log.h"
+#include "machine/clock.h"
+#include "files/output_file.h"
+#include "train/folder.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_TRAIN_LOG_H
 #define ADAMOE_TRAIN_LOG_H
 
-#include "train/backprop.h"
+#include "train/model/backprop.h"
 
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 /*
  * Training LoRA experts of the maps of a frozen dense model, in float32 on the fastest kernel that there is.
  */
-#include "train_maps.h"
-#include "host.h"
+#include "train/maps.h"
+#include "machine/host.h"
 
 adamoe_lora_sizes adamoe_train_maps_sizes(const adamoe_train_options *o)
 {

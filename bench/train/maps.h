@@ -4,8 +4,8 @@
 #ifndef ADAMOE_TRAIN_MAPS_H
 #define ADAMOE_TRAIN_MAPS_H
 
-#include "train.h"
-#include "train/lora_network.h"
+#include "train/options.h"
+#include "train/lora/lora_network.h"
 
 /* What is trained, and what computes it. Begin with zeros. */
 typedef struct adamoe_trained_maps {

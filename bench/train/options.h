@@ -1,12 +1,12 @@
 /*
  * What the files of `adamoe train` share: its options, and its parts.
  */
-#ifndef ADAMOE_TRAIN_H
-#define ADAMOE_TRAIN_H
+#ifndef ADAMOE_TRAIN_OPTIONS_H
+#define ADAMOE_TRAIN_OPTIONS_H
 
-#include "gradient_model.h"
-#include "options.h"
-#include "prompt.h"
+#include "gradient/gradient_model.h"
+#include "program/options.h"
+#include "eval/prompt.h"
 #include "train/adamw.h"
 #include "train/parameters.h"
 
@@ -61,7 +61,7 @@ extern const char *const adamoe_balance_names[3];
 extern const char *const adamoe_pooling_names[2];
 extern const char *const adamoe_schedule_names[2];
 
-/* True where adapters of the maps of a dense model are trained: kernels/train/lora_network.h. */
+/* True where adapters of the maps of a dense model are trained: kernels/train/lora/lora_network.h. */
 static inline bool adamoe_train_maps(const adamoe_train_options *options, const adamoe_config *config)
 {
     return options->lora_experts > 0 || (options->lora_rank > 0 && config->dense);

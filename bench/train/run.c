@@ -1,15 +1,15 @@
 /*
  * A training run: start, data, steps, saved states, and the folder at its end.
  */
-#include "team.h"
-#include "huge_pages.h"
-#include "train/backprop.h"
-#include "train/lora.h"
-#include "train_data.h"
-#include "train_folder.h"
-#include "train_log.h"
-#include "train_maps.h"
-#include "train_state.h"
+#include "machine/team.h"
+#include "machine/huge_pages.h"
+#include "train/model/backprop.h"
+#include "train/lora/lora.h"
+#include "train/data.h"
+#include "train/folder.h"
+#include "train/log.h"
+#include "train/maps.h"
+#include "train/state.h"
 
 #include <stdlib.h>
 

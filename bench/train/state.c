@@ -1,11 +1,11 @@
 /*
  * The saved state of a training run.
  */
-#include "train_state.h"
-#include "json_file.h"
-#include "safetensors.h"
-#include "train_folder.h"
-#include "train_maps.h"
+#include "train/state.h"
+#include "files/json_file.h"
+#include "safetensors/safetensors.h"
+#include "train/folder.h"
+#include "train/maps.h"
 
 #include <glob.h>
 #include <stdlib.h>

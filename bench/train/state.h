@@ -5,7 +5,7 @@
 #ifndef ADAMOE_TRAIN_STATE_H
 #define ADAMOE_TRAIN_STATE_H
 
-#include "train_data.h"
+#include "train/data.h"
 
 /* What the bits of a run depend on, as JSON text: options, a hash of the sequences and one of the weights at
  * the start; not the number of threads. To be freed; NULL for want of memory, or where a path is not UTF-8.

@@ -1,8 +1,8 @@
 /*
  * Reading a JSON document with jansson. Left out: JSON lines, comments, and any other leniency.
  */
-#include "json_file.h"
-#include "mapped_file.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
 
 static adamoe_status parse_error(const char *path, const json_error_t *error)
 {

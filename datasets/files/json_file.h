@@ -1,8 +1,8 @@
 /*
  * Reading a JSON document: jansson with strict settings, and its errors as "FILE: line N column M: reason".
  */
-#ifndef ADAMOE_JSON_FILE_H
-#define ADAMOE_JSON_FILE_H
+#ifndef ADAMOE_FILES_JSON_FILE_H
+#define ADAMOE_FILES_JSON_FILE_H
 
 #include "adamoe.h"
 #include <jansson.h>

@@ -1,7 +1,7 @@
 /*
  * A whole file mapped read-only into memory.
  */
-#include "mapped_file.h"
+#include "files/mapped_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /*
  * A whole file mapped read-only into memory.
  */
-#ifndef ADAMOE_MAPPED_FILE_H
-#define ADAMOE_MAPPED_FILE_H
+#ifndef ADAMOE_FILES_MAPPED_FILE_H
+#define ADAMOE_FILES_MAPPED_FILE_H
 
 #include "adamoe.h"
 

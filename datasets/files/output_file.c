@@ -5,7 +5,7 @@
  * refused. What is replaced keeps its permissions, and must allow itself to be written to: that the folder
  * allows it is not enough. Left out: keeping another owner, access control lists, hard links.
  */
-#include "output_file.h"
+#include "files/output_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /*
  * Writing a file so that it is there whole or not at all: a temporary file beside it, fsync, rename.
  */
-#ifndef ADAMOE_OUTPUT_FILE_H
-#define ADAMOE_OUTPUT_FILE_H
+#ifndef ADAMOE_FILES_OUTPUT_FILE_H
+#define ADAMOE_FILES_OUTPUT_FILE_H
 
 #include "adamoe.h"
 #include <stdio.h>

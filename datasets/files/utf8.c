@@ -1,7 +1,7 @@
 /*
  * Decoding, checking and encoding of UTF-8. Left out: normalisation and every property but White_Space.
  */
-#include "utf8.h"
+#include "files/utf8.h"
 
 /* What a lead byte demands. The bounds of the second byte exclude surrogates, characters above U+10FFFF and
  * forms that are longer than needed (table 3-7 of the Unicode standard). */

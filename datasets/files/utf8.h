@@ -1,8 +1,8 @@
 /*
  * UTF-8 as Unicode defines it: no surrogates, nothing above U+10FFFF, no longer form than needed.
  */
-#ifndef ADAMOE_UTF8_H
-#define ADAMOE_UTF8_H
+#ifndef ADAMOE_FILES_UTF8_H
+#define ADAMOE_FILES_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>

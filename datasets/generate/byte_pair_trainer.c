@@ -2,7 +2,7 @@
  * Byte-pair encoding, the learning half, on distinct words with their counts. Pairs are counted anew for each
  * merge: quick enough for the small texts it is for, and easy to see right.
  */
-#include "byte_pair_trainer.h"
+#include "generate/byte_pair_trainer.h"
 
 #include <stdlib.h>
 #include <string.h>

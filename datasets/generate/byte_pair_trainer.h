@@ -1,8 +1,8 @@
 /*
  * Learning a vocabulary of byte pairs from texts: the trainer of byte-pair encoding with metaspace.
  */
-#ifndef ADAMOE_BYTE_PAIR_TRAINER_H
-#define ADAMOE_BYTE_PAIR_TRAINER_H
+#ifndef ADAMOE_GENERATE_BYTE_PAIR_TRAINER_H
+#define ADAMOE_GENERATE_BYTE_PAIR_TRAINER_H
 
 #include "adamoe.h"
 

@@ -1,7 +1,7 @@
 /*
  * Things by class. Within a group no thing belongs to two classes, in everyday words as in science.
  */
-#include "facts.h"
+#include "generate/facts.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MEMBERS(...) ((const char *const[]){__VA_ARGS__, NULL})

@@ -1,7 +1,7 @@
 /*
  * Subjects and their answers. Within a table an answer fits no subject but those that it stands beside.
  */
-#include "facts.h"
+#include "generate/facts.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

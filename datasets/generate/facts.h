@@ -1,8 +1,8 @@
 /*
  * Everyday facts in tables, out of which questions with exactly one right answer can be made.
  */
-#ifndef ADAMOE_FACTS_H
-#define ADAMOE_FACTS_H
+#ifndef ADAMOE_GENERATE_FACTS_H
+#define ADAMOE_GENERATE_FACTS_H
 
 #include <stddef.h>
 

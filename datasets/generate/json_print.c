@@ -1,7 +1,7 @@
 /*
  * Writing JSON values to files, whole or not at all.
  */
-#include "json_print.h"
+#include "generate/json_print.h"
 
 adamoe_status adamoe_json_print(const char *path, adamoe_output_file *file, json_t *value, size_t flags)
 {

@@ -1,10 +1,10 @@
 /*
  * Writing JSON values to files.
  */
-#ifndef ADAMOE_JSON_PRINT_H
-#define ADAMOE_JSON_PRINT_H
+#ifndef ADAMOE_GENERATE_JSON_PRINT_H
+#define ADAMOE_GENERATE_JSON_PRINT_H
 
-#include "output_file.h"
+#include "files/output_file.h"
 #include <jansson.h>
 
 /* Prints `value` and a newline, with jansson's flags. Takes the value over, also on an error; NULL stands for

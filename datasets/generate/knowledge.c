@@ -1,7 +1,7 @@
 /*
  * Choosing concepts, and the facts between them.
  */
-#include "knowledge.h"
+#include "generate/knowledge.h"
 #include "splitmix64.h"
 
 #include <stdlib.h>

@@ -4,10 +4,10 @@
  *
  * Left out: questions (wordnet_questions.c) and sentences (wordnet_corpus.c).
  */
-#ifndef ADAMOE_KNOWLEDGE_H
-#define ADAMOE_KNOWLEDGE_H
+#ifndef ADAMOE_GENERATE_KNOWLEDGE_H
+#define ADAMOE_GENERATE_KNOWLEDGE_H
 
-#include "wordnet.h"
+#include "generate/wordnet.h"
 
 /* A synset with a word that is one run of 3 to 12 letters and has, for a noun, this meaning first. No two
  * concepts have the same word. */

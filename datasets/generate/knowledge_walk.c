@@ -2,7 +2,7 @@
  * Walks through WordNet's links: what a thing is a kind of, and what it is part of. A synset is entered once,
  * so cycles end.
  */
-#include "knowledge.h"
+#include "generate/knowledge.h"
 
 #include <string.h>
 

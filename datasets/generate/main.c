@@ -13,10 +13,10 @@
  *
  * Left out: training.
  */
-#include "question_set.h"
-#include "random_checkpoint.h"
-#include "tokenizer_file.h"
-#include "wordnet_set.h"
+#include "generate/question_set.h"
+#include "generate/random_checkpoint.h"
+#include "generate/tokenizer_file.h"
+#include "generate/wordnet_set.h"
 
 #include <argp.h>
 #include <errno.h>

@@ -2,9 +2,9 @@
  * Questions from facts. Every question that the tables allow is a candidate; the seed picks among them, draws
  * the wrong choices from the same table or group, and places the right one.
  */
-#include "question_set.h"
-#include "facts.h"
-#include "json_print.h"
+#include "generate/question_set.h"
+#include "generate/facts.h"
+#include "generate/json_print.h"
 #include "splitmix64.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * ARC-style questions made from the tables of facts.h, and writing questions in AI2's form.
  */
-#ifndef ADAMOE_QUESTION_SET_H
-#define ADAMOE_QUESTION_SET_H
+#ifndef ADAMOE_GENERATE_QUESTION_SET_H
+#define ADAMOE_GENERATE_QUESTION_SET_H
 
 #include "questions.h"
 

@@ -3,10 +3,10 @@
  * experts that start, as the paper's do, as copies of the true experts' router rows. A little noise parts the
  * copies, so that the load differs from token to token.
  */
-#include "random_checkpoint.h"
-#include "json_print.h"
+#include "generate/random_checkpoint.h"
+#include "generate/json_print.h"
 #include "numbers.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 #include "splitmix64.h"
 
 #include <math.h>

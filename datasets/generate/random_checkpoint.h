@@ -1,8 +1,8 @@
 /*
  * A small AdaMoE checkpoint with random weights.
  */
-#ifndef ADAMOE_RANDOM_CHECKPOINT_H
-#define ADAMOE_RANDOM_CHECKPOINT_H
+#ifndef ADAMOE_GENERATE_RANDOM_CHECKPOINT_H
+#define ADAMOE_GENERATE_RANDOM_CHECKPOINT_H
 
 #include "adamoe.h"
 

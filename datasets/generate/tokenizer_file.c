@@ -1,8 +1,8 @@
 /*
  * tokenizer.json: byte-pair encoding with byte fallback and metaspace, `<s>` in front of every text.
  */
-#include "tokenizer_file.h"
-#include "json_print.h"
+#include "generate/tokenizer_file.h"
+#include "generate/json_print.h"
 
 #include <stdlib.h>
 #include <string.h>

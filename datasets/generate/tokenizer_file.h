@@ -1,10 +1,10 @@
 /*
  * A learned vocabulary as a tokenizer.json of Mixtral's kind.
  */
-#ifndef ADAMOE_TOKENIZER_FILE_H
-#define ADAMOE_TOKENIZER_FILE_H
+#ifndef ADAMOE_GENERATE_TOKENIZER_FILE_H
+#define ADAMOE_GENERATE_TOKENIZER_FILE_H
 
-#include "byte_pair_trainer.h"
+#include "generate/byte_pair_trainer.h"
 
 /* <unk>, <s>, </s>, and one for each byte: they stand before the learned pieces. */
 #define ADAMOE_TOKENIZER_FIXED_TOKENS (3 + 256)

@@ -2,8 +2,8 @@
  * Reading WordNet's files. Each is copied into memory once and cut up there: words and glosses are pieces of
  * the copy.
  */
-#include "wordnet.h"
-#include "mapped_file.h"
+#include "generate/wordnet.h"
+#include "files/mapped_file.h"
 
 #include <limits.h>
 #include <stdlib.h>

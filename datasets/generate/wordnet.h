@@ -3,8 +3,8 @@
  *
  * Left out: verbs, adverbs, and all relations but hypernyms, parts and attributes.
  */
-#ifndef ADAMOE_WORDNET_H
-#define ADAMOE_WORDNET_H
+#ifndef ADAMOE_GENERATE_WORDNET_H
+#define ADAMOE_GENERATE_WORDNET_H
 
 #include "adamoe.h"
 

@@ -1,9 +1,9 @@
 /*
  * The facts as sentences.
  */
-#include "output_file.h"
+#include "files/output_file.h"
 #include "splitmix64.h"
-#include "wordnet_set.h"
+#include "generate/wordnet_set.h"
 
 #include <stdlib.h>
 #include <string.h>

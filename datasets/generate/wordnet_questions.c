@@ -3,7 +3,7 @@
  * are near the right one.
  */
 #include "splitmix64.h"
-#include "wordnet_set.h"
+#include "generate/wordnet_set.h"
 
 #include <stdlib.h>
 #include <string.h>

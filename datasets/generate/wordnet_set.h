@@ -8,10 +8,10 @@
  * asked about belongs to that split as well. So no choice of the test, right or wrong, is a choice in
  * training, and nothing that the test asks about is asked about in training in the same role.
  */
-#ifndef ADAMOE_WORDNET_SET_H
-#define ADAMOE_WORDNET_SET_H
+#ifndef ADAMOE_GENERATE_WORDNET_SET_H
+#define ADAMOE_GENERATE_WORDNET_SET_H
 
-#include "knowledge.h"
+#include "generate/knowledge.h"
 #include "questions.h"
 
 typedef enum adamoe_split { ADAMOE_TRAIN, ADAMOE_DEV, ADAMOE_TEST, ADAMOE_SPLITS } adamoe_split;

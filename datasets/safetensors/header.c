@@ -6,9 +6,9 @@
  * overflow, and data that overlaps, leaves a gap, or does not end where the file ends. Left out: dtypes that
  * no part of this project computes with.
  */
-#include "json_file.h"
+#include "files/json_file.h"
 #include "numbers.h"
-#include "safetensors_internal.h"
+#include "safetensors/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

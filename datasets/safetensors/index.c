@@ -5,8 +5,8 @@
  *
  * Left out: metadata.total_size, which the files themselves tell.
  */
-#include "json_file.h"
-#include "safetensors_internal.h"
+#include "files/json_file.h"
+#include "safetensors/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

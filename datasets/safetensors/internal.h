@@ -1,12 +1,12 @@
 /*
- * What the parts of the safetensors reader share: safetensors.c (opening, finding), safetensors_header.c (one
- * file) and safetensors_index.c (several files).
+ * What the parts of the safetensors reader share: safetensors.c (opening, finding), safetensors/header.c (one
+ * file) and safetensors/index.c (several files).
  */
 #ifndef ADAMOE_SAFETENSORS_INTERNAL_H
 #define ADAMOE_SAFETENSORS_INTERNAL_H
 
-#include "mapped_file.h"
-#include "safetensors.h"
+#include "files/mapped_file.h"
+#include "safetensors/safetensors.h"
 #include <jansson.h>
 
 /* The limit of the format's own library; a longer header is an attack or an accident. */

@@ -1,11 +1,11 @@
 /*
  * Safetensors in memory: opening and closing, finding tensors and viewing them as matrices.
- * The format itself is read in safetensors_header.c and safetensors_index.c.
+ * The format itself is read in safetensors/header.c and safetensors/index.c.
  *
  * Left out: big-endian machines, since tensors are used where they stand in the file.
  */
 #include "numbers.h"
-#include "safetensors_internal.h"
+#include "safetensors/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * Safetensors: reading one file, or an index with shards, mapped into memory; and writing one file.
  */
-#ifndef ADAMOE_SAFETENSORS_H
-#define ADAMOE_SAFETENSORS_H
+#ifndef ADAMOE_SAFETENSORS_SAFETENSORS_H
+#define ADAMOE_SAFETENSORS_SAFETENSORS_H
 
 #include "adamoe.h"
 

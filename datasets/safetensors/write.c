@@ -3,8 +3,8 @@
  * multiple of 8, and everything goes through output_file.h.
  */
 #include "numbers.h"
-#include "output_file.h"
-#include "safetensors_internal.h"
+#include "files/output_file.h"
+#include "safetensors/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  * Patterns stand in ascending order, and the search narrows down the range of those that agree with the text
  * byte by byte; their length is bounded, so that a text takes time in proportion to its length.
  */
-#include "tokenizer_parts.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,10 +4,10 @@
  *
  * Candidates wait in a heap and symbols are a linked list, so that a word of n characters takes O(n log n)
  * steps: some tokenizers pass a whole text as one word. Left out: dropout, prefixes and suffixes of word
- * parts. How the model is read is in tokenizer_bpe_read.c.
+ * parts. How the model is read is in tokenizer/bpe_read.c.
  */
-#include "tokenizer_parts.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/utf8.h"
 
 #include <stdlib.h>
 

@@ -2,12 +2,12 @@
  * The model of tokenizer.json: its vocabulary, and its merges as a table by pairs of ids. Models other than
  * BPE are refused, and so are dropout and prefixes or suffixes of word parts where they are set.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* See tokenizer_vocabulary.c: a table that needs more was made to be slow. */
+/* See tokenizer/vocabulary.c: a table that needs more was made to be slow. */
 enum { PROBES_MOST = 512 };
 
 /* Every bit of the pair changes about half of the result (the mix of splitmix64). */

@@ -1,8 +1,8 @@
 /*
  * The alphabet of byte-level tokenizers. Left out: the pattern that splits a text
- * (tokenizer_pre_tokenizer.c).
+ * (tokenizer/pre_tokenizer.c).
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 /* Bytes that are a printable character of Latin-1, and no blank: they stand for themselves. The others lie in
  * three runs, 0x00 .. 0x20, 0x7F .. 0xA0 and 0xAD. */

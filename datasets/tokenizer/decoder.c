@@ -1,9 +1,9 @@
 /*
  * Decoders: from the texts of tokens back to a text. Each step turns a list of texts into another, and what
- * is left in the end is joined. How they are read is in tokenizer_decoder_read.c.
+ * is left in the end is joined. How they are read is in tokenizer/decoder_read.c.
  */
-#include "tokenizer_parts.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * The decoders of tokenizer.json that are implemented: Replace, ByteFallback, Fuse, Strip, ByteLevel and
  * Metaspace, alone or in a Sequence. Every other one is refused.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
  * Reading values out of tokenizer.json, with their places for messages. What the values mean is for the
  * parts.
  */
-#include "tokenizer_parts.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/utf8.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * The normalizers Prepend and Replace (with a string as the pattern), alone or in a Sequence. Every other
  * one, Unicode's normal forms among them, is refused.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -14,13 +14,13 @@
 #ifndef ADAMOE_TOKENIZER_PARTS_H
 #define ADAMOE_TOKENIZER_PARTS_H
 
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <jansson.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* -------------------------------------------------------------------------------- text (tokenizer_text.c) */
+/* -------------------------------------------------------------------------------- text (tokenizer/text.c) */
 
 /* Bytes that someone else owns; UTF-8 unless said otherwise. */
 typedef struct adamoe_view {
@@ -53,7 +53,7 @@ adamoe_status adamoe_text_append_replaced(adamoe_text *text, adamoe_view more, a
 adamoe_status adamoe_text_append_repaired(adamoe_text *text, adamoe_view bytes);
 void adamoe_text_free(adamoe_text *text);
 
-/* ----------------------------------------------------------------------------- reading (tokenizer_json.c) */
+/* ----------------------------------------------------------------------------- reading (tokenizer/json.c) */
 
 /* Where a value stands in tokenizer.json, for messages: "model.merges[3]". */
 typedef struct adamoe_place {
@@ -116,7 +116,7 @@ adamoe_status adamoe_part_refused(const adamoe_part *part);
 /* The parts of one kind that a file can ask for. */
 #define ADAMOE_PARTS_MOST 16
 
-/* -------------------------------------------------------------------- vocabulary (tokenizer_vocabulary.c) */
+/* -------------------------------------------------------------------- vocabulary (tokenizer/vocabulary.c) */
 
 #define ADAMOE_NO_TOKEN UINT32_MAX
 
@@ -157,7 +157,7 @@ bool adamoe_vocabulary_has(const adamoe_vocabulary *vocabulary, uint32_t id);
 uint64_t adamoe_vocabulary_hash(adamoe_view content);
 void adamoe_vocabulary_free(adamoe_vocabulary *vocabulary);
 
-/* ---------------------------------------------------------------------- merges (tokenizer_bpe.c, _read.c) */
+/* ---------------------------------------------------------------------- merges (tokenizer/bpe.c, _read.c) */
 
 /* left and right, adjacent, become `merged`; a lower rank goes first. */
 typedef struct adamoe_merge {
@@ -195,7 +195,7 @@ adamoe_status adamoe_bpe_encode(const adamoe_bpe *bpe, const adamoe_vocabulary *
 void adamoe_bpe_work_free(adamoe_bpe_work *work);
 void adamoe_bpe_free(adamoe_bpe *bpe);
 
-/* -------------------------------------------------------------------- normalizer (tokenizer_normalizer.c) */
+/* -------------------------------------------------------------------- normalizer (tokenizer/normalizer.c) */
 
 typedef struct adamoe_normalizer_step {
     char *pattern; /* NULL: `content` goes before the text */
@@ -214,7 +214,7 @@ adamoe_status adamoe_normalize(const adamoe_normalizer *normalizer, adamoe_view 
                                adamoe_text *other);
 void adamoe_normalizer_free(adamoe_normalizer *normalizer);
 
-/* -------------------------------------------------------------------------- pattern (tokenizer_pattern.c) */
+/* -------------------------------------------------------------------------- pattern (tokenizer/pattern.c) */
 
 /* A compiled pattern that never matches an empty text. */
 typedef struct adamoe_pattern {
@@ -236,7 +236,7 @@ adamoe_status adamoe_pattern_next(const adamoe_pattern *pattern, adamoe_view tex
                                   pcre2_match_data *match, bool *found, size_t *start, size_t *end);
 void adamoe_pattern_free(adamoe_pattern *pattern);
 
-/* ---------------------------------------------------------------- added tokens (tokenizer_added_tokens.c) */
+/* ---------------------------------------------------------------- added tokens (tokenizer/added_tokens.c) */
 
 typedef struct adamoe_added_token {
     char *pattern; /* what is recognised in the text */
@@ -282,7 +282,7 @@ adamoe_status adamoe_added_next(const adamoe_added_set *set, adamoe_view text, p
                                 adamoe_added_walk *walk, bool *found, adamoe_added_match *match);
 void adamoe_added_tokens_free(adamoe_added_tokens *added);
 
-/* ----------------------------------------------------- pre-tokenizer (tokenizer_pre_tokenizer.c, _read.c) */
+/* ----------------------------------------------------- pre-tokenizer (tokenizer/pre_tokenizer.c, _read.c) */
 
 /* What becomes of the matches of a pattern that splits a text. */
 typedef enum adamoe_split_behavior {
@@ -341,7 +341,7 @@ adamoe_status adamoe_pre_tokenize(const adamoe_pre_tokenizer *pre_tokenizer, ada
 void adamoe_pre_tokenizer_work_free(adamoe_pre_tokenizer_work *work);
 void adamoe_pre_tokenizer_free(adamoe_pre_tokenizer *pre_tokenizer);
 
-/* -------------------------------------------------------------------- byte level (tokenizer_byte_level.c) */
+/* -------------------------------------------------------------------- byte level (tokenizer/byte_level.c) */
 
 /* GPT-2 writes each byte as a printable character: Latin-1's printable ones stand for themselves, the others
  * are counted upwards from U+0100. */
@@ -349,7 +349,7 @@ uint32_t adamoe_byte_character(uint8_t byte);
 /* The byte that a character stands for; false for a character that stands for none. */
 bool adamoe_character_byte(uint32_t character, uint8_t *byte);
 
-/* ------------------------------------------------------------------------ template (tokenizer_template.c) */
+/* ------------------------------------------------------------------------ template (tokenizer/template.c) */
 
 /* What the post-processor puts around a text. */
 typedef struct adamoe_template {
@@ -360,7 +360,7 @@ adamoe_status adamoe_template_read(const adamoe_place *place, const json_t *valu
                                    const adamoe_vocabulary *vocabulary, adamoe_template *out);
 void adamoe_template_free(adamoe_template *template);
 
-/* ----------------------------------------------------------------- decoder (tokenizer_decoder.c, _read.c) */
+/* ----------------------------------------------------------------- decoder (tokenizer/decoder.c, _read.c) */
 
 /* Texts one after the other in one piece of memory: those of the tokens, as decoder steps change them. */
 typedef struct adamoe_texts {

@@ -7,7 +7,7 @@
  * Properties are those of the Unicode version that PCRE2 was built with, so a character that Unicode has
  * added since may be taken for something else than by the package.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * The pre-tokenizers of tokenizer.json that are implemented: ByteLevel, Digits, Metaspace and Split, alone or
  * in a Sequence. Every other one is refused.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /*
  * Pre-tokenizing: a text is cut into words, each of which is merged by itself. Steps follow each other, each
  * on the words of the one before: Split, Digits, ByteLevel, Metaspace. How they are read is in
- * tokenizer_pre_tokenizer_read.c.
+ * tokenizer/pre_read.c.
  *
  * Words are passed on as they are found, one step calling the next, so that no list of them is kept.
  */
-#include "tokenizer_parts.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/utf8.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * because it changes offsets only, which nobody keeps here. Pairs of texts are left out, and so the template
  * for them.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <string.h>
 

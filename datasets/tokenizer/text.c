@@ -1,8 +1,8 @@
 /*
  * Bytes that grow, and what the parts of a tokenizer do with them.
  */
-#include "tokenizer_parts.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /*
  * The tokenizer: its parts put together. What each part does and how it is read is in the file of its name;
- * tokenizer_parts.h says in which order a text passes them.
+ * tokenizer/parts.h says in which order a text passes them.
  */
-#include "tokenizer_parts.h"
-#include "json_file.h"
-#include "mapped_file.h"
-#include "utf8.h"
+#include "tokenizer/parts.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
+#include "files/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,8 +8,8 @@
  * setting that is not implemented. What is accepted gives the ids that the Hugging Face package `tokenizers`
  * gives, for all characters that the PCRE2 in use knows.
  */
-#ifndef ADAMOE_TOKENIZER_H
-#define ADAMOE_TOKENIZER_H
+#ifndef ADAMOE_TOKENIZER_TOKENIZER_H
+#define ADAMOE_TOKENIZER_TOKENIZER_H
 
 #include "adamoe.h"
 

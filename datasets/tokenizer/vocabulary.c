@@ -1,7 +1,7 @@
 /*
  * A vocabulary: the texts of tokens by id, and ids by text.
  */
-#include "tokenizer_parts.h"
+#include "tokenizer/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * In assembly, because gcc takes products of equal operands out of the loop, and keeps the sums in memory
  * where it is kept from that.
  */
-#include "peak_loops.h"
+#include "peaks/peak_loops.h"
 
 #include <immintrin.h>
 

@@ -4,7 +4,7 @@
  */
 #include "avx2/lanes.h"
 
-#include "interleave.h"
+#include "vector/portable/interleave.h"
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 1

@@ -1,7 +1,7 @@
 /*
  * The dot product of bfloat16 pairs of AVX512_BF16.
  */
-#include "peak_loops.h"
+#include "peaks/peak_loops.h"
 
 #include <immintrin.h>
 

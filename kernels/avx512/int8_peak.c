@@ -1,7 +1,7 @@
 /*
  * The dot product of bytes of AVX-512 VNNI.
  */
-#include "peak_loops.h"
+#include "peaks/peak_loops.h"
 
 #include <immintrin.h>
 

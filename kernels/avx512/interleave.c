@@ -4,7 +4,7 @@
  *
  * Left out: int8 and bfloat16 inputs, which are packed as they are rounded.
  */
-#include "interleave.h"
+#include "vector/portable/interleave.h"
 #include "avx512/lanes.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))

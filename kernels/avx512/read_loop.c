@@ -2,7 +2,7 @@
  * Reading memory with AVX-512.
  */
 #define READ_VECTOR_BYTES 64
-#include "read_loop.h"
+#include "peaks/read_loop.h"
 
 uint64_t adamoe_read_avx512(const unsigned char *data, size_t bytes, unsigned streams, size_t ahead)
 {

@@ -3,7 +3,7 @@
  */
 #include "avx512/lanes.h"
 
-#include "interleave.h"
+#include "vector/portable/interleave.h"
 #include "packed/tile_finish.h"
 
 #define WEIGHT_PAIRS 1

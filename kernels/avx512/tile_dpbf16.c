@@ -7,7 +7,7 @@
  * operands for 0 and gives 0 for a denormal sum, whatever MXCSR says, and so does the one that rounds: what a
  * float32 sum would hold below 2^-126 is lost here.
  */
-#include "interleave.h"
+#include "vector/portable/interleave.h"
 
 #include "avx512/lanes.h"
 

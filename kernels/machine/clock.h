@@ -1,6 +1,6 @@
 /* The time that measurements are taken with. */
-#ifndef ADAMOE_CLOCK_H
-#define ADAMOE_CLOCK_H
+#ifndef ADAMOE_MACHINE_CLOCK_H
+#define ADAMOE_MACHINE_CLOCK_H
 
 #include <time.h>
 

@@ -2,7 +2,7 @@
  * What the machine is, from CPUID (through the compiler's run-time library, which checks the operating
  * system's part too), sysfs and libnuma; or, with ADAMOE_EMULATE_AVX512, what this build takes it for.
  */
-#include "cpu.h"
+#include "machine/cpu.h"
 
 #include <numa.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
  * What the machine is: instruction sets that can be used, caches, NUMA nodes.
  */
-#ifndef ADAMOE_CPU_H
-#define ADAMOE_CPU_H
+#ifndef ADAMOE_MACHINE_CPU_H
+#define ADAMOE_MACHINE_CPU_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * The services that the project's own programs give to kernels: memory from the heap, large
  * blocks of it on huge pages where the system has them.
  */
-#include "host.h"
-#include "huge_pages.h"
+#include "machine/host.h"
+#include "machine/huge_pages.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /*
  * The services that the project's own programs give to kernels.
  */
-#ifndef ADAMOE_HOST_H
-#define ADAMOE_HOST_H
+#ifndef ADAMOE_MACHINE_HOST_H
+#define ADAMOE_MACHINE_HOST_H
 
 #include "adamoe.h"
 

@@ -2,8 +2,8 @@
  * Huge pages: weights are read from end to end, and a page of 2 MiB saves 511 of 512 misses of the address
  * cache.
  */
-#include "huge_pages.h"
-#include "system_file.h"
+#include "machine/huge_pages.h"
+#include "machine/system_file.h"
 
 #include <stdint.h>
 #include <stdlib.h>

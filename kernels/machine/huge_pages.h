@@ -1,8 +1,8 @@
 /*
  * Huge pages: when to ask for them, and what the system does about it.
  */
-#ifndef ADAMOE_HUGE_PAGES_H
-#define ADAMOE_HUGE_PAGES_H
+#ifndef ADAMOE_MACHINE_HUGE_PAGES_H
+#define ADAMOE_MACHINE_HUGE_PAGES_H
 
 #include <stdbool.h>
 #include <stddef.h>

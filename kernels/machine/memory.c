@@ -1,8 +1,8 @@
 /*
  * How much memory this process may still use, from /proc, the control groups and the resource limits.
  */
-#include "memory.h"
-#include "system_file.h"
+#include "machine/memory.h"
+#include "machine/system_file.h"
 
 #include <stdint.h>
 #include <stdio.h>

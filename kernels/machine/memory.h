@@ -1,8 +1,8 @@
 /*
  * How much memory this process may still use.
  */
-#ifndef ADAMOE_MEMORY_H
-#define ADAMOE_MEMORY_H
+#ifndef ADAMOE_MACHINE_MEMORY_H
+#define ADAMOE_MACHINE_MEMORY_H
 
 #include <stddef.h>
 

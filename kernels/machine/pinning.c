@@ -1,8 +1,8 @@
 /*
  * Which processor each thread of a team is pinned to.
  */
-#include "pinning.h"
-#include "placement.h"
+#include "machine/pinning.h"
+#include "machine/placement.h"
 
 #include <stdlib.h>
 

@@ -1,10 +1,10 @@
 /*
  * Which processor each thread of a team is pinned to. A decision only; team.c carries it out.
  */
-#ifndef ADAMOE_PINNING_H
-#define ADAMOE_PINNING_H
+#ifndef ADAMOE_MACHINE_PINNING_H
+#define ADAMOE_MACHINE_PINNING_H
 
-#include "topology.h"
+#include "machine/topology.h"
 
 typedef enum adamoe_pin_kind {
     ADAMOE_PIN_NOWHERE = 0, /* the system moves the thread as it likes */

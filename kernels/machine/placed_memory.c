@@ -3,9 +3,9 @@
  * ends the process, whereas a preference that was not met is found by looking. Their places are asked of
  * move_pages. Left out: moving pages that are in the wrong place.
  */
-#include "placed_memory.h"
-#include "host.h"
-#include "huge_pages.h"
+#include "machine/placed_memory.h"
+#include "machine/host.h"
+#include "machine/huge_pages.h"
 
 #include <errno.h>
 #include <numaif.h>

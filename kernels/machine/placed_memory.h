@@ -2,10 +2,10 @@
  * Memory on NUMA nodes: a host whose allocate_on asks the system for pages of one node, or of all in turn,
  * and the proof, page by page, of where they are.
  */
-#ifndef ADAMOE_PLACED_MEMORY_H
-#define ADAMOE_PLACED_MEMORY_H
+#ifndef ADAMOE_MACHINE_PLACED_MEMORY_H
+#define ADAMOE_MACHINE_PLACED_MEMORY_H
 
-#include "topology.h"
+#include "machine/topology.h"
 
 typedef struct adamoe_placed_memory adamoe_placed_memory;
 

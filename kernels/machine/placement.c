@@ -2,7 +2,7 @@
  * Where weights and threads live on several NUMA nodes. Nothing here touches memory or pins a thread: see
  * placed_memory.c and team.c.
  */
-#include "placement.h"
+#include "machine/placement.h"
 
 #include <sched.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * Where weights and threads live on several NUMA nodes: the share of each node in the experts, in the rows of
  * a matrix and in the threads, and the sharing out of tasks by node. Pure arithmetic but for the team's run.
  */
-#ifndef ADAMOE_PLACEMENT_H
-#define ADAMOE_PLACEMENT_H
+#ifndef ADAMOE_MACHINE_PLACEMENT_H
+#define ADAMOE_MACHINE_PLACEMENT_H
 
-#include "topology.h"
+#include "machine/topology.h"
 
 /* "local", "interleave", "experts", "split", in the order of adamoe_numa_policy. */
 extern const char *const adamoe_numa_policy_names[4];

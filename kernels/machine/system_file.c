@@ -2,7 +2,7 @@
  * Reading the small text files in which the system tells about itself. What cannot be read is absent: no
  * function here has an error.
  */
-#include "system_file.h"
+#include "machine/system_file.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * Reading the small text files in which the system tells about itself: /proc, /sys, control groups.
  */
-#ifndef ADAMOE_SYSTEM_FILE_H
-#define ADAMOE_SYSTEM_FILE_H
+#ifndef ADAMOE_MACHINE_SYSTEM_FILE_H
+#define ADAMOE_MACHINE_SYSTEM_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

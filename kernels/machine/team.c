@@ -6,9 +6,9 @@
  * counts himself first and looks at the word again, and who changes the word looks at that count afterwards,
  * both in one total order, so nobody sleeps through a call and nobody is woken who is awake.
  */
-#include "team.h"
-#include "clock.h"
-#include "pinning.h"
+#include "machine/team.h"
+#include "machine/clock.h"
+#include "machine/pinning.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -3,10 +3,10 @@
  * for some tens of microseconds and then sleep: calls that follow each other closely cost little, and a team
  * that is not used takes no processor from whatever else runs.
  */
-#ifndef ADAMOE_TEAM_H
-#define ADAMOE_TEAM_H
+#ifndef ADAMOE_MACHINE_TEAM_H
+#define ADAMOE_MACHINE_TEAM_H
 
-#include "topology.h"
+#include "machine/topology.h"
 
 /* Starts threads - 1 workers, not pinned; the calling thread is the remaining one, thread 0. Tasks are taken
  * in ascending order, whoever is free; of fewer tasks than threads only the first threads take any. One

@@ -3,8 +3,8 @@
  * and nodes the process may use is read from /proc/self/status, whose lists have the form of those in /sys.
  * Left out: caches and cores that share one, which no placement here asks for.
  */
-#include "topology.h"
-#include "system_file.h"
+#include "machine/topology.h"
+#include "machine/system_file.h"
 
 #include <sched.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * The NUMA nodes that this process may use: their processors, their memory, how far they are from each other;
  * from the system, or given by hand.
  */
-#ifndef ADAMOE_TOPOLOGY_H
-#define ADAMOE_TOPOLOGY_H
+#ifndef ADAMOE_MACHINE_TOPOLOGY_H
+#define ADAMOE_MACHINE_TOPOLOGY_H
 
 #include "adamoe.h"
 

@@ -2,9 +2,9 @@
  * The whole model on a kernel of the contract: the order of its steps. What each step computes row by row is
  * in forward_rows.c, the head in forward_head.c, the arrays in forward_state.c.
  */
-#include "forward.h"
-#include "forward_parts.h"
-#include "span_attention.h"
+#include "model/forward.h"
+#include "model/forward_parts.h"
+#include "model/span_attention.h"
 
 #include <math.h>
 #include <string.h>

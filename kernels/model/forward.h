@@ -3,11 +3,11 @@
  * layers together, so that experts and projections get all rows at once and a shared prefix is computed once.
  * reference/batch.h says what the result is.
  */
-#ifndef ADAMOE_FORWARD_H
-#define ADAMOE_FORWARD_H
+#ifndef ADAMOE_MODEL_FORWARD_H
+#define ADAMOE_MODEL_FORWARD_H
 
 #include "batch.h"
-#include "key_value_cache.h"
+#include "model/key_value_cache.h"
 
 typedef struct adamoe_forward adamoe_forward;
 

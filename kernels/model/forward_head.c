@@ -2,8 +2,8 @@
  * The head: logits of the positions that are wanted, or only the log-probabilities of some tokens. The
  * vocabulary is taken block by block.
  */
-#include "forward_parts.h"
-#include "host.h"
+#include "model/forward_parts.h"
+#include "machine/host.h"
 #include "numbers.h"
 
 #include <math.h>

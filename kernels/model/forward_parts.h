@@ -1,12 +1,12 @@
 /*
  * What the files of the batched forward pass share; not for others.
  */
-#ifndef ADAMOE_FORWARD_PARTS_H
-#define ADAMOE_FORWARD_PARTS_H
+#ifndef ADAMOE_MODEL_FORWARD_PARTS_H
+#define ADAMOE_MODEL_FORWARD_PARTS_H
 
-#include "forward.h"
-#include "route.h"
-#include "vector_ops.h"
+#include "model/forward.h"
+#include "model/route.h"
+#include "vector/vector_ops.h"
 
 /* One layer's weights as the kernel holds them. */
 typedef struct forward_block {

@@ -2,7 +2,7 @@
  * What the forward pass computes row by row: embedding, norms, rotation, and the router of kernels that would
  * round its operands. Each row is computed by one thread in one order, whatever its batch-mates.
  */
-#include "forward_parts.h"
+#include "model/forward_parts.h"
 #include "numbers.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * The arrays of the batched forward pass: made as large as the largest batch so far, and kept.
  */
-#include "forward_parts.h"
-#include "host.h"
+#include "model/forward_parts.h"
+#include "machine/host.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * The model's weights in a kernel's own layout: all layers at once, or one after the other.
  */
-#include "forward_parts.h"
-#include "host.h"
+#include "model/forward_parts.h"
+#include "machine/host.h"
 #include "numbers.h"
 #include "router.h"
 

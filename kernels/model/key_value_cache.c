@@ -1,7 +1,7 @@
 /*
  * Memory for keys and values. It comes zeroed from the system and is touched as the sequence grows.
  */
-#include "key_value_cache.h"
+#include "model/key_value_cache.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /*
  * Keys and values of one sequence in all layers, so that a token that follows costs its own work alone.
  */
-#ifndef ADAMOE_KEY_VALUE_CACHE_H
-#define ADAMOE_KEY_VALUE_CACHE_H
+#ifndef ADAMOE_MODEL_KEY_VALUE_CACHE_H
+#define ADAMOE_MODEL_KEY_VALUE_CACHE_H
 
 #include "model.h"
 

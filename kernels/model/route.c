@@ -1,8 +1,8 @@
 /*
  * From router logits to the selected experts and their weights (spec section 2).
  */
-#include "route.h"
-#include "vector_ops.h"
+#include "model/route.h"
+#include "vector/vector_ops.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  * Routing and plan on the fast path: what adamoe_routing_create and adamoe_plan_create of reference/router.h
  * define, on all threads of a team, into arrays that are kept from call to call.
  */
-#ifndef ADAMOE_ROUTE_H
-#define ADAMOE_ROUTE_H
+#ifndef ADAMOE_MODEL_ROUTE_H
+#define ADAMOE_MODEL_ROUTE_H
 
 #include "adamoe.h"
 

@@ -3,8 +3,8 @@
  * key-value head. For its rows (query, head) it goes through the keys block by block, so that a block that
  * was read from memory once serves all rows of the tile from the first cache.
  */
-#include "span_attention.h"
-#include "vector_ops.h"
+#include "model/span_attention.h"
+#include "vector/vector_ops.h"
 
 #include <math.h>
 #include <string.h>

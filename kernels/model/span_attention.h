@@ -2,8 +2,8 @@
  * Attention over a batch of sequences that share prefixes, on all threads of a team: the program's own
  * implementation of adamoe_kernel.attention.
  */
-#ifndef ADAMOE_SPAN_ATTENTION_H
-#define ADAMOE_SPAN_ATTENTION_H
+#ifndef ADAMOE_MODEL_SPAN_ATTENTION_H
+#define ADAMOE_MODEL_SPAN_ATTENTION_H
 
 #include "adamoe.h"
 

@@ -9,7 +9,7 @@
 #include "onednn/adapter.h"
 #include "numbers.h"
 #include "onednn/api.h"
-#include "placement.h"
+#include "machine/placement.h"
 
 #include <stdio.h>
 #include <stdlib.h>

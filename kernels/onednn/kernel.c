@@ -5,7 +5,7 @@
  */
 #include "onednn/kernel.h"
 #include "onednn/packed.h"
-#include "host.h"
+#include "machine/host.h"
 
 #include <stdio.h>
 

@@ -6,7 +6,7 @@
 #define ADAMOE_ONEDNN_PACKED_H
 
 #include "onednn/adapter.h"
-#include "placement.h"
+#include "machine/placement.h"
 
 /* Output columns of one task, and of one packed product; its rows are ONEDNN_ROW_BLOCK at most. */
 #define ONEDNN_COLUMN_BLOCK 768

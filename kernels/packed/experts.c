@@ -7,10 +7,10 @@
  * row is not touched.
  */
 #include "packed/experts.h"
-#include "clock.h"
+#include "machine/clock.h"
 #include "packed/keep_placement.h"
 #include "packed/tasks.h"
-#include "placement.h"
+#include "machine/placement.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #include "packed/experts.h"
 #include "packed/keep_placement.h"
 #include "packed/tasks.h"
-#include "placement.h"
+#include "machine/placement.h"
 
 struct adamoe_prepared_matrix {
     adamoe_host host;

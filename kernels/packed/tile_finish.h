@@ -4,7 +4,7 @@
  * Whose inputs are neither floats nor made of floats later on defines before it:
  *   STORE_HIDDEN(to, h, outputs)              stores the first outputs of a vector as input groups
  */
-#include "lanes_math.h"
+#include "vector/lanes_math.h"
 #include "packed/tile.h"
 
 #ifndef STORE_HIDDEN

@@ -2,7 +2,7 @@
  * Packing of weights.
  */
 #include "packed/weights.h"
-#include "cpu.h"
+#include "machine/cpu.h"
 #include "numbers.h"
 
 #include <math.h>

@@ -1,13 +1,13 @@
 /*
  * The arithmetic peak of the threads of a team.
  */
-#include "arithmetic_peak.h"
-#include "burst.h"
-#include "clock.h"
-#include "cpu.h"
-#include "fma_peak.h"
+#include "peaks/arithmetic_peak.h"
+#include "peaks/burst.h"
+#include "machine/clock.h"
+#include "machine/cpu.h"
+#include "peaks/fma_peak.h"
 #include "numbers.h"
-#include "peak_loops.h"
+#include "peaks/peak_loops.h"
 
 #include <string.h>
 

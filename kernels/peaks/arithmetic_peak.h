@@ -9,8 +9,8 @@
  * its share of the roofline exceeds 1 and shows that. A path for x and another one for h: a kernel that
  * rounds the two differently is measured by what can multiply both.
  */
-#ifndef ADAMOE_ARITHMETIC_PEAK_H
-#define ADAMOE_ARITHMETIC_PEAK_H
+#ifndef ADAMOE_PEAKS_ARITHMETIC_PEAK_H
+#define ADAMOE_PEAKS_ARITHMETIC_PEAK_H
 
 #include "adamoe.h"
 

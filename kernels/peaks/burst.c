@@ -1,8 +1,8 @@
 /*
  * One loop on every thread of a team at the same moment.
  */
-#include "burst.h"
-#include "clock.h"
+#include "peaks/burst.h"
+#include "machine/clock.h"
 
 #include <float.h>
 #include <pthread.h>

@@ -2,8 +2,8 @@
  * One loop on every thread of a team at the same moment, timed from the first start to the last end: what a
  * peak is measured with. The team's wake-up is not in the time.
  */
-#ifndef ADAMOE_BURST_H
-#define ADAMOE_BURST_H
+#ifndef ADAMOE_PEAKS_BURST_H
+#define ADAMOE_PEAKS_BURST_H
 
 #include "adamoe.h"
 

@@ -3,7 +3,7 @@
  * one file for each instruction set, which has the compile flags for it; floating-point contraction is on
  * there, and nowhere else, because this loop is there to execute FMA instructions and its sums mean nothing.
  */
-#include "fma_peak.h"
+#include "peaks/fma_peak.h"
 
 #include <stddef.h>
 

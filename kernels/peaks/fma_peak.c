@@ -1,9 +1,9 @@
 /*
  * The float32 FMA peak of the threads of a team.
  */
-#include "fma_peak.h"
-#include "clock.h"
-#include "cpu.h"
+#include "peaks/fma_peak.h"
+#include "machine/clock.h"
+#include "machine/cpu.h"
 
 typedef struct loop {
     float (*rounds)(size_t rounds);

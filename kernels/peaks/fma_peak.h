@@ -1,8 +1,8 @@
 /*
  * The float32 FMA peak of the threads of a team, measured: what a share of peak is a share of.
  */
-#ifndef ADAMOE_FMA_PEAK_H
-#define ADAMOE_FMA_PEAK_H
+#ifndef ADAMOE_PEAKS_FMA_PEAK_H
+#define ADAMOE_PEAKS_FMA_PEAK_H
 
 #include "adamoe.h"
 

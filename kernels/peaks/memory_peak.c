@@ -2,10 +2,10 @@
  * The rate at which the threads of a team can read memory.
  */
 #define READ_VECTOR_BYTES 16
-#include "read_loop.h"
-#include "burst.h"
-#include "cpu.h"
-#include "memory_peak.h"
+#include "peaks/read_loop.h"
+#include "peaks/burst.h"
+#include "machine/cpu.h"
+#include "peaks/memory_peak.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
  * The rate at which the threads of a team can read memory: over several streams, distances of prefetching and
  * sizes of pages, from buffers too large for the caches.
  */
-#ifndef ADAMOE_MEMORY_PEAK_H
-#define ADAMOE_MEMORY_PEAK_H
+#ifndef ADAMOE_PEAKS_MEMORY_PEAK_H
+#define ADAMOE_PEAKS_MEMORY_PEAK_H
 
 #include "adamoe.h"
 

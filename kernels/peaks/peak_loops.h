@@ -3,8 +3,8 @@
  * has it. Each returns a value that depends on all that it did, so that none of it is optimised away and a
  * test can count it.
  */
-#ifndef ADAMOE_PEAK_LOOPS_H
-#define ADAMOE_PEAK_LOOPS_H
+#ifndef ADAMOE_PEAKS_PEAK_LOOPS_H
+#define ADAMOE_PEAKS_PEAK_LOOPS_H
 
 #include <stddef.h>
 #include <stdint.h>

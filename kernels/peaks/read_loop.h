@@ -2,7 +2,7 @@
  * Reading memory with vectors of READ_VECTOR_BYTES bytes. Included by one file for each instruction set,
  * which has the compile flags for it.
  */
-#include "peak_loops.h"
+#include "peaks/peak_loops.h"
 
 typedef uint64_t read_vector __attribute__((vector_size(READ_VECTOR_BYTES), may_alias));
 

@@ -2,9 +2,9 @@
  * AdamW, piece by piece of the array: a piece is one task.
  */
 #include "train/adamw.h"
-#include "huge_pages.h"
+#include "machine/huge_pages.h"
 #include "train/train_ops.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 #include <math.h>
 #include <stdlib.h>

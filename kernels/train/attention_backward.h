@@ -8,7 +8,7 @@
 #define ADAMOE_TRAIN_ATTENTION_BACKWARD_H
 
 #include "train/train_ops.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 #include "adamoe.h"
 

@@ -3,7 +3,7 @@
  */
 #include "train/backward.h"
 #include "train/experts.h"
-#include "vector_ops_tables.h"
+#include "vector/vector_ops_tables.h"
 
 typedef struct instruction_set {
     const packed_products *tiles;

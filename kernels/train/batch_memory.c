@@ -2,7 +2,7 @@
  * Growing and cutting the memory of a batch.
  */
 #include "train/batch_memory.h"
-#include "huge_pages.h"
+#include "machine/huge_pages.h"
 
 #include <stdlib.h>
 

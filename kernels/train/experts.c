@@ -5,7 +5,7 @@
  *   dh = c w2^T dy[t],  dw2 = sum over rows of dy[t] (c h)^T,  dc = h . (w2^T dy[t]).
  */
 #include "train/experts.h"
-#include "clock.h"
+#include "machine/clock.h"
 #include "train/each_row.h"
 
 #include <string.h>

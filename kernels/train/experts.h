@@ -1,6 +1,6 @@
 /*
  * The experts of one layer, forward and backward, in float32 and in products grouped by expert over the rows
- * of a plan: what reference/gradient_experts.c defines. A zero null expert has no row: neither its value nor
+ * of a plan: what reference/gradient/gradient_experts.c defines. A zero null expert has no row: neither its value nor
  * its gradient is computed. Any number of threads gives the same bits.
  *
  * For plans of a routing: x has a row for each token, nothing scales it (no dispatch), and each row stands in
@@ -11,7 +11,7 @@
 
 #include "train/gemm.h"
 #include "train/train_ops.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 /* The largest relative error of silu and of 1 / (1 + exp(-z)) as computed here, in units of 2^-24: a result
  * that is rounded (1), of a quotient of two that are exact to 1 and 1.5. */

@@ -1,10 +1,10 @@
 /*
  * The tiles of each instruction set: the packed kernels' own on x86-64, and portable ones in plain C.
  */
-#include "interleave.h"
-#include "portable/lanes.h"
+#include "vector/portable/interleave.h"
+#include "vector/portable/lanes.h"
 #include "train/gemm.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 #define PORTABLE_ROWS    4
 #define PORTABLE_COLUMNS (PACKED_VECTORS * LANES)

@@ -2,7 +2,7 @@
  * The layout of a model's weights in one array.
  */
 #include "train/parameters.h"
-#include "huge_pages.h"
+#include "machine/huge_pages.h"
 #include "numbers.h"
 #include "train/random.h"
 

@@ -1,7 +1,7 @@
 /*
  * One token's router backward: from the derivatives of its weights and probabilities to those of its logits.
  * The selection is a constant; weights and probabilities are those that the routing keeps
- * (reference/gradient_router.c computes them again from the logits).
+ * (reference/gradient/gradient_router.c computes them again from the logits).
  */
 #ifndef ADAMOE_TRAIN_ROUTER_BACKWARD_H
 #define ADAMOE_TRAIN_ROUTER_BACKWARD_H

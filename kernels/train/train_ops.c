@@ -1,9 +1,9 @@
 /*
  * The portable table of training's vector functions, and the choice among the tables.
  */
-#include "portable/lanes.h"
+#include "vector/portable/lanes.h"
 #include "train/train_ops_lanes.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 static const adamoe_train_ops portable_ops = TRAIN_OPS_TABLE;
 

@@ -2,8 +2,8 @@
  * Functions on rows of floats that training needs beside vector_ops.h, one table for each instruction set.
  * Written once, in train_ops_lanes.h; what vector_ops.h says of results and their bits holds here too.
  */
-#ifndef ADAMOE_TRAIN_OPS_H
-#define ADAMOE_TRAIN_OPS_H
+#ifndef ADAMOE_TRAIN_TRAIN_OPS_H
+#define ADAMOE_TRAIN_TRAIN_OPS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,10 +2,10 @@
  * The functions of train_ops.h in the vocabulary of a lanes.h, which is included before. All are static; a
  * file for one instruction set makes a table of them with TRAIN_OPS_TABLE.
  */
-#ifndef ADAMOE_TRAIN_OPS_LANES_H
-#define ADAMOE_TRAIN_OPS_LANES_H
+#ifndef ADAMOE_TRAIN_TRAIN_OPS_LANES_H
+#define ADAMOE_TRAIN_TRAIN_OPS_LANES_H
 
-#include "lanes_math.h"
+#include "vector/lanes_math.h"
 #include "train/train_ops.h"
 
 #include <math.h>

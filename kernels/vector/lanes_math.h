@@ -1,8 +1,8 @@
 /*
  * exp and silu on vectors, for any instruction set that has a lanes.h. Include that first.
  */
-#ifndef ADAMOE_LANES_MATH_H
-#define ADAMOE_LANES_MATH_H
+#ifndef ADAMOE_VECTOR_LANES_MATH_H
+#define ADAMOE_VECTOR_LANES_MATH_H
 
 /* exp(x) for x <= 88 (above, infinity is not reached: callers subtract a maximum first): x = n ln 2 + r with
  * |r| <= ln 2 / 2, a Taylor polynomial of degree 7 (relative error under 2^-27), times 2^n. ln 2 is split so

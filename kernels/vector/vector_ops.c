@@ -1,10 +1,10 @@
 /*
  * The portable table of vector functions, and the choice among the tables.
  */
-#include "cpu.h"
-#include "portable/lanes.h"
-#include "vector_ops_lanes.h"
-#include "vector_ops_tables.h"
+#include "machine/cpu.h"
+#include "vector/portable/lanes.h"
+#include "vector/vector_ops_lanes.h"
+#include "vector/vector_ops_tables.h"
 
 #include <math.h>
 

@@ -6,8 +6,8 @@
  * same bits whatever else is computed, where the data stand in memory, and by which thread. Tables differ
  * from one another in the last bits. No function reads or writes beyond the sizes that it is given.
  */
-#ifndef ADAMOE_VECTOR_OPS_H
-#define ADAMOE_VECTOR_OPS_H
+#ifndef ADAMOE_VECTOR_VECTOR_OPS_H
+#define ADAMOE_VECTOR_VECTOR_OPS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,11 +2,11 @@
  * The functions of vector_ops.h in the vocabulary of a lanes.h, which is included before. All are static; a
  * file for one instruction set makes a table of them with VECTOR_OPS_TABLE.
  */
-#ifndef ADAMOE_VECTOR_OPS_LANES_H
-#define ADAMOE_VECTOR_OPS_LANES_H
+#ifndef ADAMOE_VECTOR_VECTOR_OPS_LANES_H
+#define ADAMOE_VECTOR_VECTOR_OPS_LANES_H
 
-#include "lanes_math.h"
-#include "vector_ops.h"
+#include "vector/lanes_math.h"
+#include "vector/vector_ops.h"
 
 #include <math.h>
 #include <string.h>

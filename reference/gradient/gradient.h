@@ -11,8 +11,8 @@
  *
  * Notation: dy stands for the derivative of the loss with respect to y.
  */
-#ifndef ADAMOE_GRADIENT_H
-#define ADAMOE_GRADIENT_H
+#ifndef ADAMOE_GRADIENT_GRADIENT_H
+#define ADAMOE_GRADIENT_GRADIENT_H
 
 #include "layer.h"
 #include "model.h"

@@ -3,7 +3,7 @@
  * with an optional sliding window (spec section 6).
  */
 #include "attention.h"
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * The definition's gradient of a plan as the backward function of the contract: floats become doubles,
  * adamoe_plan_backward adds to zeros, and the sums become floats.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 #include <string.h>
 

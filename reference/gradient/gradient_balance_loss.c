@@ -1,7 +1,7 @@
 /*
  * The gradient of the balance losses in their three forms (spec section 3). Only P has one.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 #include <string.h>
 

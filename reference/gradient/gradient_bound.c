@@ -5,7 +5,7 @@
  * order of the definition. A name that begins with v is the variance of an error, with s its slack: what
  * underflow adds.
  */
-#include "gradient_bound.h"
+#include "gradient/gradient_bound.h"
 #include "layer.h"
 #include "numbers.h"
 

@@ -1,5 +1,5 @@
 /*
- * The yardstick of a gradient: what reference/gradient_experts.c defines, in double, and how far rounding in
+ * The yardstick of a gradient: what reference/gradient/gradient_experts.c defines, in double, and how far rounding in
  * float32 can carry each derivative from there. The rule is bound.h's: each sum of K terms t with largest
  * partial sum p adds u^2 K (sum t^2 + p^2) to the variance of its result, and errors go on to first order.
  * What silu gives to two derivatives of a row reaches dx by both, so it is carried by its own name, not as
@@ -10,8 +10,8 @@
  * For plans of a routing, as train/experts.h says: inputs are tokens, no dispatch, a row is in one list. Left
  * out: weights and operands that are rounded to bfloat16 or int8.
  */
-#ifndef ADAMOE_GRADIENT_BOUND_H
-#define ADAMOE_GRADIENT_BOUND_H
+#ifndef ADAMOE_GRADIENT_GRADIENT_BOUND_H
+#define ADAMOE_GRADIENT_GRADIENT_BOUND_H
 
 #include "bound.h"
 

@@ -1,7 +1,7 @@
 /*
  * The head and the cross-entropy of one position: -log softmax(head · hidden)[target], and its gradient.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
  * The gradient of one SwiGLU expert, and of a plan: the weighted sum over each token's experts. A plan has no
  * row for a zero null expert, so nothing flows there.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 #include <math.h>
 #include <string.h>

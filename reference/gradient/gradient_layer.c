@@ -1,7 +1,7 @@
 /*
  * The expert layer with its router, and its gradient: x -> logits -> weights of the given selection -> plan.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * The loss of a whole model over a batch, and its gradient: forward through all layers in double, keeping
  * what each part read, then backward.
  */
-#include "gradient_model.h"
+#include "gradient/gradient_model.h"
 #include "numbers.h"
 
 #include <math.h>

@@ -4,10 +4,10 @@
  * The function is that of adamoe_model_forward without its roundings to float32 between the parts; only the
  * selection of experts compares logits as float32, as the definition does.
  */
-#ifndef ADAMOE_GRADIENT_MODEL_H
-#define ADAMOE_GRADIENT_MODEL_H
+#ifndef ADAMOE_GRADIENT_GRADIENT_MODEL_H
+#define ADAMOE_GRADIENT_GRADIENT_MODEL_H
 
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 /* Arrays in the shapes of the model's matrices of the same names. All of them are parts of values[count], so
  * that an optimiser or a norm can run through them. Where the head is tied, head is embedding, and both

@@ -1,7 +1,7 @@
 /*
  * RMSNorm in double, and its gradient.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 #include "numbers.h"
 
 #include <math.h>

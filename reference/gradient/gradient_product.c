@@ -1,7 +1,7 @@
 /*
  * The gradient of a matrix-vector product.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 #include "numbers.h"
 
 void adamoe_product_backward(const adamoe_matrix *matrix, const double *x, const double *dy, double *dx,

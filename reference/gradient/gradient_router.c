@@ -3,7 +3,7 @@
  * weight of identity experts and the probabilities, through the norm and the softmax, to the rows of gate and
  * gate2. The selection is a constant.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 #include "numbers.h"
 
 #include <math.h>

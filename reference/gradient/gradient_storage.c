@@ -1,7 +1,7 @@
 /*
  * The arrays of a model's gradient: one piece of memory, cut up in the order of the model's matrices.
  */
-#include "gradient_model.h"
+#include "gradient/gradient_model.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /*
  * The definition as a kernel of the contract: what `--kernel reference` runs.
  */
-#include "gradient.h"
+#include "gradient/gradient.h"
 #include "layer.h"
 #include "numbers.h"
 

@@ -1,7 +1,7 @@
 /*
  * LoRA experts on a frozen linear map: value and gradient, token by token.
  */
-#include "lora_experts.h"
+#include "lora/lora_experts.h"
 #include "numbers.h"
 
 #include <stdlib.h>

@@ -10,10 +10,10 @@
  * copies of true ones. Ours: null experts are of kind zero, for in and out differ; weights are renormalised
  * over the true experts unless the rule says otherwise. Left out: dropout (the code's default is 0), biases.
  */
-#ifndef ADAMOE_LORA_EXPERTS_H
-#define ADAMOE_LORA_EXPERTS_H
+#ifndef ADAMOE_LORA_LORA_EXPERTS_H
+#define ADAMOE_LORA_LORA_EXPERTS_H
 
-#include "gradient.h"
+#include "gradient/gradient.h"
 
 /* Row e * rank + i of `a` is row i of A_e, and row e * rank + i of `b` is column i of B_e: an expert is the
  * sum of `rank` products of a row of b and a row of a. */

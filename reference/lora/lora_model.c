@@ -1,7 +1,7 @@
 /*
  * A dense model with LoRA experts in double: one pass over a batch of sequences, and what is read from it.
  */
-#include "lora_model.h"
+#include "lora/lora_model.h"
 #include "numbers.h"
 
 #include <math.h>

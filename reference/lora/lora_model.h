@@ -1,13 +1,13 @@
 /*
  * A frozen dense model (Llama) whose seven linear maps of each layer carry LoRA experts, naive and in double:
- * what it computes, its training loss, and its FLOPs. kernels/train/lora_network.h does it fast.
+ * what it computes, its training loss, and its FLOPs. kernels/train/lora/lora_network.h does it fast.
  */
-#ifndef ADAMOE_LORA_MODEL_H
-#define ADAMOE_LORA_MODEL_H
+#ifndef ADAMOE_LORA_LORA_MODEL_H
+#define ADAMOE_LORA_LORA_MODEL_H
 
 #include "batch.h"
-#include "gradient_model.h"
-#include "lora_experts.h"
+#include "gradient/gradient_model.h"
+#include "lora/lora_experts.h"
 
 /* The maps of a layer, in the order in which they are computed. */
 enum {

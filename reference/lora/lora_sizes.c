@@ -1,7 +1,7 @@
 /*
  * The maps of a dense layer: their names, sizes and FLOPs with LoRA experts.
  */
-#include "lora_model.h"
+#include "lora/lora_model.h"
 
 const char *const adamoe_map_names[ADAMOE_MAPS] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
                                                    "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",

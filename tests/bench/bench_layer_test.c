@@ -3,9 +3,9 @@
  * not timed, and one that cannot run says so.
  */
 #include "test.h"
-#include "bench_check.h"
-#include "bench_layer.h"
-#include "cpu.h"
+#include "timing/judge.h"
+#include "bench/layer.h"
+#include "machine/cpu.h"
 #include "gbench/gbench.h"
 #include "layer.h"
 

@@ -2,7 +2,7 @@
  * adamoe compare: what counts as a regression, and what does not.
  */
 #include "program.h"
-#include "generate/splitmix64.h"
+#include "splitmix64.h"
 
 #include <jansson.h>
 

@@ -2,8 +2,8 @@
  * What is recorded beside results, and when a run counts as disturbed.
  */
 #include "program.h"
-#include "environment.h"
-#include "json_file.h"
+#include "program/environment.h"
+#include "files/json_file.h"
 
 static adamoe_disturbance between(double own, double busy, double steal)
 {

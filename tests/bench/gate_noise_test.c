@@ -7,8 +7,8 @@
  * of the same program.
  */
 #include "test.h"
-#include "comparison.h"
-#include "generate/splitmix64.h"
+#include "compare/comparison.h"
+#include "splitmix64.h"
 
 #define CASES  8
 #define ROUNDS 20

@@ -2,7 +2,7 @@
  * Signals that end the program wait while they are held.
  */
 #include "test.h"
-#include "held_signals.h"
+#include "program/held_signals.h"
 
 #include <signal.h>
 #include <sys/resource.h>

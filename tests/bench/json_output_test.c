@@ -1,7 +1,7 @@
 /*
  * JSON results: what JSON cannot hold, and how that is said.
  */
-#include "json_output.h"
+#include "program/json_output.h"
 #include "temporary_folder.h"
 
 #include <math.h>

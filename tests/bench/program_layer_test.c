@@ -2,7 +2,7 @@
  * The verb `layer` as a user meets it, and plugins, right and wrong ones, in `layer`, `check` and `bench`.
  */
 #include "program.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 #include <jansson.h>
 

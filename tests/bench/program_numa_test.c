@@ -4,9 +4,9 @@
  * pages are.
  */
 #include "program.h"
-#include "placement.h"
+#include "machine/placement.h"
 #include "registry.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 #include <jansson.h>
 

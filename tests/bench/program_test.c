@@ -2,7 +2,7 @@
  * The program as a user meets it: exit codes, messages, files that are there whole or not at all.
  */
 #include "program.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 #include <jansson.h>
 

@@ -2,7 +2,7 @@
  * Patterns of routing are what they are called, for many numbers of experts.
  */
 #include "test.h"
-#include "routing_pattern.h"
+#include "layers/routing_pattern.h"
 
 enum { TOKENS = 512, MOST_EXPERTS = 64 };
 

@@ -4,8 +4,8 @@
  * about probabilities. Every simulation has a seed, so that it cannot fail by chance.
  */
 #include "test.h"
-#include "statistics.h"
-#include "generate/splitmix64.h"
+#include "statistics/statistics.h"
+#include "splitmix64.h"
 
 #include <jansson.h>
 

@@ -3,8 +3,8 @@
  */
 #include "test.h"
 
-#include "html.h"
-#include "svg.h"
+#include "report/html.h"
+#include "report/svg.h"
 
 /* What a function that writes to a stream wrote, until the next one is called. */
 static const char *written(void (*write)(FILE *))

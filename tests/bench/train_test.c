@@ -3,7 +3,7 @@
  * threads, and after kill -9 and --resume; adapters leave frozen weights alone; errors leave nothing behind.
  */
 #include "program.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 #include <fcntl.h>
 #include <jansson.h>

@@ -2,7 +2,7 @@
  * Learning byte pairs: small texts whose merges follow by hand.
  */
 #include "test.h"
-#include "byte_pair_trainer.h"
+#include "generate/byte_pair_trainer.h"
 
 static adamoe_byte_pairs *train(const char *first, const char *second, size_t pieces)
 {

@@ -4,9 +4,9 @@
  */
 #include "temporary_folder.h"
 #include "checkpoint.h"
-#include "facts.h"
+#include "generate/facts.h"
 #include "questions.h"
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <fcntl.h>
 #include <spawn.h>

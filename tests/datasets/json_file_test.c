@@ -1,7 +1,7 @@
 /*
  * JSON documents: what is refused, and where the message says that it stands.
  */
-#include "json_file.h"
+#include "files/json_file.h"
 #include "temporary_folder.h"
 
 static adamoe_status parse_bytes(const char *text, size_t length)

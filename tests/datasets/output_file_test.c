@@ -2,7 +2,7 @@
  * Writing files whole or not at all. Left out: a crash or a full disk between write and rename, which a test
  * cannot bring about without help from the system; a device that is always full stands for it.
  */
-#include "output_file.h"
+#include "files/output_file.h"
 #include "temporary_folder.h"
 
 static adamoe_output_file *open_output(const char *path)

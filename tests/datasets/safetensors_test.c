@@ -2,7 +2,7 @@
  * Reading and writing safetensors: what is right comes through unchanged, and every kind of damage is named.
  */
 #include "numbers.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 #include "temporary_folder.h"
 
 /* ------------------------------------------------------------------------------------------ files in memory

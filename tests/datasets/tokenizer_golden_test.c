@@ -4,7 +4,7 @@
  * golden/byte_level_tokenizer.py).
  */
 #include "test.h"
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <jansson.h>
 

@@ -3,8 +3,8 @@
  * file, the place in it and the reason.
  */
 #include "test.h"
-#include "tokenizer.h"
-#include "tokenizer_parts.h"
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/parts.h"
 
 /* A document that is accepted; tests replace one of its members. */
 typedef struct member {

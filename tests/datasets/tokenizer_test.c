@@ -4,7 +4,7 @@
  * refused files in tokenizer_refusal_test.c.
  */
 #include "test.h"
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <jansson.h>
 #include <time.h>

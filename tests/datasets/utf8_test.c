@@ -2,7 +2,7 @@
  * UTF-8: every character there is, and every way to be ill-formed.
  */
 #include "test.h"
-#include "utf8.h"
+#include "files/utf8.h"
 
 static void test_every_character(void **state)
 {

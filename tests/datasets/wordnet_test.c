@@ -3,8 +3,8 @@
  * and on what ships.
  */
 #include "temporary_folder.h"
-#include "question_set.h"
-#include "wordnet_set.h"
+#include "generate/question_set.h"
+#include "generate/wordnet_set.h"
 
 #define SHIPPED(name) SOURCE_PATH("datasets/wordnet/" name)
 #define WORDNET       "/usr/share/wordnet"

@@ -2,7 +2,7 @@
  * Any bytes as a safetensors file: an error, or tensors that cover the data section exactly.
  */
 #include "numbers.h"
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * Any bytes as model.safetensors.index.json, in a folder without shards: always an error, and nothing outside
  * the folder is opened.
  */
-#include "safetensors.h"
+#include "safetensors/safetensors.h"
 #include "input_file.h"
 
 #include <string.h>

@@ -2,8 +2,8 @@
  * Any bytes as a text, on a small tokenizer of each kind: what is not UTF-8 is refused, and everything else
  * comes back from its ids.
  */
-#include "tokenizer.h"
-#include "utf8.h"
+#include "tokenizer/tokenizer.h"
+#include "files/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * Any bytes as tokenizer.json: an error, or a tokenizer that encodes and decodes without harm.
  */
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>

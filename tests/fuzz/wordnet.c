@@ -2,7 +2,7 @@
  * Any bytes as WordNet's files, parted by zero bytes: an error, or a WordNet that keeps what wordnet.h
  * promises, and that concepts, facts and questions can be made of.
  */
-#include "wordnet_set.h"
+#include "generate/wordnet_set.h"
 
 #include <stdlib.h>
 #include <string.h>

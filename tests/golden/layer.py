@@ -1,4 +1,4 @@
-"""Golden layers computed in NumPy, in double: what tests/oracle_test.c and the examples of `adamoe layer` read.
+"""Golden layers computed in NumPy, in double: what tests/reference/oracle_test.c and the examples of `adamoe layer` read.
 
 Run by hand, from any folder, with NumPy (made with 2.4; any version gives the same bits up to the last place of the
 exponentials):

@@ -3,7 +3,7 @@
     python3 tests/golden/lora_experts.py
 
 Made with PyTorch 2; any version gives the same up to the last places. Written as one would in PyTorch, with a product
-for each expert: it shares nothing with reference/lora_experts.c but the formula.
+for each expert: it shares nothing with reference/lora/lora_experts.c but the formula.
 """
 import json
 import pathlib

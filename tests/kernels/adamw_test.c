@@ -3,7 +3,7 @@
  * bits for any number of threads; the schedule at its corners.
  */
 #include "test.h"
-#include "team.h"
+#include "machine/team.h"
 #include "train/adamw.h"
 #include "train/random.h"
 #include "train/train_ops.h"

@@ -5,7 +5,7 @@
  * the processor, where it has the instructions.
  */
 #include "test.h"
-#include "cpu.h"
+#include "machine/cpu.h"
 
 #include <immintrin.h>
 #include <sys/mman.h>

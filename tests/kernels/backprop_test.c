@@ -11,9 +11,9 @@
  * itself would prove little and fails the test.
  */
 #include "test.h"
-#include "team.h"
-#include "train/backprop.h"
-#include "vector_ops.h"
+#include "machine/team.h"
+#include "train/model/backprop.h"
+#include "vector/vector_ops.h"
 
 enum { SEQUENCES = 5, TOKENS = 61, CHANGES = 4, MOST_PARAMETERS = 64 };
 

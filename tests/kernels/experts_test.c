@@ -3,8 +3,8 @@
  * same bits for any number of threads; and the bound notices each of a set of realistic mistakes.
  */
 #include "test.h"
-#include "team.h"
-#include "train_layer.h"
+#include "machine/team.h"
+#include "timing/train_layer.h"
 
 /* Sizes below, at and above tiles and panels; null experts of both kinds; experts without a row. */
 static const adamoe_preset presets[] = {

@@ -6,14 +6,14 @@
 #include "test.h"
 #include "batch.h"
 #include "checkpoint.h"
-#include "forward.h"
-#include "host.h"
+#include "model/forward.h"
+#include "machine/host.h"
 #include "layer.h"
 #include "numbers.h"
 #include "registry.h"
-#include "route.h"
-#include "span_attention.h"
-#include "team.h"
+#include "model/route.h"
+#include "model/span_attention.h"
+#include "machine/team.h"
 
 #define LONGEST 8
 

@@ -4,7 +4,7 @@
  * float32 sum on random numbers.
  */
 #include "test.h"
-#include "team.h"
+#include "machine/team.h"
 #include "train/gemm.h"
 
 enum { MOST = 4 };

@@ -3,11 +3,11 @@
  */
 #include "test.h"
 #include "bound.h"
-#include "host.h"
+#include "machine/host.h"
 #include "layer.h"
 #include "registry.h"
 #include "router.h"
-#include "team.h"
+#include "machine/team.h"
 
 enum { D = 13, FF = 21, N = 8, T = 29 };
 

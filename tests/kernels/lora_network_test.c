@@ -3,10 +3,10 @@
  * against finite differences of the definition's loss in double; the same bits for any number of threads.
  */
 #include "test.h"
-#include "host.h"
+#include "machine/host.h"
 #include "registry.h"
-#include "team.h"
-#include "train/lora_network.h"
+#include "machine/team.h"
+#include "train/lora/lora_network.h"
 #include "train/parameters.h"
 
 enum { TOKENS = 29, SEQUENCES = 4, MAX_IDS = 2 * ADAMOE_MAPS * TOKENS * 8 };

@@ -4,8 +4,8 @@
  * is exact and nothing is forgiven.
  */
 #include "test.h"
-#include "team.h"
-#include "train/lora.h"
+#include "machine/team.h"
+#include "train/lora/lora.h"
 
 enum { RANK = 4 };
 

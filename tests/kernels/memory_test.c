@@ -3,7 +3,7 @@
  * limits that are none, a parent tighter than its child, groups that are not mounted.
  */
 #include "temporary_folder.h"
-#include "memory.h"
+#include "machine/memory.h"
 
 /* Writes FOLDER/NAME, with the folders on the way. */
 static void put(void **state, const char *name, const char *text)

@@ -6,11 +6,11 @@
 #include "test.h"
 #include "bound.h"
 #include "checkpoint.h"
-#include "host.h"
+#include "machine/host.h"
 #include "numbers.h"
 #include "onednn/kernel.h"
 #include "router.h"
-#include "team.h"
+#include "machine/team.h"
 
 #include <glob.h>
 

@@ -5,13 +5,13 @@
  */
 #include "test.h"
 #include "bound.h"
-#include "host.h"
-#include "packed/kernels.h"
+#include "machine/host.h"
+#include "packed_kernels.h"
 #include "packed/tile.h"
-#include "placement.h"
-#include "random_layer.h"
+#include "machine/placement.h"
+#include "layers/random_layer.h"
 #include "router.h"
-#include "team.h"
+#include "machine/team.h"
 
 #define SKIP_UNLESS_SUPPORTED(kernel)                                                                        \
     do {                                                                                                     \

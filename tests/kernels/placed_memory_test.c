@@ -2,11 +2,11 @@
  * Memory on nodes: alignment, sizes, huge pages, the report of what lies where. Where the machine has several
  * nodes each page is looked for on the right one, and found out where it was moved away.
  */
-#include "host.h"
-#include "huge_pages.h"
-#include "placed_memory.h"
-#include "system_file.h"
-#include "team.h"
+#include "machine/host.h"
+#include "machine/huge_pages.h"
+#include "machine/placed_memory.h"
+#include "machine/system_file.h"
+#include "machine/team.h"
 #include "test.h"
 
 #include <numaif.h>

@@ -2,9 +2,9 @@
  * The shares of nodes in threads, experts and panels, and tasks shared out by node: each task once, on its
  * own node under experts and split wherever one of that node's threads is there.
  */
-#include "host.h"
-#include "placement.h"
-#include "team.h"
+#include "machine/host.h"
+#include "machine/placement.h"
+#include "machine/team.h"
 #include "test.h"
 
 #include <stdatomic.h>

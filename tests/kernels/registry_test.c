@@ -3,11 +3,11 @@
  * the public header, by whatever C compiler the machine has. Skipped, visibly, where there is none.
  */
 #include "temporary_folder.h"
-#include "host.h"
+#include "machine/host.h"
 #include "layer.h"
 #include "registry.h"
 #include "router.h"
-#include "team.h"
+#include "machine/team.h"
 
 static void built_in_kernels(void **state)
 {

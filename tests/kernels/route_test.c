@@ -3,9 +3,9 @@
  * few units of their last place.
  */
 #include "test.h"
-#include "route.h"
+#include "model/route.h"
 #include "router.h"
-#include "team.h"
+#include "machine/team.h"
 
 typedef struct shape {
     size_t tokens, experts, null_experts, top_k;

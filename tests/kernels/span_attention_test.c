@@ -4,8 +4,8 @@
  */
 #include "test.h"
 #include "attention.h"
-#include "span_attention.h"
-#include "team.h"
+#include "model/span_attention.h"
+#include "machine/team.h"
 
 typedef struct shape {
     size_t heads, key_value_heads, head_dim, window; /* 0: no limit */

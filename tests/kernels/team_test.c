@@ -2,9 +2,9 @@
  * The team: each task once, whether threads spin, sleep or are too many; which processors threads are pinned
  * to, and that they are there; that the creating thread gets its freedom back.
  */
-#include "pinning.h"
-#include "placement.h"
-#include "team.h"
+#include "machine/pinning.h"
+#include "machine/placement.h"
+#include "machine/team.h"
 #include "test.h"
 
 #include <sched.h>

@@ -3,8 +3,8 @@
  * the process may not use, nodes without processors or without memory; and nodes given by hand, good and bad.
  */
 #include "temporary_folder.h"
-#include "team.h"
-#include "topology.h"
+#include "machine/team.h"
+#include "machine/topology.h"
 
 #define NODE "sys/devices/system/node/"
 

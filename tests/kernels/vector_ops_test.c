@@ -6,7 +6,7 @@
 #include "test.h"
 #include "batch.h"
 #include "guarded.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 #define LONGEST 100
 #define UNIT    0x1p-24

@@ -5,7 +5,7 @@
  *
  * Unlike a real plugin it is linked with the kernels' library, to have something fast to slow down.
  */
-#include "clock.h"
+#include "machine/clock.h"
 #include "registry.h"
 
 /* Kept for as long as the plugin is loaded. */

@@ -3,7 +3,7 @@
  */
 #include "test.h"
 #include "checkpoint.h"
-#include "gradient_model.h"
+#include "gradient/gradient_model.h"
 #include "numbers.h"
 
 enum { MAX_TOKENS = 64 };

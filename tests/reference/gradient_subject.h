@@ -6,7 +6,7 @@
 #define TESTS_GRADIENT_SUBJECT_H
 
 #include "test.h"
-#include "gradient_model.h"
+#include "gradient/gradient_model.h"
 
 enum { TOKENS = 16, SEQUENCES = 3, MAX_SELECTED = 2 * TOKENS * 8 };
 

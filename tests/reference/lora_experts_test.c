@@ -3,8 +3,8 @@
  * loss, against PyTorch (tests/golden/lora_experts.py); ties, all-null tokens, and what is refused.
  */
 #include "test.h"
-#include "lora_experts.h"
-#include "safetensors.h"
+#include "lora/lora_experts.h"
+#include "safetensors/safetensors.h"
 
 enum { TOKENS = 12, IN = 7, OUT = 6, RANK = 3, MAX_FLOATS = 512 };
 

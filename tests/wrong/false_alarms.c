@@ -10,12 +10,12 @@
  * test suite takes a few, a study a thousand.
  */
 #include "bound.h"
-#include "check_gradient.h"
-#include "check_run.h"
-#include "random_layer.h"
+#include "check/tiers/gradient.h"
+#include "check/run.h"
+#include "layers/random_layer.h"
 #include "registry.h"
-#include "statistics.h"
-#include "team.h"
+#include "statistics/statistics.h"
+#include "machine/team.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -2,8 +2,8 @@
  * One guarded call of a kernel: backward. Every matrix of every expert stands between pages of its own, and
  * so does its gradient.
  */
-#include "check_call_parts.h"
-#include "check_cases.h"
+#include "check/call/parts.h"
+#include "check/cases/cases.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,11 +6,11 @@
  * exactly as long as the kernel asked and filled with NaN too; memory that the kernel takes from its host is
  * guarded, and must be given back; the processor's modes are compared after each function and each task.
  */
-#ifndef ADAMOE_CHECK_CALL_H
-#define ADAMOE_CHECK_CALL_H
+#ifndef ADAMOE_CHECK_CALL_CALL_H
+#define ADAMOE_CHECK_CALL_CALL_H
 
-#include "check_memory.h"
-#include "check_state.h"
+#include "check/call/memory.h"
+#include "check/call/state.h"
 
 /* What a call came to, other than its output. */
 typedef enum adamoe_call_end {

@@ -1,7 +1,7 @@
 /*
  * Buffers between inaccessible pages, by mmap and mprotect.
  */
-#include "check_memory.h"
+#include "check/call/memory.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * beyond one of its ends is a segmentation fault at the instruction that does it, and what the pages leave
  * free at the other end holds a pattern that must stay.
  */
-#ifndef ADAMOE_CHECK_MEMORY_H
-#define ADAMOE_CHECK_MEMORY_H
+#ifndef ADAMOE_CHECK_CALL_MEMORY_H
+#define ADAMOE_CHECK_CALL_MEMORY_H
 
 #include "adamoe.h"
 

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_CHECK_CALL_PARTS_H
 #define ADAMOE_CHECK_CALL_PARTS_H
 
-#include "check_call.h"
+#include "check/call/call.h"
 
 /* A plan has seven arrays and one or two inputs; two plans may follow the weights. */
 #define CHECK_CALL_PLAN_INPUTS 18

@@ -1,7 +1,7 @@
 /*
  * One guarded call of a kernel: the router.
  */
-#include "check_call_parts.h"
+#include "check/call/parts.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /*
  * The processor's modes before and after a call.
  */
-#include "check_state.h"
+#include "check/call/state.h"
 
 #include <string.h>
 

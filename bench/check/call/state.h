@@ -9,8 +9,8 @@
  * Left out: the exception flags, which every operation may raise. Elsewhere than on x86-64 nothing is
  * watched.
  */
-#ifndef ADAMOE_CHECK_STATE_H
-#define ADAMOE_CHECK_STATE_H
+#ifndef ADAMOE_CHECK_CALL_STATE_H
+#define ADAMOE_CHECK_CALL_STATE_H
 
 #include "adamoe.h"
 

@@ -1,8 +1,8 @@
 /*
  * Cases to names and back.
  */
-#include "check_cases.h"
-#include "check_models.h"
+#include "check/cases/cases.h"
+#include "check/cases/models.h"
 
 #include <errno.h>
 #include <stdlib.h>

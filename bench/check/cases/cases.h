@@ -19,12 +19,12 @@
  *
  * No name is a part of another one, so that a whole name picks exactly its case.
  */
-#ifndef ADAMOE_CHECK_CASES_H
-#define ADAMOE_CHECK_CASES_H
+#ifndef ADAMOE_CHECK_CASES_CASES_H
+#define ADAMOE_CHECK_CASES_CASES_H
 
-#include "routing_pattern.h"
+#include "layers/routing_pattern.h"
 
-/* How a case is judged; check_run.h says by what rule. */
+/* How a case is judged; check/run.h says by what rule. */
 typedef enum adamoe_tier {
     ADAMOE_TIER_EXACT = 0,
     ADAMOE_TIER_BOUND = 1,

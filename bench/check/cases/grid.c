@@ -4,10 +4,10 @@
  * fewer sizes, and the same kinds. What leaves the experts without work stands beside the grid, so that every
  * pair meets in a case that can prove something.
  */
-#include "check_cases.h"
-#include "check_models.h"
-#include "check_sizes.h"
-#include "pairwise.h"
+#include "check/cases/cases.h"
+#include "check/cases/models.h"
+#include "check/cases/sizes.h"
+#include "check/cases/pairwise.h"
 
 #include <stdlib.h>
 #include <string.h>

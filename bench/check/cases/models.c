@@ -1,8 +1,8 @@
 /*
  * Small random models in memory. Matrices stand in one array, in the order in which `place` names them.
  */
-#include "check_models.h"
-#include "random_layer.h"
+#include "check/cases/models.h"
+#include "layers/random_layer.h"
 
 #include <math.h>
 #include <stdlib.h>

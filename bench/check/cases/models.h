@@ -1,10 +1,10 @@
 /*
  * Small random models of different shapes, made in memory: for the tier `model` of `adamoe check`.
  */
-#ifndef ADAMOE_CHECK_MODELS_H
-#define ADAMOE_CHECK_MODELS_H
+#ifndef ADAMOE_CHECK_CASES_MODELS_H
+#define ADAMOE_CHECK_CASES_MODELS_H
 
-#include "generate/splitmix64.h"
+#include "splitmix64.h"
 #include "model.h"
 
 #define ADAMOE_CHECK_MODELS 9

@@ -3,7 +3,7 @@
  * factor the value that brings the most new pairs. The result is near the smallest possible, not the
  * smallest.
  */
-#include "pairwise.h"
+#include "check/cases/pairwise.h"
 
 #include <stdlib.h>
 

@@ -2,8 +2,8 @@
  * Pairwise test design: few rows, in which any two values of two different factors meet at least once. Most
  * faults need one or two circumstances to show; all combinations of all factors would be too many.
  */
-#ifndef ADAMOE_PAIRWISE_H
-#define ADAMOE_PAIRWISE_H
+#ifndef ADAMOE_CHECK_CASES_PAIRWISE_H
+#define ADAMOE_CHECK_CASES_PAIRWISE_H
 
 #include "adamoe.h"
 

@@ -1,7 +1,7 @@
 /*
  * Lists of sizes without a value twice.
  */
-#include "check_sizes.h"
+#include "check/cases/sizes.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 

@@ -2,8 +2,8 @@
  * The sizes that `adamoe check` goes over: at, below and above a kernel's tiles and twice those, or multiples
  * of 8, 16, 32 and 64 where it names none.
  */
-#ifndef ADAMOE_CHECK_SIZES_H
-#define ADAMOE_CHECK_SIZES_H
+#ifndef ADAMOE_CHECK_CASES_SIZES_H
+#define ADAMOE_CHECK_CASES_SIZES_H
 
 #include "adamoe.h"
 

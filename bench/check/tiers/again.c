@@ -1,9 +1,9 @@
 /*
  * What both kinds of bitwise cases, forward and backward, do alike: run once more, and with other threads.
  */
-#include "check_tiers.h"
-#include "host.h"
-#include "team.h"
+#include "check/tiers/tiers.h"
+#include "machine/host.h"
+#include "machine/team.h"
 
 #include <stdio.h>
 

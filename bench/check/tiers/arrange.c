@@ -2,7 +2,7 @@
  * A plan in another order, built as the reference builds one: expert by expert, the tokens of each in their
  * order.
  */
-#include "check_arrange.h"
+#include "check/tiers/arrange.h"
 #include "router.h"
 
 #include <stdlib.h>

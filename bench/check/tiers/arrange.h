@@ -1,8 +1,8 @@
 /*
  * A plan and its inputs in another order: of tokens, or of experts, or some tokens only.
  */
-#ifndef ADAMOE_CHECK_ARRANGE_H
-#define ADAMOE_CHECK_ARRANGE_H
+#ifndef ADAMOE_CHECK_TIERS_ARRANGE_H
+#define ADAMOE_CHECK_TIERS_ARRANGE_H
 
 #include "adamoe.h"
 

@@ -11,8 +11,8 @@
  * Left out: keys and values in other types than float32.
  */
 #include "attention.h"
-#include "check_tiers.h"
-#include "span_attention.h"
+#include "check/tiers/tiers.h"
+#include "model/span_attention.h"
 
 #include <math.h>
 #include <stdlib.h>

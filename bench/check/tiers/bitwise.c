@@ -6,10 +6,10 @@
  * and what depends on it shows in every run there, not in one of a thousand. Left out: races that change
  * nothing in either order; ThreadSanitizer finds those.
  */
-#include "check_arrange.h"
-#include "check_tiers.h"
-#include "host.h"
-#include "team.h"
+#include "check/tiers/arrange.h"
+#include "check/tiers/tiers.h"
+#include "machine/host.h"
+#include "machine/team.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * The data of a check's case. Everything is drawn from one generator in the order in which it stands here.
  */
-#include "check_data.h"
-#include "host.h"
+#include "check/tiers/data.h"
+#include "machine/host.h"
 #include "numbers.h"
 
 #include <stdlib.h>

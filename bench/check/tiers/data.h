@@ -1,11 +1,11 @@
 /*
  * The data of a check's case: weights, inputs and plan, made from the case's name and a seed alone.
  */
-#ifndef ADAMOE_CHECK_DATA_H
-#define ADAMOE_CHECK_DATA_H
+#ifndef ADAMOE_CHECK_TIERS_DATA_H
+#define ADAMOE_CHECK_TIERS_DATA_H
 
-#include "check_cases.h"
-#include "random_layer.h"
+#include "check/cases/cases.h"
+#include "layers/random_layer.h"
 
 /* Weights begin at an odd address, as they may in a mapped file, and x at a multiple of 4 but not of 8. */
 typedef struct adamoe_case_data {

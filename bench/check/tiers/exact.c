@@ -5,9 +5,9 @@
  * Every product and every partial sum is an integer below 2^24, times a power of two, which float32 holds,
  * and so do sums of int8 products in int32; this is counted while the expected values are computed, and a
  * case in which it is not so is vacuous. What rounds operands rounds these in one way only:
- * check_exact_data.h.
+ * check/tiers/exact_data.h.
  */
-#include "check_exact_data.h"
+#include "check/tiers/exact_data.h"
 #include "layer.h"
 #include "numbers.h"
 

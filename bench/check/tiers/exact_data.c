@@ -1,7 +1,7 @@
 /*
  * The data of the tier `exact`, drawn from one generator.
  */
-#include "check_exact_data.h"
+#include "check/tiers/exact_data.h"
 #include "numbers.h"
 
 #include <math.h>

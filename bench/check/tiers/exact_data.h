@@ -1,6 +1,6 @@
 /*
  * The data of the tier `exact`: small integers on which no rounding that a kernel declares can be ambiguous.
- * check_exact.c says why the results are exact; this is how the operands are made so.
+ * check/tiers/exact.c says why the results are exact; this is how the operands are made so.
  *
  * silu is the identity or 0: a gate's pre-activation is 0 or at least 64. Weights of the combine are powers
  * of two. bfloat16 holds integers of 8 significant bits: h = a b with a a power of two and |b| small. int8
@@ -12,10 +12,10 @@
  * What int8 can get wrong is among them: values halfway between two steps, rows of zeros, in x, in h and in
  * the weights, and, in a dense product, a row of x whose scale is so small that quotients pass 127.
  */
-#ifndef ADAMOE_CHECK_EXACT_DATA_H
-#define ADAMOE_CHECK_EXACT_DATA_H
+#ifndef ADAMOE_CHECK_TIERS_EXACT_DATA_H
+#define ADAMOE_CHECK_TIERS_EXACT_DATA_H
 
-#include "check_tiers.h"
+#include "check/tiers/tiers.h"
 
 #define ADAMOE_NOWHERE SIZE_MAX
 

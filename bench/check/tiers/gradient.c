@@ -1,9 +1,9 @@
 /*
  * Gradients: the tier `bound`, and what it shares with the others. Random weights, inputs and derivatives of
- * the output, each tensor by the bound of reference/gradient_bound.h.
+ * the output, each tensor by the bound of reference/gradient/gradient_bound.h.
  */
-#include "check_gradient.h"
-#include "gradient_bound.h"
+#include "check/tiers/gradient.h"
+#include "gradient/gradient_bound.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /*
  * What the tiers of a gradient share; not for others.
  */
-#ifndef ADAMOE_CHECK_GRADIENT_H
-#define ADAMOE_CHECK_GRADIENT_H
+#ifndef ADAMOE_CHECK_TIERS_GRADIENT_H
+#define ADAMOE_CHECK_TIERS_GRADIENT_H
 
-#include "check_tiers.h"
+#include "check/tiers/tiers.h"
 
 /* "dx", "dcombine", "dself_scale", "dw1", "dw3", "dw2". */
 extern const char *const adamoe_gradient_tensor_names[ADAMOE_GRADIENT_TENSORS];

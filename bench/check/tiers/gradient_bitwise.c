@@ -3,10 +3,10 @@
  * for any batch: what belongs to a token depends on no other token, and the matrices of an expert on no rows
  * but its own.
  */
-#include "check_arrange.h"
-#include "check_gradient.h"
-#include "host.h"
-#include "team.h"
+#include "check/tiers/arrange.h"
+#include "check/tiers/gradient.h"
+#include "machine/host.h"
+#include "machine/team.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /*
- * The tier `model`: a small model on the kernel, kernels/forward.h, against reference/batch.h: the
+ * The tier `model`: a small model on the kernel, kernels/model/forward.h, against reference/batch.h: the
  * log-probability of the next token after every position.
  *
  * How far an honest result may be off is estimated from the definition itself. A sum of K terms in float32 is
@@ -17,10 +17,10 @@
  * is compared on the models in which every expert is selected, and the roundoff of its operands comes on top,
  * once for each of the two.
  */
-#include "check_models.h"
-#include "check_tiers.h"
-#include "forward.h"
-#include "host.h"
+#include "check/cases/models.h"
+#include "check/tiers/tiers.h"
+#include "model/forward.h"
+#include "machine/host.h"
 
 #include <math.h>
 #include <stdatomic.h>

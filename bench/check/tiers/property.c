@@ -4,8 +4,8 @@
  * guarantees them; otherwise, and where experts are summed in another order, two honest results differ by two
  * bounds at most.
  */
-#include "check_arrange.h"
-#include "check_tiers.h"
+#include "check/tiers/arrange.h"
+#include "check/tiers/tiers.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -11,10 +11,10 @@
  * more than 0 and by no more than their bounds. Such flips are counted, and said. Half of the null experts'
  * rows are copies of true ones: those ties are exact, and never forgiven.
  */
-#include "check_logits.h"
-#include "check_tiers.h"
+#include "check/tiers/logits.h"
+#include "check/tiers/tiers.h"
 #include "numbers.h"
-#include "route.h"
+#include "model/route.h"
 
 #include <math.h>
 #include <stdlib.h>

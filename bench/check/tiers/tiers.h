@@ -1,13 +1,13 @@
 /*
  * What the tiers of `adamoe check` share; not for others.
  */
-#ifndef ADAMOE_CHECK_TIERS_H
-#define ADAMOE_CHECK_TIERS_H
+#ifndef ADAMOE_CHECK_TIERS_TIERS_H
+#define ADAMOE_CHECK_TIERS_TIERS_H
 
 #include "bound.h"
-#include "check_call.h"
-#include "check_data.h"
-#include "check_run.h"
+#include "check/call/call.h"
+#include "check/tiers/data.h"
+#include "check/run.h"
 
 typedef struct adamoe_checking {
     const adamoe_kernel *kernel;
@@ -19,7 +19,7 @@ typedef struct adamoe_checking {
     adamoe_check_result *out;   /* passed, until something is found */
 } adamoe_checking;
 
-/* One function for each tier; check_run.c chooses. Errors: memory. */
+/* One function for each tier; check/run.c chooses. Errors: memory. */
 adamoe_status adamoe_check_exact(const adamoe_checking *k);
 adamoe_status adamoe_check_bound(const adamoe_checking *k);
 adamoe_status adamoe_check_attention(const adamoe_checking *k);

@@ -1,9 +1,9 @@
 /*
  * The two sides as a table, as JSON, and as one sentence on what can be told from zero.
  */
-#include "json_output.h"
-#include "paper.h"
-#include "side_by_side.h"
+#include "program/json_output.h"
+#include "program/paper.h"
+#include "reproduce/sides/side_by_side.h"
 
 #include <math.h>
 #include <stdio.h>

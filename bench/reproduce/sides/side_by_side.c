@@ -1,7 +1,7 @@
 /*
  * A top-k model against one with null experts on the same questions and kernel: opening, running, judging.
  */
-#include "side_by_side.h"
+#include "reproduce/sides/side_by_side.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,11 +2,11 @@
  * A top-k model against one with null experts on the same questions: accuracy, load, FLOPs and time beside
  * each other, what of the differences is distinguishable from zero, and the paper's rows beneath.
  */
-#ifndef ADAMOE_SIDE_BY_SIDE_H
-#define ADAMOE_SIDE_BY_SIDE_H
+#ifndef ADAMOE_REPRODUCE_SIDES_SIDE_BY_SIDE_H
+#define ADAMOE_REPRODUCE_SIDES_SIDE_BY_SIDE_H
 
-#include "evaluate.h"
-#include "statistics.h"
+#include "eval/evaluate.h"
+#include "statistics/statistics.h"
 
 /* Measured rounds of the two sides where nobody says how many: with 9 pairs the signed-rank test can give p =
  * 0.004. With fewer than six no p is below 0.05. */
@@ -61,7 +61,7 @@ adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)
 
 void adamoe_side_by_side_free(adamoe_side_by_side *sides);
 
-/* ----------------------------------------------------------------------------------------- side_report.c */
+/* ----------------------------------------------------------------------------------------- reproduce/sides/print.c */
 
 /* Of sides that were run. */
 void adamoe_side_by_side_print(const adamoe_side_by_side *sides);

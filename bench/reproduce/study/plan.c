@@ -2,7 +2,7 @@
  * The settings of the study, with the paper's results for them (arXiv 2406.13233, Tables 3, 4 and 8: SIQA and
  * ARC-C).
  */
-#include "study.h"
+#include "reproduce/study/study.h"
 
 #define OUR "null_averaged"
 

@@ -1,9 +1,9 @@
 /*
  * The tables of a study, ours beside the paper's: Markdown that also reads well on a terminal, and JSON.
  */
-#include "json_output.h"
-#include "output_file.h"
-#include "study.h"
+#include "program/json_output.h"
+#include "files/output_file.h"
+#include "reproduce/study/study.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
  * The recipe of the study: hyper-parameters as the options of `adamoe train' that they are.
  */
-#include "json_file.h"
-#include "shipped.h"
-#include "study.h"
+#include "files/json_file.h"
+#include "program/shipped.h"
+#include "reproduce/study/study.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,10 +2,10 @@
  * The runs of a study. Each training and each evaluation is a child: what it does can be repeated by hand,
  * and a crash costs one run.
  */
-#include "child_process.h"
-#include "json_output.h"
-#include "side_by_side.h"
-#include "study.h"
+#include "program/child_process.h"
+#include "program/json_output.h"
+#include "reproduce/sides/side_by_side.h"
+#include "reproduce/study/study.h"
 
 #include <errno.h>
 #include <stdlib.h>

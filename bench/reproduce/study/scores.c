@@ -1,8 +1,8 @@
 /*
  * The results of a study, read back from its folder, and their means over seeds.
  */
-#include "json_file.h"
-#include "study.h"
+#include "files/json_file.h"
+#include "reproduce/study/study.h"
 
 #include <math.h>
 #include <unistd.h>

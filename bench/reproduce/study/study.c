@@ -1,12 +1,12 @@
 /*
  * A study from its options to its report: its folder, its inputs, and the order of its runs.
  */
-#include "study.h"
+#include "reproduce/study/study.h"
 #include "config.h"
-#include "json_file.h"
-#include "json_output.h"
-#include "mapped_file.h"
-#include "shipped.h"
+#include "files/json_file.h"
+#include "program/json_output.h"
+#include "files/mapped_file.h"
+#include "program/shipped.h"
 
 #include <errno.h>
 #include <fcntl.h>

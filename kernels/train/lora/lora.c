@@ -1,7 +1,7 @@
 /*
  * Low-rank adapters, in products over all adapted matrices at once.
  */
-#include "train/lora.h"
+#include "train/lora/lora.h"
 #include "train/gemm.h"
 #include "train/random.h"
 

@@ -6,8 +6,8 @@
  * That costs the full gradient of the adapted matrices, whose products have as many terms as there are
  * tokens; what is saved is the optimiser's memory. Left out: dropout, and quantised W0.
  */
-#ifndef ADAMOE_TRAIN_LORA_H
-#define ADAMOE_TRAIN_LORA_H
+#ifndef ADAMOE_TRAIN_LORA_LORA_H
+#define ADAMOE_TRAIN_LORA_LORA_H
 
 #include "train/parameters.h"
 

@@ -2,7 +2,7 @@
  * The network: what it is made of, and the order of its steps.
  */
 #include "numbers.h"
-#include "train/lora_network_parts.h"
+#include "train/lora/lora_network_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

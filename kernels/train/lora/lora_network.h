@@ -1,5 +1,5 @@
 /*
- * A frozen dense model with LoRA experts on the fast path: what reference/lora_model.h defines, in float32 on
+ * A frozen dense model with LoRA experts on the fast path: what reference/lora/lora_model.h defines, in float32 on
  * all threads of a team. The frozen products are a kernel's, whose weights are packed once, for training once
  * more as their transposes; the adapters are computed token by token for the selected true experts alone, so
  * that a null expert costs its router row and nothing else. W0 has no gradient, and none is computed.
@@ -8,12 +8,12 @@
  * The way back computes norms and silu again; no product is computed twice. Left out: sharing packed weights
  * between both directions, and a cache of keys and values from call to call.
  */
-#ifndef ADAMOE_TRAIN_LORA_NETWORK_H
-#define ADAMOE_TRAIN_LORA_NETWORK_H
+#ifndef ADAMOE_TRAIN_LORA_LORA_NETWORK_H
+#define ADAMOE_TRAIN_LORA_LORA_NETWORK_H
 
-#include "forward.h"
-#include "train/backprop.h"
-#include "train/lora_parameters.h"
+#include "model/forward.h"
+#include "train/model/backprop.h"
+#include "train/lora/lora_parameters.h"
 
 typedef struct adamoe_lora_network adamoe_lora_network;
 

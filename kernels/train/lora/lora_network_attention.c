@@ -1,9 +1,9 @@
 /*
  * Attention of the network: maps q, k, v and o, and the mixing of values in between.
  */
-#include "span_attention.h"
+#include "model/span_attention.h"
 #include "train/attention_backward.h"
-#include "train/lora_network_parts.h"
+#include "train/lora/lora_network_parts.h"
 
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /*
  * The frozen products: W0 and its transpose as a kernel packs them.
  */
-#include "host.h"
+#include "machine/host.h"
 #include "numbers.h"
-#include "span_attention.h"
-#include "train/lora_network_parts.h"
+#include "model/span_attention.h"
+#include "train/lora/lora_network_parts.h"
 
 #include <stdlib.h>
 

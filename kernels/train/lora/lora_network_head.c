@@ -2,7 +2,7 @@
  * Final norm, head and log-probabilities at the positions that are wanted, some at a time, so that the logits
  * of a large vocabulary are never held for all.
  */
-#include "train/lora_network_parts.h"
+#include "train/lora/lora_network_parts.h"
 
 #include <math.h>
 #include <string.h>

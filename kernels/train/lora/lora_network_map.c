@@ -4,7 +4,7 @@
  * products with x, and one call adds all rows to y. The gradients of A and B are products over the rows of an
  * expert.
  */
-#include "train/lora_network_parts.h"
+#include "train/lora/lora_network_parts.h"
 #include "train/router_backward.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * The arrays of a batch, cut from one block of memory.
  */
-#include "train/lora_network_parts.h"
+#include "train/lora/lora_network_parts.h"
 
 #include <stdlib.h>
 

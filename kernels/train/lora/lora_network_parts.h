@@ -4,15 +4,15 @@
  * Rows are the tokens of all sequences in their order; T is their number, d the hidden size. A layer keeps
  * what its way back needs; a run that only scores has one layer's arrays, which serve all layers in turn.
  */
-#ifndef ADAMOE_TRAIN_LORA_NETWORK_PARTS_H
-#define ADAMOE_TRAIN_LORA_NETWORK_PARTS_H
+#ifndef ADAMOE_TRAIN_LORA_LORA_NETWORK_PARTS_H
+#define ADAMOE_TRAIN_LORA_LORA_NETWORK_PARTS_H
 
-#include "route.h"
+#include "model/route.h"
 #include "train/gemm.h"
 #include "train/batch_memory.h"
-#include "train/lora_network.h"
+#include "train/lora/lora_network.h"
 #include "train/train_ops.h"
-#include "vector_ops.h"
+#include "vector/vector_ops.h"
 
 /* A map's frozen weights as the kernel holds them. */
 typedef struct network_frozen {

@@ -1,7 +1,7 @@
 /*
  * What the network computes row by row beside its maps.
  */
-#include "train/lora_network_parts.h"
+#include "train/lora/lora_network_parts.h"
 
 #include <string.h>
 

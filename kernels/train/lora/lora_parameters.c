@@ -1,8 +1,8 @@
 /*
  * The layout of the trained weights of LoRA experts.
  */
-#include "train/lora_parameters.h"
-#include "huge_pages.h"
+#include "train/lora/lora_parameters.h"
+#include "machine/huge_pages.h"
 #include "train/random.h"
 
 #include <math.h>

@@ -2,13 +2,13 @@
  * The trained weights of a model with LoRA experts: float32, in one array, so that an optimiser, a norm or a
  * file can run through them; their names; and the model as a view of them.
  */
-#ifndef ADAMOE_TRAIN_LORA_PARAMETERS_H
-#define ADAMOE_TRAIN_LORA_PARAMETERS_H
+#ifndef ADAMOE_TRAIN_LORA_LORA_PARAMETERS_H
+#define ADAMOE_TRAIN_LORA_LORA_PARAMETERS_H
 
-#include "lora_model.h"
+#include "lora/lora_model.h"
 
 /* A matrix of one map: "model.layers.0.self_attn.q_proj.lora_router", ".lora_A" or ".lora_B", in the shapes
- * of reference/lora_experts.h. */
+ * of reference/lora/lora_experts.h. */
 typedef struct adamoe_lora_tensor {
     char name[96];
     size_t first, rows, columns; /* where it begins in the array */

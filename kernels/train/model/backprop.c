@@ -1,7 +1,7 @@
 /*
  * The loss of a model and its gradient: embedding, layers, head, and back.
  */
-#include "train/backprop_parts.h"
+#include "train/model/backprop_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
  * Attention forward and backward: projections, rotary embedding, and the mixing of values in between.
  */
-#include "span_attention.h"
+#include "model/span_attention.h"
 #include "train/attention_backward.h"
-#include "train/backprop_parts.h"
+#include "train/model/backprop_parts.h"
 
 #include <string.h>
 

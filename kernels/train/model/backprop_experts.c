@@ -1,7 +1,7 @@
 /*
  * The part of a layer that its experts are: norm, router and residual around train/experts.h.
  */
-#include "train/backprop_parts.h"
+#include "train/model/backprop_parts.h"
 
 /* Fills `expert` and, where it is wanted, `expert_gradient` of the layer. */
 static adamoe_experts_pass pass_of(adamoe_backprop *b, size_t layer)

@@ -2,7 +2,7 @@
  * Final norm, head and cross-entropy at the tokens that have a target, some positions at a time, so that the
  * logits of a large vocabulary are never held for all.
  */
-#include "train/backprop_parts.h"
+#include "train/model/backprop_parts.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,8 +2,8 @@
  * The arrays of a batch, cut from one block of memory. What a layer keeps grows with the tokens, and the
  * rows of its plan are at most min(k, n) for each of them.
  */
-#include "span_attention.h"
-#include "train/backprop_parts.h"
+#include "model/span_attention.h"
+#include "train/model/backprop_parts.h"
 
 /* Room for one size in a workspace, and what aligns it. */
 #define LINE_BYTES 64

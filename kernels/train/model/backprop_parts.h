@@ -5,11 +5,11 @@
  * what its way back needs: residuals before attention and before the experts, rotated queries and keys,
  * values, mixed values, w1 x and w3 x of every row of its plan, its routing and its plan.
  */
-#ifndef ADAMOE_TRAIN_BACKPROP_PARTS_H
-#define ADAMOE_TRAIN_BACKPROP_PARTS_H
+#ifndef ADAMOE_TRAIN_MODEL_BACKPROP_PARTS_H
+#define ADAMOE_TRAIN_MODEL_BACKPROP_PARTS_H
 
-#include "route.h"
-#include "train/backprop.h"
+#include "model/route.h"
+#include "train/model/backprop.h"
 #include "train/batch_memory.h"
 #include "train/experts.h"
 

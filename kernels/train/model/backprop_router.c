@@ -1,7 +1,7 @@
 /*
  * The router forward and backward, for all tokens of a layer.
  */
-#include "train/backprop_parts.h"
+#include "train/model/backprop_parts.h"
 #include "train/router_backward.h"
 
 #include <string.h>

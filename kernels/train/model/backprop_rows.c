@@ -1,7 +1,7 @@
 /*
  * What forward and backward pass do row by row, and the norms.
  */
-#include "train/backprop_parts.h"
+#include "train/model/backprop_parts.h"
 #include "train/each_row.h"
 
 /* Columns of one task where a gradient is summed over all rows. */

@@ -2,7 +2,7 @@
  * Packing in vectors of four floats, which every processor has: it moves much and computes nothing. For
  * AVX-512 there is avx512/interleave.c.
  */
-#include "interleave.h"
+#include "vector/portable/interleave.h"
 
 #include <string.h>
 

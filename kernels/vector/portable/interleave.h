@@ -1,8 +1,8 @@
 /*
  * Packing of floats: what the tiles of products read side by side is laid side by side, term by term.
  */
-#ifndef ADAMOE_INTERLEAVE_H
-#define ADAMOE_INTERLEAVE_H
+#ifndef ADAMOE_VECTOR_PORTABLE_INTERLEAVE_H
+#define ADAMOE_VECTOR_PORTABLE_INTERLEAVE_H
 
 #include <stddef.h>
 

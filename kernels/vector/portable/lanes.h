@@ -2,8 +2,8 @@
  * Vectors of four floats in plain C with the compilers' vector extension: the vocabulary of
  * kernels/avx2/lanes.h for any processor. There is no fused multiply-add here: lanes_fma rounds twice.
  */
-#ifndef ADAMOE_PORTABLE_LANES_H
-#define ADAMOE_PORTABLE_LANES_H
+#ifndef ADAMOE_VECTOR_PORTABLE_LANES_H
+#define ADAMOE_VECTOR_PORTABLE_LANES_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * are none; and the grid has the edges that it is there for.
  */
 #include "test.h"
-#include "check_cases.h"
+#include "check/cases/cases.h"
 
 typedef struct grid {
     adamoe_case *cases;

@@ -1,7 +1,7 @@
 /*
  * What the guarded buffers of `adamoe check` stop: in a child process, which ends by the fault.
  */
-#include "check_memory.h"
+#include "check/call/memory.h"
 #include "test.h"
 
 #include <math.h>

@@ -4,11 +4,11 @@
  * to the higher index, a relative error of 1e-4 in one number of some products.
  */
 #include "test.h"
-#include "check_run.h"
+#include "check/run.h"
 #include "layer.h"
-#include "route.h"
-#include "span_attention.h"
-#include "team.h"
+#include "model/route.h"
+#include "model/span_attention.h"
+#include "machine/team.h"
 
 static adamoe_team *team;
 

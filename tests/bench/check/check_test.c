@@ -3,9 +3,9 @@
  * wrappers round the reference, are caught by the tier that is there for it, at the place where the bug is.
  */
 #include "test.h"
-#include "check_run.h"
+#include "check/run.h"
 #include "layer.h"
-#include "team.h"
+#include "machine/team.h"
 
 /* ----------------------------------------------------------------------------------------- wrong kernels */
 

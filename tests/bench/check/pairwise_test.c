@@ -3,7 +3,7 @@
  * than all combinations.
  */
 #include "test.h"
-#include "pairwise.h"
+#include "check/cases/pairwise.h"
 
 static bool meets(const size_t *design, size_t rows, size_t factors, size_t f, size_t v, size_t g, size_t w)
 {

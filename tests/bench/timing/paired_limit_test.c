@@ -3,9 +3,9 @@
  * stretches, and a kernel whose share is known is timed on it. No clock is read.
  */
 #include "test.h"
-#include "bench_summary.h"
-#include "generate/splitmix64.h"
-#include "paired_limit.h"
+#include "timing/summary.h"
+#include "splitmix64.h"
+#include "timing/paired_limit.h"
 
 enum { REPETITIONS = 41 };
 

@@ -3,14 +3,14 @@
  * of the memory once. No rate is asserted.
  */
 #include "test.h"
-#include "arithmetic_peak.h"
-#include "burst.h"
-#include "cpu.h"
-#include "fma_peak.h"
-#include "memory_peak.h"
-#include "peak_loops.h"
-#include "peak_meter.h"
-#include "team.h"
+#include "peaks/arithmetic_peak.h"
+#include "peaks/burst.h"
+#include "machine/cpu.h"
+#include "peaks/fma_peak.h"
+#include "peaks/memory_peak.h"
+#include "peaks/peak_loops.h"
+#include "timing/peak_meter.h"
+#include "machine/team.h"
 
 #include <pthread.h>
 

@@ -3,9 +3,9 @@
  * hand.
  */
 #include "test.h"
-#include "bench_summary.h"
-#include "peak_meter.h"
-#include "roofline.h"
+#include "timing/summary.h"
+#include "timing/peak_meter.h"
+#include "timing/roofline.h"
 #include "router.h"
 
 /* Rows of four experts: 0, 1, 2, 5. */

@@ -4,8 +4,8 @@
  */
 #include "test.h"
 #include "layer.h"
-#include "plan_part.h"
-#include "saved.h"
+#include "timing/plan_part.h"
+#include "timing/saved_time.h"
 
 enum { TRACE = 96, N = 8, M = 8 };
 

@@ -3,12 +3,12 @@
  * recording is followed, and one that does not fit is refused.
  */
 #include "test.h"
-#include "host.h"
+#include "machine/host.h"
 #include "layer.h"
-#include "recorded_routing.h"
-#include "router_step.h"
-#include "safetensors.h"
-#include "team.h"
+#include "layers/recorded_routing.h"
+#include "timing/router_step.h"
+#include "safetensors/safetensors.h"
+#include "machine/team.h"
 #include "temporary_folder.h"
 
 enum { TOKENS = 40 };
