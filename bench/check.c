@@ -159,8 +159,7 @@ typedef struct session {
     adamoe_load_mark before;
 } session;
 
-/* ------------------------------------------------------------------------------------------- what to check
- */
+/* ------------------------------------------------------------------------------------------ what to check */
 
 static bool is_asked_for(const adamoe_check_options *o, const adamoe_kernel_check *check)
 {

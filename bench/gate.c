@@ -22,8 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Found by simulation, tests/bench/gate_noise_test.c: with so many a slowdown of 5 % is found in 9 runs of 10 where
- * processes differ by 2 %. */
+/* Found by simulation, tests/bench/gate_noise_test.c: with so many a slowdown of 5 % is found in 9 runs of 10
+ * where processes differ by 2 %. */
 #define ROUNDS 20
 
 typedef struct session {

@@ -84,8 +84,8 @@ static void describe_implementation(const adamoe_kernel *kernel, char *text, siz
     }
 }
 
-/* By its name: what a library or a plugin computes with is its own code, which this build does not emulate.
- */
+/* By its name: what a library or a plugin computes with is its own code, which this
+ * build does not emulate. */
 static bool is_emulated(const adamoe_kernel *kernel)
 {
     static const char prefix[] = "avx512-";

@@ -223,8 +223,7 @@ static json_t *implementation_json(const adamoe_kernel *kernel)
     return text[0] == '\0' ? json_null() : adamoe_json_text(text);
 }
 
-/* ----------------------------------------------------------------------------------------------------- check
- */
+/* -------------------------------------------------------------------------------------------------- check */
 
 static adamoe_status check_cases(const reproduction *r, const adamoe_kernel *kernel, const adamoe_case *cases,
                                  size_t count, size_t outcome[ADAMOE_CHECK_STATUSES], double *largest)
@@ -288,8 +287,7 @@ static adamoe_status check_kernels(reproduction *r)
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------ throughput
- */
+/* --------------------------------------------------------------------------------------------- throughput */
 
 static adamoe_status time_kernel(reproduction *r, const adamoe_kernel *kernel)
 {
@@ -338,8 +336,7 @@ static adamoe_status time_kernels(reproduction *r)
     return adamoe_ok();
 }
 
-/* -------------------------------------------------------------------------------------------------- the verb
- */
+/* ----------------------------------------------------------------------------------------------- the verb */
 
 static adamoe_status report(reproduction *r)
 {

@@ -40,9 +40,7 @@ bool adamoe_adapters_in(const char *folder)
     return there;
 }
 
-/* ----------------------------------------------------------------------------------------------------
- * reading
- */
+/* ------------------------------------------------------------------------------------------------ reading */
 
 static adamoe_status read_size(const json_t *root, const char *path, const char *key, size_t *out)
 {
@@ -197,9 +195,7 @@ adamoe_status adamoe_adapters_read(const adamoe_adapters *adapters, const char *
     return adamoe_ok();
 }
 
-/* ----------------------------------------------------------------------------------------------------
- * writing
- */
+/* ------------------------------------------------------------------------------------------------ writing */
 
 /* NULL for want of memory, or where the base's path is not UTF-8. */
 static json_t *describe(const char *base, const adamoe_lora_sizes *s)

@@ -42,8 +42,7 @@ static adamoe_status read_matrix(model_reader *reader, const char *name, size_t 
     return adamoe_tensor_reader_matrix(&reader->tensors, full, rows, columns, out);
 }
 
-/* ------------------------------------------------------------------------------------------------- one layer
- */
+/* ---------------------------------------------------------------------------------------------- one layer */
 
 static adamoe_status read_layer_matrix(model_reader *reader, size_t layer, const char *name, size_t rows,
                                        size_t columns, adamoe_matrix *out)
@@ -92,8 +91,8 @@ static void layer_prefix(const model_reader *reader, size_t layer, char out[stat
     (void)snprintf(out, 64, "%slayers.%zu.", reader->prefix, layer);
 }
 
-/* Everything but the experts. Afterwards the file is known to hold `experts` rows of a gate for each layer.
- */
+/* Everything but the experts. Afterwards the file is known to hold `experts` rows of a
+ * gate for each layer. */
 static adamoe_status read_block(model_reader *reader, size_t layer)
 {
     const adamoe_config *config = &reader->checkpoint->model.config;
@@ -113,8 +112,7 @@ static adamoe_status read_block(model_reader *reader, size_t layer)
     return check_null_experts(reader, layer, adamoe_gate2_name(prefix, style).text);
 }
 
-/* ------------------------------------------------------------------------------------------------- the model
- */
+/* ---------------------------------------------------------------------------------------------- the model */
 
 /* What is allocated is bounded by the files, not by what config.json claims: a layer has several tensors, and
  * read_block has found a row of a gate for each expert. */
@@ -218,8 +216,7 @@ static adamoe_status read_model(model_reader *reader)
     return check_rule(checkpoint, config->rule, config->null_experts);
 }
 
-/* ------------------------------------------------------------------------------------------------ the folder
- */
+/* --------------------------------------------------------------------------------------------- the folder */
 
 /* A new string, or NULL where there is no memory. */
 static char *within(const char *folder, const char *name)
@@ -308,8 +305,7 @@ adamoe_status adamoe_checkpoint_check_finite(const adamoe_checkpoint *checkpoint
     return adamoe_safetensors_check_finite(checkpoint->tensors);
 }
 
-/* ---------------------------------------------------------------------------------------------- conversions
- */
+/* -------------------------------------------------------------------------------------------- conversions */
 
 adamoe_status adamoe_checkpoint_set_rule(adamoe_checkpoint *checkpoint, adamoe_rule rule)
 {

@@ -53,8 +53,7 @@ static const char *const router_keys[] = {
     "norm", "null_kind", "num_experts_per_tok", "num_local_experts", "num_null_experts",
 };
 
-/* ------------------------------------------------------------------------------------------------- one value
- */
+/* ---------------------------------------------------------------------------------------------- one value */
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
@@ -223,8 +222,7 @@ static adamoe_status read_architecture(const config_reader *reader, bool *dense)
     return adamoe_ok();
 }
 
-/* --------------------------------------------------------------------------------------------------- sizes
- */
+/* -------------------------------------------------------------------------------------------------- sizes */
 
 static adamoe_status read_heads(const config_reader *reader, adamoe_config *config)
 {
@@ -295,8 +293,7 @@ static adamoe_status check_products(const config_reader *reader, const adamoe_co
     return adamoe_ok();
 }
 
-/* -------------------------------------------------------------------------------------------------- router
- */
+/* ------------------------------------------------------------------------------------------------- router */
 
 static adamoe_status read_null_experts(const config_reader *reader, adamoe_config *config, bool *given)
 {
@@ -350,8 +347,7 @@ static adamoe_status read_dense(const config_reader *reader, adamoe_config *conf
     return adamoe_ok();
 }
 
-/* ---------------------------------------------------------------------------------------- rotary embedding
- */
+/* --------------------------------------------------------------------------------------- rotary embedding */
 
 static adamoe_status read_rope_parameters(const config_reader *reader, const json_t *parameters,
                                           const json_t **theta)
@@ -401,8 +397,7 @@ static adamoe_status read_rope_theta(const config_reader *reader, adamoe_config 
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------ special tokens
- */
+/* ----------------------------------------------------------------------------------------- special tokens */
 
 static adamoe_status read_token(const config_reader *reader, const char *key, const json_t *value,
                                 size_t vocab_size, bool *has, uint32_t *out)
@@ -437,8 +432,7 @@ static adamoe_status read_tokens(const config_reader *reader, adamoe_config *con
     return adamoe_ok();
 }
 
-/* --------------------------------------------------------------------------------------------------- whole
- */
+/* -------------------------------------------------------------------------------------------------- whole */
 
 static adamoe_status read_config(const config_reader *reader, adamoe_config *config, bool *null_experts_given)
 {

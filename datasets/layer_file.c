@@ -34,8 +34,7 @@ static adamoe_status metadata_error(const adamoe_layer_file *file, const char *k
                         adamoe_safetensors_path(file->tensors), key, value, reason);
 }
 
-/* ------------------------------------------------------------------------------------------------- metadata
- */
+/* ----------------------------------------------------------------------------------------------- metadata */
 
 /* Decimal digits only; strtoumax alone would take blanks and signs. */
 static bool parse_count(const char *text, size_t *out)
@@ -118,8 +117,7 @@ static adamoe_status check_sizes(const adamoe_layer_file *file)
     return check_count(file, "tokens", file->tokens);
 }
 
-/* -------------------------------------------------------------------------------------------------- tensors
- */
+/* ------------------------------------------------------------------------------------------------ tensors */
 
 /* With no size of 0, what is allocated for the experts is bounded by the size of the file. */
 static adamoe_status read_sizes(adamoe_layer_file *file, const adamoe_tensor_reader *reader,
@@ -218,8 +216,7 @@ static adamoe_status read_file(adamoe_layer_file *file, const char *path)
     return read_rule(file);
 }
 
-/* --------------------------------------------------------------------------------------------------- public
- */
+/* ------------------------------------------------------------------------------------------------- public */
 
 adamoe_status adamoe_layer_file_open(const char *path, adamoe_layer_file **out)
 {

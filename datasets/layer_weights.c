@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --------------------------------------------------------------------------------------------------- reader
- */
+/* ------------------------------------------------------------------------------------------------- reader */
 
 adamoe_status adamoe_tensor_reader_create(const adamoe_safetensors *file, adamoe_tensor_reader *out)
 {
@@ -48,8 +47,7 @@ adamoe_status adamoe_tensor_reader_matrix(adamoe_tensor_reader *reader, const ch
     return adamoe_ok();
 }
 
-/* ---------------------------------------------------------------------------------------------------- names
- */
+/* -------------------------------------------------------------------------------------------------- names */
 
 static adamoe_tensor_name join(const char *prefix, const char *name)
 {
@@ -82,8 +80,7 @@ adamoe_layer_style adamoe_layer_style_of(const adamoe_safetensors *file, const c
     return adamoe_safetensors_find(file, fused.text) != NULL ? ADAMOE_LAYER_FUSED : ADAMOE_LAYER_SPARSE;
 }
 
-/* --------------------------------------------------------------------------------------------------- router
- */
+/* ------------------------------------------------------------------------------------------------- router */
 
 adamoe_status adamoe_layer_read_router(adamoe_tensor_reader *reader, const char *prefix,
                                        adamoe_layer_style style, adamoe_layer *layer)
@@ -109,8 +106,7 @@ adamoe_status adamoe_layer_read_router(adamoe_tensor_reader *reader, const char 
     return adamoe_tensor_reader_matrix(reader, name.text, layer->null_experts, columns, &layer->gate2);
 }
 
-/* -------------------------------------------------------------------------------------------------- experts
- */
+/* ------------------------------------------------------------------------------------------------ experts */
 
 static adamoe_status read_sparse(adamoe_tensor_reader *reader, const char *prefix, const adamoe_layer *layer,
                                  adamoe_expert *experts)

@@ -81,8 +81,7 @@ static adamoe_status allocate_choices(const adamoe_line *line, size_t choices, a
     return question->text == NULL || question->label == NULL ? adamoe_line_out_of_memory(line) : adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------ AI2 and Hugging Face
- */
+/* ----------------------------------------------------------------------------------- AI2 and Hugging Face */
 
 static adamoe_status read_ai2_choices(const adamoe_line *line, const json_t *choices,
                                       adamoe_question *question)

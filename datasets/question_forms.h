@@ -21,9 +21,9 @@ adamoe_status
 adamoe_line_error(const adamoe_line *line, const char *format, ...);
 adamoe_status adamoe_line_out_of_memory(const adamoe_line *line);
 
-/* Fills *question, which is zeroed before; on an error what was filled stays for the caller to free. On
- * success there are choices, each with text and label (which may be empty or equal), and gold is one of them.
- */
+/* Fills *question, which is zeroed before; on an error what was filled stays for the caller to
+ * free. On success there are choices, each with text and label (which may be empty or equal), and
+ * gold is one of them. */
 adamoe_status adamoe_question_from_json(const adamoe_line *line, const json_t *object,
                                         adamoe_question *question);
 

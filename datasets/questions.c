@@ -84,8 +84,8 @@ static adamoe_status parse_line(const adamoe_line *line, const char *text, size_
     return status;
 }
 
-/* Room for one more question, zeroed; counted at once, so that freeing the whole frees a half-read one too.
- */
+/* Room for one more question, zeroed; counted at once, so that freeing the whole frees
+ * a half-read one too. */
 static adamoe_question *append(adamoe_questions *questions, size_t *capacity)
 {
     if (questions->count == *capacity) {

@@ -80,8 +80,7 @@ adamoe_error(adamoe_code code, const char *format, ...)
         }                                                                                                    \
     } while (0)
 
-/* --------------------------------------------------------------------------------------- weights of a layer
- */
+/* ------------------------------------------------------------------------------------- weights of a layer */
 
 /* How a number is stored. */
 typedef enum adamoe_dtype {
@@ -116,8 +115,7 @@ typedef struct adamoe_layer {
     const adamoe_expert *expert; /* [n] */
 } adamoe_layer;
 
-/* -------------------------------------------------------------------------------------------------- routing
- */
+/* ------------------------------------------------------------------------------------------------ routing */
 
 /* Which selected experts the weights are normalised over (the paper's section 3.4). */
 typedef enum adamoe_norm {
@@ -150,8 +148,7 @@ typedef struct adamoe_routing {
     float *probabilities; /* [T, n+m] softmax of the logits, for the balance losses */
 } adamoe_routing;
 
-/* ----------------------------------------------------------------------------------------------------- plan
- */
+/* --------------------------------------------------------------------------------------------------- plan */
 
 /* A routing by expert and by token, both in compressed rows. All arrays are read-only to a kernel.
  *
@@ -173,11 +170,10 @@ typedef struct adamoe_plan {
     const float *self_scale;      /* [tokens] or NULL: y += self_scale * x, the weight of identity experts */
 } adamoe_plan;
 
-/* --------------------------------------------------------------------------------------------------- kernel
- */
+/* ------------------------------------------------------------------------------------------------- kernel */
 
-/* How a kernel rounds an operand or accumulates a sum; the reference imitates it when it judges the kernel.
- */
+/* How a kernel rounds an operand or accumulates a sum; the reference imitates it when
+ * it judges the kernel. */
 typedef enum adamoe_arithmetic {
     ADAMOE_FLOAT32 = 0,  /* as stored; as accumulation: fused multiply-add in float32 */
     ADAMOE_BFLOAT16 = 1, /* rounded to nearest even */
@@ -248,10 +244,10 @@ typedef struct adamoe_run {
  * not belong to one of them (a gather, a quantisation) is part of the one that needs it. */
 enum { ADAMOE_STAGE_UP, ADAMOE_STAGE_DOWN, ADAMOE_STAGE_COMBINE, ADAMOE_STAGES };
 
-/* Attention of one layer over a batch of sequences that share prefixes. A span is a run of tokens that begins
- * a sequence, or continues the whole of an earlier span, its parent. Query i of a span stands at position
- * start + i of its sequence; it sees the key at position j of that sequence if 0 <= start + i - j < window.
- */
+/* Attention of one layer over a batch of sequences that share prefixes. A span is a run of tokens that
+ * begins a sequence, or continues the whole of an earlier span, its parent. Query i of a span stands at
+ * position start + i of its sequence; it sees the key at position j of that sequence if 0 <= start + i
+ * - j < window. */
 #define ADAMOE_NO_PARENT SIZE_MAX
 
 typedef struct adamoe_attention_span {

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/* What one loss needs of expert i: f, the fraction of tokens that selected it, and P, its mean probability.
- */
+/* What one loss needs of expert i: f, the fraction of tokens that selected it, and
+ * P, its mean probability. */
 typedef struct share {
     double f, p;
 } share;

@@ -98,8 +98,8 @@ static value silu_times(value a, value b, double silu_error)
     };
 }
 
-/* The distance between neighbouring bfloat16 values around x: eight significant bits; around 0 the smallest.
- */
+/* The distance between neighbouring bfloat16 values around x: eight significant bits;
+ * around 0 the smallest. */
 static double bfloat16_step(double x)
 {
     int exponent = 0;
@@ -262,8 +262,8 @@ static double expert_hidden(const adamoe_expert *expert, const adamoe_declared *
     return round_h(kind->h, w->h, ff, lambda, w->row);
 }
 
-/* y += combine * e with e = w2 h: e is stored in float32, and the product may be rounded before it is added.
- */
+/* y += combine * e with e = w2 h: e is stored in float32, and the product may be rounded
+ * before it is added. */
 static void add_expert(const adamoe_expert *expert, const adamoe_declared *kind, double combine,
                        double h_factor_error, workspace *w)
 {

@@ -22,8 +22,8 @@ double adamoe_silu(double z);
 void adamoe_matrix_vector(const adamoe_matrix *matrix, adamoe_arithmetic weight, const double *x, double *y,
                           double *row_buffer);
 
-/* The same from floats to floats with the matrix as stored, through a buffer of 2 * columns + rows doubles.
- */
+/* The same from floats to floats with the matrix as stored, through a buffer of 2 *
+ * columns + rows doubles. */
 void adamoe_matrix_vector_float(const adamoe_matrix *matrix, const float *x, float *y, double *buffer);
 
 /* Doubles of workspace that adamoe_expert_forward and adamoe_layer_forward need. */

@@ -132,9 +132,9 @@ void adamoe_matrix_row(const adamoe_matrix *matrix, size_t row, double *out)
     }
 }
 
-/* One int8 scale for the whole array; the quotient is rounded in float32, as a kernel does it. Where the
- * scale is subnormal its own rounding can lift the quotient past 127 (190 * 2^-149 over a scale of 2^-149).
- */
+/* One int8 scale for the whole array; the quotient is rounded in float32, as a kernel does it.
+ * Where the scale is subnormal its own rounding can lift the quotient past 127 (190 * 2^-149 over
+ * a scale of 2^-149). */
 static void round_to_int8(double *values, size_t count)
 {
     float largest = 0.0f;

@@ -23,8 +23,8 @@ adamoe_status adamoe_routing_create(const float *logits, size_t tokens, size_t e
                                     adamoe_rule rule, adamoe_routing **out);
 void adamoe_routing_free(adamoe_routing *routing);
 
-/* Number of true experts that a token selected, and their mean over all tokens, the load (0 for no tokens).
- */
+/* Number of true experts that a token selected, and their mean over all tokens, the load
+ * (0 for no tokens). */
 size_t adamoe_routing_true_experts(const adamoe_routing *routing, size_t token);
 double adamoe_routing_load(const adamoe_routing *routing);
 

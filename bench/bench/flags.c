@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Eleven repetitions of 50 ms, in turn: enough for an interval, and for the least p that tests of ranks need.
- */
+/* Eleven repetitions of 50 ms, in turn: enough for an interval, and for the least p that
+ * tests of ranks need. */
 #define REPETITIONS      11
 #define MOST_REPETITIONS 10000
 #define LEAST_SECONDS    0.05

@@ -1,7 +1,7 @@
 /*
  * One layer, timed: groups of benchmarks that Google Benchmark filters, names and reports. A group is one
- * number of tokens and of threads; its kernels are timed in turn (timing/group.h) when the first of them is to
- * be reported.
+ * number of tokens and of threads; its kernels are timed in turn (timing/group.h) when the first of them is
+ * to be reported.
  *
  * Weights are cold, as they are in a model whose layers take turns: calls go round through copies of the
  * layer and through its experts, so that the bytes touched before a weight is used again exceed twice the

@@ -125,8 +125,7 @@ bool adamoe_check_same_bits(const adamoe_checking *k, const float *got, const fl
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------------- running
- */
+/* ------------------------------------------------------------------------------------------------ running */
 
 static const char *what_is_missing(const adamoe_kernel *kernel, const adamoe_case *c)
 {

@@ -177,8 +177,7 @@ static adamoe_status compare_times(adamoe_result_comparison *comparison, const c
     return adamoe_add_finding(comparison, &f);
 }
 
-/* ---------------------------------------------------------------------------------------------- benchmarks
- */
+/* --------------------------------------------------------------------------------------------- benchmarks */
 
 static const char *error_of(const json_t *list)
 {

@@ -91,8 +91,7 @@ adamoe_status adamoe_comparison_outcome(const adamoe_result_comparison *comparis
 
 void adamoe_free_comparison(adamoe_result_comparison *comparison);
 
-/* ------------------------------------------------------------------------------------------ the speed test
- */
+/* ----------------------------------------------------------------------------------------- the speed test */
 
 /* Whether something became slower, from log(new time / base time) of pairs that were measured side by side;
  * at most 200. Errors: memory. */
@@ -104,8 +103,7 @@ adamoe_status adamoe_compare_samples(adamoe_result_comparison *comparison, const
                                      const double *base, size_t base_count, const double *now,
                                      size_t now_count);
 
-/* ------------------------------------------------------------------------------------- results of the verbs
- */
+/* ----------------------------------------------------------------------------------- results of the verbs */
 
 /* How answers are compared: by the per-question results of `adamoe eval --samples`, as JSON arrays of their
  * lines, where both are given; or, where both runs were of the reference on one model, to the last one. */
@@ -128,8 +126,7 @@ adamoe_status adamoe_compare_bench(adamoe_result_comparison *comparison, const j
 adamoe_status adamoe_compare_eval(adamoe_result_comparison *comparison, const json_t *base, const json_t *now,
                                   adamoe_sample_logs samples);
 
-/* --------------------------------------------------------------------------------------------------- report
- */
+/* ------------------------------------------------------------------------------------------------- report */
 
 /* What is not as it was, and every test. */
 void adamoe_print_comparison(const adamoe_result_comparison *comparison);

@@ -14,8 +14,7 @@ static json_t *at(const json_t *object, const char *first, const char *second)
     return json_object_get(json_object_get(object, first), second);
 }
 
-/* ------------------------------------------------------------------------------------------------ accuracy
- */
+/* ----------------------------------------------------------------------------------------------- accuracy */
 
 static void print_share(char *text, size_t size, double share)
 {
@@ -176,8 +175,7 @@ static adamoe_status compare_task(adamoe_result_comparison *comparison, const ch
     return compare_unpaired(comparison, task, "acc_norm", base, now);
 }
 
-/* ---------------------------------------------------------------------------------------------------- work
- */
+/* --------------------------------------------------------------------------------------------------- work */
 
 /* Values below `path` that must be equal: numbers, and lists and objects of numbers. */
 static adamoe_status compare_value(adamoe_result_comparison *comparison, const char *task, const char *name,

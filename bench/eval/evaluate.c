@@ -151,8 +151,8 @@ static adamoe_status prepare(adamoe_evaluation *e)
             .kernel = e->kernel, .team = m->team, .placement = m->placement, .host = &m->host};
         return adamoe_lora_network_create(e->lora, &with, &e->network);
     }
-    /* Half of what is free may hold prepared weights; activations, results and other programs need the rest.
-     */
+    /* Half of what is free may hold prepared weights; activations, results and other
+     * programs need the rest. */
     return adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), m->team,
                                  m->placement, &m->host, adamoe_available_memory() / 2, &e->forward);
 }

@@ -60,8 +60,8 @@ adamoe_status adamoe_time_cases(const adamoe_speed_options *options, adamoe_spee
 adamoe_status adamoe_compare_speed(adamoe_result_comparison *comparison, const adamoe_speed_options *options,
                                    const adamoe_speed_case *cases, size_t count);
 
-/* The work of one side, in the form of Google Benchmark's list `benchmarks`; NULL where there is no memory.
- */
+/* The work of one side, in the form of Google Benchmark's list `benchmarks`; NULL where
+ * there is no memory. */
 json_t *adamoe_case_work_json(const adamoe_speed_case *cases, size_t count, int side);
 
 /* The ratios of all rounds. */

@@ -22,8 +22,8 @@ typedef struct gbench_state gbench_state;
 typedef struct gbench_functions {
     /* Before anything is reported, once for each benchmark that --benchmark_filter leaves. May be NULL. */
     void (*select)(void *context);
-    /* Once for each repetition, 0 .. repetitions - 1: gives its time by gbench_time, and counters, or skips.
-     */
+    /* Once for each repetition, 0 .. repetitions - 1: gives its time by gbench_time,
+     * and counters, or skips. */
     void (*report)(gbench_state *state, void *context, size_t repetition);
 } gbench_functions;
 

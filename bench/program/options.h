@@ -10,9 +10,8 @@
 
 #include <argp.h>
 
-/* Hands on what was printed; the error (ENVIRONMENT) of a write to standard output that failed, now or
- * before.
- */
+/* Hands on what was printed; the error (ENVIRONMENT) of a write to standard output that
+ * failed, now or before. */
 adamoe_status adamoe_flush_output(void);
 
 /* Reports the status on standard error as `adamoe VERB: MESSAGE` and returns the exit code. A result that

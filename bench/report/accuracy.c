@@ -164,8 +164,7 @@ static void draw(const adamoe_report *report, FILE *out)
     (void)fputs("</figure></div>\n", out);
 }
 
-/* ---------------------------------------------------------------------------------------------------- table
- */
+/* -------------------------------------------------------------------------------------------------- table */
 
 static void write_scored(FILE *out, double accuracy, double error)
 {

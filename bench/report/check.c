@@ -114,8 +114,7 @@ static void write_kernel(FILE *out, const json_t *kernel)
     }
 }
 
-/* -------------------------------------------------------------------------------------------------- failures
- */
+/* ----------------------------------------------------------------------------------------------- failures */
 
 #define MOST_FAILURES 50
 
@@ -162,8 +161,7 @@ static void write_failures(FILE *out, const json_t *kernel, size_t *written)
     }
 }
 
-/* ----------------------------------------------------------------------------------------------- the section
- */
+/* -------------------------------------------------------------------------------------------- the section */
 
 static void write_checked(const adamoe_source *source, const json_t *kernels, FILE *out)
 {

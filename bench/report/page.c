@@ -10,8 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-/* --------------------------------------------------------------------------------------------- shared parts
- */
+/* ------------------------------------------------------------------------------------------- shared parts */
 
 const char *adamoe_base_name(const char *path)
 {
@@ -105,8 +104,7 @@ void adamoe_report_evaluated_name(const adamoe_report *report, const adamoe_eval
     adamoe_html_text(out, evaluated->name);
 }
 
-/* -------------------------------------------------------------------------------------------------- summary
- */
+/* ------------------------------------------------------------------------------------------------ summary */
 
 /* A number that a reader should see first: what it is, the number, and what to know about it. */
 static void begin_fact(FILE *out, const char *name, const char *value, const char *look)
@@ -214,8 +212,7 @@ static void write_summary(const adamoe_report *report, FILE *out)
     (void)fputs("</dl>\n</section>\n", out);
 }
 
-/* ----------------------------------------------------------------------------------------------------- page
- */
+/* --------------------------------------------------------------------------------------------------- page */
 
 static bool has_kind(const adamoe_report *report, adamoe_result_kind kind)
 {

@@ -31,8 +31,7 @@ double adamoe_number_at(const json_t *list, size_t i)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-/* --------------------------------------------------------------------------------------------------- kinds
- */
+/* -------------------------------------------------------------------------------------------------- kinds */
 
 /* The keys, each with the type of its value, that tell a kind from the others. */
 typedef struct mark {
@@ -75,8 +74,7 @@ static adamoe_status find_kind(adamoe_source *source)
         source->path);
 }
 
-/* --------------------------------------------------------------------------------------------- evaluations
- */
+/* -------------------------------------------------------------------------------------------- evaluations */
 
 static adamoe_status refuse(const adamoe_source *source, const char *place, const char *reason)
 {
@@ -115,8 +113,7 @@ static adamoe_status add_sides(adamoe_report *report, size_t source)
     return add_evaluation(report, source, "AdaMoE", json_object_get(both, "adamoe"));
 }
 
-/* ------------------------------------------------------------------------------------ checks, comparisons
- */
+/* ------------------------------------------------------------------------------------ checks, comparisons */
 
 /* Sections may take every entry of such a list for an object. */
 static adamoe_status check_objects(const adamoe_source *source, const char *key, const json_t *list)
@@ -172,8 +169,7 @@ static adamoe_status add_gate(adamoe_report *report, size_t source)
     return json_is_object(comparison) ? add_comparison(report, source, comparison) : adamoe_ok();
 }
 
-/* ---------------------------------------------------------------------------------------------------- files
- */
+/* -------------------------------------------------------------------------------------------------- files */
 
 static adamoe_status take(adamoe_report *report, size_t i)
 {

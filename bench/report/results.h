@@ -116,8 +116,7 @@ bool adamoe_report_has_throughput(const adamoe_report *report);
 /* The kernel's place among all names. */
 size_t adamoe_report_style(const adamoe_report *report, const char *kernel);
 
-/* ----------------------------------------------------------------------------------------- values of files
- */
+/* ---------------------------------------------------------------------------------------- values of files */
 
 /* object[key] as a number; NaN where there is none. */
 double adamoe_number_in(const json_t *object, const char *key);
@@ -128,8 +127,7 @@ double adamoe_number_at(const json_t *list, size_t i);
 /* object[key] as a text; `otherwise` where there is none. */
 const char *adamoe_text_in(const json_t *object, const char *key, const char *otherwise);
 
-/* -------------------------------------------------------------------------------------- sections of the page
- */
+/* ----------------------------------------------------------------------------------- sections of the page */
 
 /* The whole page. Errors of the stream are kept by the stream. */
 void adamoe_report_write(const adamoe_report *report, FILE *out);

@@ -109,8 +109,7 @@ static void draw(const adamoe_report *report, FILE *out, size_t first, size_t co
     adamoe_report_figure_end(out);
 }
 
-/* ---------------------------------------------------------------------------------------------------- table
- */
+/* -------------------------------------------------------------------------------------------------- table */
 
 static void write_row(const adamoe_timing *timing, FILE *out)
 {

@@ -14,8 +14,7 @@ static const adamoe_box frame = {54.0, 12.0, 426.0, 252.0};
 #define LINE_HEIGHT     13.0
 #define MARK_RADIUS     4.5
 
-/* ------------------------------------------------------------------------------------------------- places
- */
+/* ------------------------------------------------------------------------------------------------- places */
 
 static double share(const adamoe_axis *axis, double value)
 {
@@ -46,8 +45,7 @@ void adamoe_axis_pad(adamoe_axis *axis)
     axis->high *= air;
 }
 
-/* -------------------------------------------------------------------------------------------------- ticks
- */
+/* -------------------------------------------------------------------------------------------------- ticks */
 
 #define MOST_TICKS 16
 
@@ -134,8 +132,7 @@ static void draw_y_axis(const adamoe_plot *plot)
     (void)fputs("</text>\n", plot->out);
 }
 
-/* ---------------------------------------------------------------------------------------------------- plot
- */
+/* --------------------------------------------------------------------------------------------------- plot */
 
 void adamoe_plot_begin(adamoe_plot *plot, FILE *out, adamoe_axis x, adamoe_axis y, const char *title,
                        const char *description)

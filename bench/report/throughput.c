@@ -105,8 +105,7 @@ static void draw_panels(const adamoe_report *report, FILE *out, const measure *m
     (void)fputs("</div>\n", out);
 }
 
-/* ---------------------------------------------------------------------------------------------------- table
- */
+/* -------------------------------------------------------------------------------------------------- table */
 
 static void write_share(FILE *out, double value)
 {

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------- what is taken
- */
+/* ------------------------------------------------------------------------------------------ what is taken */
 
 static bool is_aggregate(const json_t *entry)
 {
@@ -44,8 +43,7 @@ static bool has_repetitions(const json_t *benchmarks, const char *name)
     return false;
 }
 
-/* ---------------------------------------------------------------------------------------------------- names
- */
+/* -------------------------------------------------------------------------------------------------- names */
 
 /* Appends a part to a list like "routing:balanced, threads:2". */
 static bool append(char **list, const char *part)
@@ -108,8 +106,7 @@ static void free_names(adamoe_timing *timing)
     free(timing->setting);
 }
 
-/* ---------------------------------------------------------------------------------------------- repetitions
- */
+/* -------------------------------------------------------------------------------------------- repetitions */
 
 static double time_unit(const json_t *entry)
 {
@@ -187,8 +184,7 @@ static void measure(const json_t *benchmarks, const char *name, adamoe_timing *t
     }
 }
 
-/* ---------------------------------------------------------------------------------------------------- files
- */
+/* -------------------------------------------------------------------------------------------------- files */
 
 static bool is_known(const json_t *benchmarks, size_t before, const char *name)
 {
@@ -246,8 +242,7 @@ adamoe_status adamoe_report_add_timings(adamoe_report *report, size_t source)
     return status;
 }
 
-/* -------------------------------------------------------------------------------------- panels and series
- */
+/* -------------------------------------------------------------------------------------- panels and series */
 
 static int by_panel(const adamoe_timing *a, const adamoe_timing *b)
 {

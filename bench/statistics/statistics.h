@@ -83,12 +83,11 @@ adamoe_status adamoe_holm(const double *p, size_t count, double *adjusted);
 double adamoe_smallest_paired_p(size_t pairs);
 double adamoe_smallest_unpaired_p(size_t first_count, size_t second_count);
 
-/* The fewest pairs whose smallest attainable p is at most alpha after Holm's correction over so many tests.
- */
+/* The fewest pairs whose smallest attainable p is at most alpha after Holm's correction
+ * over so many tests. */
 size_t adamoe_pairs_needed(size_t tests, double alpha);
 
-/* ------------------------------------------------------------------------------------------- proportions.c
- */
+/* ------------------------------------------------------------------------------------------ proportions.c */
 
 /* McNemar's exact test on paired answers: `lost` questions that only the first model answered right, `won`
  * ones that only the second did. Binomial with 1/2. */

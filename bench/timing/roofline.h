@@ -30,10 +30,10 @@ typedef struct adamoe_rates {
     double gflops, gbytes_per_second;
 } adamoe_rates;
 
-/* Least seconds of a plan: max(sum of FLOPs / P, sum of bytes / B), and the sum over the experts of the
- * maximum of each, which is what is left where one expert's arithmetic never hides another one's reading. A
- * rate of infinity takes its term out; a rate of 0 makes the limit infinite, unless there is nothing to do.
- */
+/* Least seconds of a plan: max(sum of FLOPs / P, sum of bytes / B), and the sum over the experts of
+ * the maximum of each, which is what is left where one expert's arithmetic never hides another one's
+ * reading. A rate of infinity takes its term out; a rate of 0 makes the limit infinite, unless there
+ * is nothing to do. */
 typedef struct adamoe_limit {
     double seconds, seconds_without_overlap;
 } adamoe_limit;

@@ -117,8 +117,7 @@ adamoe_status adamoe_saved_judge(const double *baseline, const double *adaptive,
     return adamoe_ok();
 }
 
-/* ----------------------------------------------------------------------------------------------- measuring
- */
+/* ---------------------------------------------------------------------------------------------- measuring */
 
 /* Batches between two bursts of the peaks. */
 #define BURST_EVERY 16
@@ -173,8 +172,8 @@ static adamoe_status call(study *s, size_t which, size_t batch, double *seconds)
     return adamoe_ok();
 }
 
-/* The same in parts: part 0 is the router, the others are an expert each, with the weights that were wanted.
- */
+/* The same in parts: part 0 is the router, the others are an expert each, with the
+ * weights that were wanted. */
 static adamoe_status call_part(study *s, size_t which, size_t batch, size_t part, double *seconds)
 {
     const size_t count = s->preset->mixture.experts;

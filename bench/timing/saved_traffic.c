@@ -35,8 +35,8 @@ typedef struct turns {
     size_t kept, null_expert;
 } turns;
 
-/* `logits` are those that make the k0 experts the only positive ones; on return the logits of both routings.
- */
+/* `logits` are those that make the k0 experts the only positive ones; on return the
+ * logits of both routings. */
 static void thin_out(const adamoe_preset *preset, size_t t, turns *next, adamoe_splitmix64 *random,
                      float *logits)
 {

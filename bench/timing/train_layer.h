@@ -9,8 +9,8 @@
 #include "layers/presets.h"
 #include "train/experts.h"
 
-/* Weights and gradient of a layer; a model has as many as layers, and none is in a cache when its turn comes.
- */
+/* Weights and gradient of a layer; a model has as many as layers, and none is in a cache
+ * when its turn comes. */
 typedef struct adamoe_train_copy {
     float *weights, *gradient; /* [n, 3, hidden_size * intermediate_size] w1, w3, w2 */
     adamoe_float_expert *expert;

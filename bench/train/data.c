@@ -203,8 +203,7 @@ adamoe_status adamoe_train_data_read(const adamoe_train_options *options, const 
     return status;
 }
 
-/* ------------------------------------------------------------------------------------- texts of a tokenizer
- */
+/* ----------------------------------------------------------------------------------- texts of a tokenizer */
 
 static adamoe_status append_text(adamoe_train_texts *texts, const char *text, size_t length)
 {
@@ -272,8 +271,7 @@ void adamoe_train_texts_free(adamoe_train_texts *texts)
     *texts = (adamoe_train_texts){0};
 }
 
-/* -------------------------------------------------------------------------------------------------- batches
- */
+/* ------------------------------------------------------------------------------------------------ batches */
 
 /* Streams of the seed: weights begin at 0, epochs far from them. */
 #define EPOCH_STREAM (UINT64_C(1) << 40)

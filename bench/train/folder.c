@@ -29,8 +29,7 @@ char *adamoe_train_path(const char *folder, const char *name)
     return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
 }
 
-/* ---------------------------------------------------------------------------------------------- the start
- */
+/* ---------------------------------------------------------------------------------------------- the start */
 
 static adamoe_rule wanted_rule(const adamoe_train_options *o, adamoe_rule rule)
 {
@@ -192,8 +191,7 @@ void adamoe_train_start_close(adamoe_train_start *start)
     *start = (adamoe_train_start){.own_tokenizer = NULL};
 }
 
-/* ---------------------------------------------------------------------------------------------- the folder
- */
+/* --------------------------------------------------------------------------------------------- the folder */
 
 static bool holds(const char *folder, const char *name)
 {
@@ -251,8 +249,7 @@ void adamoe_train_output_abandon(const adamoe_train_output *output)
     (void)rmdir(output->folder);
 }
 
-/* ------------------------------------------------------------------------------------------------ the export
- */
+/* --------------------------------------------------------------------------------------------- the export */
 
 static adamoe_status copy_file(const char *from, const char *to)
 {

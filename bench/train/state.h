@@ -7,9 +7,9 @@
 
 #include "train/data.h"
 
-/* What the bits of a run depend on, as JSON text: options, a hash of the sequences and one of the weights at
- * the start; not the number of threads. To be freed; NULL for want of memory, or where a path is not UTF-8.
- */
+/* What the bits of a run depend on, as JSON text: options, a hash of the sequences and one of the
+ * weights at the start; not the number of threads. To be freed; NULL for want of memory, or where a
+ * path is not UTF-8. */
 char *adamoe_train_description(const adamoe_train_options *options, const adamoe_train_data *data,
                                const adamoe_parameters *start);
 

@@ -11,8 +11,8 @@ typedef struct adamoe_mapped_file {
     size_t size;
 } adamoe_mapped_file;
 
-/* Errors name the path: BAD_INPUT where there is no such regular file, ENVIRONMENT where it cannot be read.
- */
+/* Errors name the path: BAD_INPUT where there is no such regular file, ENVIRONMENT where
+ * it cannot be read. */
 adamoe_status adamoe_mapped_file_open(const char *path, adamoe_mapped_file *out);
 void adamoe_mapped_file_close(adamoe_mapped_file *file);
 

@@ -29,8 +29,7 @@ static adamoe_status out_of_memory(void)
     return adamoe_error(ADAMOE_ENVIRONMENT, "vocabulary: out of memory");
 }
 
-/* ------------------------------------------------------------------------------------------ texts to words
- */
+/* ----------------------------------------------------------------------------------------- texts to words */
 
 static size_t character_bytes(const char *text)
 {
@@ -127,8 +126,7 @@ static void free_word_list(word_list *list)
     free(list->text);
 }
 
-/* ------------------------------------------------------------------------------------------ words to pieces
- */
+/* ---------------------------------------------------------------------------------------- words to pieces */
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -199,8 +197,7 @@ static adamoe_status count_words(const word_list *list, const adamoe_byte_pairs 
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------------- merging
- */
+/* ------------------------------------------------------------------------------------------------ merging */
 
 static int compare_pairs(const void *a, const void *b)
 {
@@ -305,8 +302,7 @@ static adamoe_status merge_pairs(adamoe_byte_pairs *pairs, size_t target, word *
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------- training
- */
+/* ----------------------------------------------------------------------------------------------- training */
 
 static adamoe_status train(word_list *list, size_t target, adamoe_byte_pairs *pairs)
 {

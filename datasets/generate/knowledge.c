@@ -29,8 +29,7 @@ uint64_t adamoe_synset_hash(const adamoe_knowledge *knowledge, uint64_t seed, ui
     return adamoe_splitmix64_next(&random);
 }
 
-/* ------------------------------------------------------------------------------------------------ concepts
- */
+/* ----------------------------------------------------------------------------------------------- concepts */
 
 static bool is_plain_word(const char *word)
 {
@@ -172,8 +171,7 @@ static adamoe_status choose_concepts(adamoe_knowledge *k, uint64_t seed, size_t 
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------------- meanings
- */
+/* ----------------------------------------------------------------------------------------------- meanings */
 
 /* The first part of a definition, without what stands in brackets, if that is words and blanks only. */
 static char *plain_meaning(const adamoe_synset *synset)
@@ -282,8 +280,7 @@ static adamoe_status choose_meanings(adamoe_knowledge *k)
     return complete ? adamoe_ok() : out_of_memory();
 }
 
-/* ---------------------------------------------------------------------------------------------------- facts
- */
+/* -------------------------------------------------------------------------------------------------- facts */
 
 static adamoe_status append_fact(adamoe_knowledge *k, size_t *capacity, adamoe_fact_kind kind,
                                  uint32_t subject, uint32_t object)

@@ -100,8 +100,8 @@ static void keep_wholes(adamoe_knowledge *knowledge, const adamoe_lemma *part)
     keep_reached(knowledge);
 }
 
-/* A whole has the parts of all that it is a kind of; and where some of its kinds have a part, it may have it.
- */
+/* A whole has the parts of all that it is a kind of; and where some of its kinds have a part,
+ * it may have it. */
 bool adamoe_may_be_part(adamoe_knowledge *knowledge, const char *part, const char *whole)
 {
     const adamoe_lemma *p = adamoe_wordnet_find(knowledge->wordnet, part);

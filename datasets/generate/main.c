@@ -33,8 +33,7 @@ typedef struct options {
     bool write_questions, write_tokenizer, write_checkpoint;
 } options;
 
-/* ------------------------------------------------------------------------------------------------ arguments
- */
+/* ---------------------------------------------------------------------------------------------- arguments */
 
 enum {
     KEY_ONLY = 256, /* without a short form: -o names an output file elsewhere */
@@ -124,8 +123,7 @@ static const struct argp argp = {
     NULL,
 };
 
-/* ---------------------------------------------------------------------------------------------------- steps
- */
+/* -------------------------------------------------------------------------------------------------- steps */
 
 static adamoe_status make_folder(const char *path)
 {

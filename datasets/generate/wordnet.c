@@ -84,8 +84,7 @@ static void *grown(void *array, size_t count, size_t *capacity, size_t element)
     return moved;
 }
 
-/* ------------------------------------------------------------------------------------------------- synsets
- */
+/* ------------------------------------------------------------------------------------------------ synsets */
 
 static bool relation_of(const char *symbol, adamoe_wordnet_relation *out)
 {
@@ -195,8 +194,7 @@ static adamoe_status read_synset(line_reader *reader, size_t place, bool adjecti
     return adamoe_ok();
 }
 
-/* -------------------------------------------------------------------------------------------------- lemmas
- */
+/* ------------------------------------------------------------------------------------------------- lemmas */
 
 static adamoe_status append_sense(builder *b, uint32_t offset)
 {
@@ -245,8 +243,7 @@ static adamoe_status read_lemma(line_reader *reader, builder *b)
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------ files and links
- */
+/* ---------------------------------------------------------------------------------------- files and links */
 
 /* Lines that begin with a blank are the licence. */
 static adamoe_status read_lines(const adamoe_wordnet_file *file, size_t which, builder *b)

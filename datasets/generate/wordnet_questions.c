@@ -42,8 +42,7 @@ static adamoe_status out_of_memory(void)
     return adamoe_error(ADAMOE_ENVIRONMENT, "questions: out of memory");
 }
 
-/* --------------------------------------------------------------------------------------------------- splits
- */
+/* ------------------------------------------------------------------------------------------------- splits */
 
 static adamoe_split split_of(const maker *m, uint32_t synset)
 {
@@ -123,8 +122,7 @@ static adamoe_status list_items(maker *m)
     return adamoe_ok();
 }
 
-/* -------------------------------------------------------------------------------------------- wrong choices
- */
+/* ------------------------------------------------------------------------------------------ wrong choices */
 
 typedef struct nearness {
     size_t distance;
@@ -247,8 +245,7 @@ static bool draw_wrong(maker *m, const item *asked, const char *wrong[CHOICES - 
     return count >= CHOICES - 1;
 }
 
-/* ------------------------------------------------------------------------------------------------ questions
- */
+/* ---------------------------------------------------------------------------------------------- questions */
 
 static char *make_stem(const adamoe_knowledge *k, const item *asked)
 {

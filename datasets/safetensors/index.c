@@ -23,8 +23,8 @@ static int compare_placements(const void *left, const void *right)
     return order != 0 ? order : strcmp(a->name, b->name);
 }
 
-/* A name with a separator could lead out of the folder; whoever sends a model must not choose what is read.
- */
+/* A name with a separator could lead out of the folder; whoever sends a model must not
+ * choose what is read. */
 static bool is_plain_name(const char *shard)
 {
     return shard[0] != '\0' && strchr(shard, '/') == NULL && strcmp(shard, ".") != 0 &&

@@ -27,8 +27,7 @@ adamoe_status adamoe_safetensors_no_memory(const char *path)
     return adamoe_error(ADAMOE_ENVIRONMENT, "%s: open: out of memory", path);
 }
 
-/* ------------------------------------------------------------------------------------- opening and closing
- */
+/* ------------------------------------------------------------------------------------ opening and closing */
 
 adamoe_safetensors *adamoe_safetensors_create(const char *path)
 {
@@ -122,8 +121,7 @@ adamoe_status adamoe_safetensors_parse(const char *path, const uint8_t *data, si
     return status;
 }
 
-/* -------------------------------------------------------------------------------------------------- finding
- */
+/* ------------------------------------------------------------------------------------------------ finding */
 
 static int compare_names(const void *left, const void *right)
 {
@@ -182,8 +180,7 @@ const char *adamoe_safetensors_metadata(const adamoe_safetensors *file, const ch
     return value;
 }
 
-/* ------------------------------------------------------------------------------------------------- matrices
- */
+/* ----------------------------------------------------------------------------------------------- matrices */
 
 /* "[2, 3]"; the longest shape, eight numbers of twenty digits, fits. */
 typedef struct shape_text {
@@ -222,8 +219,7 @@ adamoe_status adamoe_safetensors_matrix(const adamoe_safetensors *file, const ch
     return adamoe_ok();
 }
 
-/* ---------------------------------------------------------------------------------------- NaN and infinity
- */
+/* --------------------------------------------------------------------------------------- NaN and infinity */
 
 /* A number is finite unless all bits of its exponent are set. */
 static bool is_finite(const adamoe_tensor *tensor, size_t index)

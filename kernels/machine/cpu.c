@@ -24,8 +24,8 @@ typedef struct feature {
 #define TILE_DATA     18
 #define REQUEST_STATE 0x1023 /* ARCH_REQ_XCOMP_PERM */
 
-/* The system must save the tiles when it switches threads, and lets a process use them only after it asked.
- */
+/* The system must save the tiles when it switches threads, and lets a process use them
+ * only after it asked. */
 static bool may_use_tiles(void)
 {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;

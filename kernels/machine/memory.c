@@ -42,9 +42,9 @@ static const group_names version_2 = {"sys/fs/cgroup",  "memory.max", "memory.hi
 static const group_names version_1 = {"sys/fs/cgroup/memory",  "memory.limit_in_bytes", NULL,
                                       "memory.usage_in_bytes", "total_cache ",          "total_shmem "};
 
-/* Files that are mapped or cached count as used, but the system takes them back first; not so what is shared
- * memory or lies in a tmpfs, which is counted among them. Above `high` a process is slowed down to a crawl.
- */
+/* Files that are mapped or cached count as used, but the system takes them back first; not so what is
+ * shared memory or lies in a tmpfs, which is counted among them. Above `high` a process is slowed
+ * down to a crawl. */
 static size_t group_memory(const char *folder, const group_names *names)
 {
     size_t limit = adamoe_system_file_number(folder, names->limit, "");

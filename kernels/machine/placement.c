@@ -75,8 +75,8 @@ uint32_t adamoe_expert_node(const adamoe_placement *placement, size_t expert, si
     return (uint32_t)(expert * placement->nodes / experts);
 }
 
-/* Expert e is on node floor(e * nodes / count), so node n begins at the first e with e * nodes >= n * count.
- */
+/* Expert e is on node floor(e * nodes / count), so node n begins at the first e with e * nodes
+ * >= n * count. */
 void adamoe_split_range(const adamoe_placement *placement, uint32_t node, size_t count, size_t *first,
                         size_t *end)
 {

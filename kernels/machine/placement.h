@@ -24,15 +24,15 @@ uint32_t adamoe_thread_node(const adamoe_placement *placement, uint32_t thread);
 /* The node of an expert of `experts` under the policy experts: e * nodes / experts. */
 uint32_t adamoe_expert_node(const adamoe_placement *placement, size_t expert, size_t experts);
 
-/* The experts of a node under the policy experts, or its part of `count` panels of a matrix under split:
- * first .. end-1. The parts of all nodes follow each other without a gap, and no two differ by more than one.
- */
+/* The experts of a node under the policy experts, or its part of `count` panels of a matrix under
+ * split: first .. end-1. The parts of all nodes follow each other without a gap, and no two differ
+ * by more than one. */
 void adamoe_split_range(const adamoe_placement *placement, uint32_t node, size_t count, size_t *first,
                         size_t *end);
 
-/* Memory for weights that the policy puts on `node`: a node's own under experts and split, on all nodes in
- * turn under interleave, and where the caller is under local. As host->allocate; given back by host->release.
- */
+/* Memory for weights that the policy puts on `node`: a node's own under experts and split, on
+ * all nodes in turn under interleave, and where the caller is under local. As host->allocate;
+ * given back by host->release. */
 void *adamoe_placed_allocate(const adamoe_host *host, const adamoe_placement *placement, uint32_t node,
                              size_t bytes, size_t alignment);
 

@@ -16,8 +16,8 @@
 /* "2.6.3" */
 void onednn_version(char *text, size_t size);
 
-/* The weights of one product: rows first_row .. first_row + rows - 1 of a matrix, as columns of the output.
- */
+/* The weights of one product: rows first_row .. first_row + rows - 1 of a matrix, as
+ * columns of the output. */
 typedef struct onednn_product onednn_product;
 
 /* Where packed weights go: memory of the host for `node` of the placement, as its policy says. */

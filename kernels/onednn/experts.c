@@ -38,8 +38,8 @@ void onednn_release(adamoe_prepared *prepared)
     free(prepared);
 }
 
-/* All experts have the same shapes, and so have w1 and w3: the first ones tell what scratch memory all need.
- */
+/* All experts have the same shapes, and so have w1 and w3: the first ones tell what
+ * scratch memory all need. */
 static adamoe_status find_scratch(adamoe_prepared *prepared)
 {
     size_t up = 0, down = 0;

@@ -33,8 +33,8 @@ adamoe_status onednn_packed_create_of_rows(const adamoe_matrix *matrix, const ui
                                            adamoe_arithmetic type, const onednn_place *place,
                                            onednn_packed *out);
 
-/* What has no node of its own under a policy that has one for everything: blocks are spread over the nodes.
- */
+/* What has no node of its own under a policy that has one for everything: blocks are
+ * spread over the nodes. */
 #define ONEDNN_SPREAD UINT32_MAX
 
 /* The tiles of a product, blocks of rows times blocks of columns, by the node that the weights of their

@@ -27,8 +27,8 @@ static void gate(const float *sums, size_t stride, size_t rows, size_t outputs, 
     }
 }
 
-/* `count` columns from c on; a whole vector takes the path without masks, which are slow on some processors.
- */
+/* `count` columns from c on; a whole vector takes the path without masks, which are
+ * slow on some processors. */
 static inline lanes load_columns(const float *from, size_t count)
 {
     return count >= LANES ? lanes_load(from) : lanes_load_first(from, count);

@@ -1,7 +1,7 @@
 /*
  * The experts of one layer, forward and backward, in float32 and in products grouped by expert over the rows
- * of a plan: what reference/gradient/gradient_experts.c defines. A zero null expert has no row: neither its value nor
- * its gradient is computed. Any number of threads gives the same bits.
+ * of a plan: what reference/gradient/gradient_experts.c defines. A zero null expert has no row: neither its
+ * value nor its gradient is computed. Any number of threads gives the same bits.
  *
  * For plans of a routing: x has a row for each token, nothing scales it (no dispatch), and each row stands in
  * the list of the token that it reads. Left out: slots (Soft MoE), recomputing w1 x and w3 x on the way back.
@@ -32,9 +32,8 @@ typedef enum adamoe_experts_stage {
 
 #define ADAMOE_EXPERTS_STAGES 9
 
-/* What a pass works with. The caller owns all of it, and keeps gate, up and the plan from forward to
- * backward.
- */
+/* What a pass works with. The caller owns all of it, and keeps gate, up and the plan
+ * from forward to backward. */
 typedef struct adamoe_experts_pass {
     size_t hidden_size, intermediate_size; /* d, ff */
     const adamoe_team *team;

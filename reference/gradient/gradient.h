@@ -18,8 +18,7 @@
 #include "model.h"
 #include "router.h"
 
-/* ------------------------------------------------------------------------------------------------ gradients
- */
+/* ---------------------------------------------------------------------------------------------- gradients */
 
 /* Arrays in the shapes of the matrices of the same names. */
 typedef struct adamoe_attention_gradient {
@@ -35,8 +34,7 @@ typedef struct adamoe_layer_gradient {
     adamoe_expert_gradient *expert; /* [n] */
 } adamoe_layer_gradient;
 
-/* ---------------------------------------------------------------------------------------- product and norm
- */
+/* --------------------------------------------------------------------------------------- product and norm */
 
 /* Of y = W x: dx += W^T dy, dW += dy x^T. x, dx are [columns], dy is [rows]; y is adamoe_matrix_vector. */
 void adamoe_product_backward(const adamoe_matrix *matrix, const double *x, const double *dy, double *dx,
@@ -48,8 +46,7 @@ void adamoe_rms_norm_double(const adamoe_matrix *gain, double eps, const double 
 void adamoe_rms_norm_backward(const adamoe_matrix *gain, double eps, const double *x, const double *dy,
                               double *dx, double *dgain);
 
-/* ------------------------------------------------------------------------------------------------ attention
- */
+/* ---------------------------------------------------------------------------------------------- attention */
 
 /* Attention of one whole sequence, projections and rotary embedding included (spec section 6): y from x, both
  * [count, hidden_size], then the gradient. Errors: memory. */
@@ -65,8 +62,7 @@ adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamo
 adamoe_status adamoe_attention_mix_double(const adamoe_config *config, double *query, double *key,
                                           double *value, size_t count, double *mixed);
 
-/* --------------------------------------------------------------------------------------------------- router
- */
+/* ------------------------------------------------------------------------------------------------- router */
 
 /* One token's logits [n + m] in double; 0 for a layer without gate. */
 void adamoe_router_logits_double(const adamoe_layer *layer, const double *x, double *logits);
@@ -89,8 +85,7 @@ void adamoe_token_weights_backward(adamoe_rule rule, size_t experts, size_t null
                                    const double *logits, const uint32_t *id,
                                    const adamoe_token_weights *derivative, double *dlogits);
 
-/* -------------------------------------------------------------------------------------------------- experts
- */
+/* ------------------------------------------------------------------------------------------------ experts */
 
 /* E(x) = w2 · (silu(w1 · x) * (w3 · x)); its value is adamoe_expert_forward with adamoe_float64_operands.
  * work is [adamoe_expert_backward_work]. */
@@ -131,8 +126,7 @@ adamoe_status adamoe_layer_backward(const adamoe_layer *layer, const adamoe_rout
                                     const double *slope, const double *dy, double *dx,
                                     const adamoe_layer_gradient *gradient);
 
-/* ---------------------------------------------------------------------------------------------- balance loss
- */
+/* ------------------------------------------------------------------------------------------- balance loss */
 
 typedef enum adamoe_balance_form {
     ADAMOE_BALANCE_NULL_AVERAGED = 0, /* the paper's equation 6 */
@@ -148,8 +142,7 @@ typedef enum adamoe_balance_form {
 void adamoe_balance_slope(const adamoe_routing *const *routing, size_t layers, adamoe_balance_form form,
                           adamoe_balance_pooling pooling, const bool *counted, double alpha, double *slope);
 
-/* -------------------------------------------------------------------------------------------- cross-entropy
- */
+/* ------------------------------------------------------------------------------------------ cross-entropy */
 
 /* -log softmax(head · hidden)[target] of one position; the gradient of scale times that. hidden, dhidden are
  * [hidden_size]; work is [hidden_size + vocab_size]. */

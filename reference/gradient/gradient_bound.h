@@ -1,11 +1,11 @@
 /*
- * The yardstick of a gradient: what reference/gradient/gradient_experts.c defines, in double, and how far rounding in
- * float32 can carry each derivative from there. The rule is bound.h's: each sum of K terms t with largest
- * partial sum p adds u^2 K (sum t^2 + p^2) to the variance of its result, and errors go on to first order.
- * What silu gives to two derivatives of a row reaches dx by both, so it is carried by its own name, not as
- * two independent errors. What can underflow is carried beside it, whatever order the factors of a product
- * come in. Two sums may be formed in two ways, and the bound covers both: dcombine as (w2^T dy) . h or as
- * dy . (w2 h), and dx row by row or in one chain over all rows of a token.
+ * The yardstick of a gradient: what reference/gradient/gradient_experts.c defines, in double, and how far
+ * rounding in float32 can carry each derivative from there. The rule is bound.h's: each sum of K terms t with
+ * largest partial sum p adds u^2 K (sum t^2 + p^2) to the variance of its result, and errors go on to first
+ * order. What silu gives to two derivatives of a row reaches dx by both, so it is carried by its own name,
+ * not as two independent errors. What can underflow is carried beside it, whatever order the factors of a
+ * product come in. Two sums may be formed in two ways, and the bound covers both: dcombine as (w2^T dy) . h
+ * or as dy . (w2 h), and dx row by row or in one chain over all rows of a token.
  *
  * For plans of a routing, as train/experts.h says: inputs are tokens, no dispatch, a row is in one list. Left
  * out: weights and operands that are rounded to bfloat16 or int8.

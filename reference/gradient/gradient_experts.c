@@ -22,8 +22,8 @@ size_t adamoe_expert_backward_work(size_t hidden_size, size_t intermediate_size)
     return 6 * intermediate_size + longest_row;
 }
 
-/* With g = w1 x, u = w3 x, h = silu(g) * u and y = w2 h: dh = w2^T dy, du = dh silu(g), dg = dh u silu'(g).
- */
+/* With g = w1 x, u = w3 x, h = silu(g) * u and y = w2 h: dh = w2^T dy, du = dh silu(g), dg
+ * = dh u silu'(g). */
 void adamoe_expert_backward(const adamoe_expert *expert, const double *x, const double *dy, double *dx,
                             const adamoe_expert_gradient *gradient, double *work)
 {

@@ -31,8 +31,8 @@ typedef struct adamoe_model_gradient {
 adamoe_status adamoe_model_gradient_create(const adamoe_config *config, adamoe_model_gradient **out);
 void adamoe_model_gradient_free(adamoe_model_gradient *gradient);
 
-/* Sequences of any lengths, one after the other: without padding, so every token counts in the balance loss.
- */
+/* Sequences of any lengths, one after the other: without padding, so every token counts
+ * in the balance loss. */
 #define ADAMOE_NO_TARGET UINT32_MAX
 
 typedef struct adamoe_training_batch {

@@ -26,8 +26,8 @@ typedef struct adamoe_lora_experts {
     double scale; /* alpha / rank */
 } adamoe_lora_experts;
 
-/* Arrays in the shapes of the matrices of the same names; W0 is frozen and has none. NULL where not wanted.
- */
+/* Arrays in the shapes of the matrices of the same names; W0 is frozen and has none.
+ * NULL where not wanted. */
 typedef struct adamoe_lora_experts_gradient {
     double *router, *a, *b;
 } adamoe_lora_experts_gradient;

@@ -152,8 +152,7 @@ static adamoe_status run(const pass *p, const uint32_t *token)
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------------- the loss
- */
+/* ----------------------------------------------------------------------------------------------- the loss */
 
 static adamoe_status check_batch(const adamoe_config *config, const adamoe_training_batch *batch,
                                  size_t *targets)
@@ -219,8 +218,7 @@ adamoe_status adamoe_lora_model_loss(const adamoe_lora_model *model, const adamo
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------- segments
- */
+/* ----------------------------------------------------------------------------------------------- segments */
 
 /* The tokens of a segment behind those of its ancestors; its own begin at *start. To be freed. */
 static uint32_t *join(const adamoe_segment *segment, size_t index, size_t *start, size_t *count)

@@ -264,8 +264,8 @@ static void kernels_take_turns(void **state)
     assert_error(member[1].status, ADAMOE_NOT_SUPPORTED, "it is Sunday");
     assert_ok(member[2].status);
     assert_int_equal(member[2].calls, 1); /* no least time */
-    /* each: the check, three calls to choose their number; then the repetitions, a warm call and a timed one
-     */
+    /* each: the check, three calls to choose their number; then the repetitions, a warm call
+     * and a timed one */
     assert_string_equal(order, "1111"
                                "2222"
                                "1122"

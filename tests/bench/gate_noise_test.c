@@ -111,8 +111,8 @@ static void five_percent_are_found(void **state)
     }
 }
 
-/* One percent is there, and found significant on a quiet machine; it is less than anybody wants to hear of.
- */
+/* One percent is there, and found significant on a quiet machine; it is less than anybody
+ * wants to hear of. */
 static void one_percent_is_below_the_minimum_effect(void **state)
 {
     (void)state;

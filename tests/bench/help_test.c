@@ -64,8 +64,7 @@ static char *usage_of(const char *verb)
     return text_of(arguments);
 }
 
-/* ------------------------------------------------------------------------------------------------- man page
- */
+/* ----------------------------------------------------------------------------------------------- man page */
 
 typedef struct expectation {
     const char *where, *text; /* the text that must have every option, and its name */
@@ -148,8 +147,7 @@ static void the_manual_is_good_troff(void **state)
     assert_string_equal(got->text, "");
 }
 
-/* ----------------------------------------------------------------------------------------------- completion
- */
+/* --------------------------------------------------------------------------------------------- completion */
 
 /* What the shell offers for a line whose last word is `word`: a line for each. */
 static const outcome *complete(const char *words, const char *word)
@@ -210,8 +208,7 @@ static void verbs_and_values_are_completed(void **state)
     assert_string_equal(complete("bench --json", "x")->text, "\n"); /* a file: the shell's own business */
 }
 
-/* ------------------------------------------------------------------------------------------------- examples
- */
+/* ----------------------------------------------------------------------------------------------- examples */
 
 /* The indented lines below "Example" in a help text. */
 static void example_of(const char *help, char *script, size_t size)
@@ -286,8 +283,7 @@ static void examples_of_help_work(void **state)
     }
 }
 
-/* --------------------------------------------------------------------------------------------------- README
- */
+/* ------------------------------------------------------------------------------------------------- README */
 
 typedef struct block {
     const char *begin, *end;

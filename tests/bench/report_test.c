@@ -35,8 +35,7 @@ static void expect_part(const char *page, const char *part)
     }
 }
 
-/* -------------------------------------------------------------------------------------------- well-formed
- */
+/* -------------------------------------------------------------------------------------------- well-formed */
 
 static bool is_void(const char *name)
 {
@@ -99,8 +98,7 @@ static void names_cannot_become_markup(void **state)
     free(page);
 }
 
-/* ---------------------------------------------------------------------------------------------------- speed
- */
+/* -------------------------------------------------------------------------------------------------- speed */
 
 static void repetitions_become_medians(void **state)
 {
@@ -227,8 +225,7 @@ static void a_gate_shows_its_parts(void **state)
     free(page);
 }
 
-/* ------------------------------------------------------------------------------------- results of the verbs
- */
+/* ----------------------------------------------------------------------------------- results of the verbs */
 
 static void what_the_verbs_write_is_shown(void **state)
 {
@@ -305,8 +302,7 @@ static void eval_tells_the_histogram_of_each_layer(void **state)
     json_decref(eval);
 }
 
-/* ------------------------------------------------------------------------------------------------- refusals
- */
+/* ----------------------------------------------------------------------------------------------- refusals */
 
 static void what_is_no_result_is_refused(void **state)
 {

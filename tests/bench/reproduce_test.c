@@ -100,8 +100,8 @@ static void a_whole_run(void **state)
     assert_int_equal(count_files(state), 2);
 }
 
-/* A top-2 model and one with null experts, fine-tuned for a few steps on the shipped one, and 24 questions.
- */
+/* A top-2 model and one with null experts, fine-tuned for a few steps on the shipped
+ * one, and 24 questions. */
 static void make_models(void **state)
 {
     const char *folder = *state;

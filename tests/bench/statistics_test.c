@@ -62,8 +62,7 @@ static void ranks_share_ties(void **state)
     assert_true(ties == 24.0 + 6.0);
 }
 
-/* ------------------------------------------------------------------------------------------------- golden
- */
+/* ------------------------------------------------------------------------------------------------- golden */
 
 static json_t *golden(const char *key)
 {
@@ -177,8 +176,7 @@ static void the_centre_is_the_median_of_means(void **state)
     json_decref(one);
 }
 
-/* ------------------------------------------------------------------------------------------------ by hand
- */
+/* ------------------------------------------------------------------------------------------------ by hand */
 
 /* The interval holds exactly the centres that the test does not reject: the test at 5 % of the values less
  * the end of the interval changes its mind there. */
@@ -303,8 +301,7 @@ static void the_smallest_p_is_attained(void **state)
     }
 }
 
-/* --------------------------------------------------------------------------------------------- simulation
- */
+/* --------------------------------------------------------------------------------------------- simulation */
 
 #define TRIALS 1000
 

@@ -123,8 +123,8 @@ static void test_resume_after_kill(void **state)
     expect(run(TUNE "%s '%s' --resume", options, path_of(state, "cut")), 0, "the run is finished");
 }
 
-/* Whether a tensor has the same values in both files; both hold what bfloat16 can, or the test means nothing.
- */
+/* Whether a tensor has the same values in both files; both hold what bfloat16 can, or
+ * the test means nothing. */
 static bool same_tensor(const adamoe_safetensors *a, const adamoe_safetensors *b, const adamoe_tensor *of)
 {
     adamoe_matrix x, y;

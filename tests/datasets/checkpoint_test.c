@@ -71,8 +71,7 @@ static void assert_rest(const adamoe_model *model, adamoe_dtype dtype)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------- opening
- */
+/* ------------------------------------------------------------------------------------------------ opening */
 
 /* Every matrix has its numbers, whatever the names, the dtype, and the front of the names. */
 static void reads_every_matrix(void **state)
@@ -200,8 +199,7 @@ static void reads_a_real_model(void **state)
     adamoe_checkpoint_close(checkpoint);
 }
 
-/* ------------------------------------------------------------------------------------------- disagreements
- */
+/* ------------------------------------------------------------------------------------------ disagreements */
 
 /* Each tensor of a model is needed, and named when it is absent or when it is not of its shape. */
 static void every_tensor_is_needed_in_its_shape(void **state)
@@ -386,8 +384,7 @@ static void nan_is_named(void **state)
     free_tensors(&list);
 }
 
-/* ---------------------------------------------------------------------------------------------- conversions
- */
+/* -------------------------------------------------------------------------------------------- conversions */
 
 static void vanilla_gets_null_experts(void **state)
 {

@@ -235,8 +235,7 @@ static void accepts_what_changes_nothing(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------- refusals
- */
+/* ----------------------------------------------------------------------------------------------- refusals */
 
 static const struct refusal {
     const char *base, *key, *member, *message;

@@ -18,8 +18,8 @@
 
 extern char **environ;
 
-/* Runs adamoe-generate with up to four arguments; returns its exit code. What it prints goes to FOLDER.log.
- */
+/* Runs adamoe-generate with up to four arguments; returns its exit code. What it
+ * prints goes to FOLDER.log. */
 static int generate(void **state, const char *a, const char *b, const char *c, const char *d)
 {
     char *arguments[] = {"adamoe-generate",    (char *)(uintptr_t)a, (char *)(uintptr_t)b,
@@ -52,8 +52,7 @@ static bool same_bytes(const char *path, const char *other)
     return same;
 }
 
-/* ---------------------------------------------------------------------------------------------- the program
- */
+/* -------------------------------------------------------------------------------------------- the program */
 
 static void test_same_seed_same_bytes(void **state)
 {
@@ -203,8 +202,8 @@ static uint64_t encode(const adamoe_tokenizer *tokenizer, const char *text, uint
     return hash;
 }
 
-/* The number of tokens and the hash are those that the `tokenizers` package, 0.23.3, gives for the same file.
- */
+/* The number of tokens and the hash are those that the `tokenizers` package, 0.23.3, gives
+ * for the same file. */
 static void test_shipped_tokenizer(void **state)
 {
     (void)state;

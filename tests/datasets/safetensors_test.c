@@ -5,8 +5,7 @@
 #include "safetensors/safetensors.h"
 #include "temporary_folder.h"
 
-/* ------------------------------------------------------------------------------------------ files in memory
- */
+/* ---------------------------------------------------------------------------------------- files in memory */
 
 typedef struct byte_array {
     uint8_t *data;
@@ -244,8 +243,7 @@ static void deep_nesting_is_refused(void **state)
     free(header);
 }
 
-/* ------------------------------------------------------------------------------------------ using the
- * tensors */
+/* -------------------------------------------------------------------------------------- using the tensors */
 
 static void finds_each_of_thousands(void **state)
 {
@@ -363,8 +361,7 @@ static void nan_and_infinity_are_named(void **state)
     free(bytes.data);
 }
 
-/* --------------------------------------------------------------------------------------------------- writing
- */
+/* ------------------------------------------------------------------------------------------------ writing */
 
 static const float singles[] = {1.5f, -2.25f, 3e-39f, 0.0f, -0.0f, 7.0f};
 static const uint16_t halves[] = {0x3c00, 0x0001, 0xfbff};
@@ -484,8 +481,7 @@ static void full_disk_is_reported(void **state)
                  "/full: write: No space left");
 }
 
-/* ---------------------------------------------------------------------------------------------------- shards
- */
+/* ------------------------------------------------------------------------------------------------- shards */
 
 static void write_shard(void **state, const char *name, const adamoe_tensor *first, size_t count)
 {

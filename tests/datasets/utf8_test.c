@@ -36,8 +36,8 @@ static void test_known_encodings(void **state)
     assert_memory_equal(bytes, "\xF0\x9F\x98\x80", 4);
 }
 
-/* What one U+FFFD replaces: the examples of the Unicode standard, section 3.9, and the bounds of table 3-7.
- */
+/* What one U+FFFD replaces: the examples of the Unicode standard, section 3.9, and the
+ * bounds of table 3-7. */
 static void test_ill_formed(void **state)
 {
     (void)state;

@@ -9,11 +9,10 @@
 #define SHIPPED(name) SOURCE_PATH("datasets/wordnet/" name)
 #define WORDNET       "/usr/share/wordnet"
 
-/* ------------------------------------------------------------------------------------------------- reading
- */
+/* ------------------------------------------------------------------------------------------------ reading */
 
-/* Synsets of a line each; {N} stands for the offset of line N, so that a text can be changed and stay right.
- */
+/* Synsets of a line each; {N} stands for the offset of line N, so that a text can be
+ * changed and stay right. */
 typedef struct small_wordnet {
     char noun[8192], adjective[2048], index[4096];
 } small_wordnet;

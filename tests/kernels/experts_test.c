@@ -90,9 +90,9 @@ static void test_within_the_bound(void **state)
 
 /* ------------------------------------------------------------------------------------------------- exact */
 
-/* Small integers in x, dy, w3 and w2; w1 reads the first channel, which is 1, with 64 or 0: silu(64) is 64
- * and its slope 1, silu(0) is 0 and its slope one half, in float32 and in double. Weights are powers of two.
- */
+/* Small integers in x, dy, w3 and w2; w1 reads the first channel, which is 1, with 64 or 0:
+ * silu(64) is 64 and its slope 1, silu(0) is 0 and its slope one half, in float32 and in double.
+ * Weights are powers of two. */
 static void make_exact(adamoe_train_layer *layer)
 {
     const size_t d = layer->hidden_size, ff = layer->intermediate_size, n = layer->plan->experts;

@@ -196,8 +196,8 @@ static void llama_in_a_batch(void **state)
     equals_the_naive_model(SOURCE_PATH("tests/golden/tiny_llama"));
 }
 
-/* The embedding of token 14 is NaN: it stands in segment 3, the last of its tokens, and alone in segment 7.
- */
+/* The embedding of token 14 is NaN: it stands in segment 3, the last of its tokens, and
+ * alone in segment 7. */
 static void a_nan_is_named_by_segment_and_token(void **state)
 {
     (void)state;

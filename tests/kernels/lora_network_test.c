@@ -245,8 +245,7 @@ static void test_any_number_of_threads_gives_the_same_bits(void **state)
     free_subject(&three);
 }
 
-/* ------------------------------------------------------------------------------------------------- segments
- */
+/* ----------------------------------------------------------------------------------------------- segments */
 
 typedef struct defined_scores {
     const adamoe_target *target;

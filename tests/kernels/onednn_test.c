@@ -266,8 +266,8 @@ static void check_problem(const adamoe_kernel *kernel, size_t d, size_t ff, size
     free_problem(p);
 }
 
-/* One expert with two whole blocks of 512 rows and a rest; the rest in steps of 64 rows, and a rest of that.
- */
+/* One expert with two whole blocks of 512 rows and a rest; the rest in steps of 64 rows, and
+ * a rest of that. */
 static void more_rows_than_a_block(void **state)
 {
     SKIP_UNLESS_SUPPORTED((const adamoe_kernel *)*state);
@@ -468,8 +468,8 @@ int main(int count, char **arguments)
     if (count > 1) {
         cmocka_set_test_filter(arguments[1]);
     }
-    /* Where the processor has a bfloat16 product this would turn float32 into it; the kernel must not care.
-     */
+    /* Where the processor has a bfloat16 product this would turn float32 into it; the
+     * kernel must not care. */
     setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16", 1);
     const struct CMUnitTest tests[] = {TESTS_OF(&adamoe_onednn_f32_kernel, "onednn-f32"),
                                        TESTS_OF(&adamoe_onednn_bf16_kernel, "onednn-bf16")};

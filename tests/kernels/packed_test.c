@@ -325,9 +325,9 @@ static void extremes_do_not_saturate(void **state)
     adamoe_team_free(team);
 }
 
-/* Floats all over the range: every 4099th bit pattern. The largest relative error must be what the kernel
- * declares, and not far below it; below -87.3, where silu(z) can be subnormal, one of its steps is allowed.
- */
+/* Floats all over the range: every 4099th bit pattern. The largest relative error must be what
+ * the kernel declares, and not far below it; below -87.3, where silu(z) can be subnormal, one of
+ * its steps is allowed. */
 static void silu_is_as_exact_as_declared(void **state)
 {
     const adamoe_kernel *kernel = *state;

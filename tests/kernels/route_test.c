@@ -25,9 +25,8 @@ static float random_logit(uint64_t *state, unsigned levels, float scale)
     return (float)((2.0 * unit - 1.0) * (double)scale);
 }
 
-/* exp 2 units and its correction 1, sums of at most 321 positive terms in lanes of at least 4, the
- * quotient 1.
- */
+/* exp 2 units and its correction 1, sums of at most 321 positive terms in lanes of at least
+ * 4, the quotient 1. */
 static void assert_same_weights(const char *what, const float *got, const float *expected, size_t count,
                                 size_t terms)
 {

@@ -64,8 +64,7 @@ static float silu(float z)
     return z >= 0.0f ? z / (1.0f + t) : z * t / (1.0f + t);
 }
 
-/* ---------------------------------------------------------------------------------------------- the experts
- */
+/* -------------------------------------------------------------------------------------------- the experts */
 
 static adamoe_status prepare(const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out)
@@ -157,8 +156,7 @@ static adamoe_status experts(adamoe_prepared *prepared, const adamoe_run *run, c
     return adamoe_ok();
 }
 
-/* ---------------------------------------------------------------------------------------- the dense product
- */
+/* -------------------------------------------------------------------------------------- the dense product */
 
 static adamoe_status prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,
                                     const adamoe_placement *placement, adamoe_prepared_matrix **out)

@@ -86,9 +86,9 @@ static size_t list_classes(const subject *s, parameter_class *list)
     return n;
 }
 
-/* At most `samples` elements of one class, spread over it. Relative to the element, or to the root mean
- * square of its class where the element is smaller: a component that happens to be 0 has no relative error.
- */
+/* At most `samples` elements of one class, spread over it. Relative to the element, or to the
+ * root mean square of its class where the element is smaller: a component that happens to be 0
+ * has no relative error. */
 static double check_class(const subject *s, const parameter_class *class, size_t samples,
                           const selection *expected)
 {
@@ -139,8 +139,8 @@ static void every_class(void **state)
     check_gradient("every class", base_config, with_balance, 20);
 }
 
-/* Without a balance loss, norm `true` and zero null experts leave gate2 without a gradient: see exact_ties.
- */
+/* Without a balance loss, norm `true` and zero null experts leave gate2 without
+ * a gradient: see exact_ties. */
 static void norms_and_null_kinds(void **state)
 {
     (void)state;

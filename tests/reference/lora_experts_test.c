@@ -198,8 +198,7 @@ static void test_ties_and_null_tokens(void **state)
                  "null experts are of kind zero");
 }
 
-/* -------------------------------------------------------------------------------------------------- PyTorch
- */
+/* ------------------------------------------------------------------------------------------------ PyTorch */
 
 typedef struct golden {
     const adamoe_safetensors *file;

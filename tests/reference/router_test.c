@@ -77,8 +77,8 @@ static void weights_under_the_three_norms(void **state)
     adamoe_routing_free(none);
 }
 
-/* A true expert far below a null one: its softmax underflows to 0, its weight among the true ones must not.
- */
+/* A true expert far below a null one: its softmax underflows to 0, its weight among the
+ * true ones must not. */
 static void a_far_null_expert_leaves_the_weights_alone(void **state)
 {
     (void)state;

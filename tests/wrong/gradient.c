@@ -6,8 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* -------------------------------------------------------------------------------------------- through silu
- */
+/* ------------------------------------------------------------------------------------------- through silu */
 
 static float slope_is_sigmoid(float z)
 {
@@ -24,8 +23,7 @@ static float slope_that_overflows(float z)
 WRONG_BACKWARD(slope_overflow, "wrong-gradient-slope-overflow",
                "the slope of silu is a quotient of infinities", .slope = slope_that_overflows);
 
-/* ------------------------------------------------------------------------------------- the row's own weight
- */
+/* ----------------------------------------------------------------------------------- the row's own weight */
 
 static void scale_row(const backward_pass *b, size_t row, float *values, float scale)
 {
@@ -128,8 +126,7 @@ static void matrices_added(const backward_pass *b, size_t expert)
 WRONG_BACKWARD(accumulated, "wrong-gradient-accumulated", "dW is added to what was there",
                .matrices = matrices_added);
 
-/* ------------------------------------------------------------------------------------ which elements of dW
- */
+/* ----------------------------------------------------------------------------------- which elements of dW */
 
 static void matrices_swapped(const backward_pass *b, size_t expert)
 {
@@ -159,8 +156,8 @@ static void matrices_without_tail(const backward_pass *b, size_t expert)
 WRONG_BACKWARD(tail_columns, "wrong-gradient-tail-columns",
                "dw3 lacks the columns after the last whole vector", .matrices = matrices_without_tail);
 
-/* As if the matrix stood the other way: right where it is square and nothing but the diagonal is looked at.
- */
+/* As if the matrix stood the other way: right where it is square and nothing but the
+ * diagonal is looked at. */
 static void matrices_untransposed(const backward_pass *b, size_t expert)
 {
     const size_t d = b->call->hidden_size, ff = b->call->intermediate_size;
@@ -178,8 +175,7 @@ static void matrices_untransposed(const backward_pass *b, size_t expert)
 WRONG_BACKWARD(dw2_transposed, "wrong-gradient-dw2-transposed", "dw2 stands as its transpose",
                .matrices = matrices_untransposed);
 
-/* --------------------------------------------------------------------------------------------- dx of a token
- */
+/* ------------------------------------------------------------------------------------------ dx of a token */
 
 static void token_of_last_expert(const backward_pass *b, size_t token)
 {
@@ -228,8 +224,7 @@ static void token_without_self_scale(const backward_pass *b, size_t token)
 WRONG_BACKWARD(self_scale, "wrong-gradient-self-scale", "the weights of identity experts get no gradient",
                .token = token_without_self_scale);
 
-/* ------------------------------------------------------------------------------------- precision and memory
- */
+/* ----------------------------------------------------------------------------------- precision and memory */
 
 static void row_of_rounded_dy(const backward_pass *b, const row_place *at)
 {
@@ -285,8 +280,7 @@ static void write_past_dw2(backward_pass *b)
 }
 WRONG_BACKWARD(past_dw2, "wrong-gradient-past-dw2", "one float behind dw2 is written", .run = write_past_dw2);
 
-/* ------------------------------------------------------------------------------------------- order of sums
- */
+/* ------------------------------------------------------------------------------------------ order of sums */
 
 /* Each part of the rows is summed on its own, as by so many threads. */
 static void matrices_in_parts(const backward_pass *b, size_t expert, size_t parts)

@@ -7,8 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------ where a row is
- */
+/* ----------------------------------------------------------------------------------------- where a row is */
 
 row_place place_of(const backward_pass *b, size_t row)
 {
@@ -36,8 +35,7 @@ float *inner_row(const backward_pass *b, float *values, size_t row)
     return values + row * b->call->intermediate_size;
 }
 
-/* ------------------------------------------------------------------------------------------------- one row
- */
+/* ------------------------------------------------------------------------------------------------ one row */
 
 static float dot(const float *a, size_t stride, const float *x, size_t count)
 {
@@ -72,8 +70,7 @@ void honest_row(const backward_pass *b, const row_place *at)
     b->call->dcombine[at->place] = derivative;
 }
 
-/* ---------------------------------------------------------------------------------------------- one expert
- */
+/* --------------------------------------------------------------------------------------------- one expert */
 
 void clear_matrices(const backward_pass *b, size_t expert)
 {
@@ -106,8 +103,7 @@ void honest_matrices(const backward_pass *b, size_t expert)
     }
 }
 
-/* ----------------------------------------------------------------------------------------------- one token
- */
+/* ---------------------------------------------------------------------------------------------- one token */
 
 void add_to_input(const backward_pass *b, size_t row, float *dx)
 {
@@ -138,8 +134,7 @@ void honest_token(const backward_pass *b, size_t token)
     }
 }
 
-/* --------------------------------------------------------------------------------------------- all of them
- */
+/* -------------------------------------------------------------------------------------------- all of them */
 
 static void row_task(void *context, size_t row, uint32_t thread)
 {

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------ what all share
- */
+/* ----------------------------------------------------------------------------------------- what all share */
 
 void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_call_outcome *out)
 {
@@ -119,8 +118,7 @@ static void output_finish(check_call *c, adamoe_guarded *buffer, size_t count, f
     adamoe_guarded_free(buffer);
 }
 
-/* --------------------------------------------------------------------------------------------- dense product
- */
+/* ------------------------------------------------------------------------------------------ dense product */
 
 static void run_multiply(check_call *c, const adamoe_matrix *matrix, const float *x, size_t count, float *y)
 {
@@ -166,8 +164,7 @@ adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamo
     return status;
 }
 
-/* --------------------------------------------------------------------------------------------------- experts
- */
+/* ------------------------------------------------------------------------------------------------ experts */
 
 static adamoe_status guard_matrix(check_call *c, const adamoe_matrix *from, adamoe_matrix *out)
 {
@@ -176,8 +173,8 @@ static adamoe_status guard_matrix(check_call *c, const adamoe_matrix *from, adam
     return check_call_input(c, from->data, bytes, 1, &out->data);
 }
 
-/* Each matrix of each expert has pages of its own, as far as there is room; the others stay where they are.
- */
+/* Each matrix of each expert has pages of its own, as far as there is room; the others
+ * stay where they are. */
 static adamoe_status guard_layer(check_call *c, const adamoe_layer *from, adamoe_expert *expert,
                                  adamoe_layer *out)
 {

@@ -23,8 +23,8 @@ static size_t round_up(size_t bytes, size_t to)
     return (bytes + to - 1) / to * to;
 }
 
-/* Where the data begin in a body of pages. What is not even aligned as floats are begins at an odd address.
- */
+/* Where the data begin in a body of pages. What is not even aligned as floats are begins
+ * at an odd address. */
 static unsigned char *place(unsigned char *body, size_t body_bytes, size_t bytes, size_t alignment,
                             adamoe_guard_end end)
 {

@@ -49,8 +49,8 @@ typedef enum adamoe_case_kind {
     ADAMOE_CASE_GRADIENT = 6,  /* adamoe_kernel.backward */
 } adamoe_case_kind;
 
-/* A change of the input whose effect on the output is known: an oracle that needs no second implementation.
- */
+/* A change of the input whose effect on the output is known: an oracle that
+ * needs no second implementation. */
 typedef enum adamoe_property {
     ADAMOE_PROPERTY_PERMUTED_TOKENS = 0,
     ADAMOE_PROPERTY_PERMUTED_EXPERTS = 1,

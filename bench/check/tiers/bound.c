@@ -96,8 +96,8 @@ static adamoe_status judge(const adamoe_checking *k, const adamoe_case_data *dat
 adamoe_status adamoe_check_bound(const adamoe_checking *k)
 {
     if (k->c->magnitude == ADAMOE_MAGNITUDE_DENORMAL && k->kernel->accumulate == ADAMOE_INT32) {
-        /* Whether the sum or the scale of the weights is multiplied first decides between a denormal and 0.
-         */
+        /* Whether the sum or the scale of the weights is multiplied first decides between
+         * a denormal and 0. */
         adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "the product of two int8 scales underflows");
         return adamoe_ok();
     }

@@ -10,8 +10,8 @@
 
 enum { ODD_OFFSET = 1 };
 
-/* h goes with the square of x: 2^-140 is a denormal, 2^100 is not infinite, but exp(-2^50) or exp(2^50) is.
- */
+/* h goes with the square of x: 2^-140 is a denormal, 2^100 is not infinite, but
+ * exp(-2^50) or exp(2^50) is. */
 static const float magnitude_scale[] = {1.0f, 0x1p-70f, 0x1p50f};
 
 static adamoe_status out_of_memory(const adamoe_case *c)

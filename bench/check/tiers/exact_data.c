@@ -254,8 +254,7 @@ static adamoe_status make_plan(const adamoe_case *c, adamoe_splitmix64 *random, 
     return adamoe_ok();
 }
 
-/* --------------------------------------------------------------------------------------------- the whole
- */
+/* ---------------------------------------------------------------------------------------------- the whole */
 
 bool adamoe_exact_has_room(const adamoe_kernel *kernel, size_t width)
 {

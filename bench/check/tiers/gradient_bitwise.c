@@ -41,8 +41,7 @@ static adamoe_status check_threads(const subject *s)
     return adamoe_check_threads(s->k, compare, s);
 }
 
-/* ---------------------------------------------------------------------------------------- parts of a batch
- */
+/* --------------------------------------------------------------------------------------- parts of a batch */
 
 /* Some tokens of the batch as a batch of their own. */
 typedef struct part {

@@ -157,8 +157,7 @@ static adamoe_status make_data(adamoe_splitmix64 *random, exact_gradient *g)
     return adamoe_ok();
 }
 
-/* ----------------------------------------------------------------------------------------- what is expected
- */
+/* --------------------------------------------------------------------------------------- what is expected */
 
 static int64_t at(const adamoe_matrix *matrix, size_t row, size_t column)
 {

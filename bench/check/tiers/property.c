@@ -186,8 +186,8 @@ static adamoe_status scaled_combine(const trial *t)
     return status;
 }
 
-/* A row of the output that should be NaN all over, if the token has experts and its NaN is not lost in int8.
- */
+/* A row of the output that should be NaN all over, if the token has experts and its NaN is
+ * not lost in int8. */
 static bool shows_poison(const trial *t, size_t token)
 {
     const size_t width = t->k->c->hidden_size;

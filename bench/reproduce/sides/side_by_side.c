@@ -119,9 +119,9 @@ void adamoe_side_by_side_free(adamoe_side_by_side *sides)
 
 /* ------------------------------------------------------------------------------------------------ running */
 
-/* Both have the same prompts, and so the same batches. In turn, so that a disturbance meets both; the order
- * changes with every batch, so that neither is always the one that finds the caches as the other left them.
- */
+/* Both have the same prompts, and so the same batches. In turn, so that a disturbance meets both;
+ * the order changes with every batch, so that neither is always the one that finds the caches as
+ * the other left them. */
 static adamoe_status run_round(adamoe_side_by_side *sides, size_t round)
 {
     adamoe_evaluation *const turn[2] = {&sides->vanilla.evaluation, &sides->adaptive.evaluation};

@@ -61,7 +61,7 @@ adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)
 
 void adamoe_side_by_side_free(adamoe_side_by_side *sides);
 
-/* ----------------------------------------------------------------------------------------- reproduce/sides/print.c */
+/* -------------------------------------------------------------------------------- reproduce/sides/print.c */
 
 /* Of sides that were run. */
 void adamoe_side_by_side_print(const adamoe_side_by_side *sides);

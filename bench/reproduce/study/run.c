@@ -37,8 +37,7 @@ static adamoe_status make_folder(adamoe_study_path path)
                : adamoe_error(ADAMOE_ENVIRONMENT, "%.300s: create: %s", path.text, strerror(errno));
 }
 
-/* ------------------------------------------------------------------------------------------------ children
- */
+/* ----------------------------------------------------------------------------------------------- children */
 
 /* The end of the command, as much as fits into a message. */
 static void write_command(const adamoe_arguments *arguments, char *text, size_t size)

@@ -32,7 +32,7 @@ typedef struct adamoe_study_options {
 /* The whole of `reproduce --full'. Errors: BAD_INPUT; what a child ended with; ENVIRONMENT. */
 adamoe_status adamoe_study(const adamoe_study_options *options);
 
-/* ------------------------------------------------------------------------------------------- reproduce/study/plan.c */
+/* --------------------------------------------------------------------------------- reproduce/study/plan.c */
 
 /* Which table of the paper a setting belongs to. */
 typedef enum adamoe_study_table {
@@ -66,7 +66,7 @@ bool adamoe_study_keeps_top_k(const adamoe_study_setting *setting, size_t expert
 /* How many seeds a setting is run with. */
 size_t adamoe_study_seeds(const adamoe_study_options *options, size_t setting);
 
-/* ----------------------------------------------------------------------------------------- reproduce/study/recipe.c */
+/* ------------------------------------------------------------------------------- reproduce/study/recipe.c */
 
 /* The arguments of a child, the last of them NULL. */
 typedef struct adamoe_arguments {
@@ -96,7 +96,7 @@ adamoe_status adamoe_recipe_arguments(const adamoe_recipe *recipe, const char *p
 /* The file or folder that `key` of `part`, or of the whole where that is NULL, names; to be freed. */
 adamoe_status adamoe_recipe_path(const adamoe_recipe *recipe, const char *part, const char *key, char **out);
 
-/* -------------------------------------------------------------------------------------------- reproduce/study/run.c */
+/* ---------------------------------------------------------------------------------- reproduce/study/run.c */
 
 typedef struct adamoe_study_state {
     const adamoe_study_options *options;
@@ -126,8 +126,7 @@ adamoe_status adamoe_study_train(adamoe_study_state *study, size_t setting, size
 /* Compares the main pair of one seed, side by side and in turn. */
 adamoe_status adamoe_study_pair(const adamoe_study_state *study, const adamoe_machine *machine, size_t seed);
 
-/* ------------------------------------------------------------------------------------------ reproduce/study/scores.c
- */
+/* ------------------------------------------------------------------------------- reproduce/study/scores.c */
 
 /* Of one evaluation; fractions. */
 typedef struct adamoe_study_score {
@@ -160,8 +159,7 @@ typedef struct adamoe_study_scores {
 adamoe_status adamoe_study_read_scores(const adamoe_study_state *study, adamoe_study_scores *out);
 void adamoe_study_scores_free(adamoe_study_scores *scores);
 
-/* ------------------------------------------------------------------------------------------ reproduce/study/print.c
- */
+/* -------------------------------------------------------------------------------- reproduce/study/print.c */
 
 /* Prints the tables, and writes them as results.md and results.json into the folder. */
 adamoe_status adamoe_study_report(const adamoe_study_state *study, const adamoe_study_scores *scores);

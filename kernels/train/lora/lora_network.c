@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------------- the
- * object
- */
+/* --------------------------------------------------------------------------------------------- the object */
 
 static adamoe_status out_of_memory(void)
 {
@@ -111,9 +109,7 @@ void adamoe_lora_network_free(adamoe_lora_network *n)
     free(n);
 }
 
-/* --------------------------------------------------------------------------------------------------- the
- * steps
- */
+/* ---------------------------------------------------------------------------------------------- the steps */
 
 static void fill_angles(adamoe_lora_network *n)
 {
@@ -233,9 +229,7 @@ static adamoe_status backward(adamoe_lora_network *n)
     return adamoe_ok();
 }
 
-/* ----------------------------------------------------------------------------------------------------
- * training
- */
+/* ----------------------------------------------------------------------------------------------- training */
 
 static adamoe_status check_token(const adamoe_lora_network *n, const adamoe_training_batch *batch,
                                  size_t sequence, size_t t)
@@ -348,9 +342,7 @@ adamoe_status adamoe_lora_network_run(adamoe_lora_network *n, const adamoe_train
     return gradient == NULL ? adamoe_ok() : backward(n);
 }
 
-/* -----------------------------------------------------------------------------------------------------
- * scoring
- */
+/* ------------------------------------------------------------------------------------------------ scoring */
 
 static adamoe_status check_targets(const adamoe_segment *segment, size_t count, const adamoe_target *target,
                                    size_t targets)

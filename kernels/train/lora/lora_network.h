@@ -1,8 +1,9 @@
 /*
- * A frozen dense model with LoRA experts on the fast path: what reference/lora/lora_model.h defines, in float32 on
- * all threads of a team. The frozen products are a kernel's, whose weights are packed once, for training once
- * more as their transposes; the adapters are computed token by token for the selected true experts alone, so
- * that a null expert costs its router row and nothing else. W0 has no gradient, and none is computed.
+ * A frozen dense model with LoRA experts on the fast path: what reference/lora/lora_model.h defines, in
+ * float32 on all threads of a team. The frozen products are a kernel's, whose weights are packed once, for
+ * training once more as their transposes; the adapters are computed token by token for the selected true
+ * experts alone, so that a null expert costs its router row and nothing else. W0 has no gradient, and none is
+ * computed.
  *
  * The same weights and batch give the same bits for any number of threads, where the kernel's products do.
  * The way back computes norms and silu again; no product is computed twice. Left out: sharing packed weights

@@ -31,8 +31,7 @@ static adamoe_listed_rows rows_of(const adamoe_matrix *matrix, const size_t *lis
     return (adamoe_listed_rows){matrix->data, list, matrix->columns};
 }
 
-/* --------------------------------------------------------------------------------------------------- forward
- */
+/* ------------------------------------------------------------------------------------------------ forward */
 
 static void logits_row(const adamoe_lora_network *n, size_t token, uint32_t thread, void *argument)
 {
@@ -119,8 +118,7 @@ adamoe_status network_map_forward(adamoe_lora_network *n, size_t layer, size_t m
     return adamoe_ok();
 }
 
-/* -------------------------------------------------------------------------------------------------- backward
- */
+/* ----------------------------------------------------------------------------------------------- backward */
 
 /* With u = B^T dy: dweight = scale h . u, dh = weight * scale * u; h becomes weight * scale * h. Returns
  * dweight. */

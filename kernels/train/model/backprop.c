@@ -98,8 +98,7 @@ adamoe_status adamoe_backprop_use(adamoe_backprop *b, size_t index)
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------------ the batch
- */
+/* ---------------------------------------------------------------------------------------------- the batch */
 
 static adamoe_status check_token(const adamoe_backprop *b, size_t sequence, size_t t)
 {
@@ -160,8 +159,7 @@ static void fill_lists(adamoe_backprop *b)
     }
 }
 
-/* ------------------------------------------------------------------------------------- forward and backward
- */
+/* ----------------------------------------------------------------------------------- forward and backward */
 
 static void embed_row(const adamoe_backprop *b, size_t t, const void *argument)
 {

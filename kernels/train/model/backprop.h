@@ -1,7 +1,7 @@
 /*
  * The loss of a model over a batch and its gradient on the fast path: what adamoe_model_loss of
- * reference/gradient/gradient_model.h defines, in float32 on all threads of a team. Rows of zero null experts do not
- * exist, forward or backward, and the head is computed only where a token has a target.
+ * reference/gradient/gradient_model.h defines, in float32 on all threads of a team. Rows of zero null experts
+ * do not exist, forward or backward, and the head is computed only where a token has a target.
  *
  * The same weights and batch give the same bits for any number of threads: every sum has one order.
  * Left out: bfloat16 products, recomputing instead of keeping what the way back needs, more than one machine.

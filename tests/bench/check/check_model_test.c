@@ -58,8 +58,7 @@ static void the_definition_passes(void **state)
     assert_true(passed >= 130);
 }
 
-/* ----------------------------------------------------------------------------------------- wrong attention
- */
+/* ---------------------------------------------------------------------------------------- wrong attention */
 
 static adamoe_status window_too_wide(const adamoe_run *run, const adamoe_attention_call *call)
 {
@@ -111,8 +110,7 @@ static void wrong_attention_is_caught(void **state)
     assert_int_equal(run_named(&wide, "model/grouped-heads").status, ADAMOE_CHECK_PASSED);
 }
 
-/* -------------------------------------------------------------------------------------------- wrong routing
- */
+/* ------------------------------------------------------------------------------------------ wrong routing */
 
 /* Among equal neighbours in the list of the selected ones the higher index comes first. */
 static adamoe_status ties_the_other_way(const adamoe_run *run, adamoe_routing *routing)
@@ -142,8 +140,7 @@ static void a_tie_the_other_way_is_caught(void **state)
                      ADAMOE_CHECK_PASSED);
 }
 
-/* ---------------------------------------------------------------------------------------------- wrong model
- */
+/* -------------------------------------------------------------------------------------------- wrong model */
 
 static size_t multiplications;
 

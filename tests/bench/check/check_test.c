@@ -213,8 +213,7 @@ static adamoe_status multiply_with_another_tail(adamoe_prepared_matrix *prepared
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------------- running
- */
+/* ------------------------------------------------------------------------------------------------ running */
 
 static adamoe_case *cases;
 static size_t case_count;
