@@ -341,7 +341,8 @@ static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *cons
         .thread_counts = o->threads.count,
         .machine = o->layer.machine,
         .fallback = o->layer.fallback,
-        .json = o->json};
+        .json = o->json,
+        .plugin = o->common.plugin};
     return flags->other != NULL
                ? adamoe_error(ADAMOE_BAD_INPUT, "--saved: %s: not without the library", flags->other)
                : adamoe_bench_saved_run(&saved);
@@ -416,6 +417,23 @@ static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
     return status;
 }
 
+/* Where the report goes, and what it must not replace. */
+static adamoe_status set_files(const bench_options *o, adamoe_library_flags *flags)
+{
+    flags->input[0] = o->layer.recorded;
+    flags->input[1] = o->common.plugin;
+    if (o->json == NULL || o->saved || o->train) {
+        return adamoe_ok();
+    }
+    if (flags->out != NULL && strcmp(o->json, "-") != 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "--json: %s: --benchmark_out=%s says the same; give one of them", o->json,
+                            flags->out);
+    }
+    adamoe_flags_set_json(flags, o->json);
+    return adamoe_ok();
+}
+
 int adamoe_verb_bench(int count, char **arguments)
 {
     bench_options options = {.common = {.seed = 1},
@@ -425,9 +443,9 @@ int adamoe_verb_bench(int count, char **arguments)
     adamoe_status status = adamoe_split_flags(&count, arguments, &flags);
     if (status.code == ADAMOE_OK) {
         adamoe_parse(&bench_argp, count, arguments, &options);
-        if (options.json != NULL && !options.saved && !options.train) {
-            adamoe_flags_set_json(&flags, options.json);
-        }
+        status = set_files(&options, &flags);
+    }
+    if (status.code == ADAMOE_OK) {
         status = run(&options, &flags);
     }
     free(flags.argument);

@@ -161,13 +161,17 @@ static adamoe_status run(session *s)
 {
     const compare_options *o = s->options;
     const adamoe_result_file files[] = {{"--markdown", o->markdown}, {"--json", o->json}};
-    ADAMOE_TRY(adamoe_check_result_files(files, 2));
+    const char *const inputs[] = {o->base, o->now, o->base_samples, o->new_samples};
+    ADAMOE_TRY(adamoe_check_result_files(files, 2, inputs, sizeof inputs / sizeof *inputs));
     ADAMOE_TRY(adamoe_json_read(o->base, &s->base));
     ADAMOE_TRY(adamoe_json_read(o->now, &s->now));
     ADAMOE_TRY(read_samples(o->base_samples, &s->base_samples));
     ADAMOE_TRY(read_samples(o->new_samples, &s->new_samples));
     ADAMOE_TRY(adamoe_compare_results(&s->comparison, o->base, s->base, o->now, s->now,
-                                      (adamoe_sample_logs){s->base_samples, s->new_samples, false}));
+                                      (adamoe_sample_logs){.base = s->base_samples,
+                                                           .now = s->new_samples,
+                                                           .base_path = o->base_samples,
+                                                           .now_path = o->new_samples}));
     ADAMOE_TRY(adamoe_judge_comparison(&s->comparison));
     adamoe_hold_signals();
     const adamoe_status status = report(s);

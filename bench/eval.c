@@ -176,10 +176,12 @@ static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, 
 {
     const adamoe_result_file files[] = {
         {"--json", o->json}, {"--samples", o->samples}, {"--record-routing", o->routing}};
+    const char *const inputs[] = {o->evaluate.model, o->evaluate.questions, o->common.plugin};
     adamoe_evaluation e;
     adamoe_load_mark before;
     adamoe_mark_load(&before);
-    ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files));
+    ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files, inputs,
+                                         sizeof inputs / sizeof *inputs));
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, machine, &e);
     if (status.code == ADAMOE_OK) {
         status = adamoe_evaluation_run(&e);

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "program/json_output.h"
 #include "program/options.h"
+#include "program/result_files.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -142,6 +143,8 @@ static adamoe_status run(const flops_options *o)
 {
     adamoe_config config;
     bool null_experts_given = false;
+    const adamoe_result_file file = {"--json", o->json};
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->config, 1));
     ADAMOE_TRY(adamoe_config_read(o->config, &config, &null_experts_given));
     const size_t null_experts = o->has_null_experts ? o->null_experts : config.null_experts;
     size_t baseline_k = 0;

@@ -8,6 +8,7 @@
 #include "program/machine_json.h"
 #include "numbers.h"
 #include "program/options.h"
+#include "program/result_files.h"
 #include "machine/team.h"
 #include "verbs.h"
 
@@ -257,6 +258,8 @@ static adamoe_status report(const info_options *o, const adamoe_registry *regist
 static adamoe_status run(const info_options *o)
 {
     adamoe_registry *registry = NULL;
+    const adamoe_result_file file = {"--json", o->json};
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->plugin, 1));
     ADAMOE_TRY(adamoe_registry_create(&registry));
     adamoe_status status = o->plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->plugin);
     if (status.code == ADAMOE_OK) {

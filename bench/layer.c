@@ -6,6 +6,7 @@
 #include "program/json_output.h"
 #include "program/machine_json.h"
 #include "program/options.h"
+#include "program/result_files.h"
 #include "verbs.h"
 
 #include <inttypes.h>
@@ -266,6 +267,9 @@ static adamoe_status run(const layer_options *o)
     adamoe_registry *registry = NULL;
     const adamoe_kernel *kernel = NULL;
     adamoe_layer_file *file = NULL;
+    const adamoe_result_file files[] = {{"--output", o->output}, {"--json", o->json}};
+    const char *const inputs[] = {o->input, o->common.plugin};
+    ADAMOE_TRY(adamoe_check_result_files(files, 2, inputs, 2));
     ADAMOE_TRY(adamoe_choose_kernel(&o->common, &registry, &kernel));
     adamoe_status status = adamoe_layer_file_open(o->input, &file);
     if (status.code == ADAMOE_OK) {

@@ -382,7 +382,9 @@ static adamoe_status open_all(reproduction *r)
     const adamoe_result_file file = {"--json", r->options->json};
     adamoe_side_options sides;
     ADAMOE_TRY(complete(&r->options->sides, r, &sides));
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1));
+    const char *const inputs[] = {sides.model, sides.baseline, sides.untouched, sides.questions,
+                                  r->options->common.plugin};
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs));
     const adamoe_machine_options wanted = adamoe_options_for_machine(&r->options->common);
     ADAMOE_TRY(adamoe_machine_open(&wanted, &r->machine));
     return adamoe_side_by_side_open(&sides, &r->machine, r->kernel, &r->sides);
@@ -423,7 +425,7 @@ static adamoe_status study(const reproduce_options *o, const adamoe_kernel *kern
 static adamoe_status claim(const reproduce_options *o)
 {
     const adamoe_result_file file = {"--json", o->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0));
     return adamoe_claim(o->common.seed, o->json);
 }
 

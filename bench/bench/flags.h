@@ -10,6 +10,7 @@ typedef struct adamoe_library_flags {
     char **argument; /* [count], for gbench_run: the program's name first, then the flags */
     int count;
     const char *out;      /* of --benchmark_out, or NULL */
+    const char *input[2]; /* files that the run reads, which its report must not replace; or NULL */
     const char *other;    /* a flag that is neither repetitions nor seconds, or NULL */
     bool shows;           /* --benchmark_format is among them: the library prints to standard output */
     size_t repetitions;   /* of --benchmark_repetitions, or BENCHMARK_REPETITIONS, or the default */

@@ -17,7 +17,8 @@ typedef struct adamoe_bench_saved {
     size_t thread_counts;
     adamoe_machine_options machine; /* but for the threads */
     const adamoe_kernel *fallback;
-    const char *json; /* a file, "-", or NULL */
+    const char *json;   /* a file, "-", or NULL */
+    const char *plugin; /* where the kernels come from, or NULL: never written to */
 } adamoe_bench_saved;
 
 /* Errors: BAD_INPUT for a preset without null experts; what the measuring reports, a kernel that cannot run

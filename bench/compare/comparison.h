@@ -109,6 +109,7 @@ adamoe_status adamoe_compare_samples(adamoe_result_comparison *comparison, const
  * lines, where both are given; or, where both runs were of the reference on one model, to the last one. */
 typedef struct adamoe_sample_logs {
     const json_t *base, *now;
+    const char *base_path, *now_path; /* of the logs, for messages */
     bool deterministic;
 } adamoe_sample_logs;
 

@@ -3,7 +3,7 @@
  * FLOPs, which are deterministic for the same model, questions and options. Seconds are not compared: a
  * single run without a yardstick that was interleaved with it is no measurement of speed.
  */
-#include "compare/comparison.h"
+#include "compare/samples.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -63,50 +63,10 @@ static adamoe_status compare_unpaired(adamoe_result_comparison *comparison, cons
                         "unpaired");
 }
 
-/* The answers of both models to the questions that both logs have, in the order of the first one. */
-typedef struct paired_answers {
-    double *difference; /* [count] right now less right before: -1, 0, 1 */
-    size_t count, lost, won, base_right;
-} paired_answers;
-
-static bool is_right(const json_t *sample, const char *prediction)
-{
-    return json_integer_value(json_object_get(sample, prediction)) ==
-           json_integer_value(json_object_get(sample, "gold"));
-}
-
-static adamoe_status pair_answers(adamoe_sample_logs samples, const char *prediction, paired_answers *out)
-{
-    json_t *by_id = json_object();
-    size_t i;
-    json_t *sample;
-    *out = (paired_answers){.difference = calloc(json_array_size(samples.base) + 1, sizeof(double))};
-    bool complete = by_id != NULL && out->difference != NULL;
-    json_array_foreach(samples.now, i, sample)
-    {
-        const char *id = json_string_value(json_object_get(sample, "id"));
-        complete = complete && (id == NULL || json_object_set(by_id, id, sample) == 0);
-    }
-    json_array_foreach(samples.base, i, sample)
-    {
-        const char *id = json_string_value(json_object_get(sample, "id"));
-        const json_t *other = complete && id != NULL ? json_object_get(by_id, id) : NULL;
-        if (other != NULL) {
-            const bool before = is_right(sample, prediction), after = is_right(other, prediction);
-            out->difference[out->count++] = (double)after - (double)before;
-            out->base_right += before;
-            out->lost += before && !after;
-            out->won += after && !before;
-        }
-    }
-    json_decref(by_id);
-    return complete ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "comparison: out of memory");
-}
-
 #define RESAMPLES 2000
 
 static adamoe_status compare_answers(adamoe_result_comparison *comparison, const char *task,
-                                     const char *measure, const paired_answers *answers)
+                                     const char *measure, const adamoe_sample_pairs *answers)
 {
     const double n = (double)answers->count;
     const double accuracy[2] = {(double)answers->base_right / n,
@@ -124,18 +84,30 @@ static adamoe_status compare_answers(adamoe_result_comparison *comparison, const
 }
 
 static adamoe_status compare_paired(adamoe_result_comparison *comparison, const char *task,
-                                    const char *measure, const char *prediction, adamoe_sample_logs samples)
+                                    const char *measure, const char *prediction,
+                                    const adamoe_sample_logs *samples)
 {
-    paired_answers answers;
-    adamoe_status status = pair_answers(samples, prediction, &answers);
+    adamoe_sample_pairs answers;
+    adamoe_status status = adamoe_pair_samples(samples, prediction, &answers);
     if (status.code == ADAMOE_OK && answers.count == 0) {
-        status = adamoe_error(ADAMOE_BAD_INPUT, "the sample logs have no question in common");
+        status = adamoe_error(ADAMOE_BAD_INPUT, "%s: no question in common with %.200s", samples->now_path,
+                              samples->base_path);
     }
     if (status.code == ADAMOE_OK) {
         status = compare_answers(comparison, task, measure, &answers);
     }
     free(answers.difference);
     return status;
+}
+
+/* Both logs belong to their results before anything is concluded from them. */
+static adamoe_status compare_samples(adamoe_result_comparison *comparison, const char *task,
+                                     const json_t *base, const json_t *now, const adamoe_sample_logs *samples)
+{
+    ADAMOE_TRY(adamoe_check_samples(samples->base_path, samples->base, base, task));
+    ADAMOE_TRY(adamoe_check_samples(samples->now_path, samples->now, now, task));
+    ADAMOE_TRY(compare_paired(comparison, task, "acc", "prediction", samples));
+    return compare_paired(comparison, task, "acc_norm", "prediction_norm", samples);
 }
 
 /* The reference gives the same answers everywhere. */
@@ -161,18 +133,18 @@ static adamoe_status compare_exactly(adamoe_result_comparison *comparison, const
 }
 
 static adamoe_status compare_task(adamoe_result_comparison *comparison, const char *task, const json_t *base,
-                                  const json_t *now, adamoe_sample_logs samples)
+                                  const json_t *now, const adamoe_sample_logs *samples)
 {
-    if (samples.base != NULL && samples.now != NULL) {
-        ADAMOE_TRY(compare_paired(comparison, task, "acc", "prediction", samples));
-        return compare_paired(comparison, task, "acc_norm", "prediction_norm", samples);
+    if (samples->base != NULL && samples->now != NULL) {
+        return compare_samples(comparison, task, base, now, samples);
     }
-    if (samples.deterministic) {
-        ADAMOE_TRY(compare_exactly(comparison, task, "acc", base, now));
-        return compare_exactly(comparison, task, "acc_norm", base, now);
+    const json_t *before = at(base, "results", task), *after = at(now, "results", task);
+    if (samples->deterministic) {
+        ADAMOE_TRY(compare_exactly(comparison, task, "acc", before, after));
+        return compare_exactly(comparison, task, "acc_norm", before, after);
     }
-    ADAMOE_TRY(compare_unpaired(comparison, task, "acc", base, now));
-    return compare_unpaired(comparison, task, "acc_norm", base, now);
+    ADAMOE_TRY(compare_unpaired(comparison, task, "acc", before, after));
+    return compare_unpaired(comparison, task, "acc_norm", before, after);
 }
 
 /* --------------------------------------------------------------------------------------------------- work */
@@ -242,6 +214,21 @@ static adamoe_status compare_work(adamoe_result_comparison *comparison, const ch
     return adamoe_ok();
 }
 
+/* What makes accuracies of two runs answers to different questions, said before they are compared. */
+static void note_questions(adamoe_result_comparison *comparison, const char *task, const json_t *base,
+                           const json_t *now)
+{
+    const json_t *before = at(base, "n-samples", task), *after = at(now, "n-samples", task);
+    const json_t *counts[4] = {json_object_get(before, "effective"), json_object_get(before, "original"),
+                               json_object_get(after, "effective"), json_object_get(after, "original")};
+    if (before != NULL && after != NULL && !json_equal(before, after)) {
+        adamoe_add_note(
+            comparison, "%s: not the same questions: the base scored %lld of %lld, the new run %lld of %lld.",
+            task, (long long)json_integer_value(counts[0]), (long long)json_integer_value(counts[1]),
+            (long long)json_integer_value(counts[2]), (long long)json_integer_value(counts[3]));
+    }
+}
+
 adamoe_status adamoe_compare_eval(adamoe_result_comparison *comparison, const json_t *base, const json_t *now,
                                   adamoe_sample_logs samples)
 {
@@ -249,15 +236,16 @@ adamoe_status adamoe_compare_eval(adamoe_result_comparison *comparison, const js
     const json_t *scores;
     json_object_foreach(json_object_get(base, "results"), task, scores)
     {
-        const json_t *after = at(now, "results", task);
-        if (after == NULL) {
+        if (at(now, "results", task) == NULL) {
             adamoe_finding f = {
                 .aspect = ADAMOE_ASPECT_ACCURACY, .verdict = ADAMOE_VERDICT_MISSING, .measure = "acc"};
             (void)snprintf(f.subject, sizeof f.subject, "%s", task);
+            adamoe_add_note(comparison, "%s: the new result has no such question file.", task);
             ADAMOE_TRY(adamoe_add_finding(comparison, &f));
             continue;
         }
-        ADAMOE_TRY(compare_task(comparison, task, scores, after, samples));
+        note_questions(comparison, task, base, now);
+        ADAMOE_TRY(compare_task(comparison, task, base, now, &samples));
         ADAMOE_TRY(compare_work(comparison, task, base, now));
     }
     return adamoe_ok();

@@ -62,8 +62,10 @@ static void print_summary(const adamoe_result_comparison *c, FILE *stream)
     }
 }
 
+/* The notes come first: they say how to read the rest. */
 void adamoe_print_comparison(const adamoe_result_comparison *c)
 {
+    fputs(c->notes, stdout);
     for (int verdict = 0; verdict < ADAMOE_VERDICTS; ++verdict) {
         for (size_t i = 0; i < c->count; ++i) {
             const adamoe_finding *f = &c->finding[i];
@@ -78,7 +80,6 @@ void adamoe_print_comparison(const adamoe_result_comparison *c)
             printf("%s%s\n", f->note[0] == '\0' ? "" : "; ", f->note);
         }
     }
-    fputs(c->notes, stdout);
     print_summary(c, stdout);
     putchar('\n');
 }
@@ -122,6 +123,9 @@ static void print_markdown(const adamoe_result_comparison *c, const char *title,
                                            : "nothing could be compared");
     print_summary(c, stream);
     fputs(".\n", stream);
+    for (const char *line = c->notes; *line != '\0'; line = strchr(line, '\n') + 1) {
+        fprintf(stream, "\n* %.*s\n", (int)strcspn(line, "\n"), line);
+    }
     if (c->count > 0) {
         fputs("\n| verdict | of | what | measure | base -> new | p | note |\n"
               "|---|---|---|---|---|---|---|\n",
@@ -133,9 +137,6 @@ static void print_markdown(const adamoe_result_comparison *c, const char *title,
                 print_row(stream, &c->finding[i]);
             }
         }
-    }
-    for (const char *line = c->notes; *line != '\0'; line = strchr(line, '\n') + 1) {
-        fprintf(stream, "\n* %.*s\n", (int)strcspn(line, "\n"), line);
     }
 }
 

@@ -3,9 +3,11 @@
  * when there is something to write, so that an interrupted run leaves none behind.
  */
 #include "program/result_files.h"
+#include "adapters.h"
 #include "program/held_signals.h"
 #include "files/output_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +76,93 @@ static adamoe_status check_file(const char *path)
     return status;
 }
 
-adamoe_status adamoe_check_result_files(const adamoe_result_file *files, size_t count)
+/* ------------------------------------------------------------------------------------------------- inputs */
+
+static bool ends_in(const char *name, const char *suffix)
+{
+    const size_t length = strlen(name), tail = strlen(suffix);
+    return length >= tail && strcmp(name + length - tail, suffix) == 0;
+}
+
+/* Whether a model's folder is read for this file. Results may lie beside them. */
+static bool belongs_to_model(const char *name)
+{
+    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                        "tokenizer_config.json", "adapter_config.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return ends_in(name, ".safetensors") || ends_in(name, ".safetensors.index.json");
+}
+
+/* Device and inode, links followed: neither a symbolic link nor a second name hides a file. */
+static bool is_file(const struct stat *facts, const char *path)
+{
+    struct stat other;
+    return stat(path, &other) == 0 && other.st_dev == facts->st_dev && other.st_ino == facts->st_ino;
+}
+
+static bool is_in_folder(const struct stat *facts, const char *folder)
+{
+    DIR *list = opendir(folder);
+    bool found = false;
+    for (struct dirent *entry; list != NULL && !found && (entry = readdir(list)) != NULL;) {
+        char *path = NULL;
+        if (belongs_to_model(entry->d_name) && asprintf(&path, "%s/%s", folder, entry->d_name) >= 0) {
+            found = is_file(facts, path);
+            free(path);
+        }
+    }
+    if (list != NULL) {
+        closedir(list);
+    }
+    return found;
+}
+
+/* Adapters refer to a base, which is read too. What is wrong with them is said when they are opened. */
+static bool is_in_base(const struct stat *facts, const char *folder)
+{
+    adamoe_adapters *adapters = NULL;
+    if (!adamoe_adapters_in(folder) || adamoe_adapters_open(folder, &adapters).code != ADAMOE_OK) {
+        return false;
+    }
+    const bool found = is_in_folder(facts, adamoe_adapters_base(adapters));
+    adamoe_adapters_close(adapters);
+    return found;
+}
+
+static bool is_input(const struct stat *facts, const char *input)
+{
+    struct stat kind;
+    if (stat(input, &kind) != 0) {
+        return false;
+    }
+    return S_ISDIR(kind.st_mode) ? is_in_folder(facts, input) || is_in_base(facts, input)
+                                 : is_file(facts, input);
+}
+
+adamoe_status adamoe_refuse_input(const char *option, const char *path, const char *const *input,
+                                  size_t inputs)
+{
+    struct stat facts;
+    if (strcmp(path, "-") == 0 || stat(path, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+        return adamoe_ok(); /* what is no file has nothing to lose */
+    }
+    for (size_t i = 0; i < inputs; ++i) {
+        if (input[i] != NULL && is_input(&facts, input[i])) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "%s: %s: it would overwrite an input, %s", option, path,
+                                input[i]);
+        }
+    }
+    return adamoe_ok();
+}
+
+/* ------------------------------------------------------------------------------------------------ results */
+
+adamoe_status adamoe_check_result_files(const adamoe_result_file *files, size_t count,
+                                        const char *const *input, size_t inputs)
 {
     for (size_t i = 0; i < count; ++i) {
         for (size_t j = 0; j < i && files[i].path != NULL; ++j) {
@@ -86,6 +174,7 @@ adamoe_status adamoe_check_result_files(const adamoe_result_file *files, size_t 
     }
     for (size_t i = 0; i < count; ++i) {
         if (files[i].path != NULL) {
+            ADAMOE_TRY(adamoe_refuse_input(files[i].option, files[i].path, input, inputs));
             ADAMOE_TRY(check_file(files[i].path));
         }
     }

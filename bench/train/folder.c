@@ -6,6 +6,7 @@
 #include "adapters.h"
 #include "files/json_file.h"
 #include "program/json_output.h"
+#include "program/result_files.h"
 #include "files/mapped_file.h"
 #include "numbers.h"
 #include "files/output_file.h"
@@ -201,6 +202,25 @@ static bool holds(const char *folder, const char *name)
     return there;
 }
 
+/* The folder's own files must not be those that training reads. */
+static adamoe_status refuse_inputs(const adamoe_train_options *o)
+{
+    static const char *const names[] = {
+        "config.json",       "tokenizer.json",       "adapter_config.json",       "log.jsonl",
+        "model.safetensors", "adapters.safetensors", "training-state.safetensors"};
+    const char *const inputs[] = {o->model, o->config, o->tokenizer, o->corpus, o->questions};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        char *path = adamoe_train_path(o->out, names[i]);
+        if (path == NULL) {
+            return out_of_memory();
+        }
+        const adamoe_status status = adamoe_refuse_input("-o", path, inputs, sizeof inputs / sizeof *inputs);
+        free(path);
+        ADAMOE_TRY(status);
+    }
+    return adamoe_ok();
+}
+
 adamoe_status adamoe_train_output_open(const adamoe_train_options *options, adamoe_train_output *out)
 {
     const char *folder = options->out;
@@ -214,6 +234,9 @@ adamoe_status adamoe_train_output_open(const adamoe_train_options *options, adam
     if (!options->resume && (out->finished || out->begun)) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: -o: it holds %s already", folder,
                             out->finished ? "a model" : "a saved state; --resume continues it");
+    }
+    if (!options->resume) {
+        ADAMOE_TRY(refuse_inputs(options));
     }
     if (stat(folder, &facts) == 0) {
         return S_ISDIR(facts.st_mode) ? adamoe_ok()

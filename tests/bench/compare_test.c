@@ -167,17 +167,27 @@ static json_t *eval(double accuracy, double error, int flops, int top_k)
                      "load_by_layer", 1.25, 1.75, "executed_flops", "experts", flops);
 }
 
-static void write_samples(void **state, const char *name, size_t right)
+/* `right` of 40 questions are answered by their gold, which is the first choice. `prefix` begins the ids,
+ * `repeats` ids come twice in a row. */
+static void write_log(void **state, const char *name, const char *prefix, size_t right, size_t repeats,
+                      int gold)
 {
     char text[8192] = "";
     for (size_t q = 0; q < 40; ++q) {
-        char line[128];
+        char line[160];
         (void)snprintf(line, sizeof line,
-                       "{\"id\":\"%zu\",\"prediction\":%d,\"prediction_norm\":1,\"gold\":0}\n", q,
-                       q >= right);
+                       "{\"id\":\"%s%zu\",\"logprob\":[-1,-2],\"prediction\":%d,\"prediction_norm\":%d,"
+                       "\"gold\":%d}\n",
+                       prefix, repeats > 0 && q < 2 * repeats ? q / 2 : q, q < right ? gold : 1 - gold,
+                       1 - gold, gold);
         strcat(text, line);
     }
     write_text(in_folder(state, name).text, text);
+}
+
+static void write_samples(void **state, const char *name, size_t right)
+{
+    write_log(state, name, "", right, 0, 0);
 }
 
 static void answers_are_paired_by_question(void **state)
@@ -193,6 +203,7 @@ static void answers_are_paired_by_question(void **state)
     expect(compare(state, logs), 1, "acc, 40 questions, 9 lost, 0 won 75.00 % -> 52.50 %, -22.50 points");
     expect(compare(state, logs), 1, "p 0.0078");
     expect(compare(state, ""), 1, "acc, unpaired 75.00 % -> 52.50 %");
+    write_json(state, "new.json", eval(0.6, 0.07, 100, 3));
     write_samples(state, "b", 24); /* 2 / 2^6 would do alone, and does not for two */
     expect(compare(state, logs), 0, "6 lost, 0 won 75.00 % -> 60.00 %, -15.00 points");
     expect(compare(state, logs), 0, "p 0.06");
@@ -202,8 +213,65 @@ static void answers_are_paired_by_question(void **state)
     expect(compare(state, ""), 0, "acc, unpaired 75.00 % -> 65.00 %");
     write_text(in_folder(state, "b").text, "{\"id\":\"0\",\"prediction\":1,\"gold\":0}\n{\"id\":\n");
     expect(compare(state, logs), 2, "b: sample 2: line 1");
-    write_text(in_folder(state, "b").text, "{\"id\":\"elsewhere\",\"prediction\":1,\"gold\":0}\n");
+    write_log(state, "b", "elsewhere-", 26, 0, 0);
     expect(compare(state, logs), 2, "no question in common");
+}
+
+/* Logs of questions without an id count them from 0; two such logs in one file repeat every id. */
+static void repeated_ids_are_paired_in_order(void **state)
+{
+    const char *folder = *state;
+    char logs[512];
+    (void)snprintf(logs, sizeof logs, "--base-samples %s/a --new-samples %s/b", folder, folder);
+    write_json(state, "base.json", eval(0.525, 0.07, 100, 3));
+    write_json(state, "new.json", eval(0.525, 0.07, 100, 3));
+    for (size_t repeats = 1; repeats <= 20; repeats += 19) {
+        write_log(state, "a", "", 21, repeats, 0);
+        write_log(state, "b", "", 21, repeats, 0);
+        expect(compare(state, logs), 0, "acc, 40 questions, 0 lost, 0 won");
+    }
+}
+
+static void samples_must_be_those_of_their_result(void **state)
+{
+    const char *folder = *state;
+    char logs[512];
+    (void)snprintf(logs, sizeof logs, "--base-samples %s/a --new-samples %s/b", folder, folder);
+    write_json(state, "base.json", eval(0.75, 0.07, 100, 3));
+    write_json(state, "new.json", eval(0.525, 0.08, 100, 3));
+    write_samples(state, "a", 21); /* swapped */
+    write_samples(state, "b", 30);
+    expect(compare(state, logs), 2, "/a: not the samples of the result: 21 of 40 are right by acc, but");
+    write_samples(state, "a", 30); /* left over from another run */
+    expect(compare(state, logs), 2, "/b: not the samples of the result: 30 of 40");
+    write_log(state, "b", "", 21, 0, 1); /* the answers changed */
+    expect(compare(state, logs), 2, "/b: question 0: gold is 1, but 0 in ");
+    write_text(in_folder(state, "b").text,
+               "{\"id\":\"0\",\"prediction\":0,\"prediction_norm\":0,\"gold\":\"A\"}\n");
+    expect(compare(state, logs), 2, "/b: sample 1: gold: not a whole number");
+    write_text(in_folder(state, "b").text, "{\"prediction\":0,\"prediction_norm\":0,\"gold\":0}\n");
+    expect(compare(state, logs), 2, "/b: sample 1: id: not a text");
+
+    json_t *scored = eval(0.525, 0.08, 100, 3); /* fewer lines than questions */
+    json_object_set_new(scored, "n-samples",
+                        json_pack("{s:{s:i,s:i}}", "arc", "original", 300, "effective", 60));
+    write_json(state, "new.json", scored);
+    write_samples(state, "b", 21);
+    expect(compare(state, logs), 2, "/b: not the samples of the result: 40 lines, but 60 questions of arc");
+}
+
+static void other_questions_are_said_first(void **state)
+{
+    json_t *base = eval(0.75, 0.07, 100, 3), *now = eval(0.75, 0.07, 100, 3);
+    json_object_set_new(base, "n-samples",
+                        json_pack("{s:{s:i,s:i}}", "arc", "original", 300, "effective", 60));
+    json_object_set_new(now, "n-samples",
+                        json_pack("{s:{s:i,s:i}}", "arc", "original", 300, "effective", 40));
+    write_json(state, "base.json", base);
+    write_json(state, "new.json", now);
+    const outcome *got = compare(state, "");
+    expect(got, 0, "arc: not the same questions: the base scored 60 of 300, the new run 40 of 300.\n");
+    assert_ptr_equal(strstr(got->text, "arc: not the same"), got->text);
 }
 
 static void load_and_flops_are_deterministic(void **state)
@@ -273,6 +341,9 @@ int main(void)
         TEST(speed_needs_significance_and_size),
         TEST(bare_times_are_not_judged),
         TEST(answers_are_paired_by_question),
+        TEST(repeated_ids_are_paired_in_order),
+        TEST(samples_must_be_those_of_their_result),
+        TEST(other_questions_are_said_first),
         TEST(load_and_flops_are_deterministic),
         TEST(what_cannot_be_compared_is_an_error),
         TEST(reports_are_whole_or_not_there),
