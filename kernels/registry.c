@@ -8,9 +8,12 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* From slow to fast: the last one that runs here is the default. */
 static const adamoe_kernel *const built_in[] = {
@@ -84,6 +87,30 @@ static bool is_operand(adamoe_arithmetic a)
     return a == ADAMOE_FLOAT32 || a == ADAMOE_BFLOAT16 || a == ADAMOE_INT8;
 }
 
+static const char *arithmetic_name(adamoe_arithmetic a)
+{
+    static const char *const names[] = {"float32", "bfloat16", "int8", "int32", "float64"};
+    return names[a];
+}
+
+/* Whole steps are summed in int32, which is exact, and nothing else can be. */
+static adamoe_status check_sums(const char *path, const adamoe_kernel *kernel)
+{
+    const bool steps = kernel->x == ADAMOE_INT8 && kernel->h == ADAMOE_INT8 && kernel->weight == ADAMOE_INT8;
+    const bool product_of_steps =
+        kernel->weight == ADAMOE_INT8 && (kernel->x == ADAMOE_INT8 || kernel->h == ADAMOE_INT8);
+    const bool in_int32 = kernel->accumulate == ADAMOE_INT32;
+    if (in_int32 ? steps : !product_of_steps) {
+        return adamoe_ok();
+    }
+    return adamoe_error(
+        ADAMOE_BAD_INPUT,
+        "%s: kernel %s: x in %s, h in %s, weights in %s, sums in %s: products of int8 and int8 "
+        "are summed in int32, and no others are",
+        path, kernel->name, arithmetic_name(kernel->x), arithmetic_name(kernel->h),
+        arithmetic_name(kernel->weight), arithmetic_name(kernel->accumulate));
+}
+
 /* What the judge reckons with must be something that it knows. */
 static adamoe_status check_arithmetic(const char *path, const adamoe_kernel *kernel)
 {
@@ -100,7 +127,22 @@ static adamoe_status check_arithmetic(const char *path, const adamoe_kernel *ker
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: an error of silu of %g", path, kernel->name,
                             (double)kernel->silu_error);
     }
-    return adamoe_ok();
+    return check_sums(path, kernel);
+}
+
+#define KNOWN_GUARANTEES                                                                                     \
+    ((uint32_t)(ADAMOE_SAME_BITS_RUNS | ADAMOE_SAME_BITS_THREADS | ADAMOE_SAME_BITS_BATCH |                  \
+                ADAMOE_SAME_BITS_PLACEMENT))
+
+/* A promise that nobody here can test must not pass for a tested one. */
+static adamoe_status check_guarantees(const char *path, const adamoe_kernel *kernel)
+{
+    const unsigned unknown = kernel->guarantees & ~KNOWN_GUARANTEES;
+    return unknown == 0
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT,
+                              "%s: kernel %s: guarantees 0x%x: version %u of the contract has no 0x%x", path,
+                              kernel->name, kernel->guarantees, ADAMOE_ABI, unknown);
 }
 
 static adamoe_status check_kernel(const adamoe_registry *registry, const char *path,
@@ -120,6 +162,7 @@ static adamoe_status check_kernel(const adamoe_registry *registry, const char *p
                             kernel->name);
     }
     ADAMOE_TRY(check_arithmetic(path, kernel));
+    ADAMOE_TRY(check_guarantees(path, kernel));
     if (kernel->supported == NULL || kernel->prepare == NULL || kernel->release == NULL ||
         kernel->work_bytes == NULL || kernel->experts == NULL) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: a function that every kernel has is missing",
@@ -141,14 +184,19 @@ static adamoe_status check_plugin(const adamoe_registry *registry, const char *p
                                   const adamoe_plugin *plugin)
 {
     if (plugin == NULL) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: not exported", path);
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: adamoe_plugin_export: not exported: a shared object, but no plugin", path);
     }
     if (plugin->abi != ADAMOE_ABI || plugin->struct_size < sizeof(adamoe_plugin)) {
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "%s: adamoe_plugin_export: version %u of the contract, expected %u", path,
                             plugin->abi, ADAMOE_ABI);
     }
-    if (plugin->count > 0 && plugin->kernel == NULL) {
+    if (plugin->count == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: count 0: it brings no kernels",
+                            path);
+    }
+    if (plugin->kernel == NULL) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: adamoe_plugin_export: %zu kernels, but no list of them",
                             path, plugin->count);
     }
@@ -167,7 +215,7 @@ static adamoe_status check_plugin(const adamoe_registry *registry, const char *p
 /* [count] whole kernels, however much of one the plugin knows; NULL without memory. */
 static adamoe_kernel *copy_kernels(const adamoe_plugin *plugin)
 {
-    adamoe_kernel *whole = calloc(plugin->count + 1, sizeof *whole);
+    adamoe_kernel *whole = calloc(plugin->count, sizeof *whole);
     for (size_t i = 0; i < plugin->count && whole != NULL; ++i) {
         const size_t size = plugin->kernel[i]->struct_size;
         memcpy(&whole[i], plugin->kernel[i], size < sizeof *whole ? size : sizeof *whole);
@@ -224,6 +272,44 @@ static adamoe_status add_library(adamoe_registry *registry, const char *path, vo
     return status;
 }
 
+/* The system's own message about a file that is no shared object names a detail of its header. */
+static adamoe_status check_file(const char *path, const char *file)
+{
+    static const char magic[4] = {'\x7f', 'E', 'L', 'F'};
+    char begin[sizeof magic] = {0};
+    struct stat about;
+    const int descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0 || fstat(descriptor, &about) != 0) {
+        const adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "%s: open: %s", path, strerror(errno));
+        if (descriptor >= 0) {
+            (void)close(descriptor);
+        }
+        return status;
+    }
+    const bool regular = S_ISREG(about.st_mode);
+    const ssize_t got = regular ? read(descriptor, begin, sizeof begin) : 0;
+    (void)close(descriptor);
+    if (got != (ssize_t)sizeof begin || memcmp(begin, magic, sizeof magic) != 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: load: not a shared object%s", path,
+                            regular ? "" : ", not even a file");
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status load_file(adamoe_registry *registry, const char *path, const char *file)
+{
+    ADAMOE_TRY(check_file(path, file));
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: load: %s", path, dlerror());
+    }
+    const adamoe_status status = add_library(registry, path, handle);
+    if (status.code != ADAMOE_OK) {
+        dlclose(handle);
+    }
+    return status;
+}
+
 adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path)
 {
     /* Without a slash, dlopen would search the system's libraries instead of the working folder. */
@@ -233,15 +319,8 @@ adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path)
         return adamoe_error(absent ? ADAMOE_BAD_INPUT : ADAMOE_ENVIRONMENT, "%s: open: %s", path,
                             strerror(errno));
     }
-    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    const adamoe_status status = load_file(registry, path, file);
     free(file);
-    if (handle == NULL) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s: load: %s", path, dlerror());
-    }
-    const adamoe_status status = add_library(registry, path, handle);
-    if (status.code != ADAMOE_OK) {
-        dlclose(handle);
-    }
     return status;
 }
 

@@ -15,9 +15,11 @@ adamoe_status adamoe_registry_create(adamoe_registry **out);
 void adamoe_registry_free(adamoe_registry *registry);
 
 /* Adds the kernels of a shared object that exports `adamoe_plugin_export`. Errors name the file: BAD_INPUT
- * where it cannot be loaded, exports no such object, has another ABI, lacks a function that a kernel must
- * have, declares an arithmetic that there is not, or brings a name that is taken or has upper case, blanks or
- * slashes in it. Nothing is added then. */
+ * where there is none, where it is no shared object, cannot be loaded, exports no such object, has another
+ * ABI, brings no kernels, or one that lacks a function which a kernel must have, declares an arithmetic that
+ * there is not, sums its operands in what cannot hold them, gives a guarantee that this version does not
+ * know, or has a name that is taken or has upper case, blanks or slashes in it; ENVIRONMENT where the file
+ * cannot be read. Nothing is added then. */
 adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path);
 
 size_t adamoe_registry_count(const adamoe_registry *registry);

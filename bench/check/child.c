@@ -123,10 +123,7 @@ static adamoe_status tell_kernel(const adamoe_check_options *options, const adam
 static adamoe_status list(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
 {
     if (options->common.plugin != NULL) {
-        const adamoe_status status = adamoe_registry_load(registry, options->common.plugin);
-        if (status.code != ADAMOE_OK) {
-            ADAMOE_TRY(tell(lines, json_pack("{s:o}", "plugin", adamoe_json_text(status.message))));
-        }
+        ADAMOE_TRY(adamoe_registry_load(registry, options->common.plugin));
     }
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         ADAMOE_TRY(tell_kernel(options, adamoe_registry_at(registry, i), lines));

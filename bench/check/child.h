@@ -3,10 +3,9 @@
  * each event, on a descriptor of its own.
  *
  *   {"kernel":"avx2-f32","why_not":null,"cases":["exact/experts/...", ...]}      `list`: one for each kernel
- *   {"plugin":"x.so: its ABI is 7, expected 1"}                                  `list`: instead of its
- * kernels
  *   {"begin":17}   {"end":17,"status":0,...}                                     before and after each case
- *   {"error":"out of memory","code":4}                                           the child gave up
+ *   {"error":"out of memory","code":4}                                           the child gave up, or
+ *                                                                                its plugin was refused
  *
  * A child that ends without a last line was ended by what it ran.
  */

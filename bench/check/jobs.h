@@ -9,7 +9,8 @@
 #include "check/options.h"
 #include "check/run.h"
 
-/* A kernel, its cases and what came of them; or a plugin that could not be loaded: one failed result. */
+/* A kernel, its cases and what came of them; or a plugin that ended the process that
+ * loaded it: one failed result. */
 typedef struct adamoe_kernel_check {
     char *name;
     char *why_not; /* the kernel cannot run here, and has no results; or NULL */
@@ -28,8 +29,9 @@ typedef struct adamoe_kernel_checks {
     bool plugin_failed; /* then it is the first of them */
 } adamoe_kernel_checks;
 
-/* All kernels with the cases that were asked for, and their results not yet there. A plugin that cannot be
- * loaded, or that ends the process that tries, is a failed result. Errors: memory, processes. */
+/* All kernels with the cases that were asked for, and their results not yet there. A plugin that ends the
+ * process that loads it is a failed result. Errors: a plugin that the registry refuses (its own status),
+ * memory, processes. */
 adamoe_status adamoe_check_list(const adamoe_check_options *options, adamoe_kernel_checks *out);
 /* Takes kernel i out of the list. */
 void adamoe_check_list_drop(adamoe_kernel_checks *checks, size_t i);

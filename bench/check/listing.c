@@ -1,6 +1,7 @@
 /*
  * The list of `adamoe check`: which kernels there are and which cases each has. A child process makes it,
- * because loading a plugin already runs foreign code.
+ * because loading a plugin already runs foreign code. What ends that process is a failed result; a plugin
+ * that the registry refuses is bad input: there is nothing to judge.
  */
 #include "check/jobs.h"
 #include "check/process.h"
@@ -92,7 +93,6 @@ static adamoe_status add_failed_plugin(adamoe_kernel_checks *checks, const char 
 }
 
 typedef struct listing {
-    const adamoe_check_options *options;
     adamoe_kernel_checks *checks;
     adamoe_check_process process;
 } listing;
@@ -102,14 +102,8 @@ static void listed_line(void *context, const json_t *json)
     listing *l = context;
     adamoe_check_process *c = &l->process;
     const char *name = json_string_value(json_object_get(json, "kernel"));
-    const char *plugin = json_string_value(json_object_get(json, "plugin"));
-    if (c->error.code != ADAMOE_OK) {
-        return;
-    }
-    if (name != NULL) {
+    if (c->error.code == ADAMOE_OK && name != NULL) {
         c->error = add_listed(l->checks, name, json);
-    } else if (plugin != NULL) {
-        c->error = add_failed_plugin(l->checks, l->options->common.plugin, plugin);
     }
 }
 
@@ -117,7 +111,7 @@ static void listed_line(void *context, const json_t *json)
 static adamoe_status list_once(const adamoe_check_options *options, adamoe_kernel_checks *out, bool *whole,
                                char *how, size_t how_size)
 {
-    listing l = {.options = options, .checks = out};
+    listing l = {.checks = out};
     adamoe_check_process *one = &l.process;
     ADAMOE_TRY(adamoe_check_process_start(options, "list", NULL, one));
     bool more = true;

@@ -98,6 +98,7 @@ static void run_kernel(const adamoe_kernel *kernel, float *y)
     assert_ok(kernel->experts(prepared, &run, x, plan, y));
     adamoe_heap_host.release(NULL, run.work);
     kernel->release(prepared);
+    kernel->release(NULL);
     adamoe_team_free(team);
     adamoe_plan_free(plan);
     adamoe_routing_free(routing);
@@ -174,7 +175,7 @@ static void wrong_plugins_are_refused(void **state)
     assert_true(
         build_plugin(folder, SOURCE_PATH("tests/plugin/example.c"), "-Dadamoe_plugin_export=another_name"));
     assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT,
-                 "adamoe_plugin_export: not exported");
+                 "plugin.so: adamoe_plugin_export: not exported: a shared object, but no plugin");
 
     assert_true(
         run_command("rm -f '%s/plugin.so'%s%s", folder, "", "")); /* a loaded file must not be rewritten */
@@ -186,7 +187,15 @@ static void wrong_plugins_are_refused(void **state)
                  "version 7 of the contract, expected 1");
 
     assert_true(run_command("rm -f '%s/plugin.so' && echo nonsense > '%s/plugin.so'%s", folder, folder, ""));
-    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "load: ");
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT,
+                 "plugin.so: load: not a shared object");
+    assert_true(run_command("printf '\\177ELF' > '%s/plugin.so'%s%s", folder, "", ""));
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT, "plugin.so: load: ");
+    assert_true(run_command(": > '%s/plugin.so'%s%s", folder, "", ""));
+    assert_error(adamoe_registry_load(registry, path), ADAMOE_BAD_INPUT,
+                 "plugin.so: load: not a shared object");
+    assert_error(adamoe_registry_load(registry, folder), ADAMOE_BAD_INPUT,
+                 ": load: not a shared object, not even a file");
     assert_int_equal(adamoe_registry_count(registry), built_in);
     adamoe_registry_free(registry);
 }
@@ -224,6 +233,7 @@ static void wrong_kernels_are_refused(void **state)
     } wrong[] = {
         {"s/[.]kernel = kernels/.kernel = 0/",
          "plugin.so: adamoe_plugin_export: 1 kernels, but no list of them"},
+        {"s/[.]count = 1/.count = 0/", "plugin.so: adamoe_plugin_export: count 0: it brings no kernels"},
         {"s/[{]&example[}]/{0}/", "kernel: made for another version"},
         {"s/[.]name = \"example\"/.name = 0/", "kernel: no name or no summary"},
         {"s/[.]name = \"example\"/.name = \"\"/", "kernel \"\": a name is in lower case"},
@@ -237,6 +247,16 @@ static void wrong_kernels_are_refused(void **state)
         {"s/[.]weight = ADAMOE_FLOAT32/.weight = 9/", "kernel example: operands of type 0, 0, 9: unknown"},
         {"s/[.]accumulate = ADAMOE_FLOAT32/.accumulate = ADAMOE_BFLOAT16/",
          "kernel example: accumulation of type 1: unknown"},
+        {"s/[.]guarantees = /&1u << 7 | /",
+         "plugin.so: kernel example: guarantees 0x8f: version 1 of the contract has no 0x80"},
+        {"s/[.]accumulate = ADAMOE_FLOAT32/.accumulate = ADAMOE_INT32/",
+         "plugin.so: kernel example: x in float32, h in float32, weights in float32, sums in int32: products of "
+         "int8 and int8 are summed in int32, and no others are"},
+        {"s/[.]\\(x\\|weight\\) = ADAMOE_FLOAT32/.\\1 = ADAMOE_INT8/",
+         "kernel example: x in int8, h in float32, weights in int8, sums in float32: "},
+        {"s/[.]\\(x\\|h\\|weight\\) = ADAMOE_FLOAT32/.\\1 = ADAMOE_INT8/; "
+         "s/[.]accumulate = ADAMOE_FLOAT32/.accumulate = ADAMOE_FLOAT64/",
+         "kernel example: x in int8, h in int8, weights in int8, sums in float64: "},
         {"s/[.]silu_error = 4.0f/.silu_error = -1.0f/", "kernel example: an error of silu of -1"},
         {"s/[.]silu_error = 4.0f/.silu_error = __builtin_nanf(\"\")/",
          "kernel example: an error of silu of nan"},
@@ -247,6 +267,9 @@ static void wrong_kernels_are_refused(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
         refuse(registry, *state, wrong[i].change, wrong[i].message);
     }
+    /* int8 weights alone are summed in float32: nothing to refuse */
+    build_changed(*state, "s/[.]weight = ADAMOE_FLOAT32/.weight = ADAMOE_INT8/");
+    assert_ok(adamoe_registry_load(registry, in_folder(state, "plugin.so").text));
     assert_error(adamoe_registry_load(registry, in_folder(state, "plugin.c/plugin.so").text),
                  ADAMOE_BAD_INPUT, "plugin.c/plugin.so: open: Not a directory");
     adamoe_registry_free(registry);

@@ -15,10 +15,11 @@
 #define OPERANDS ADAMOE_BFLOAT16
 #endif
 
+/* What belongs to the caller is copied, but for the weights themselves. */
 struct adamoe_prepared {
     adamoe_host host;
-    adamoe_layer layer;
-    size_t threads;
+    size_t hidden_size, intermediate_size, threads;
+    adamoe_expert expert[]; /* [layer->experts] */
 };
 
 struct adamoe_prepared_matrix {
@@ -76,36 +77,43 @@ static adamoe_status prepare(const adamoe_host *host, const adamoe_layer *layer,
             return adamoe_error(ADAMOE_NOT_SUPPORTED, "bfloat16: expert %zu: the weights are not float32", e);
         }
     }
-    adamoe_prepared *prepared = host->allocate(host->context, sizeof *prepared, 16);
+    const size_t experts_bytes = layer->experts * sizeof *layer->expert;
+    adamoe_prepared *prepared = host->allocate(host->context, sizeof *prepared + experts_bytes, 16);
     if (prepared == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "bfloat16: out of memory");
     }
-    *prepared = (adamoe_prepared){.host = *host, .layer = *layer, .threads = placement->threads};
+    *prepared = (adamoe_prepared){.host = *host,
+                                  .hidden_size = layer->hidden_size,
+                                  .intermediate_size = layer->intermediate_size,
+                                  .threads = placement->threads};
+    memcpy(prepared->expert, layer->expert, experts_bytes);
     *out = prepared;
     return adamoe_ok();
 }
 
 static void release(adamoe_prepared *prepared)
 {
-    const adamoe_host host = prepared->host;
-    host.release(host.context, prepared);
+    if (prepared != NULL) {
+        const adamoe_host host = prepared->host;
+        host.release(host.context, prepared);
+    }
 }
 
 /* Each thread needs room for its own x and h. */
-static size_t thread_floats(const adamoe_layer *layer)
+static size_t thread_floats(const adamoe_prepared *prepared)
 {
-    return layer->hidden_size + layer->intermediate_size;
+    return prepared->hidden_size + prepared->intermediate_size;
 }
 
 static size_t work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens)
 {
     (void)rows;
     (void)tokens;
-    return prepared->threads * thread_floats(&prepared->layer) * sizeof(float);
+    return prepared->threads * thread_floats(prepared) * sizeof(float);
 }
 
 typedef struct call {
-    const adamoe_layer *layer;
+    const adamoe_prepared *prepared;
     const adamoe_plan *plan;
     const float *x;
     float *y, *work;
@@ -115,10 +123,10 @@ static void add_place(const call *c, size_t place, float *x, float *y)
 {
     const adamoe_plan *plan = c->plan;
     const size_t row = plan->token_row[place];
-    const size_t d = c->layer->hidden_size, ff = c->layer->intermediate_size;
-    const adamoe_expert *expert = c->layer->expert;
+    const size_t d = c->prepared->hidden_size, ff = c->prepared->intermediate_size;
+    const adamoe_expert *expert = c->prepared->expert;
     float *h = x + d;
-    while (plan->offset[expert - c->layer->expert + 1] <= row) {
+    while (plan->offset[expert - c->prepared->expert + 1] <= row) {
         ++expert;
     }
     for (size_t i = 0; i < d; ++i) {
@@ -138,8 +146,8 @@ static void add_place(const call *c, size_t place, float *x, float *y)
 static void compute_token(void *context, size_t t, uint32_t thread)
 {
     const call *c = context;
-    const size_t d = c->layer->hidden_size;
-    float *y = c->y + t * d, *work = c->work + thread * thread_floats(c->layer);
+    const size_t d = c->prepared->hidden_size;
+    float *y = c->y + t * d, *work = c->work + thread * thread_floats(c->prepared);
     for (size_t i = 0; i < d; ++i) {
         y[i] = c->plan->self_scale == NULL ? 0.0f : c->plan->self_scale[t] * c->x[t * d + i];
     }
@@ -151,7 +159,7 @@ static void compute_token(void *context, size_t t, uint32_t thread)
 static adamoe_status experts(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                              const adamoe_plan *plan, float *y)
 {
-    call c = {.layer = &prepared->layer, .plan = plan, .x = x, .y = y, .work = run->work};
+    call c = {.prepared = prepared, .plan = plan, .x = x, .y = y, .work = run->work};
     run->team->run(run->team->state, plan->tokens, compute_token, &c);
     return adamoe_ok();
 }
@@ -176,8 +184,10 @@ static adamoe_status prepare_matrix(const adamoe_host *host, const adamoe_matrix
 
 static void release_matrix(adamoe_prepared_matrix *prepared)
 {
-    const adamoe_host host = prepared->host;
-    host.release(host.context, prepared);
+    if (prepared != NULL) {
+        const adamoe_host host = prepared->host;
+        host.release(host.context, prepared);
+    }
 }
 
 static size_t matrix_work_bytes(const adamoe_prepared_matrix *prepared, size_t count)

@@ -2,8 +2,10 @@
  * Kernels in a shared object that break what the contract forbids, each in one way; what they compute is 0.
  * For tests of `adamoe check`, which must survive them.
  *
- * With -DWRONG_ABI the object claims an interface that there is not; with -DCRASH_ON_LOAD it ends whoever
- * loads it.
+ * Or in what is seen before any kernel runs: with -DWRONG_ABI the object claims an interface that there is
+ * not; with -DCRASH_ON_LOAD it ends whoever loads it; with -DCOUNT=0 it brings no kernels, with
+ * -DGUARANTEES=0x100 a promise that there is not, with -DOPERANDS=ADAMOE_INT8 operands that its sums do not
+ * fit.
  */
 #include "adamoe.h"
 
@@ -13,6 +15,16 @@
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+#endif
+
+#ifndef COUNT
+#define COUNT (sizeof kernels / sizeof *kernels)
+#endif
+#ifndef GUARANTEES
+#define GUARANTEES 0
+#endif
+#ifndef OPERANDS
+#define OPERANDS ADAMOE_FLOAT32
 #endif
 
 struct adamoe_prepared {
@@ -47,8 +59,10 @@ static adamoe_status prepare(const adamoe_host *host, const adamoe_layer *layer,
 
 static void release(adamoe_prepared *prepared)
 {
-    const adamoe_host host = prepared->host;
-    host.release(host.context, prepared);
+    if (prepared != NULL) {
+        const adamoe_host host = prepared->host;
+        host.release(host.context, prepared);
+    }
 }
 
 static void leak(adamoe_prepared *prepared)
@@ -149,11 +163,12 @@ static adamoe_status change_the_modes(adamoe_prepared *prepared, const adamoe_ru
     static const adamoe_kernel EXPERTS##_kernel = {                                                          \
         .abi = ADAMOE_ABI,                                                                                   \
         .struct_size = sizeof(adamoe_kernel),                                                                \
+        .guarantees = GUARANTEES,                                                                            \
         .name = NAME,                                                                                        \
         .summary = "breaks the contract on purpose",                                                         \
-        .x = ADAMOE_FLOAT32,                                                                                 \
-        .h = ADAMOE_FLOAT32,                                                                                 \
-        .weight = ADAMOE_FLOAT32,                                                                            \
+        .x = OPERANDS,                                                                                       \
+        .h = OPERANDS,                                                                                       \
+        .weight = OPERANDS,                                                                                  \
         .accumulate = ADAMOE_FLOAT32,                                                                        \
         .silu_error = 4.0f,                                                                                  \
         .supported = supported,                                                                              \
@@ -192,6 +207,6 @@ ADAMOE_EXPORT const adamoe_plugin adamoe_plugin_export = {
     .abi = ADAMOE_ABI,
 #endif
     .struct_size = sizeof(adamoe_plugin),
-    .count = sizeof kernels / sizeof *kernels,
+    .count = COUNT,
     .kernel = kernels,
 };

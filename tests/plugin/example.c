@@ -12,10 +12,12 @@
 #include <math.h>
 #include <string.h>
 
+/* The host, the layer and its list of experts belong to the caller and need not outlive `prepare`, so they are
+ * copied; only the weights themselves stay where they are. */
 struct adamoe_prepared {
     adamoe_host host;
-    adamoe_layer layer;
-    size_t threads;
+    size_t hidden_size, intermediate_size, threads;
+    adamoe_expert expert[]; /* [layer->experts] */
 };
 
 static bool supported(const char **why_not)
@@ -37,21 +39,27 @@ static adamoe_status prepare(const adamoe_host *host, const adamoe_layer *layer,
             return adamoe_error(ADAMOE_NOT_SUPPORTED, "example: expert %zu: the weights are not float32", e);
         }
     }
-    adamoe_prepared *prepared = host->allocate(host->context, sizeof *prepared, 16);
+    const size_t experts_bytes = layer->experts * sizeof *layer->expert;
+    adamoe_prepared *prepared = host->allocate(host->context, sizeof *prepared + experts_bytes, 16);
     if (prepared == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "example: out of memory");
     }
     prepared->host = *host;
-    prepared->layer = *layer;
+    prepared->hidden_size = layer->hidden_size;
+    prepared->intermediate_size = layer->intermediate_size;
     prepared->threads = placement->threads;
+    memcpy(prepared->expert, layer->expert, experts_bytes);
     *out = prepared;
     return adamoe_ok();
 }
 
+/* The copy outlives the memory that it gives back. */
 static void release(adamoe_prepared *prepared)
 {
-    const adamoe_host host = prepared->host;
-    host.release(host.context, prepared);
+    if (prepared != NULL) {
+        const adamoe_host host = prepared->host;
+        host.release(host.context, prepared);
+    }
 }
 
 /* Each thread needs room for its own h. */
@@ -59,7 +67,7 @@ static size_t work_bytes(const adamoe_prepared *prepared, size_t rows, size_t to
 {
     (void)rows;
     (void)tokens;
-    return prepared->threads * prepared->layer.intermediate_size * sizeof(float);
+    return prepared->threads * prepared->intermediate_size * sizeof(float);
 }
 
 static float weight(const adamoe_matrix *matrix, size_t row, size_t column)
@@ -87,7 +95,7 @@ static float silu(float z)
 }
 
 typedef struct call {
-    const adamoe_layer *layer;
+    const adamoe_prepared *prepared;
     const adamoe_plan *plan;
     const float *x;
     float *y, *h;
@@ -106,14 +114,14 @@ static size_t expert_of(const adamoe_plan *plan, size_t row)
 static void compute_token(void *context, size_t t, uint32_t thread)
 {
     const call *c = context;
-    const size_t d = c->layer->hidden_size, ff = c->layer->intermediate_size;
+    const size_t d = c->prepared->hidden_size, ff = c->prepared->intermediate_size;
     float *y = c->y + t * d, *h = c->h + thread * ff;
     for (size_t i = 0; i < d; ++i) {
         y[i] = c->plan->self_scale == NULL ? 0.0f : c->plan->self_scale[t] * c->x[t * d + i];
     }
     for (size_t place = c->plan->token_offset[t]; place < c->plan->token_offset[t + 1]; ++place) {
         const size_t row = c->plan->token_row[place];
-        const adamoe_expert *expert = &c->layer->expert[expert_of(c->plan, row)];
+        const adamoe_expert *expert = &c->prepared->expert[expert_of(c->plan, row)];
         const float *x = c->x + c->plan->input[row] * d;
         const float scale = c->plan->dispatch == NULL ? 1.0f : c->plan->dispatch[row];
         for (size_t i = 0; i < ff; ++i) {
@@ -129,7 +137,7 @@ static void compute_token(void *context, size_t t, uint32_t thread)
 static adamoe_status experts(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                              const adamoe_plan *plan, float *y)
 {
-    call c = {.layer = &prepared->layer, .plan = plan, .x = x, .y = y, .h = run->work};
+    call c = {.prepared = prepared, .plan = plan, .x = x, .y = y, .h = run->work};
     run->team->run(run->team->state, plan->tokens, compute_token, &c);
     return adamoe_ok();
 }

@@ -33,7 +33,10 @@ static adamoe_status attend_guarded(check_call *c, const adamoe_attention_call *
     ADAMOE_TRY(guard_inputs(c, queries, keys, &guarded));
     ADAMOE_TRY(adamoe_guarded_create(bytes, sizeof(float), c->manner->end, &mixed));
     guarded.mixed = (float *)(void *)mixed.data;
-    if (check_call_reserve(c, kernel->attention_work_bytes(&guarded, c->team.team.threads), &run)) {
+    const size_t work_bytes = kernel->attention_work_bytes == NULL
+                                  ? 0
+                                  : kernel->attention_work_bytes(&guarded, c->team.team.threads);
+    if (check_call_reserve(c, work_bytes, &run)) {
         const adamoe_control_state before = adamoe_control_state_read();
         check_call_returned(c, "attention", &before, kernel->attention(&run, &guarded));
     }

@@ -71,22 +71,37 @@ static void hangs_are_not_waited_for_without_end(void **state)
     expect(got, 1, "skipped 4: not run: the kernel ended or hung its process too often");
 }
 
-static void a_plugin_that_does_not_load_is_one_line(void **state)
+static void a_plugin_that_crashes_as_it_loads_is_one_line(void **state)
+{
+    (void)state;
+    const outcome *got =
+        run(CHECK "--plugin " ADAMOE_CRASHING " --kernel reference --case exact/multiply/rows:3/");
+    expect(got, 1, "FAILED " ADAMOE_CRASHING " load: load: the process that loaded it ended by signal 6");
+    expect(got, 1, "reference    6 cases: 6 passed, 0 failed");
+}
+
+/* There is nothing to judge then, and a script must not take it for a wrong kernel. */
+static void a_plugin_that_is_refused_is_bad_input(void **state)
 {
     (void)state;
     static const char *const plugins[][2] = {
-        {ADAMOE_WRONG_ABI, "version 2 of the contract, expected 1"},
-        {ADAMOE_CRASHING, "the process that loaded it ended by signal 6"}};
-    for (size_t i = 0; i < 2; ++i) {
+        {ADAMOE_WRONG_ABI, "adamoe_plugin_export: version 2 of the contract, expected 1"},
+        {ADAMOE_NO_KERNELS, "adamoe_plugin_export: count 0: it brings no kernels"},
+        {ADAMOE_NO_PLUGIN, "adamoe_plugin_export: not exported: a shared object, but no plugin"},
+        {ADAMOE_UNKNOWN_GUARANTEE,
+         "kernel crashing: guarantees 0x100: version 1 of the contract has no 0x100"},
+        {ADAMOE_WRONG_SUMS, "kernel crashing: x in int8, h in int8, weights in int8, sums in float32: "},
+        {LAYER, "load: not a shared object"}};
+    for (size_t i = 0; i < sizeof plugins / sizeof *plugins; ++i) {
+        char message[1024];
         const outcome *got =
             run(CHECK "--plugin %s --kernel reference --case exact/multiply/rows:3/", plugins[i][0]);
-        char line[512];
-        (void)snprintf(line, sizeof line, "FAILED %s load: load: ", plugins[i][0]);
-        expect(got, 1, line);
-        expect(got, 1, plugins[i][1]);
-        expect(got, 1, "reference    6 cases: 6 passed, 0 failed");
+        (void)snprintf(message, sizeof message, "adamoe check: %s: %s", plugins[i][0], plugins[i][1]);
+        expect(got, 2, message);
+        assert_null(strstr(got->text, "passed"));
     }
-    expect(run(CHECK "--plugin /no/such.so"), 2, "--plugin: /no/such.so: No such file or directory");
+    expect(run(CHECK "--plugin /no/such.so"), 2,
+           "adamoe check: --plugin: /no/such.so: No such file or directory");
 }
 
 static void results_for_machines(void **state)
@@ -112,7 +127,8 @@ int main(void)
         cmocka_unit_test(each_breach_is_named),
         cmocka_unit_test(a_crash_ends_one_case),
         cmocka_unit_test(hangs_are_not_waited_for_without_end),
-        cmocka_unit_test(a_plugin_that_does_not_load_is_one_line),
+        cmocka_unit_test(a_plugin_that_crashes_as_it_loads_is_one_line),
+        cmocka_unit_test(a_plugin_that_is_refused_is_bad_input),
         cmocka_unit_test(results_for_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
