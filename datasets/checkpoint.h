@@ -36,12 +36,12 @@ adamoe_status adamoe_checkpoint_set_rule(adamoe_checkpoint *checkpoint, adamoe_r
 /* An error that names tensor and element of the first NaN or infinity. Reads every weight once. */
 adamoe_status adamoe_checkpoint_check_finite(const adamoe_checkpoint *checkpoint);
 
-/* One layer with its inputs out of a file with names as in spec section 6, old or fused, without the
- * `model.layers.{i}.` prefix. Sizes come from the shapes; what __metadata__ says of them (num_local_experts,
- * num_null_experts, hidden_size, intermediate_size, tokens) must agree. The rule comes from __metadata__
- * (num_experts_per_tok, norm, null_kind); top_k is 0 in `rule` where the file does not say. Errors: a size of
- * 0, no tokens, a tensor that is named like a part of the layer but is none. NaN is not looked for:
- * adamoe_safetensors_check_finite does that. */
+/* One layer with its inputs out of a file with names as in reference/README.md section 8, old or fused,
+ * without the `model.layers.{i}.` prefix. Sizes come from the shapes; what __metadata__ says of them
+ * (num_local_experts, num_null_experts, hidden_size, intermediate_size, tokens) must agree. The rule comes
+ * from __metadata__ (num_experts_per_tok, norm, null_kind); top_k is 0 in `rule` where the file does not say.
+ * Errors: a size of 0, no tokens, a tensor that is named like a part of the layer but is none. NaN is not
+ * looked for: adamoe_safetensors_check_finite does that. */
 typedef struct adamoe_layer_file adamoe_layer_file;
 
 adamoe_status adamoe_layer_file_open(const char *path, adamoe_layer_file **out);

@@ -1,5 +1,6 @@
 /*
- * Grouped-query attention, causal, with a key-value cache and an optional sliding window (spec section 6).
+ * Grouped-query attention, causal, with a key-value cache and an optional sliding window (reference/README.md
+ * section 8).
  */
 #include "attention.h"
 #include "layer.h"

@@ -1,5 +1,5 @@
 /*
- * The balance losses in their three forms (spec section 3), in double. Gradients are in
+ * The balance losses in their three forms (reference/README.md section 3), in double. Gradients are in
  * gradient_balance_loss.c.
  */
 #include "router.h"

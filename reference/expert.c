@@ -1,5 +1,6 @@
 /*
- * One SwiGLU expert, and the sum over a token's experts: spec section 2, with the operand rounding of 3a.
+ * One SwiGLU expert, and the sum over a token's experts: reference/README.md section 2, with the operand
+ * rounding of section 4.
  */
 #include "layer.h"
 #include "numbers.h"

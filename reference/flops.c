@@ -1,6 +1,6 @@
 /*
- * FLOPs as executed (spec section 4): a multiply-add is 2, a null expert costs its router row and nothing
- * else.
+ * FLOPs as executed (reference/README.md section 6): a multiply-add is 2, a null expert costs its router row
+ * and nothing else.
  */
 #include "flops.h"
 #include "attention.h"

@@ -1,6 +1,6 @@
 /*
  * Counting FLOPs as executed: a multiply-add is 2, a null expert costs its router row and nothing else
- * (spec section 4).
+ * (reference/README.md section 6).
  */
 #ifndef ADAMOE_FLOPS_H
 #define ADAMOE_FLOPS_H

@@ -6,7 +6,7 @@
 
 #include "adamoe.h"
 
-/* How operands are rounded before they are multiplied (spec section 3a); sums are in double. */
+/* How operands are rounded before they are multiplied (reference/README.md section 4); sums are in double. */
 typedef struct adamoe_operands {
     adamoe_arithmetic x, h, weight;
 } adamoe_operands;
@@ -36,8 +36,8 @@ void adamoe_expert_forward(const adamoe_expert *expert, adamoe_operands operands
                            double *work);
 
 /* y[t] = sum over selected true experts j, ascending, of w_j * E_j(x_t), plus the identity experts' share
- * (spec section 2). x is [plan->inputs, hidden_size], y [plan->tokens, hidden_size]; a token without a row
- * and without identity experts gets 0. work is [adamoe_layer_work]. */
+ * (reference/README.md section 2). x is [plan->inputs, hidden_size], y [plan->tokens, hidden_size]; a token
+ * without a row and without identity experts gets 0. work is [adamoe_layer_work]. */
 void adamoe_layer_forward(const adamoe_layer *layer, adamoe_operands operands, const float *x,
                           const adamoe_plan *plan, float *y, double *work);
 

@@ -1,5 +1,6 @@
 /*
- * The whole model, one sequence at a time: spec section 6. Batches of sequences are in kernels/.
+ * The whole model, one sequence at a time: reference/README.md section 8. Batches of sequences are in
+ * kernels/.
  */
 #include "model.h"
 #include "attention.h"

@@ -1,5 +1,5 @@
 /*
- * RMSNorm: x / sqrt(mean(x^2) + eps) * gain (spec section 6).
+ * RMSNorm: x / sqrt(mean(x^2) + eps) * gain (reference/README.md section 8).
  */
 #include "attention.h"
 #include "numbers.h"

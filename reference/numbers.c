@@ -1,6 +1,7 @@
 /*
- * Reading stored numbers, and rounding operands the way a kernel declares that it does (spec section 3a).
- * Every conversion is written out in bits, so that it depends on no compiler flag and no instruction set.
+ * Reading stored numbers, and rounding operands the way a kernel declares that it does (reference/README.md
+ * section 4). Every conversion is written out in bits, so that it depends on no compiler flag and no
+ * instruction set.
  */
 #include "numbers.h"
 

@@ -35,9 +35,10 @@ double adamoe_matrix_at(const adamoe_matrix *matrix, size_t row, size_t column);
 /* Copies row `row` of a matrix, widened, to out[columns]. */
 void adamoe_matrix_row(const adamoe_matrix *matrix, size_t row, double *out);
 
-/* Rounds values[count] in place as `arithmetic` says (spec section 3a): to float32; to bfloat16, to nearest
- * even; or to int8 steps of one scale for the whole array, s = max(abs) / 127 computed in float32, q =
- * round-half-even(x / s) within -127 .. 127, the value s * q. For FLOAT64 and INT32 nothing changes. */
+/* Rounds values[count] in place as `arithmetic` says (reference/README.md section 4): to float32; to
+ * bfloat16, to nearest even; or to int8 steps of one scale for the whole array, s = max(abs) / 127 computed
+ * in float32, q = round-half-even(x / s) within -127 .. 127, the value s * q. For FLOAT64 and INT32 nothing
+ * changes. */
 void adamoe_round_operand(adamoe_arithmetic arithmetic, double *values, size_t count);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Rotary position embedding with half-split pairing (spec section 6).
+ * Rotary position embedding with half-split pairing (reference/README.md section 8).
  */
 #include "attention.h"
 

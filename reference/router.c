@@ -1,5 +1,5 @@
 /*
- * The router: spec section 2, from hidden states to selected experts and their weights.
+ * The router: reference/README.md section 2, from hidden states to selected experts and their weights.
  */
 #include "router.h"
 #include "numbers.h"
@@ -70,8 +70,8 @@ static void softmax(const float *logits, size_t count, float *probabilities)
     }
 }
 
-/* S = the k largest logits, in descending order; among equal logits the lower index wins (spec section 2.1):
- * a later candidate replaces an earlier one only if it is strictly larger. */
+/* S = the k largest logits, in descending order; among equal logits the lower index wins (reference/README.md
+ * section 2.1): a later candidate replaces an earlier one only if it is strictly larger. */
 static void select_top_k(const float *logits, size_t count, size_t top_k, bool *taken, uint32_t *id)
 {
     memset(taken, 0, count * sizeof *taken);

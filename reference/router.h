@@ -17,8 +17,8 @@ void adamoe_router_logits(const adamoe_layer *layer, const float *hidden_states,
  * *rows, which the caller gives to free(). Errors: memory. */
 adamoe_status adamoe_router_matrix(const adamoe_layer *layer, float **rows, adamoe_matrix *out);
 
-/* Selection and weights from logits [tokens, n + m], which are copied (spec section 2). Errors: top_k outside
- * 1 .. n + m; a logit that is NaN or infinite, named by token and expert. */
+/* Selection and weights from logits [tokens, n + m], which are copied (reference/README.md section 2).
+ * Errors: top_k outside 1 .. n + m; a logit that is NaN or infinite, named by token and expert. */
 adamoe_status adamoe_routing_create(const float *logits, size_t tokens, size_t experts, size_t null_experts,
                                     adamoe_rule rule, adamoe_routing **out);
 void adamoe_routing_free(adamoe_routing *routing);
@@ -33,7 +33,7 @@ double adamoe_routing_load(const adamoe_routing *routing);
 adamoe_status adamoe_plan_create(const adamoe_routing *routing, adamoe_plan **out);
 void adamoe_plan_free(adamoe_plan *plan);
 
-/* The three forms of the balance loss of one layer with alpha = 1 (spec section 3):
+/* The three forms of the balance loss of one layer with alpha = 1 (reference/README.md section 3):
  *   switch        (n+m) sum_i f_i P_i
  *   null_averaged the same, f of a null expert replaced by the mean of f over the null experts
  *   released      what the released code computes: equal to switch; with `counted` the same formula over the

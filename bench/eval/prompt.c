@@ -1,5 +1,5 @@
 /*
- * From a question to tokens, as the evaluation harness does it (spec section 5).
+ * From a question to tokens, as the evaluation harness does it (reference/README.md section 7).
  */
 #include "eval/prompt.h"
 

@@ -1,6 +1,6 @@
 /*
- * From a question to tokens: the prompt that its choices share, and what of each choice is scored (spec
- * section 5).
+ * From a question to tokens: the prompt that its choices share, and what of each choice is scored
+ * (reference/README.md section 7).
  */
 #ifndef ADAMOE_EVAL_PROMPT_H
 #define ADAMOE_EVAL_PROMPT_H

@@ -41,8 +41,8 @@ static adamoe_status multiply_router(const adamoe_layer_run *run, resources *r, 
     return status;
 }
 
-/* Rounded operands are for the experts, not for the router (spec section 3a): a kernel that rounds does not
- * make the logits. */
+/* Rounded operands are for the experts, not for the router (reference/README.md section 4): a kernel that
+ * rounds does not make the logits. */
 static bool multiplies_in_float32(const adamoe_kernel *kernel)
 {
     return kernel->multiply != NULL && kernel->x == ADAMOE_FLOAT32 && kernel->weight == ADAMOE_FLOAT32;

@@ -13,7 +13,7 @@ typedef struct adamoe_expert_cost {
     double bytes;         /* of its weights as a kernel stores them */
 } adamoe_expert_cost;
 
-/* int8 weights have a float32 scale for each output channel of each matrix (spec section 3a). */
+/* int8 weights have a float32 scale for each output channel of each matrix (reference/README.md section 4). */
 adamoe_expert_cost adamoe_expert_cost_of(size_t hidden_size, size_t intermediate_size,
                                          adamoe_arithmetic weight);
 

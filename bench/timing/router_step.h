@@ -10,8 +10,8 @@ typedef struct adamoe_router_step adamoe_router_step;
 
 /* The router of `selection` for `tokens` tokens; rows [n + m, hidden_size] must outlive it. The product is
  * the kernel's own where it multiplies in float32, else that of `fallback`: rounded operands are for the
- * experts, not for the router (spec section 3a). The routing is the kernel's own where it brings one, else
- * the program's, and so is the plan. Errors: what the kernels report, memory. */
+ * experts, not for the router (reference/README.md section 4). The routing is the kernel's own where it
+ * brings one, else the program's, and so is the plan. Errors: what the kernels report, memory. */
 adamoe_status adamoe_router_step_create(const adamoe_kernel *kernel, const adamoe_kernel *fallback,
                                         adamoe_selection selection, const float *rows, size_t tokens,
                                         const adamoe_team *team, const adamoe_host *host,

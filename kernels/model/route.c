@@ -1,5 +1,5 @@
 /*
- * From router logits to the selected experts and their weights (spec section 2).
+ * From router logits to the selected experts and their weights (reference/README.md section 2).
  */
 #include "model/route.h"
 #include "vector/vector_ops.h"

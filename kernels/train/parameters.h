@@ -20,7 +20,7 @@ enum {
 };
 
 typedef struct adamoe_parameter {
-    char name[128];       /* as in spec section 6 */
+    char name[128];       /* as in reference/README.md section 8 */
     unsigned kind;        /* one of the above */
     size_t first;         /* where it begins in the array */
     size_t rank;          /* 1 for a gain, otherwise 2 */
@@ -50,11 +50,10 @@ void adamoe_parameters_free(adamoe_parameters *parameters);
 /* value = the weights of a model of the same sizes, widened. */
 void adamoe_parameters_copy(adamoe_parameters *parameters, const adamoe_model *model);
 
-/* value = a start from scratch: gains 1, gate2 = copies of gate's rows where m is a multiple of n (spec
- * section 2.1), all other weights uniform with deviation `deviation`, a
- * generator for each matrix, those of o and w2 divided by
- * sqrt(2 layers) as in GPT-2, so that the residual does not grow with depth. A seed gives the same bits on
- * every machine. */
+/* value = a start from scratch: gains 1, gate2 = copies of gate's rows where m is a multiple of n
+ * (reference/README.md section 2.1), all other weights uniform with deviation `deviation`, a generator for
+ * each matrix, those of o and w2 divided by sqrt(2 layers) as in GPT-2, so that the residual does not grow
+ * with depth. A seed gives the same bits on every machine. */
 void adamoe_parameters_initialise(adamoe_parameters *parameters, uint64_t seed, double deviation);
 
 /* Floats of one expert, and where its w2 begins after w1 and w3. */

@@ -37,7 +37,7 @@ typedef struct adamoe_vector_ops {
 
     float (*dot)(const float *a, const float *b, size_t count);
 
-    /* out = x / sqrt(mean(x^2) + eps) * gain (spec section 6). */
+    /* out = x / sqrt(mean(x^2) + eps) * gain (reference/README.md section 8). */
     void (*rms_norm)(const float *x, const float *gain, double eps, size_t count, float *out);
 
     /* Half-split rotation of one head of 2 * half floats, in place. */
@@ -62,7 +62,7 @@ typedef struct adamoe_vector_ops {
     bool (*all_finite)(const float *x, size_t count);
 
     /* The indices of the top_k <= count largest of x, in descending order; among equal ones the lower index
-     * first (spec section 2.1). x has no NaN. */
+     * first (reference/README.md section 2.1). x has no NaN. */
     void (*top_k)(const float *x, size_t count, size_t top_k, uint32_t *index);
 } adamoe_vector_ops;
 

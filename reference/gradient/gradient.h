@@ -48,8 +48,8 @@ void adamoe_rms_norm_backward(const adamoe_matrix *gain, double eps, const doubl
 
 /* ---------------------------------------------------------------------------------------------- attention */
 
-/* Attention of one whole sequence, projections and rotary embedding included (spec section 6): y from x, both
- * [count, hidden_size], then the gradient. Errors: memory. */
+/* Attention of one whole sequence, projections and rotary embedding included (reference/README.md section 8):
+ * y from x, both [count, hidden_size], then the gradient. Errors: memory. */
 adamoe_status adamoe_attention_double(const adamoe_config *config, const adamoe_attention *attention,
                                       const double *x, size_t count, double *y);
 adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamoe_attention *attention,
@@ -69,8 +69,8 @@ void adamoe_router_logits_double(const adamoe_layer *layer, const double *x, dou
 void adamoe_router_backward(const adamoe_layer *layer, const double *x, const double *dlogits, double *dx,
                             const adamoe_layer_gradient *gradient);
 
-/* What one token's logits become for a given selection (spec section 2): weight[j] belongs to id[j], 0 for a
- * null expert. */
+/* What one token's logits become for a given selection (reference/README.md section 2): weight[j] belongs to
+ * id[j], 0 for a null expert. */
 typedef struct adamoe_token_weights {
     double *probability; /* [n + m] the softmax */
     double *weight;      /* [k] */
@@ -134,7 +134,8 @@ typedef enum adamoe_balance_form {
     ADAMOE_BALANCE_RELEASED = 2,
 } adamoe_balance_form;
 
-/* The balance loss is linear in the probabilities, for f is a constant to its gradient (spec section 3):
+/* The balance loss is linear in the probabilities, for f is a constant to its gradient (reference/README.md
+ * section 3):
  *   loss = sum over layers l, counted tokens t and experts i of slope[l, i] * p[l, t, i],
  * so that slope[l, i] is its derivative with respect to p[l, t, i] of every counted token, and that of the
  * others is 0. slope is [layers, n + m]; alpha is a factor of the whole; the rest is as in

@@ -1,6 +1,6 @@
 /*
  * Attention of one whole sequence in double, and its gradient: grouped queries, rotary embedding, causal,
- * with an optional sliding window (spec section 6).
+ * with an optional sliding window (reference/README.md section 8).
  */
 #include "attention.h"
 #include "gradient/gradient.h"

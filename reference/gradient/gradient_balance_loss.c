@@ -1,5 +1,5 @@
 /*
- * The gradient of the balance losses in their three forms (spec section 3). Only P has one.
+ * The gradient of the balance losses in their three forms (reference/README.md section 3). Only P has one.
  */
 #include "gradient/gradient.h"
 

@@ -169,7 +169,7 @@ static adamoe_status attention_backward(const run *r, size_t layer, const adamoe
     return adamoe_ok();
 }
 
-/* Selects by the logits as float32 (spec section 2); the routing stays for the way back. */
+/* Selects by the logits as float32 (reference/README.md section 2); the routing stays for the way back. */
 static adamoe_status route(const run *r, size_t layer, const adamoe_observer *observer)
 {
     const adamoe_config *config = &r->model->config;

@@ -2,8 +2,8 @@
  * LoRA experts on a frozen linear map (the paper's second experiment): n low-rank experts, m null ones and a
  * router of the map's own over its input,
  *   y = W0 x + sum over selected true experts e, ascending, of w_e (alpha / r) B_e A_e x,
- * where selection, ties, weights and all-null tokens are those of an expert layer (spec section 2). A map
- * without a router is plain LoRA: n = 1, and its weight is 1.
+ * where selection, ties, weights and all-null tokens are those of an expert layer (reference/README.md
+ * section 2). A map without a router is plain LoRA: n = 1, and its weight is 1.
  *
  * Where the paper is silent: as in its code there is one router for each map, and A and the router begin
  * uniform within +-1 / sqrt(in) and B at 0 (PyTorch's default for linear layers), so null experts are not

@@ -1,10 +1,9 @@
 /*
- * What teaches a user: help texts, man page, completion and README agree with the program, and what they tell
- * to type works. Verbs and options are collected from the program, so that a new one cannot be forgotten.
+ * What teaches a user: help texts, man page and completion agree with the program, and the examples of the help
+ * texts work. Verbs and options are collected from the program, so that a new one cannot be forgotten. Left out:
+ * READMEs, which readme_test.c runs.
  */
-#include "program.h"
-
-#include <ctype.h>
+#include "options.h"
 
 #define MOST_VERBS 32
 
@@ -29,41 +28,6 @@ static verbs find_verbs(void)
     return found;
 }
 
-/* A text of the program that outlives the next run; to be freed. */
-static char *text_of(const char *arguments)
-{
-    const outcome *got = run(ADAMOE_PROGRAM " %s", arguments);
-    assert_int_equal(got->code, 0);
-    char *text = strdup(got->text);
-    assert_non_null(text);
-    return text;
-}
-
-/* Calls visit for every `--option` in a text: the longest run of letters, digits and dashes behind --. */
-static void each_option(const char *text, void (*visit)(const char *option, void *context), void *context)
-{
-    for (const char *at = strstr(text, "--"); at != NULL; at = strstr(at + 2, "--")) {
-        char option[64];
-        size_t length = 2;
-        while (isalnum((unsigned char)at[length]) || at[length] == '-') {
-            ++length;
-        }
-        if (islower((unsigned char)at[2]) && at[length] != '_') { /* not one of Google Benchmark's */
-            assert_in_range(length, 3, sizeof option - 1);
-            (void)snprintf(option, sizeof option, "%.*s", (int)length, at);
-            visit(option, context);
-        }
-    }
-}
-
-/* argp writes the options of --usage by itself: --help and what is made of it are held against that. */
-static char *usage_of(const char *verb)
-{
-    char arguments[64];
-    (void)snprintf(arguments, sizeof arguments, "%s --usage", verb);
-    return text_of(arguments);
-}
-
 /* ----------------------------------------------------------------------------------------------- man page */
 
 typedef struct expectation {
@@ -71,18 +35,6 @@ typedef struct expectation {
     const char *verb;
     size_t seen;
 } expectation;
-
-/* True where the option stands in the text and does not go on there. */
-static bool has_word(const char *text, const char *word)
-{
-    const size_t length = strlen(word);
-    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) {
-        if (!isalnum((unsigned char)at[length]) && at[length] != '-' && at[length] != '\\') {
-            return true;
-        }
-    }
-    return false;
-}
 
 static void expect_in_manual(const char *option, void *context)
 {
@@ -248,11 +200,10 @@ static const char *reason_not_to_run(const char *verb)
 /* A folder like the top of the source tree, with the program on the path. */
 static void make_workplace(const char *folder)
 {
-    const outcome *made =
-        run("cd '%s' && for f in datasets tests reference README.md; do ln -s '%s'/$f; done && "
-            "mkdir -p build/release/bin && ln -s '%s' build/release/bin/adamoe && "
-            "ln -s '%s' adamoe",
-            folder, SOURCE_PATH("."), ADAMOE_PROGRAM, ADAMOE_PROGRAM);
+    const outcome *made = run("cd '%s' && for f in datasets tests reference; do ln -s '%s'/$f; done && "
+                              "mkdir -p build/release/bin && ln -s '%s' build/release/bin/adamoe && "
+                              "ln -s '%s' adamoe",
+                              folder, SOURCE_PATH("."), ADAMOE_PROGRAM, ADAMOE_PROGRAM);
     assert_int_equal(made->code, 0);
 }
 
@@ -283,103 +234,6 @@ static void examples_of_help_work(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------- README */
-
-typedef struct block {
-    const char *begin, *end;
-    bool marked; /* to be run: <!-- run --> stands before it */
-} block;
-
-/* The next block of shell commands at or after `at`; false where there is none. */
-static bool next_block(const char *at, const char *readme, block *out)
-{
-    static const char fence[] = "```sh\n", mark[] = "<!-- run -->\n";
-    const char *found = strstr(at, fence);
-    if (found == NULL) {
-        return false;
-    }
-    out->begin = found + sizeof fence - 1;
-    out->end = strstr(out->begin, "\n```");
-    assert_non_null(out->end);
-    const size_t before = (size_t)(found - readme), length = sizeof mark - 1;
-    out->marked = before >= length && strncmp(found - length, mark, length) == 0;
-    return true;
-}
-
-static void expect_known(const char *option, void *context)
-{
-    expectation *e = context;
-    ++e->seen;
-    if (!has_word(e->text, option)) {
-        fail_msg("README: `adamoe %s %s': there is no such option", e->verb, option);
-    }
-}
-
-/* One command, without its comment, may have options of one verb alone. */
-static void check_command(const char *command, size_t *seen)
-{
-    const char *program = strstr(command, "bin/adamoe ");
-    char verb[24];
-    if (program == NULL || sscanf(program, "bin/adamoe %23[a-z]", verb) != 1) {
-        return;
-    }
-    char *usage = usage_of(verb); /* fails where there is no such verb */
-    expectation e = {"usage", usage, verb, 0};
-    each_option(program, expect_known, &e);
-    ++*seen;
-    free(usage);
-}
-
-static void check_block(const block *b, size_t *seen)
-{
-    char *text = strndup(b->begin, (size_t)(b->end - b->begin)), *rest = text;
-    assert_non_null(text);
-    for (char *joint = strstr(text, "\\\n"); joint != NULL; joint = strstr(joint, "\\\n")) {
-        joint[0] = joint[1] = ' '; /* a command goes on in the next line */
-    }
-    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
-        check_command(line, seen);
-    }
-    free(text);
-}
-
-static void readme_tells_of_options_that_there_are(void **state)
-{
-    (void)state;
-    size_t size, seen = 0;
-    block b;
-    char *readme = read_bytes(SOURCE_PATH("README.md"), &size);
-    for (const char *at = readme; next_block(at, readme, &b); at = b.end) {
-        check_block(&b, &seen);
-    }
-    assert_true(seen >= 5);
-    free(readme);
-}
-
-static void readme_blocks_work(void **state)
-{
-    const char *folder = *state;
-    size_t size, ran = 0;
-    block b;
-    char *readme = read_bytes(SOURCE_PATH("README.md"), &size);
-    make_workplace(folder);
-    for (const char *at = readme; next_block(at, readme, &b); at = b.end) {
-        if (!b.marked) {
-            continue;
-        }
-        const outcome *got =
-            run("cd '%s' && export BENCHMARK_MIN_TIME=0.01 && ( set -e\n%.*s\n) > out.txt 2>&1; "
-                "code=$?; tail -c 2000 out.txt; exit $code",
-                folder, (int)(b.end - b.begin), b.begin);
-        if (got->code != 0) {
-            fail_msg("README: %.*s: exit code %d: %s", (int)(b.end - b.begin), b.begin, got->code, got->text);
-        }
-        ++ran;
-    }
-    assert_true(ran > 0);
-    free(readme);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,8 +242,6 @@ int main(void)
         cmocka_unit_test(every_option_is_completed),
         cmocka_unit_test(verbs_and_values_are_completed),
         cmocka_unit_test_setup_teardown(examples_of_help_work, make_folder, remove_folder),
-        cmocka_unit_test(readme_tells_of_options_that_there_are),
-        cmocka_unit_test_setup_teardown(readme_blocks_work, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

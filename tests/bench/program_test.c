@@ -479,7 +479,8 @@ static void drop_gate2(const char *from, const char *to)
 }
 
 /* Null experts that copy the gate: with k = 3 the vanilla answers bit for bit and a load of exactly 2; with k
- * = 5 the load is 3 (spec section 2.1). The vanilla checkpoint is the shipped one without its gate2. */
+ * = 5 the load is 3 (reference/README.md section 2.1). The vanilla checkpoint is the shipped one without its
+ * gate2. */
 static void a_converted_model_keeps_its_answers(void **state)
 {
     const char *folder = *state;

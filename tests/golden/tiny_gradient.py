@@ -123,7 +123,7 @@ def experts(config, weights, at, x, routed):
 
 
 def balance_loss(config, objective, routed):
-    """spec: (n+m) sum f P; f has no gradient."""
+    """reference/README.md section 3: (n+m) sum f P; f has no gradient."""
     n, k = config["num_local_experts"], config["num_experts_per_tok"]
     if objective["pooling"] == "pooled":
         routed = [tuple(torch.cat(part) for part in zip(*routed))]

@@ -16,7 +16,7 @@ static const adamoe_config mixtral = {
     .rule = {.top_k = 2},
 };
 
-/* WinoGrande, HellaSwag, PIQA, SIQA, OBQA, ARC-C (spec section 4), with 8 null experts
+/* WinoGrande, HellaSwag, PIQA, SIQA, OBQA, ARC-C (reference/README.md section 11), with 8 null experts
  * and with none counted. */
 static void the_papers_six_figures(void **state)
 {

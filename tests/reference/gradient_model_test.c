@@ -113,9 +113,9 @@ static void sequences_add_up(void **state)
     free_subject(&s);
 }
 
-/* gate2 starts as copies of gate's rows (spec section 2.1), so that true and null experts tie exactly: the
- * lower index is selected, and nothing flows to the weights of those that are not; they share only in the
- * softmax. */
+/* gate2 starts as copies of gate's rows (reference/README.md section 2.1), so that true and null experts tie
+ * exactly: the lower index is selected, and nothing flows to the weights of those that are not; they share
+ * only in the softmax. */
 static void exact_ties(void **state)
 {
     (void)state;

@@ -27,8 +27,8 @@ static void the_lower_index_wins_a_tie(void **state)
     adamoe_routing_free(routing);
 }
 
-/* Converted by copies with k = 3 or 4, m = n = 8: exactly the vanilla top-2 (spec section 2.1); k = 5 gives
- * three. */
+/* Converted by copies with k = 3 or 4, m = n = 8: exactly the vanilla top-2 (reference/README.md section
+ * 2.1); k = 5 gives three. */
 static void copies_keep_the_vanilla_selection(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /*
- * The honest pieces: the layer of spec section 2 with the operand rounding of 3a, in float32 and int32.
+ * The honest pieces: the layer of reference/README.md section 2 with the operand rounding of section 4, in
+ * float32 and int32.
  */
 #include "honest.h"
 

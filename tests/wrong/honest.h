@@ -99,7 +99,7 @@ float honest_silu(float z);
 void honest_run(kernel_call *c);
 size_t honest_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens);
 
-/* Rounds value[count] as spec 3a says and returns the step of int8, else 1. */
+/* Rounds value[count] as reference/README.md section 4 says and returns the step of int8, else 1. */
 float round_values(adamoe_arithmetic kind, float *value, size_t count);
 float round_to_bfloat16(float value);
 uint32_t bits_of(float value);

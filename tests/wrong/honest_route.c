@@ -1,5 +1,6 @@
 /*
- * Routing and attention of the honest kernel, in double and by one thread: spec sections 2 and 6.
+ * Routing and attention of the honest kernel, in double and by one thread: reference/README.md sections 2 and
+ * 8.
  */
 #include "honest_route.h"
 

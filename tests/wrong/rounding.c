@@ -1,5 +1,5 @@
 /*
- * Wrong kernels whose operands are not rounded as spec 3a says: bfloat16 and int8.
+ * Wrong kernels whose operands are not rounded as reference/README.md section 4 says: bfloat16 and int8.
  */
 #include "honest.h"
 

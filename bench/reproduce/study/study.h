@@ -59,8 +59,8 @@ typedef struct adamoe_study_setting {
 /* The first is top-2, the second the paper's own m = 8, k = 3: the main pair. */
 extern const adamoe_study_setting adamoe_study_plan[ADAMOE_STUDY_SETTINGS];
 
-/* Whether a converted model is the vanilla top-k0 one until training moves gate2 (spec section 2.1): k from
- * (k0 - 1)(m / n + 1) + 1 to k0 (m / n + 1). */
+/* Whether a converted model is the vanilla top-k0 one until training moves gate2 (reference/README.md section
+ * 2.1): k from (k0 - 1)(m / n + 1) + 1 to k0 (m / n + 1). */
 bool adamoe_study_keeps_top_k(const adamoe_study_setting *setting, size_t experts);
 
 /* How many seeds a setting is run with. */
