@@ -15,10 +15,8 @@
 struct adamoe_checkpoint {
     char *config_path;
     adamoe_safetensors *tensors;
-    adamoe_model model;
-    adamoe_block *block;   /* [layers], what model.block points to */
-    adamoe_expert *expert; /* [layers * n], what the blocks point to */
-    uint8_t *null_rows;    /* the rows of gate2 of all layers after a conversion, else NULL */
+    adamoe_weights weights; /* views of the tensors */
+    uint8_t *null_rows;     /* the rows of gate2 of all layers after a conversion, else NULL */
 };
 
 /* What opening needs besides: where names begin, and which tensors have been used. */
@@ -34,56 +32,41 @@ static adamoe_status no_memory(const char *path)
     return adamoe_error(ADAMOE_ENVIRONMENT, "%s: open: out of memory", path);
 }
 
-static adamoe_status read_matrix(model_reader *reader, const char *name, size_t rows, size_t columns,
-                                 adamoe_matrix *out)
+/* One tensor, into the field that it fills. */
+static adamoe_status read_tensor(model_reader *reader, adamoe_weight weight, size_t layer)
 {
-    char full[160];
-    (void)snprintf(full, sizeof full, "%s%s", reader->prefix, name);
-    return adamoe_tensor_reader_matrix(&reader->tensors, full, rows, columns, out);
+    adamoe_weights *weights = &reader->checkpoint->weights;
+    const adamoe_model_tensor tensor = adamoe_tensor_of(&weights->model.config, weight, layer, 0);
+    const adamoe_tensor_name name =
+        adamoe_name_of_tensor(&tensor, adamoe_naming_of(&weights->model.config), reader->prefix);
+    return adamoe_tensor_reader_matrix(&reader->tensors, name.text, tensor.rows, tensor.columns,
+                                       adamoe_weights_at(weights, &tensor));
 }
 
 /* ---------------------------------------------------------------------------------------------- one layer */
 
-static adamoe_status read_layer_matrix(model_reader *reader, size_t layer, const char *name, size_t rows,
-                                       size_t columns, adamoe_matrix *out)
-{
-    char full[128];
-    (void)snprintf(full, sizeof full, "layers.%zu.%s.weight", layer, name);
-    return read_matrix(reader, full, rows, columns, out);
-}
-
-static adamoe_status read_attention(model_reader *reader, size_t layer, adamoe_attention *out)
-{
-    const adamoe_config *config = &reader->checkpoint->model.config;
-    const size_t d = config->hidden_size;
-    const size_t q = config->heads * config->head_dim;
-    const size_t kv = config->key_value_heads * config->head_dim;
-    ADAMOE_TRY(read_layer_matrix(reader, layer, "self_attn.q_proj", q, d, &out->q));
-    ADAMOE_TRY(read_layer_matrix(reader, layer, "self_attn.k_proj", kv, d, &out->k));
-    ADAMOE_TRY(read_layer_matrix(reader, layer, "self_attn.v_proj", kv, d, &out->v));
-    return read_layer_matrix(reader, layer, "self_attn.o_proj", d, q, &out->o);
-}
-
 /* Layer 0 decides how many null experts there are, unless the config has said so. */
-static adamoe_status check_null_experts(model_reader *reader, size_t layer, const char *gate2)
+static adamoe_status check_null_experts(model_reader *reader, size_t layer, const char *prefix,
+                                        adamoe_tensor_naming naming)
 {
-    adamoe_config *config = &reader->checkpoint->model.config;
-    const size_t null_experts = reader->checkpoint->block[layer].moe.null_experts;
+    adamoe_config *config = &reader->checkpoint->weights.model.config;
+    const size_t null_experts = reader->checkpoint->weights.block[layer].moe.null_experts;
     if (layer == 0 && !reader->null_experts_given) {
         config->null_experts = null_experts;
     }
     if (null_experts == config->null_experts) {
         return adamoe_ok();
     }
-    return adamoe_tensor_error(adamoe_safetensors_path(reader->checkpoint->tensors), gate2,
+    return adamoe_tensor_error(adamoe_safetensors_path(reader->checkpoint->tensors),
+                               adamoe_name_in_layer(prefix, naming, ADAMOE_WEIGHT_GATE2, 0).text,
                                "%zu null experts, but %s has %zu", null_experts,
                                reader->null_experts_given ? "config.json" : "layer 0", config->null_experts);
 }
 
-static adamoe_layer_style style_of(const model_reader *reader, const char *prefix)
+static adamoe_tensor_naming naming_of(const model_reader *reader, const char *prefix)
 {
-    return reader->checkpoint->model.config.dense ? ADAMOE_LAYER_DENSE
-                                                  : adamoe_layer_style_of(reader->tensors.file, prefix);
+    const adamoe_config *config = &reader->checkpoint->weights.model.config;
+    return config->dense ? adamoe_naming_of(config) : adamoe_layer_naming(reader->tensors.file, prefix);
 }
 
 static void layer_prefix(const model_reader *reader, size_t layer, char out[static 64])
@@ -91,25 +74,25 @@ static void layer_prefix(const model_reader *reader, size_t layer, char out[stat
     (void)snprintf(out, 64, "%slayers.%zu.", reader->prefix, layer);
 }
 
-/* Everything but the experts. Afterwards the file is known to hold `experts` rows of a
- * gate for each layer. */
+/* Everything but the experts. Afterwards the file is known to hold `experts` rows of a gate for each layer. */
 static adamoe_status read_block(model_reader *reader, size_t layer)
 {
-    const adamoe_config *config = &reader->checkpoint->model.config;
-    adamoe_block *block = &reader->checkpoint->block[layer];
-    const size_t d = config->hidden_size;
+    adamoe_weights *weights = &reader->checkpoint->weights;
+    const adamoe_config *config = &weights->model.config;
     char prefix[64];
     layer_prefix(reader, layer, prefix);
-    const adamoe_layer_style style = style_of(reader, prefix);
-    ADAMOE_TRY(read_layer_matrix(reader, layer, "input_layernorm", 1, d, &block->input_norm));
-    ADAMOE_TRY(
-        read_layer_matrix(reader, layer, "post_attention_layernorm", 1, d, &block->post_attention_norm));
-    ADAMOE_TRY(read_attention(reader, layer, &block->attention));
-    block->moe.hidden_size = d;
-    block->moe.intermediate_size = config->intermediate_size;
-    block->moe.experts = config->experts;
-    ADAMOE_TRY(adamoe_layer_read_router(&reader->tensors, prefix, style, &block->moe));
-    return check_null_experts(reader, layer, adamoe_gate2_name(prefix, style).text);
+    const adamoe_tensor_naming naming = naming_of(reader, prefix);
+    adamoe_weights_begin_layer(weights, layer);
+    for (size_t i = 0; i < ADAMOE_WEIGHTS; ++i) {
+        const adamoe_weight weight = (adamoe_weight)i;
+        const bool router = weight == ADAMOE_WEIGHT_GATE || weight == ADAMOE_WEIGHT_GATE2;
+        if (adamoe_weight_scope(weight) == ADAMOE_TENSOR_OF_LAYER && !router &&
+            adamoe_has_weight(config, weight)) {
+            ADAMOE_TRY(read_tensor(reader, weight, layer));
+        }
+    }
+    ADAMOE_TRY(adamoe_layer_read_router(&reader->tensors, prefix, naming, &weights->block[layer].moe));
+    return config->dense ? adamoe_ok() : check_null_experts(reader, layer, prefix, naming);
 }
 
 /* ---------------------------------------------------------------------------------------------- the model */
@@ -118,32 +101,32 @@ static adamoe_status read_block(model_reader *reader, size_t layer)
  * read_block has found a row of a gate for each expert. */
 static adamoe_status read_blocks(model_reader *reader)
 {
-    adamoe_checkpoint *checkpoint = reader->checkpoint;
-    const adamoe_config *config = &checkpoint->model.config;
+    const adamoe_checkpoint *checkpoint = reader->checkpoint;
+    adamoe_weights *weights = &reader->checkpoint->weights;
+    const adamoe_config *config = &weights->model.config;
     const char *path = adamoe_safetensors_path(checkpoint->tensors);
     const size_t tensors = adamoe_safetensors_count(checkpoint->tensors);
     if (config->layers > tensors) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_hidden_layers: %zu, but the file has only %zu tensors",
                             checkpoint->config_path, config->layers, tensors);
     }
-    checkpoint->block = calloc(config->layers, sizeof *checkpoint->block);
-    if (checkpoint->block == NULL) {
+    weights->block = calloc(config->layers, sizeof *weights->block);
+    if (weights->block == NULL) {
         return no_memory(path);
     }
-    checkpoint->model.block = checkpoint->block;
+    weights->model.block = weights->block;
     for (size_t i = 0; i < config->layers; ++i) {
         ADAMOE_TRY(read_block(reader, i));
     }
-    checkpoint->expert = calloc(config->layers * config->experts, sizeof *checkpoint->expert);
-    if (checkpoint->expert == NULL) {
+    weights->expert = calloc(config->layers * config->experts, sizeof *weights->expert);
+    if (weights->expert == NULL) {
         return no_memory(path);
     }
     for (size_t i = 0; i < config->layers; ++i) {
         char prefix[64];
         layer_prefix(reader, i, prefix);
-        ADAMOE_TRY(adamoe_layer_read_experts(&reader->tensors, prefix, style_of(reader, prefix),
-                                             &checkpoint->block[i].moe,
-                                             &checkpoint->expert[i * config->experts]));
+        ADAMOE_TRY(adamoe_layer_read_experts(&reader->tensors, prefix, naming_of(reader, prefix),
+                                             &weights->block[i].moe, &weights->expert[i * config->experts]));
     }
     return adamoe_ok();
 }
@@ -152,20 +135,21 @@ static adamoe_status read_blocks(model_reader *reader)
  * ignored in silence, so that is refused. */
 static adamoe_status read_head(model_reader *reader)
 {
-    static const char name[] = "lm_head.weight";
-    adamoe_model *model = &reader->checkpoint->model;
+    adamoe_model *model = &reader->checkpoint->weights.model;
+    const adamoe_model_tensor tensor = adamoe_tensor_of(&model->config, ADAMOE_WEIGHT_HEAD, 0, 0);
+    const adamoe_tensor_name name =
+        adamoe_name_of_tensor(&tensor, adamoe_naming_of(&model->config), reader->prefix);
     const adamoe_matrix *embedding = &model->embedding;
     const adamoe_safetensors *file = reader->tensors.file;
-    if (model->config.tied_head && adamoe_safetensors_find(file, name) == NULL) {
+    if (model->config.tied_head && adamoe_safetensors_find(file, name.text) == NULL) {
         model->head = *embedding;
         return adamoe_ok();
     }
-    ADAMOE_TRY(adamoe_tensor_reader_matrix(&reader->tensors, name, embedding->rows, embedding->columns,
-                                           &model->head));
+    ADAMOE_TRY(read_tensor(reader, ADAMOE_WEIGHT_HEAD, 0));
     const size_t bytes = embedding->rows * embedding->columns * adamoe_dtype_bytes(embedding->dtype);
     if (model->config.tied_head &&
         (model->head.dtype != embedding->dtype || memcmp(model->head.data, embedding->data, bytes) != 0)) {
-        return adamoe_tensor_error(adamoe_safetensors_path(file), name,
+        return adamoe_tensor_error(adamoe_safetensors_path(file), name.text,
                                    "differs from the embedding that config.json ties it to");
     }
     return adamoe_ok();
@@ -192,7 +176,7 @@ static adamoe_status check_unused(const model_reader *reader)
 
 static adamoe_status check_rule(const adamoe_checkpoint *checkpoint, adamoe_rule rule, size_t null_experts)
 {
-    const size_t choices = checkpoint->model.config.experts + null_experts;
+    const size_t choices = checkpoint->weights.model.config.experts + null_experts;
     if (rule.top_k == 0 || rule.top_k > choices) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_experts_per_tok: %zu is not within 1 .. %zu",
                             checkpoint->config_path, rule.top_k, choices);
@@ -202,14 +186,16 @@ static adamoe_status check_rule(const adamoe_checkpoint *checkpoint, adamoe_rule
 
 static adamoe_status read_model(model_reader *reader)
 {
-    adamoe_checkpoint *checkpoint = reader->checkpoint;
-    adamoe_model *model = &checkpoint->model;
-    const adamoe_config *config = &model->config;
+    const adamoe_checkpoint *checkpoint = reader->checkpoint;
+    const adamoe_config *config = &checkpoint->weights.model.config;
     const bool bare = adamoe_safetensors_find(checkpoint->tensors, "embed_tokens.weight") != NULL;
     reader->prefix = bare ? "" : "model.";
-    ADAMOE_TRY(read_matrix(reader, "embed_tokens.weight", config->vocab_size, config->hidden_size,
-                           &model->embedding));
-    ADAMOE_TRY(read_matrix(reader, "norm.weight", 1, config->hidden_size, &model->final_norm));
+    for (size_t i = 0; i < ADAMOE_WEIGHTS; ++i) {
+        const adamoe_weight weight = (adamoe_weight)i;
+        if (adamoe_weight_scope(weight) == ADAMOE_TENSOR_OF_MODEL && weight != ADAMOE_WEIGHT_HEAD) {
+            ADAMOE_TRY(read_tensor(reader, weight, 0));
+        }
+    }
     ADAMOE_TRY(read_head(reader));
     ADAMOE_TRY(read_blocks(reader));
     ADAMOE_TRY(check_unused(reader));
@@ -253,8 +239,8 @@ static adamoe_status open_checkpoint(const char *folder, adamoe_checkpoint *chec
     if (checkpoint->config_path == NULL) {
         return no_memory(folder);
     }
-    ADAMOE_TRY(
-        adamoe_config_read(checkpoint->config_path, &checkpoint->model.config, &reader.null_experts_given));
+    ADAMOE_TRY(adamoe_config_read(checkpoint->config_path, &checkpoint->weights.model.config,
+                                  &reader.null_experts_given));
     ADAMOE_TRY(open_weights(folder, &checkpoint->tensors));
     ADAMOE_TRY(adamoe_tensor_reader_create(checkpoint->tensors, &reader.tensors));
     const adamoe_status status = read_model(&reader);
@@ -283,8 +269,7 @@ void adamoe_checkpoint_close(adamoe_checkpoint *checkpoint)
         return;
     }
     free(checkpoint->null_rows);
-    free(checkpoint->expert);
-    free(checkpoint->block);
+    adamoe_weights_free(&checkpoint->weights);
     adamoe_safetensors_close(checkpoint->tensors);
     free(checkpoint->config_path);
     free(checkpoint);
@@ -292,7 +277,7 @@ void adamoe_checkpoint_close(adamoe_checkpoint *checkpoint)
 
 const adamoe_model *adamoe_checkpoint_model(const adamoe_checkpoint *checkpoint)
 {
-    return &checkpoint->model;
+    return &checkpoint->weights.model;
 }
 
 const adamoe_safetensors *adamoe_checkpoint_tensors(const adamoe_checkpoint *checkpoint)
@@ -309,14 +294,14 @@ adamoe_status adamoe_checkpoint_check_finite(const adamoe_checkpoint *checkpoint
 
 adamoe_status adamoe_checkpoint_set_rule(adamoe_checkpoint *checkpoint, adamoe_rule rule)
 {
-    ADAMOE_TRY(check_rule(checkpoint, rule, checkpoint->model.config.null_experts));
-    checkpoint->model.config.rule = rule;
+    ADAMOE_TRY(check_rule(checkpoint, rule, checkpoint->weights.model.config.null_experts));
+    checkpoint->weights.model.config.rule = rule;
     return adamoe_ok();
 }
 
 static adamoe_status check_conversion(const adamoe_checkpoint *checkpoint, size_t null_experts)
 {
-    const adamoe_config *config = &checkpoint->model.config;
+    const adamoe_config *config = &checkpoint->weights.model.config;
     const char *path = checkpoint->config_path;
     if (config->dense) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_null_experts: a dense model has no router", path);
@@ -340,7 +325,7 @@ static adamoe_status check_conversion(const adamoe_checkpoint *checkpoint, size_
 static adamoe_status allocate_null_rows(const adamoe_checkpoint *checkpoint, size_t null_experts,
                                         uint8_t **out)
 {
-    const adamoe_config *config = &checkpoint->model.config;
+    const adamoe_config *config = &checkpoint->weights.model.config;
     size_t layer_elements;
     *out = NULL;
     if (null_experts == 0) {
@@ -366,13 +351,14 @@ static void set_gate2(adamoe_layer *layer, size_t null_experts, uint8_t *rows)
 
 adamoe_status adamoe_checkpoint_set_null_experts(adamoe_checkpoint *checkpoint, size_t null_experts)
 {
-    adamoe_config *config = &checkpoint->model.config;
+    adamoe_config *config = &checkpoint->weights.model.config;
     uint8_t *rows;
     ADAMOE_TRY(check_conversion(checkpoint, null_experts));
     ADAMOE_TRY(allocate_null_rows(checkpoint, null_experts, &rows));
     const size_t layer_bytes = null_experts * config->hidden_size * sizeof(float);
     for (size_t i = 0; i < config->layers; ++i) {
-        set_gate2(&checkpoint->block[i].moe, null_experts, rows == NULL ? NULL : rows + i * layer_bytes);
+        set_gate2(&checkpoint->weights.block[i].moe, null_experts,
+                  rows == NULL ? NULL : rows + i * layer_bytes);
     }
     free(checkpoint->null_rows);
     checkpoint->null_rows = rows;

@@ -121,10 +121,10 @@ static adamoe_status check_sizes(const adamoe_layer_file *file)
 
 /* With no size of 0, what is allocated for the experts is bounded by the size of the file. */
 static adamoe_status read_sizes(adamoe_layer_file *file, const adamoe_tensor_reader *reader,
-                                adamoe_layer_style style)
+                                adamoe_tensor_naming naming)
 {
     const char *path = adamoe_safetensors_path(file->tensors);
-    const adamoe_tensor_name name = adamoe_gate_name("", style);
+    const adamoe_tensor_name name = adamoe_name_in_layer("", naming, ADAMOE_WEIGHT_GATE, 0);
     adamoe_layer *layer = &file->layer;
     const adamoe_tensor *gate;
     ADAMOE_TRY(adamoe_tensor_reader_find(reader, name.text, &gate));
@@ -133,7 +133,7 @@ static adamoe_status read_sizes(adamoe_layer_file *file, const adamoe_tensor_rea
     }
     layer->experts = gate->shape[0];
     layer->hidden_size = gate->shape[1];
-    ADAMOE_TRY(adamoe_layer_intermediate_size(reader, "", style, &layer->intermediate_size));
+    ADAMOE_TRY(adamoe_layer_intermediate_size(reader, "", naming, &layer->intermediate_size));
     if (layer->intermediate_size == 0) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: experts: intermediate size 0", path);
     }
@@ -142,19 +142,20 @@ static adamoe_status read_sizes(adamoe_layer_file *file, const adamoe_tensor_rea
 
 static adamoe_status read_layer(adamoe_layer_file *file, adamoe_tensor_reader *reader)
 {
-    const adamoe_layer_style style = adamoe_layer_style_of(file->tensors, "");
+    const adamoe_tensor_naming naming = adamoe_layer_naming(file->tensors, "");
     adamoe_layer *layer = &file->layer;
-    ADAMOE_TRY(read_sizes(file, reader, style));
-    ADAMOE_TRY(adamoe_layer_read_router(reader, "", style, layer));
+    ADAMOE_TRY(read_sizes(file, reader, naming));
+    ADAMOE_TRY(adamoe_layer_read_router(reader, "", naming, layer));
     if (layer->experts + layer->null_experts > UINT32_MAX) {
-        return adamoe_tensor_error(adamoe_safetensors_path(file->tensors), adamoe_gate2_name("", style).text,
+        return adamoe_tensor_error(adamoe_safetensors_path(file->tensors),
+                                   adamoe_name_in_layer("", naming, ADAMOE_WEIGHT_GATE2, 0).text,
                                    "more experts than 32-bit ids");
     }
     file->expert = calloc(layer->experts, sizeof *file->expert);
     if (file->expert == NULL) {
         return no_memory(adamoe_safetensors_path(file->tensors));
     }
-    return adamoe_layer_read_experts(reader, "", style, layer, file->expert);
+    return adamoe_layer_read_experts(reader, "", naming, layer, file->expert);
 }
 
 static bool has_prefix(const char *text, const char *prefix)

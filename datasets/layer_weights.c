@@ -47,80 +47,69 @@ adamoe_status adamoe_tensor_reader_matrix(adamoe_tensor_reader *reader, const ch
     return adamoe_ok();
 }
 
-/* -------------------------------------------------------------------------------------------------- names */
-
-static adamoe_tensor_name join(const char *prefix, const char *name)
-{
-    adamoe_tensor_name out;
-    (void)snprintf(out.text, sizeof out.text, "%s%s", prefix, name);
-    return out;
-}
-
-static adamoe_tensor_name expert_name(const char *prefix, size_t expert, const char *matrix)
-{
-    adamoe_tensor_name out;
-    (void)snprintf(out.text, sizeof out.text, "%sblock_sparse_moe.experts.%zu.%s.weight", prefix, expert,
-                   matrix);
-    return out;
-}
-
-adamoe_tensor_name adamoe_gate_name(const char *prefix, adamoe_layer_style style)
-{
-    return join(prefix, style == ADAMOE_LAYER_FUSED ? "mlp.gate.weight" : "block_sparse_moe.gate.weight");
-}
-
-adamoe_tensor_name adamoe_gate2_name(const char *prefix, adamoe_layer_style style)
-{
-    return join(prefix, style == ADAMOE_LAYER_FUSED ? "mlp.gate2.weight" : "block_sparse_moe.gate2.weight");
-}
-
-adamoe_layer_style adamoe_layer_style_of(const adamoe_safetensors *file, const char *prefix)
-{
-    const adamoe_tensor_name fused = adamoe_gate_name(prefix, ADAMOE_LAYER_FUSED);
-    return adamoe_safetensors_find(file, fused.text) != NULL ? ADAMOE_LAYER_FUSED : ADAMOE_LAYER_SPARSE;
-}
-
 /* ------------------------------------------------------------------------------------------------- router */
 
+adamoe_tensor_naming adamoe_layer_naming(const adamoe_safetensors *file, const char *prefix)
+{
+    const adamoe_tensor_name fused = adamoe_name_in_layer(prefix, ADAMOE_NAMED_FUSED, ADAMOE_WEIGHT_GATE, 0);
+    return adamoe_safetensors_find(file, fused.text) != NULL ? ADAMOE_NAMED_FUSED : ADAMOE_NAMED_SPARSE;
+}
+
 adamoe_status adamoe_layer_read_router(adamoe_tensor_reader *reader, const char *prefix,
-                                       adamoe_layer_style style, adamoe_layer *layer)
+                                       adamoe_tensor_naming naming, adamoe_layer *layer)
 {
     const size_t columns = layer->hidden_size;
     layer->gate = (adamoe_matrix){.data = NULL, .dtype = ADAMOE_F32, .rows = 0, .columns = columns};
-    if (style != ADAMOE_LAYER_DENSE) {
-        const adamoe_tensor_name name = adamoe_gate_name(prefix, style);
-        ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, name.text, layer->experts, columns, &layer->gate));
-    }
+    layer->gate2 = layer->gate;
     layer->null_experts = 0;
-    layer->gate2 = (adamoe_matrix){.data = NULL, .dtype = layer->gate.dtype, .rows = 0, .columns = columns};
-    const adamoe_tensor_name name = adamoe_gate2_name(prefix, style);
-    const adamoe_tensor *gate2 = adamoe_safetensors_find(reader->file, name.text);
-    if (style == ADAMOE_LAYER_DENSE || gate2 == NULL) {
+    if (naming == ADAMOE_NAMED_DENSE) {
         return adamoe_ok();
     }
-    if (gate2->rank != 2) {
-        return adamoe_tensor_error(adamoe_safetensors_path(reader->file), name.text,
-                                   "rank %zu where 2 is expected", gate2->rank);
+    const adamoe_tensor_name gate = adamoe_name_in_layer(prefix, naming, ADAMOE_WEIGHT_GATE, 0);
+    const adamoe_tensor_name gate2 = adamoe_name_in_layer(prefix, naming, ADAMOE_WEIGHT_GATE2, 0);
+    ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, gate.text, layer->experts, columns, &layer->gate));
+    layer->gate2.dtype = layer->gate.dtype;
+    const adamoe_tensor *found = adamoe_safetensors_find(reader->file, gate2.text);
+    if (found == NULL) {
+        return adamoe_ok();
     }
-    layer->null_experts = gate2->shape[0];
-    return adamoe_tensor_reader_matrix(reader, name.text, layer->null_experts, columns, &layer->gate2);
+    if (found->rank != 2) {
+        return adamoe_tensor_error(adamoe_safetensors_path(reader->file), gate2.text,
+                                   "rank %zu where 2 is expected", found->rank);
+    }
+    layer->null_experts = found->shape[0];
+    return adamoe_tensor_reader_matrix(reader, gate2.text, layer->null_experts, columns, &layer->gate2);
 }
 
 /* ------------------------------------------------------------------------------------------------ experts */
 
-static adamoe_status read_sparse(adamoe_tensor_reader *reader, const char *prefix, const adamoe_layer *layer,
+/* A tensor for each matrix of each expert. */
+static adamoe_status read_single(adamoe_tensor_reader *reader, const char *prefix,
+                                 adamoe_tensor_naming naming, const adamoe_layer *layer,
                                  adamoe_expert *experts)
 {
-    const size_t d = layer->hidden_size, ff = layer->intermediate_size;
-    for (size_t j = 0; j < layer->experts; ++j) {
-        const adamoe_tensor_name w1 = expert_name(prefix, j, "w1");
-        const adamoe_tensor_name w2 = expert_name(prefix, j, "w2");
-        const adamoe_tensor_name w3 = expert_name(prefix, j, "w3");
-        ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, w1.text, ff, d, &experts[j].w1));
-        ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, w2.text, d, ff, &experts[j].w2));
-        ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, w3.text, ff, d, &experts[j].w3));
+    const adamoe_config sizes = {.hidden_size = layer->hidden_size,
+                                 .intermediate_size = layer->intermediate_size,
+                                 .experts = layer->experts};
+    adamoe_weights weights = {.model = {.config = sizes}, .expert = experts};
+    for (size_t i = 0; i < layer->experts * ADAMOE_WEIGHTS; ++i) {
+        const adamoe_weight weight = (adamoe_weight)(i % ADAMOE_WEIGHTS);
+        if (adamoe_weight_scope(weight) == ADAMOE_TENSOR_OF_EXPERT) {
+            const size_t expert = i / ADAMOE_WEIGHTS;
+            const adamoe_model_tensor tensor = adamoe_tensor_of(&sizes, weight, 0, expert);
+            const adamoe_tensor_name name = adamoe_name_in_layer(prefix, naming, weight, expert);
+            ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, name.text, tensor.rows, tensor.columns,
+                                                   adamoe_weights_at(&weights, &tensor)));
+        }
     }
     return adamoe_ok();
+}
+
+static adamoe_tensor_name stack_name(const char *prefix, const char *stack)
+{
+    adamoe_tensor_name out;
+    (void)snprintf(out.text, sizeof out.text, "%smlp.experts.%s", prefix, stack);
+    return out;
 }
 
 /* A tensor of rank 3, [experts, rows, columns]. */
@@ -159,8 +148,8 @@ static adamoe_status read_fused(adamoe_tensor_reader *reader, const char *prefix
     const size_t d = layer->hidden_size, ff = layer->intermediate_size;
     const adamoe_tensor *gate_up, *down;
     size_t gate_up_rows;
-    const adamoe_tensor_name gate_up_name = join(prefix, "mlp.experts.gate_up_proj");
-    const adamoe_tensor_name down_name = join(prefix, "mlp.experts.down_proj");
+    const adamoe_tensor_name gate_up_name = stack_name(prefix, "gate_up_proj");
+    const adamoe_tensor_name down_name = stack_name(prefix, "down_proj");
     if (__builtin_mul_overflow(ff, (size_t)2, &gate_up_rows)) {
         return adamoe_tensor_error(adamoe_safetensors_path(reader->file), gate_up_name.text,
                                    "an intermediate size of %zu overflows", ff);
@@ -175,39 +164,21 @@ static adamoe_status read_fused(adamoe_tensor_reader *reader, const char *prefix
     return adamoe_ok();
 }
 
-static adamoe_status read_dense(adamoe_tensor_reader *reader, const char *prefix, const adamoe_layer *layer,
-                                adamoe_expert *expert)
-{
-    const size_t d = layer->hidden_size, ff = layer->intermediate_size;
-    const adamoe_tensor_name gate = join(prefix, "mlp.gate_proj.weight");
-    const adamoe_tensor_name up = join(prefix, "mlp.up_proj.weight");
-    const adamoe_tensor_name down = join(prefix, "mlp.down_proj.weight");
-    ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, gate.text, ff, d, &expert->w1));
-    ADAMOE_TRY(adamoe_tensor_reader_matrix(reader, up.text, ff, d, &expert->w3));
-    return adamoe_tensor_reader_matrix(reader, down.text, d, ff, &expert->w2);
-}
-
 adamoe_status adamoe_layer_read_experts(adamoe_tensor_reader *reader, const char *prefix,
-                                        adamoe_layer_style style, adamoe_layer *layer, adamoe_expert *experts)
+                                        adamoe_tensor_naming naming, adamoe_layer *layer,
+                                        adamoe_expert *experts)
 {
     layer->expert = experts;
-    switch (style) {
-    case ADAMOE_LAYER_SPARSE:
-        return read_sparse(reader, prefix, layer, experts);
-    case ADAMOE_LAYER_FUSED:
-        return read_fused(reader, prefix, layer, experts);
-    case ADAMOE_LAYER_DENSE:
-        break;
-    }
-    return read_dense(reader, prefix, layer, experts);
+    return naming == ADAMOE_NAMED_FUSED ? read_fused(reader, prefix, layer, experts)
+                                        : read_single(reader, prefix, naming, layer, experts);
 }
 
 adamoe_status adamoe_layer_intermediate_size(const adamoe_tensor_reader *reader, const char *prefix,
-                                             adamoe_layer_style style, size_t *out)
+                                             adamoe_tensor_naming naming, size_t *out)
 {
-    const bool fused = style == ADAMOE_LAYER_FUSED;
+    const bool fused = naming == ADAMOE_NAMED_FUSED;
     const adamoe_tensor_name name =
-        fused ? join(prefix, "mlp.experts.down_proj") : expert_name(prefix, 0, "w1");
+        fused ? stack_name(prefix, "down_proj") : adamoe_name_in_layer(prefix, naming, ADAMOE_WEIGHT_W1, 0);
     const size_t rank = fused ? 3 : 2;
     const adamoe_tensor *tensor;
     ADAMOE_TRY(adamoe_tensor_reader_find(reader, name.text, &tensor));

@@ -42,6 +42,26 @@ typedef struct adamoe_model {
     const adamoe_block *block; /* [layers] */
 } adamoe_model;
 
+/* The fields above that are weights, by name, for tables of them; in the order in which files hold them. Those
+ * of a layer are neighbours, and so are those of its experts behind them. */
+typedef enum adamoe_weight {
+    ADAMOE_WEIGHT_EMBEDDING,
+    ADAMOE_WEIGHT_INPUT_NORM,
+    ADAMOE_WEIGHT_Q,
+    ADAMOE_WEIGHT_K,
+    ADAMOE_WEIGHT_V,
+    ADAMOE_WEIGHT_O,
+    ADAMOE_WEIGHT_POST_ATTENTION_NORM,
+    ADAMOE_WEIGHT_GATE,
+    ADAMOE_WEIGHT_GATE2,
+    ADAMOE_WEIGHT_W1,
+    ADAMOE_WEIGHT_W3,
+    ADAMOE_WEIGHT_W2,
+    ADAMOE_WEIGHT_FINAL_NORM,
+    ADAMOE_WEIGHT_HEAD,
+    ADAMOE_WEIGHTS
+} adamoe_weight;
+
 /* Keys and values of one sequence, all layers, after rotary embedding: float32 [layers, capacity,
  * key_value_heads * head_dim]. Setting length to less forgets the tail: that is how choices share the cache
  * of their question. */

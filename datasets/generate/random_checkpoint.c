@@ -8,6 +8,7 @@
 #include "numbers.h"
 #include "safetensors/safetensors.h"
 #include "splitmix64.h"
+#include "tensors.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -24,17 +25,33 @@ enum {
     NULL_EXPERTS = EXPERTS, /* each a copy of one true expert's row */
     TOP_K = 3,
     CONTEXT = 512,
-    NAME_BYTES = 96,
-    TENSORS = 3 + LAYERS * (8 + 3 * EXPERTS),
 };
 
 static const double copy_noise = 0.2; /* of the deviation of a router row */
 
+static adamoe_config sizes(size_t vocab_size)
+{
+    return (adamoe_config){.vocab_size = vocab_size,
+                           .hidden_size = HIDDEN_SIZE,
+                           .intermediate_size = INTERMEDIATE_SIZE,
+                           .layers = LAYERS,
+                           .heads = HEADS,
+                           .key_value_heads = KEY_VALUE_HEADS,
+                           .head_dim = HEAD_DIM,
+                           .experts = EXPERTS,
+                           .null_experts = NULL_EXPERTS};
+}
+
+/* A tensor of the model, its name and its values. */
+typedef struct drawn_tensor {
+    adamoe_model_tensor of;
+    adamoe_tensor_name name;
+    uint16_t *value;
+} drawn_tensor;
+
 typedef struct writer {
     adamoe_splitmix64 random;
-    adamoe_tensor tensor[TENSORS];
-    char name[TENSORS][NAME_BYTES];
-    void *data[TENSORS];
+    drawn_tensor *tensor; /* [count], in the order of the file, which is that of drawing */
     size_t count;
 } writer;
 
@@ -43,23 +60,28 @@ static adamoe_status out_of_memory(void)
     return adamoe_error(ADAMOE_ENVIRONMENT, "checkpoint: out of memory");
 }
 
-/* Appends a tensor of zeros, a vector where rows is 0, and returns its data; NULL where memory is out. */
-static uint16_t *append(writer *to, const char *name, size_t rows, size_t columns)
+/* All tensors without their values. A seed draws w2 of an expert before w3. */
+static adamoe_status list_tensors(const adamoe_config *config, writer *to)
 {
-    const size_t elements = rows == 0 ? columns : rows * columns;
-    uint16_t *data = calloc(elements, sizeof *data);
-    if (data == NULL) {
-        return NULL;
+    adamoe_model_tensor tensor;
+    size_t count = 0;
+    for (adamoe_tensor_walk walk = {.config = config}; adamoe_next_tensor(&walk, &tensor);) {
+        ++count;
     }
-    const size_t i = to->count++;
-    to->data[i] = data;
-    (void)snprintf(to->name[i], NAME_BYTES, "%s", name);
-    adamoe_tensor *tensor = &to->tensor[i];
-    *tensor = (adamoe_tensor){.name = to->name[i], .dtype = ADAMOE_BF16, .elements = elements, .data = data};
-    tensor->rank = rows == 0 ? 1 : 2;
-    tensor->shape[0] = rows == 0 ? columns : rows;
-    tensor->shape[1] = rows == 0 ? 0 : columns;
-    return data;
+    to->tensor = calloc(count, sizeof *to->tensor);
+    if (to->tensor == NULL) {
+        return out_of_memory();
+    }
+    for (adamoe_tensor_walk walk = {.config = config}; adamoe_next_tensor(&walk, &tensor); ++to->count) {
+        drawn_tensor *next = &to->tensor[to->count];
+        if (tensor.weight == ADAMOE_WEIGHT_W2) {
+            next[0] = next[-1];
+            --next;
+        }
+        *next = (drawn_tensor){.of = tensor,
+                               .name = adamoe_name_of_tensor(&tensor, adamoe_naming_of(config), "model.")};
+    }
+    return adamoe_ok();
 }
 
 static uint16_t normal(writer *to, double mean, double deviation)
@@ -67,89 +89,34 @@ static uint16_t normal(writer *to, double mean, double deviation)
     return adamoe_float_to_bf16((float)(mean + deviation * adamoe_splitmix64_normal(&to->random)));
 }
 
-static adamoe_status append_ones(writer *to, const char *name, size_t length)
+/* `gate` has the values of the gate that was drawn last. */
+static uint16_t draw(writer *to, const adamoe_model_tensor *of, const uint16_t *gate, size_t i)
 {
-    uint16_t *data = append(to, name, 0, length);
-    if (data == NULL) {
-        return out_of_memory();
+    const double deviation = 1.0 / sqrt((double)of->columns);
+    if (of->kind == ADAMOE_GAINS) {
+        return adamoe_float_to_bf16(1.0F);
     }
-    for (size_t i = 0; i < length; i++) {
-        data[i] = adamoe_float_to_bf16(1.0F);
-    }
-    return adamoe_ok();
+    return of->weight == ADAMOE_WEIGHT_GATE2
+               ? normal(to, (double)adamoe_bf16_to_float(gate[i]), copy_noise / sqrt((double)of->columns))
+               : normal(to, 0.0, deviation);
 }
 
-static adamoe_status append_matrix(writer *to, const char *name, size_t rows, size_t columns)
+static adamoe_status draw_all(writer *to)
 {
-    uint16_t *data = append(to, name, rows, columns);
-    if (data == NULL) {
-        return out_of_memory();
-    }
-    for (size_t i = 0; i < rows * columns; i++) {
-        data[i] = normal(to, 0.0, 1.0 / sqrt((double)columns));
-    }
-    return adamoe_ok();
-}
-
-static const char *in_layer(char name[NAME_BYTES], size_t layer, const char *part)
-{
-    (void)snprintf(name, NAME_BYTES, "model.layers.%zu.%s.weight", layer, part);
-    return name;
-}
-
-static adamoe_status append_attention(writer *to, size_t layer)
-{
-    char name[NAME_BYTES];
-    const size_t queries = HEADS * HEAD_DIM, keys = KEY_VALUE_HEADS * HEAD_DIM;
-    ADAMOE_TRY(append_matrix(to, in_layer(name, layer, "self_attn.q_proj"), queries, HIDDEN_SIZE));
-    ADAMOE_TRY(append_matrix(to, in_layer(name, layer, "self_attn.k_proj"), keys, HIDDEN_SIZE));
-    ADAMOE_TRY(append_matrix(to, in_layer(name, layer, "self_attn.v_proj"), keys, HIDDEN_SIZE));
-    return append_matrix(to, in_layer(name, layer, "self_attn.o_proj"), HIDDEN_SIZE, queries);
-}
-
-static adamoe_status append_router(writer *to, size_t layer)
-{
-    char name[NAME_BYTES];
-    ADAMOE_TRY(append_matrix(to, in_layer(name, layer, "block_sparse_moe.gate"), EXPERTS, HIDDEN_SIZE));
-    const uint16_t *gate = to->data[to->count - 1];
-    uint16_t *gate2 = append(to, in_layer(name, layer, "block_sparse_moe.gate2"), NULL_EXPERTS, HIDDEN_SIZE);
-    if (gate2 == NULL) {
-        return out_of_memory();
-    }
-    for (size_t i = 0; i < (size_t)NULL_EXPERTS * HIDDEN_SIZE; i++) {
-        gate2[i] = normal(to, (double)adamoe_bf16_to_float(gate[i]), copy_noise / sqrt(HIDDEN_SIZE));
-    }
-    return adamoe_ok();
-}
-
-static adamoe_status append_expert(writer *to, size_t layer, size_t expert)
-{
-    static const char *const part[] = {"w1", "w2", "w3"};
-    for (size_t i = 0; i < 3; i++) {
-        char name[NAME_BYTES], of_expert[48];
-        (void)snprintf(of_expert, sizeof of_expert, "block_sparse_moe.experts.%zu.%s", expert, part[i]);
-        const size_t rows = i == 1 ? HIDDEN_SIZE : INTERMEDIATE_SIZE;
-        const size_t columns = i == 1 ? INTERMEDIATE_SIZE : HIDDEN_SIZE;
-        ADAMOE_TRY(append_matrix(to, in_layer(name, layer, of_expert), rows, columns));
-    }
-    return adamoe_ok();
-}
-
-static adamoe_status append_model(writer *to, size_t vocab_size)
-{
-    char name[NAME_BYTES];
-    ADAMOE_TRY(append_matrix(to, "model.embed_tokens.weight", vocab_size, HIDDEN_SIZE));
-    for (size_t layer = 0; layer < LAYERS; layer++) {
-        ADAMOE_TRY(append_ones(to, in_layer(name, layer, "input_layernorm"), HIDDEN_SIZE));
-        ADAMOE_TRY(append_attention(to, layer));
-        ADAMOE_TRY(append_ones(to, in_layer(name, layer, "post_attention_layernorm"), HIDDEN_SIZE));
-        ADAMOE_TRY(append_router(to, layer));
-        for (size_t expert = 0; expert < EXPERTS; expert++) {
-            ADAMOE_TRY(append_expert(to, layer, expert));
+    const uint16_t *gate = NULL;
+    for (size_t t = 0; t < to->count; ++t) {
+        drawn_tensor *tensor = &to->tensor[t];
+        const size_t elements = tensor->of.rows * tensor->of.columns;
+        tensor->value = calloc(elements, sizeof *tensor->value);
+        if (tensor->value == NULL) {
+            return out_of_memory();
         }
+        for (size_t i = 0; i < elements; ++i) {
+            tensor->value[i] = draw(to, &tensor->of, gate, i);
+        }
+        gate = tensor->of.weight == ADAMOE_WEIGHT_GATE ? tensor->value : gate;
     }
-    ADAMOE_TRY(append_ones(to, "model.norm.weight", HIDDEN_SIZE));
-    return append_matrix(to, "lm_head.weight", vocab_size, HIDDEN_SIZE);
+    return adamoe_ok();
 }
 
 static json_t *config(size_t vocab_size)
@@ -184,38 +151,53 @@ static adamoe_status write_config(const char *folder, size_t vocab_size)
     return status;
 }
 
-static adamoe_status write_weights(const char *folder, const writer *from)
+static adamoe_status write_tensors(const char *path, const writer *from, adamoe_tensor *tensor)
 {
-    char *path;
-    if (asprintf(&path, "%s/model.safetensors", folder) < 0) {
-        return out_of_memory();
-    }
     static const adamoe_metadata metadata[] = {
         {"format", "pt"}, /* without it, transformers refuses the file */
         {"weights", "random"},
     };
-    const adamoe_status status = adamoe_safetensors_write(path, from->tensor, from->count, metadata, 2);
-    free(path);
+    for (size_t i = 0; i < from->count; ++i) {
+        const adamoe_model_tensor *of = &from->tensor[i].of;
+        const bool vector = of->rank == 1;
+        tensor[i] = (adamoe_tensor){.name = from->tensor[i].name.text,
+                                    .dtype = ADAMOE_BF16,
+                                    .rank = of->rank,
+                                    .shape = {vector ? of->columns : of->rows, vector ? 0 : of->columns},
+                                    .elements = of->rows * of->columns,
+                                    .data = from->tensor[i].value};
+    }
+    return adamoe_safetensors_write(path, tensor, from->count, metadata, 2);
+}
+
+static adamoe_status write_weights(const char *folder, const writer *from)
+{
+    char *path = NULL;
+    adamoe_tensor *tensor = calloc(from->count, sizeof *tensor);
+    const bool complete = tensor != NULL && asprintf(&path, "%s/model.safetensors", folder) >= 0;
+    const adamoe_status status = complete ? write_tensors(path, from, tensor) : out_of_memory();
+    free(complete ? path : NULL);
+    free(tensor);
     return status;
 }
 
 adamoe_status adamoe_random_checkpoint_write(const char *folder, uint64_t seed, size_t vocab_size)
 {
-    writer *weights = calloc(1, sizeof *weights);
-    if (weights == NULL) {
-        return out_of_memory();
+    const adamoe_config model = sizes(vocab_size);
+    writer weights = {.random = {.state = seed}};
+    adamoe_status status = list_tensors(&model, &weights);
+    if (status.code == ADAMOE_OK) {
+        status = draw_all(&weights);
     }
-    weights->random.state = seed;
-    adamoe_status status = append_model(weights, vocab_size);
     if (status.code == ADAMOE_OK) {
         status = write_config(folder, vocab_size);
     }
     if (status.code == ADAMOE_OK) {
-        status = write_weights(folder, weights);
+        status = write_weights(folder, &weights);
     }
-    for (size_t i = 0; i < weights->count; i++) {
-        free(weights->data[i]);
+    for (size_t i = 0; i < weights.count; ++i) {
+        free(weights.tensor[i].value);
     }
-    free(weights);
+    free(weights.tensor);
     return status;
 }

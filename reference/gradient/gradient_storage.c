@@ -1,78 +1,78 @@
 /*
- * The arrays of a model's gradient: one piece of memory, cut up in the order of the model's matrices.
+ * The arrays of a model's gradient: one piece of memory, cut up in the order in which the model's tensors are
+ * walked.
  */
 #include "gradient/gradient_model.h"
+#include "tensors.h"
 
 #include <stdlib.h>
 
-/* What is cut off next; without `values` it only counts. */
-typedef struct cutter {
-    double *values;
-    size_t count;
-    bool overflow;
-} cutter;
+#define OF_MODEL(field)  offsetof(adamoe_model_gradient, field)
+#define OF_LAYER(field)  offsetof(adamoe_block_gradient, field)
+#define OF_EXPERT(field) offsetof(adamoe_expert_gradient, field)
 
-static double *cut(cutter *c, size_t rows, size_t columns)
+/* The field for the gradient of each weight, as its offset in the structure of the weight's scope. */
+static const size_t field[ADAMOE_WEIGHTS] = {
+    [ADAMOE_WEIGHT_EMBEDDING] = OF_MODEL(embedding),
+    [ADAMOE_WEIGHT_INPUT_NORM] = OF_LAYER(input_norm),
+    [ADAMOE_WEIGHT_Q] = OF_LAYER(attention.q),
+    [ADAMOE_WEIGHT_K] = OF_LAYER(attention.k),
+    [ADAMOE_WEIGHT_V] = OF_LAYER(attention.v),
+    [ADAMOE_WEIGHT_O] = OF_LAYER(attention.o),
+    [ADAMOE_WEIGHT_POST_ATTENTION_NORM] = OF_LAYER(post_attention_norm),
+    [ADAMOE_WEIGHT_GATE] = OF_LAYER(moe.gate),
+    [ADAMOE_WEIGHT_GATE2] = OF_LAYER(moe.gate2),
+    [ADAMOE_WEIGHT_W1] = OF_EXPERT(w1),
+    [ADAMOE_WEIGHT_W3] = OF_EXPERT(w3),
+    [ADAMOE_WEIGHT_W2] = OF_EXPERT(w2),
+    [ADAMOE_WEIGHT_FINAL_NORM] = OF_MODEL(final_norm),
+    [ADAMOE_WEIGHT_HEAD] = OF_MODEL(head),
+};
+
+static double **field_of(adamoe_model_gradient *gradient, const adamoe_config *config,
+                         const adamoe_model_tensor *tensor)
 {
-    size_t size;
-    double *at = c->values == NULL ? NULL : c->values + c->count;
-    c->overflow = c->overflow || __builtin_mul_overflow(rows, columns, &size) ||
-                  __builtin_add_overflow(c->count, size, &c->count);
-    return at;
+    void *const owner[] = {
+        [ADAMOE_TENSOR_OF_MODEL] = gradient,
+        [ADAMOE_TENSOR_OF_LAYER] = gradient->block + tensor->layer,
+        [ADAMOE_TENSOR_OF_EXPERT] = gradient->expert + tensor->layer * config->experts + tensor->expert,
+    };
+    return (double **)(void *)((char *)owner[tensor->scope] + field[tensor->weight]);
 }
 
-static void cut_block(const adamoe_config *config, cutter *c, adamoe_block_gradient *block,
-                      adamoe_expert_gradient *expert)
+/* A weight that the model does not have gets an array without elements. */
+static void cut(const adamoe_config *config, adamoe_model_gradient *gradient)
 {
-    const size_t d = config->hidden_size, ff = config->intermediate_size;
-    const size_t q = config->heads * config->head_dim, kv = config->key_value_heads * config->head_dim;
-    block->input_norm = cut(c, 1, d);
-    block->post_attention_norm = cut(c, 1, d);
-    block->attention.q = cut(c, q, d);
-    block->attention.k = cut(c, kv, d);
-    block->attention.v = cut(c, kv, d);
-    block->attention.o = cut(c, d, q);
-    block->moe.gate = cut(c, config->dense ? 0 : config->experts, d);
-    block->moe.gate2 = cut(c, config->null_experts, d);
-    block->moe.expert = expert;
-    for (size_t e = 0; e < config->experts; ++e) {
-        expert[e].w1 = cut(c, ff, d);
-        expert[e].w3 = cut(c, ff, d);
-        expert[e].w2 = cut(c, d, ff);
-    }
-}
-
-static void cut_all(const adamoe_config *config, cutter *c, adamoe_model_gradient *gradient)
-{
-    gradient->embedding = cut(c, config->vocab_size, config->hidden_size);
+    double *at = gradient->values;
+    adamoe_model_tensor tensor;
     for (size_t layer = 0; layer < config->layers; ++layer) {
-        cut_block(config, c, &gradient->block[layer], gradient->expert + layer * config->experts);
+        adamoe_layer_gradient *moe = &gradient->block[layer].moe;
+        moe->gate = moe->gate2 = at;
+        moe->expert = gradient->expert + layer * config->experts;
     }
-    gradient->final_norm = cut(c, 1, config->hidden_size);
-    gradient->head =
-        config->tied_head ? gradient->embedding : cut(c, config->vocab_size, config->hidden_size);
+    for (adamoe_tensor_walk walk = {.config = config}; adamoe_next_tensor(&walk, &tensor);) {
+        *field_of(gradient, config, &tensor) = at;
+        at += tensor.rows * tensor.columns;
+    }
+    gradient->head = config->tied_head ? gradient->embedding : gradient->head;
 }
 
 adamoe_status adamoe_model_gradient_create(const adamoe_config *config, adamoe_model_gradient **out)
 {
     adamoe_model_gradient *gradient = calloc(1, sizeof *gradient);
-    if (gradient != NULL) {
-        cutter c = {.values = NULL};
+    const adamoe_tensor_totals totals = adamoe_count_tensors(config);
+    if (gradient != NULL && totals.elements < (double)SIZE_MAX / (2.0 * sizeof *gradient->values)) {
+        gradient->count = (size_t)totals.elements;
         gradient->block =
             calloc(config->layers + 1, sizeof *gradient->block); /* + 1: calloc(0) may give NULL */
         gradient->expert = calloc(config->layers * config->experts + 1, sizeof *gradient->expert);
-        if (gradient->block != NULL && gradient->expert != NULL) {
-            cut_all(config, &c, gradient);
-            gradient->count = c.count;
-            gradient->values = c.overflow ? NULL : calloc(c.count + 1, sizeof *gradient->values);
-        }
+        gradient->values = calloc(gradient->count + 1, sizeof *gradient->values);
     }
-    if (gradient == NULL || gradient->values == NULL) {
+    if (gradient == NULL || gradient->block == NULL || gradient->expert == NULL || gradient->values == NULL) {
         adamoe_model_gradient_free(gradient);
         return adamoe_error(ADAMOE_ENVIRONMENT, "gradient: out of memory for the weights of the model");
     }
-    cutter c = {.values = gradient->values};
-    cut_all(config, &c, gradient);
+    cut(config, gradient);
     *out = gradient;
     return adamoe_ok();
 }

@@ -183,7 +183,7 @@ static void shapes_must_agree(void **state)
         {gate2, 1, {4}, "tensor block_sparse_moe.gate2.weight: rank 1 where 2 is expected"},
         {w1, 2, {0, 4}, "experts: intermediate size 0"},
         {w1, 1, {4}, "tensor block_sparse_moe.experts.0.w1.weight: rank 1 where 2 is expected"},
-        {w1, 2, {2, 4}, "tensor block_sparse_moe.experts.0.w2.weight: shape [4, 3] where [4, 2] is"},
+        {w1, 2, {2, 4}, "tensor block_sparse_moe.experts.0.w3.weight: shape [3, 4] where [2, 4] is"},
         {w2, 2, {3, 4}, "tensor block_sparse_moe.experts.1.w2.weight: shape [3, 4] where [4, 3] is"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {

@@ -434,13 +434,14 @@ static void test_errors(void **state)
     assert_error(adamoe_backprop_run(backprop, &batch, &paper, NULL, &result, NULL), ADAMOE_BAD_INPUT,
                  "sequence 3: token 2: id 53");
     s.token[22] = 0;
-    float *gate = s.parameters->value + s.parameters->block[1].gate;
+    float *gate =
+        s.parameters->value + adamoe_parameter_place(s.parameters, &s.parameters->model.block[1].moe.gate);
     const float kept = gate[0];
     gate[0] = NAN;
     assert_error(adamoe_backprop_run(backprop, &batch, &paper, NULL, &result, NULL), ADAMOE_BAD_INPUT,
                  "layer 1: token 0: logit of expert 0 is NaN");
     gate[0] = kept;
-    s.parameters->value[s.parameters->head] = INFINITY;
+    s.parameters->value[adamoe_parameter_place(s.parameters, &s.parameters->model.head)] = INFINITY;
     assert_error(adamoe_backprop_run(backprop, &batch, &paper, NULL, &result, NULL), ADAMOE_BAD_INPUT,
                  "token 0 of the batch: the loss is not finite");
     for (size_t t = 0; t < TOKENS; ++t) {

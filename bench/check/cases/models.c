@@ -1,5 +1,5 @@
 /*
- * Small random models in memory. Matrices stand in one array, in the order in which `place` names them.
+ * Small random models in memory, their tensors in one array.
  */
 #include "check/cases/models.h"
 #include "layers/random_layer.h"
@@ -34,80 +34,51 @@ static const adamoe_config configs[ADAMOE_CHECK_MODELS] = {
     {COMMON, .key_value_heads = 2, .experts = 4, .null_experts = 4, .rule = {.top_k = 3}},
 };
 
-/* A matrix is placed behind the ones before it; in the first pass, without memory, they are only counted. */
-static adamoe_matrix place(adamoe_check_model *m, size_t rows, size_t columns)
+/* What to do with a tensor once it has memory. */
+typedef void visit_function(void *context, float *values, const adamoe_model_tensor *tensor);
+
+/* Tensors are placed behind one another; in the first pass, without memory, they are only counted. */
+static void visit(adamoe_check_model *m, const adamoe_model_tensor *tensor, visit_function *with,
+                  void *context)
 {
-    const adamoe_matrix matrix = {m->weights == NULL ? NULL : m->weights + m->count, ADAMOE_F32, rows,
-                                  columns};
-    m->count += rows * columns;
-    return matrix;
+    if (m->value != NULL) {
+        float *values = m->value + m->count;
+        *adamoe_weights_at(&m->weights, tensor) =
+            (adamoe_matrix){values, ADAMOE_F32, tensor->rows, tensor->columns};
+        with(context, values, tensor);
+    }
+    m->count += tensor->rows * tensor->columns;
 }
 
-/* What to do with a matrix once it has memory. */
-typedef void visit_function(void *context, float *values, size_t rows, size_t columns, bool is_gain);
-
-static adamoe_matrix visit(adamoe_check_model *m, size_t rows, size_t columns, visit_function *with,
-                           void *context)
+/* A seed draws the tensors of the whole model first, then those of each layer, gains before matrices. */
+static size_t turn_of(const adamoe_model_tensor *tensor)
 {
-    const adamoe_matrix matrix = place(m, rows, columns);
-    if (m->weights != NULL) {
-        with(context, m->weights + m->count - rows * columns, rows, columns, rows == 1);
-    }
-    return matrix;
-}
-
-static void visit_block(adamoe_check_model *m, size_t layer, visit_function *with, void *context)
-{
-    const adamoe_config *c = &m->model.config;
-    const size_t d = c->hidden_size, width = c->heads * c->head_dim,
-                 narrow = c->key_value_heads * c->head_dim;
-    adamoe_block *block = &m->block[layer];
-    block->input_norm = visit(m, 1, d, with, context);
-    block->post_attention_norm = visit(m, 1, d, with, context);
-    block->attention.q = visit(m, width, d, with, context);
-    block->attention.k = visit(m, narrow, d, with, context);
-    block->attention.v = visit(m, narrow, d, with, context);
-    block->attention.o = visit(m, d, width, with, context);
-    block->moe = (adamoe_layer){.hidden_size = d,
-                                .intermediate_size = c->intermediate_size,
-                                .experts = c->experts,
-                                .null_experts = c->null_experts,
-                                .expert = m->expert + layer * c->experts};
-    block->moe.gate = visit(m, c->dense ? 0 : c->experts, d, with, context);
-    block->moe.gate2 = visit(m, c->null_experts, d, with, context);
-    for (size_t e = 0; e < c->experts; ++e) {
-        adamoe_expert *expert = &m->expert[layer * c->experts + e];
-        expert->w1 = visit(m, c->intermediate_size, d, with, context);
-        expert->w3 = visit(m, c->intermediate_size, d, with, context);
-        expert->w2 = visit(m, d, c->intermediate_size, with, context);
-    }
+    return tensor->scope == ADAMOE_TENSOR_OF_MODEL ? 0
+                                                   : 1 + 2 * tensor->layer + (tensor->kind != ADAMOE_GAINS);
 }
 
 static void visit_all(adamoe_check_model *m, visit_function *with, void *context)
 {
-    const adamoe_config *c = &m->model.config;
+    adamoe_model *model = &m->weights.model;
     m->count = 0;
-    m->model.embedding = visit(m, c->vocab_size, c->hidden_size, with, context);
-    m->model.final_norm = visit(m, 1, c->hidden_size, with, context);
-    m->model.head =
-        c->tied_head ? m->model.embedding : visit(m, c->vocab_size, c->hidden_size, with, context);
-    for (size_t layer = 0; layer < c->layers; ++layer) {
-        visit_block(m, layer, with, context);
+    for (size_t turn = 0; turn <= 2 * model->config.layers; ++turn) {
+        adamoe_model_tensor tensor;
+        for (adamoe_tensor_walk walk = {.config = &model->config}; adamoe_next_tensor(&walk, &tensor);) {
+            if (turn_of(&tensor) == turn) {
+                visit(m, &tensor, with, context);
+            }
+        }
     }
-    m->model.block = m->block;
+    model->head = model->config.tied_head ? model->embedding : model->head;
 }
 
 static adamoe_status create(size_t index, visit_function *with, void *context, adamoe_check_model *out)
 {
-    *out = (adamoe_check_model){.model = {.config = configs[index]}};
-    const adamoe_config *c = &out->model.config;
-    out->block = calloc(c->layers, sizeof *out->block);
-    out->expert = calloc(c->layers * c->experts, sizeof *out->expert);
-    if (out->block != NULL && out->expert != NULL) {
-        visit_all(out, with, context);
-        out->weights = calloc(out->count + 1, sizeof *out->weights);
-    }
-    if (out->weights == NULL) {
+    *out = (adamoe_check_model){.value = NULL};
+    ADAMOE_TRY(adamoe_weights_create(&configs[index], &out->weights));
+    visit_all(out, with, context);
+    out->value = calloc(out->count + 1, sizeof *out->value);
+    if (out->value == NULL) {
         adamoe_check_model_free(out);
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
     }
@@ -116,11 +87,12 @@ static adamoe_status create(size_t index, visit_function *with, void *context, a
 }
 
 /* Gains are around 1, a matrix keeps the size of what it multiplies. */
-static void draw(void *context, float *values, size_t rows, size_t columns, bool is_gain)
+static void draw(void *context, float *values, const adamoe_model_tensor *tensor)
 {
-    adamoe_random_values(context, ADAMOE_F32, is_gain ? 0.5 : 1.7 * adamoe_weight_bound(columns),
-                         rows * columns, values);
-    for (size_t i = 0; i < columns && is_gain; ++i) {
+    const bool is_gain = tensor->kind == ADAMOE_GAINS;
+    adamoe_random_values(context, ADAMOE_F32, is_gain ? 0.5 : 1.7 * adamoe_weight_bound(tensor->columns),
+                         tensor->rows * tensor->columns, values);
+    for (size_t i = 0; i < tensor->columns && is_gain; ++i) {
         values[i] += 1.0f;
     }
 }
@@ -130,8 +102,8 @@ adamoe_status adamoe_check_model_create(size_t index, uint64_t seed, adamoe_chec
     adamoe_splitmix64 random = adamoe_random_for(adamoe_check_model_names[index], seed);
     ADAMOE_TRY(create(index, draw, &random, out));
     if (index == ADAMOE_CHECK_MODEL_OF_NAN) {
-        const adamoe_matrix *gate = &out->block[1].moe.gate;
-        out->weights[(const float *)gate->data - out->weights + 2 * (ptrdiff_t)gate->columns] = NAN;
+        const adamoe_matrix *gate = &out->weights.block[1].moe.gate;
+        out->value[(const float *)gate->data - out->value + 2 * (ptrdiff_t)gate->columns] = NAN;
     }
     return adamoe_ok();
 }
@@ -142,13 +114,12 @@ typedef struct perturbation {
     double operand_roundoff;
 } perturbation;
 
-static void perturb(void *context, float *values, size_t rows, size_t columns, bool is_gain)
+static void perturb(void *context, float *values, const adamoe_model_tensor *tensor)
 {
     perturbation *p = context;
-    (void)is_gain;
-    for (size_t i = 0; i < rows * columns; ++i) {
+    for (size_t i = 0; i < tensor->rows * tensor->columns; ++i) {
         const double variance =
-            2.0 * (double)columns * 0x1p-48 + 2.0 * p->operand_roundoff * p->operand_roundoff;
+            2.0 * (double)tensor->columns * 0x1p-48 + 2.0 * p->operand_roundoff * p->operand_roundoff;
         const double step = adamoe_splitmix64_normal(p->random) * sqrt(variance);
         values[i] = (float)((double)*p->from++ * (1.0 + step));
     }
@@ -158,14 +129,13 @@ adamoe_status adamoe_check_model_perturbed(size_t index, const adamoe_check_mode
                                            adamoe_splitmix64 *random, double operand_roundoff,
                                            adamoe_check_model *out)
 {
-    perturbation p = {.random = random, .from = from->weights, .operand_roundoff = operand_roundoff};
+    perturbation p = {.random = random, .from = from->value, .operand_roundoff = operand_roundoff};
     return create(index, perturb, &p, out);
 }
 
 void adamoe_check_model_free(adamoe_check_model *model)
 {
-    free(model->block);
-    free(model->expert);
-    free(model->weights);
+    adamoe_weights_free(&model->weights);
+    free(model->value);
     *model = (adamoe_check_model){0};
 }

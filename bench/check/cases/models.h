@@ -5,7 +5,7 @@
 #define ADAMOE_CHECK_CASES_MODELS_H
 
 #include "splitmix64.h"
-#include "model.h"
+#include "tensors.h"
 
 #define ADAMOE_CHECK_MODELS 9
 
@@ -13,11 +13,9 @@
 extern const char *const adamoe_check_model_names[ADAMOE_CHECK_MODELS];
 
 typedef struct adamoe_check_model {
-    adamoe_model model;
-    adamoe_block *block;
-    adamoe_expert *expert; /* [layers, n] */
-    float *weights;
-    size_t count; /* of the weights */
+    adamoe_weights weights; /* views of the values */
+    float *value;           /* [count] of all tensors */
+    size_t count;
 } adamoe_check_model;
 
 /* The seed alone decides the weights. Errors: memory. */

@@ -154,7 +154,7 @@ static double operand_roundoff(const adamoe_kernel *kernel)
 
 static adamoe_status perturb_once(trial *t, adamoe_splitmix64 *random)
 {
-    const adamoe_config *c = &t->model.model.config;
+    const adamoe_config *c = &t->model.weights.model.config;
     const adamoe_case *which = t->k->c;
     adamoe_check_model perturbed;
     outcome o;
@@ -163,7 +163,7 @@ static adamoe_status perturb_once(trial *t, adamoe_splitmix64 *random)
     adamoe_status status = create_outcome(c, &o);
     if (status.code == ADAMOE_OK) {
         const adamoe_batch_hooks hooks = hooks_of(&o);
-        status = adamoe_batch_forward(&perturbed.model, segments, SEGMENTS, &hooks);
+        status = adamoe_batch_forward(&perturbed.weights.model, segments, SEGMENTS, &hooks);
         for (size_t i = 0; i < TOKENS * c->vocab_size; ++i) {
             const double moved = o.log_probability[i] - t->expected.log_probability[i];
             t->squares[i] += moved * moved;
@@ -194,7 +194,7 @@ static adamoe_status run_kernel(trial *t, adamoe_status *ended)
 {
     const adamoe_batch_hooks hooks = hooks_of(&t->got);
     adamoe_forward *forward = NULL;
-    *ended = adamoe_forward_create(t->k->kernel, &t->model.model, t->k->team, &t->k->placement,
+    *ended = adamoe_forward_create(t->k->kernel, &t->model.weights.model, t->k->team, &t->k->placement,
                                    &adamoe_heap_host, SIZE_MAX, &forward);
     if (ended->code == ADAMOE_OK) {
         *ended = adamoe_forward_batch(forward, segments, SEGMENTS, &hooks);
@@ -217,7 +217,7 @@ static uint32_t first_not_among(const uint32_t *id, const uint32_t *others, size
 /* False where the kernel selected other experts, which then is the result. */
 static bool selects_the_same(const trial *t)
 {
-    const adamoe_config *c = &t->model.model.config;
+    const adamoe_config *c = &t->model.weights.model.config;
     const size_t k = c->rule.top_k, all = c->experts + c->null_experts;
     const double lambda = adamoe_bound_factor(c->layers * TOKENS * all, ADAMOE_FALSE_ALARM);
     for (size_t i = 0; i < selected_count(c) / k; ++i) {
@@ -240,7 +240,7 @@ static bool selects_the_same(const trial *t)
 
 static adamoe_status judge(const trial *t)
 {
-    const size_t vocab = t->model.model.config.vocab_size, count = TOKENS * vocab;
+    const size_t vocab = t->model.weights.model.config.vocab_size, count = TOKENS * vocab;
     adamoe_yardstick yardstick;
     float *got = NULL;
     double all = 0.0;
@@ -268,7 +268,7 @@ static adamoe_status judge(const trial *t)
 static adamoe_status expect_refusal(trial *t)
 {
     const adamoe_batch_hooks hooks = hooks_of(&t->expected);
-    const adamoe_status reference = adamoe_batch_forward(&t->model.model, segments, SEGMENTS, &hooks);
+    const adamoe_status reference = adamoe_batch_forward(&t->model.weights.model, segments, SEGMENTS, &hooks);
     adamoe_status ended;
     ADAMOE_TRY(run_kernel(t, &ended));
     const adamoe_status both[] = {reference, ended};
@@ -287,7 +287,7 @@ static adamoe_status compare(trial *t)
 {
     const adamoe_batch_hooks hooks = hooks_of(&t->expected);
     adamoe_status ended;
-    ADAMOE_TRY(adamoe_batch_forward(&t->model.model, segments, SEGMENTS, &hooks));
+    ADAMOE_TRY(adamoe_batch_forward(&t->model.weights.model, segments, SEGMENTS, &hooks));
     ADAMOE_TRY(run_kernel(t, &ended));
     if (ended.code != ADAMOE_OK) {
         const bool cannot = ended.code == ADAMOE_NOT_SUPPORTED;
@@ -314,7 +314,7 @@ static adamoe_status compare(trial *t)
 
 static adamoe_status run(trial *t)
 {
-    const adamoe_config *c = &t->model.model.config;
+    const adamoe_config *c = &t->model.weights.model.config;
     ADAMOE_TRY(create_outcome(c, &t->expected));
     ADAMOE_TRY(create_outcome(c, &t->got));
     t->squares = calloc(TOKENS * c->vocab_size, sizeof *t->squares);
@@ -328,7 +328,7 @@ adamoe_status adamoe_check_model_tier(const adamoe_checking *k)
 {
     trial t = {.k = k};
     ADAMOE_TRY(adamoe_check_model_create(k->c->model, k->seed, &t.model));
-    const adamoe_config *c = &t.model.model.config;
+    const adamoe_config *c = &t.model.weights.model.config;
     adamoe_status status = adamoe_ok();
     if (operand_roundoff(k->kernel) > 0.0 && c->rule.top_k < c->experts + c->null_experts &&
         k->c->model != ADAMOE_CHECK_MODELS - 1) {

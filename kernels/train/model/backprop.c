@@ -166,7 +166,7 @@ static void embed_row(const adamoe_backprop *b, size_t t, const void *argument)
     (void)argument;
     const size_t d = b->config->hidden_size;
     float *first = b->config->layers > 0 ? b->layer[0].attention_input : b->at.output;
-    memcpy(first + t * d, backprop_weight(b, b->parameters->embedding + b->batch->token[t] * d),
+    memcpy(first + t * d, (const float *)b->parameters->model.embedding.data + b->batch->token[t] * d,
            d * sizeof(float));
 }
 
@@ -265,7 +265,7 @@ static void embedding_task(void *context, size_t i, uint32_t thread)
 /* With a tied head, on top of what the head has left there. */
 static void embedding_backward(const adamoe_backprop *b)
 {
-    embedding_call call = {b, backprop_gradient(b, ADAMOE_EMBEDDING, b->parameters->embedding)};
+    embedding_call call = {b, backprop_gradient(b, ADAMOE_EMBEDDING, &b->parameters->model.embedding)};
     if (call.dembedding != NULL) {
         const size_t tasks = (b->config->hidden_size + EMBEDDING_COLUMNS - 1) / EMBEDDING_COLUMNS;
         b->team->run(b->team->state, tasks, embedding_task, &call);

@@ -36,13 +36,13 @@ static void rotate_row(const adamoe_backprop *b, size_t row, const void *argumen
 
 adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
 {
-    const adamoe_parameter_block *w = &b->parameters->block[layer];
+    const adamoe_attention *w = &backprop_block(b, layer)->attention;
     const backprop_layer *l = &b->layer[layer];
     const size_t t = b->tokens, d = b->config->hidden_size, q = query_width(b), kv = key_width(b);
-    backprop_norm(b, w->input_norm, l->attention_input, NULL, t, b->at.normed);
-    b->gemm[0] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, w->q), t, d, q, l->query);
-    b->gemm[1] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, w->k), t, d, kv, l->key);
-    b->gemm[2] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, w->v), t, d, kv, l->value);
+    backprop_norm(b, &backprop_block(b, layer)->input_norm, l->attention_input, NULL, t, b->at.normed);
+    b->gemm[0] = adamoe_gemm_forward(b->at.normed, w->q.data, t, d, q, l->query);
+    b->gemm[1] = adamoe_gemm_forward(b->at.normed, w->k.data, t, d, kv, l->key);
+    b->gemm[2] = adamoe_gemm_forward(b->at.normed, w->v.data, t, d, kv, l->value);
     adamoe_gemm_run(b->gemm_space, b->gemm, 3);
     backprop_each_row(b, t, rotate_row, &(rotation){l->query, l->key, b->at.sine});
 
@@ -54,7 +54,7 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     ADAMOE_TRY(adamoe_span_attention(&run, &b->call));
 
     memcpy(l->experts_input, l->attention_input, t * d * sizeof(float));
-    b->gemm[0] = adamoe_gemm_forward(l->mixed, backprop_weight(b, w->o), t, q, d, l->experts_input);
+    b->gemm[0] = adamoe_gemm_forward(l->mixed, w->o.data, t, q, d, l->experts_input);
     b->gemm[0].add = true;
     adamoe_gemm_run(b->gemm_space, b->gemm, 1);
     return adamoe_ok();
@@ -88,11 +88,11 @@ static void heads_backward(const adamoe_backprop *b, const backprop_layer *l)
 /* dmixed and the gradient of o, from dresidual. */
 static void output_backward(adamoe_backprop *b, size_t layer)
 {
-    const adamoe_parameter_block *w = &b->parameters->block[layer];
+    const adamoe_attention *w = &backprop_block(b, layer)->attention;
     const size_t t = b->tokens, d = b->config->hidden_size, q = query_width(b);
-    float *dw = backprop_gradient(b, ADAMOE_ATTENTION, w->o);
+    float *dw = backprop_gradient(b, ADAMOE_ATTENTION, &w->o);
     size_t count = 0;
-    b->gemm[count++] = adamoe_gemm_to_input(b->at.dresidual, backprop_weight(b, w->o), t, q, d, b->at.dmixed);
+    b->gemm[count++] = adamoe_gemm_to_input(b->at.dresidual, w->o.data, t, q, d, b->at.dmixed);
     if (dw != NULL) {
         b->gemm[count++] = adamoe_gemm_to_weight(b->at.dresidual, b->layer[layer].mixed, t, q, d, dw);
     }
@@ -102,15 +102,15 @@ static void output_backward(adamoe_backprop *b, size_t layer)
 /* dnormed and the gradients of q, k and v. */
 static void input_backward(adamoe_backprop *b, size_t layer)
 {
-    const adamoe_parameter_block *w = &b->parameters->block[layer];
+    const adamoe_attention *w = &backprop_block(b, layer)->attention;
     const size_t t = b->tokens, d = b->config->hidden_size;
-    const size_t first[] = {w->q, w->k, w->v}, width[] = {query_width(b), key_width(b), key_width(b)};
+    const adamoe_matrix *const weight[] = {&w->q, &w->k, &w->v};
+    const size_t width[] = {query_width(b), key_width(b), key_width(b)};
     const float *const dy[] = {b->at.dquery, b->at.dkey, b->at.dvalue};
     for (size_t i = 0; i < 3; ++i) { /* one after the other: all three add to dnormed */
-        float *dw = backprop_gradient(b, ADAMOE_ATTENTION, first[i]);
+        float *dw = backprop_gradient(b, ADAMOE_ATTENTION, weight[i]);
         size_t count = 0;
-        b->gemm[count] =
-            adamoe_gemm_to_input(dy[i], backprop_weight(b, first[i]), t, d, width[i], b->at.dnormed);
+        b->gemm[count] = adamoe_gemm_to_input(dy[i], weight[i]->data, t, d, width[i], b->at.dnormed);
         b->gemm[count++].add = i > 0;
         if (dw != NULL) {
             b->gemm[count++] = adamoe_gemm_to_weight(dy[i], b->at.normed, t, d, width[i], dw);
@@ -122,7 +122,7 @@ static void input_backward(adamoe_backprop *b, size_t layer)
 void backprop_attention_backward(adamoe_backprop *b, size_t layer)
 {
     const backprop_layer *l = &b->layer[layer];
-    const size_t norm = b->parameters->block[layer].input_norm;
+    const adamoe_matrix *norm = &backprop_block(b, layer)->input_norm;
     output_backward(b, layer);
     heads_backward(b, l);
     backprop_each_row(b, b->tokens, rotate_row, &(rotation){b->at.dquery, b->at.dkey, b->at.minus_sine});

@@ -7,15 +7,12 @@
 static adamoe_experts_pass pass_of(adamoe_backprop *b, size_t layer)
 {
     const adamoe_config *c = b->config;
-    const size_t matrix = c->hidden_size * c->intermediate_size;
     for (size_t e = 0; e < c->experts; ++e) {
-        const size_t first = b->parameters->block[layer].experts + e * adamoe_expert_floats(c);
-        const float *w = backprop_weight(b, first);
-        float *dw = backprop_gradient(b, ADAMOE_EXPERTS, first);
-        b->expert[e] = (adamoe_float_expert){w, w + matrix, w + 2 * matrix};
-        if (dw != NULL) {
-            b->expert_gradient[e] = (adamoe_float_expert_gradient){dw, dw + matrix, dw + 2 * matrix};
-        }
+        const adamoe_expert *w = &backprop_block(b, layer)->moe.expert[e];
+        b->expert[e] = (adamoe_float_expert){w->w1.data, w->w3.data, w->w2.data};
+        b->expert_gradient[e] = (adamoe_float_expert_gradient){backprop_gradient(b, ADAMOE_EXPERTS, &w->w1),
+                                                               backprop_gradient(b, ADAMOE_EXPERTS, &w->w3),
+                                                               backprop_gradient(b, ADAMOE_EXPERTS, &w->w2)};
     }
     const backprop_layer *l = &b->layer[layer];
     return (adamoe_experts_pass){.hidden_size = c->hidden_size,
@@ -38,7 +35,7 @@ static adamoe_experts_pass pass_of(adamoe_backprop *b, size_t layer)
 adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *next)
 {
     const backprop_layer *l = &b->layer[layer];
-    backprop_norm(b, b->parameters->block[layer].post_attention_norm, l->experts_input, NULL, b->tokens,
+    backprop_norm(b, &backprop_block(b, layer)->post_attention_norm, l->experts_input, NULL, b->tokens,
                   b->at.normed);
     ADAMOE_TRY(backprop_route(b, layer));
     const adamoe_experts_pass pass = pass_of(b, layer);
@@ -49,7 +46,7 @@ adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *
 void backprop_experts_backward(adamoe_backprop *b, size_t layer)
 {
     const backprop_layer *l = &b->layer[layer];
-    const size_t norm = b->parameters->block[layer].post_attention_norm;
+    const adamoe_matrix *norm = &backprop_block(b, layer)->post_attention_norm;
     const adamoe_experts_gradient gradient = {
         .expert = (b->trained & ADAMOE_EXPERTS) != 0 ? b->expert_gradient : NULL,
         .dx = b->at.dnormed,

@@ -33,12 +33,12 @@ static void loss_row(const adamoe_backprop *b, size_t i, const void *argument)
 static void head_products_backward(adamoe_backprop *b, size_t first, size_t count)
 {
     const size_t d = b->config->hidden_size, vocab = b->config->vocab_size;
-    const size_t head = b->parameters->head;
+    const adamoe_matrix *head = &b->parameters->model.head;
     const unsigned kind = b->config->tied_head ? ADAMOE_EMBEDDING : ADAMOE_HEAD;
     float *dhead = backprop_gradient(b, kind, head);
     size_t products = 0;
-    b->gemm[products++] = adamoe_gemm_to_input(b->at.head_logits, backprop_weight(b, head), count, d, vocab,
-                                               b->at.dfinal_normed + first * d);
+    b->gemm[products++] =
+        adamoe_gemm_to_input(b->at.head_logits, head->data, count, d, vocab, b->at.dfinal_normed + first * d);
     if (dhead != NULL) {
         b->gemm[products] =
             adamoe_gemm_to_weight(b->at.head_logits, b->at.final_normed + first * d, count, d, vocab, dhead);
@@ -64,8 +64,8 @@ static adamoe_status sum_of_losses(const adamoe_backprop *b, double *cross_entro
 adamoe_status backprop_head(adamoe_backprop *b, double *cross_entropy)
 {
     const size_t d = b->config->hidden_size, vocab = b->config->vocab_size;
-    const size_t norm = b->parameters->final_norm;
-    const float *head = backprop_weight(b, b->parameters->head);
+    const adamoe_matrix *norm = &b->parameters->model.final_norm;
+    const float *head = b->parameters->model.head.data;
     backprop_norm(b, norm, b->at.output, b->at.wanted, b->targets, b->at.final_normed);
     for (size_t first = 0; first < b->targets; first += b->head_rows) {
         const size_t left = b->targets - first, count = left < b->head_rows ? left : b->head_rows;

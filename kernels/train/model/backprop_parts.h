@@ -83,17 +83,22 @@ adamoe_status backprop_lay_out(adamoe_backprop *b);
 typedef void backprop_row(const adamoe_backprop *b, size_t row, const void *argument);
 void backprop_each_row(const adamoe_backprop *b, size_t rows, backprop_row *compute, const void *argument);
 
-/* The weights that begin at `first`; their gradient, NULL where it is not wanted. */
-const float *backprop_weight(const adamoe_backprop *b, size_t first);
-float *backprop_gradient(const adamoe_backprop *b, unsigned kind, size_t first);
+/* A layer's weights, views of the parameters. */
+static inline const adamoe_block *backprop_block(const adamoe_backprop *b, size_t layer)
+{
+    return &b->parameters->model.block[layer];
+}
+
+/* The gradient of a matrix of the parameters' model, NULL where it is not wanted. */
+float *backprop_gradient(const adamoe_backprop *b, unsigned kind, const adamoe_matrix *weight);
 
 /* normed[i] = RMSNorm(x[list[i]]), or of x[i] where the list is NULL. */
-void backprop_norm(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list, size_t rows,
-                   float *normed);
+void backprop_norm(const adamoe_backprop *b, const adamoe_matrix *gain, const float *x, const uint32_t *list,
+                   size_t rows, float *normed);
 
 /* dresidual[list[i]] += through the same norm from dnormed[i]; and the gradient of its gain. */
-void backprop_norm_backward(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list,
-                            size_t rows, const float *dnormed);
+void backprop_norm_backward(const adamoe_backprop *b, const adamoe_matrix *gain, const float *x,
+                            const uint32_t *list, size_t rows, const float *dnormed);
 
 /* The parts of a layer. Forward: `next` is the residual after it. Backward: dresidual, the derivative of what
  * the part gives, becomes that of what it reads. */

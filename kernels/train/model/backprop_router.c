@@ -16,8 +16,8 @@ adamoe_status backprop_route(adamoe_backprop *b, size_t layer)
     if (c->dense) {
         memset(routing->logits, 0, b->tokens * sizeof(float));
     } else {
-        b->gemm[0] = adamoe_gemm_forward(b->at.normed, backprop_weight(b, b->parameters->block[layer].gate),
-                                         b->tokens, c->hidden_size, all, routing->logits);
+        b->gemm[0] = adamoe_gemm_forward(b->at.normed, backprop_block(b, layer)->moe.gate.data, b->tokens,
+                                         c->hidden_size, all, routing->logits);
         adamoe_gemm_run(b->gemm_space, b->gemm, 1);
     }
     const adamoe_run run = {.team = b->team};
@@ -39,12 +39,11 @@ static void router_row(const adamoe_backprop *b, size_t token, const void *argum
 void backprop_router_backward(adamoe_backprop *b, size_t layer)
 {
     const size_t d = b->config->hidden_size, all = b->config->experts + b->config->null_experts;
-    const size_t gate = b->parameters->block[layer].gate;
+    const adamoe_matrix *gate = &backprop_block(b, layer)->moe.gate;
     float *dgate = backprop_gradient(b, ADAMOE_ROUTER, gate);
     size_t count = 0;
     backprop_each_row(b, b->tokens, router_row, &layer);
-    b->gemm[count] =
-        adamoe_gemm_to_input(b->at.dlogits, backprop_weight(b, gate), b->tokens, d, all, b->at.dnormed);
+    b->gemm[count] = adamoe_gemm_to_input(b->at.dlogits, gate->data, b->tokens, d, all, b->at.dnormed);
     b->gemm[count++].add = true;
     if (dgate != NULL) {
         b->gemm[count++] = adamoe_gemm_to_weight(b->at.dlogits, b->at.normed, b->tokens, d, all, dgate);

@@ -25,14 +25,10 @@ void backprop_each_row(const adamoe_backprop *b, size_t rows, backprop_row *comp
     adamoe_each_row(b->team, rows, compute_row, &call);
 }
 
-const float *backprop_weight(const adamoe_backprop *b, size_t first)
+float *backprop_gradient(const adamoe_backprop *b, unsigned kind, const adamoe_matrix *weight)
 {
-    return b->parameters->value + first;
-}
-
-float *backprop_gradient(const adamoe_backprop *b, unsigned kind, size_t first)
-{
-    return b->gradient != NULL && (b->trained & kind) != 0 ? b->gradient + first : NULL;
+    const bool wanted = b->gradient != NULL && (b->trained & kind) != 0;
+    return wanted ? b->gradient + adamoe_parameter_place(b->parameters, weight) : NULL;
 }
 
 /* One norm over some rows of x, forward or backward. */
@@ -58,10 +54,10 @@ static void norm_row(const adamoe_backprop *b, size_t i, const void *argument)
                      call->normed + i * d);
 }
 
-void backprop_norm(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list, size_t rows,
-                   float *normed)
+void backprop_norm(const adamoe_backprop *b, const adamoe_matrix *gain, const float *x, const uint32_t *list,
+                   size_t rows, float *normed)
 {
-    const norm_call call = {.gain = backprop_weight(b, gain), .x = x, .list = list, .normed = normed};
+    const norm_call call = {.gain = gain->data, .x = x, .list = list, .normed = normed};
     backprop_each_row(b, rows, norm_row, &call);
 }
 
@@ -101,10 +97,10 @@ static void columns_task(void *context, size_t i, uint32_t thread)
     gain_task(call->b, call->norm, first, left < COLUMNS_PER_TASK ? left : COLUMNS_PER_TASK);
 }
 
-void backprop_norm_backward(const adamoe_backprop *b, size_t gain, const float *x, const uint32_t *list,
-                            size_t rows, const float *dnormed)
+void backprop_norm_backward(const adamoe_backprop *b, const adamoe_matrix *gain, const float *x,
+                            const uint32_t *list, size_t rows, const float *dnormed)
 {
-    const norm_call call = {.gain = backprop_weight(b, gain),
+    const norm_call call = {.gain = gain->data,
                             .x = x,
                             .list = list,
                             .dnormed = dnormed,
