@@ -1,6 +1,7 @@
 /*
  * adamoe report: results of the other verbs as one page that a browser shows without a network.
  */
+#include "report/page.h"
 #include "report/results.h"
 #include "program/held_signals.h"
 #include "program/options.h"

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_QUESTION_FORMS_H
 #define ADAMOE_QUESTION_FORMS_H
 
-#include "questions.h"
+#include "question.h"
 #include <jansson.h>
 
 /* Where an object stands: for messages, and for the id of a question that has none. */

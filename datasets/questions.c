@@ -2,6 +2,7 @@
  * Multiple-choice questions from JSON lines. Here: the file, its lines, and what a question must fulfil in
  * every form. How each form spells it is in question_forms.c. Left out: prompts and scoring.
  */
+#include "questions.h"
 #include "question_forms.h"
 #include "files/mapped_file.h"
 

@@ -7,21 +7,7 @@
 #ifndef ADAMOE_QUESTIONS_H
 #define ADAMOE_QUESTIONS_H
 
-#include "adamoe.h"
-
-/* As many as there are letters: labels that a sample log leaves out, and the letter format's. */
-#define ADAMOE_QUESTION_MAX_CHOICES 26
-
-typedef struct adamoe_question {
-    char *id;            /* never NULL: where the file has none, the sample's doc_id or the line number */
-    char *stem;          /* NULL where a sample log carries no doc */
-    size_t choices;      /* 2 .. ADAMOE_QUESTION_MAX_CHOICES */
-    char **text;         /* [choices] of a sample log without doc: arg_1 less its leading blank */
-    char **label;        /* [choices] as in the file, "A" or "1"; of a log without doc "A", "B", ... */
-    size_t gold;         /* index of the answer */
-    char *prompt;        /* of a sample log, exactly as logged; else NULL */
-    char **continuation; /* [choices] of a sample log, exactly as logged; else NULL */
-} adamoe_question;
+#include "question.h"
 
 typedef struct adamoe_questions {
     adamoe_question *question;

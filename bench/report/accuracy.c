@@ -3,8 +3,9 @@
  */
 #include "report/html.h"
 #include "program/paper.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
+#include "report/values.h"
 
 #include <math.h>
 #include <string.h>

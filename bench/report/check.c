@@ -3,8 +3,9 @@
  * failure with the command that repeats it.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
+#include "report/values.h"
 
 #include <math.h>
 #include <string.h>

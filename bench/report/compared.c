@@ -2,8 +2,9 @@
  * Comparisons of two results, as `adamoe compare` and `adamoe gate` write them: what became worse first.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
+#include "report/values.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,8 +3,9 @@
  * and for what `adamoe flops` computed.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
+#include "report/values.h"
 
 #include <math.h>
 

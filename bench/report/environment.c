@@ -3,8 +3,9 @@
  * kernels that `adamoe info` lists.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
+#include "report/values.h"
 
 #include <string.h>
 

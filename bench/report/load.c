@@ -3,8 +3,9 @@
  * are coloured, so that the picture and its numbers are one.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
+#include "report/values.h"
 
 #include <math.h>
 

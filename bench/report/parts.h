@@ -10,9 +10,6 @@
 /* Above this a share of the roofline is an error of measurement. */
 #define ADAMOE_LARGEST_SHARE 1.02
 
-/* The style sheet of the page: light, dark, narrow and printed. */
-void adamoe_report_write_style(FILE *out);
-
 /* A section with its head, and its end. `id` is what the page's own links point to. */
 void adamoe_report_section_begin(FILE *out, const char *id, const char *title);
 void adamoe_report_section_end(FILE *out);
@@ -32,9 +29,6 @@ void adamoe_report_evaluated_name(const adamoe_report *report, const adamoe_eval
 
 /* The numbers of tokens of some timings, ascending; the first ones met where there are too many. */
 size_t adamoe_report_tokens(const adamoe_timing *timing, size_t count, double tokens[ADAMOE_REPORT_TICKS]);
-
-/* Cases of all files that passed and that failed. */
-void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, size_t *failed);
 
 /* The last part of a path. */
 const char *adamoe_base_name(const char *path);

@@ -3,6 +3,7 @@
  * verb writes; what the sections rely on is checked here, so that they need not.
  */
 #include "report/results.h"
+#include "report/values.h"
 #include "files/json_file.h"
 
 #include <math.h>
@@ -12,24 +13,6 @@
 const char *const adamoe_result_kind_names[ADAMOE_RESULT_KINDS] = {
     "bench", "check", "eval", "reproduce", "flops", "compare", "gate", "info",
 };
-
-double adamoe_number_in(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
-const char *adamoe_text_in(const json_t *object, const char *key, const char *otherwise)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text == NULL ? otherwise : text;
-}
-
-double adamoe_number_at(const json_t *list, size_t i)
-{
-    const json_t *value = json_array_get(list, i);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
 
 /* -------------------------------------------------------------------------------------------------- kinds */
 

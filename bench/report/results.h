@@ -1,5 +1,5 @@
 /*
- * The results that one report shows, and the sections of its page.
+ * The results that one report shows.
  *
  * A result is whatever a verb wrote with --json. The reader finds out which verb that was from what is in it;
  * the sections draw what there is, and leave out what there is not. Numbers that a file does not have are
@@ -115,32 +115,5 @@ bool adamoe_report_has_throughput(const adamoe_report *report);
 
 /* The kernel's place among all names. */
 size_t adamoe_report_style(const adamoe_report *report, const char *kernel);
-
-/* ---------------------------------------------------------------------------------------- values of files */
-
-/* object[key] as a number; NaN where there is none. */
-double adamoe_number_in(const json_t *object, const char *key);
-
-/* list[i] as a number; NaN where there is none. */
-double adamoe_number_at(const json_t *list, size_t i);
-
-/* object[key] as a text; `otherwise` where there is none. */
-const char *adamoe_text_in(const json_t *object, const char *key, const char *otherwise);
-
-/* ----------------------------------------------------------------------------------- sections of the page */
-
-/* The whole page. Errors of the stream are kept by the stream. */
-void adamoe_report_write(const adamoe_report *report, FILE *out);
-
-/* Each writes nothing where the report has nothing for it. */
-void adamoe_report_checks(const adamoe_report *report, FILE *out);
-void adamoe_report_roofline(const adamoe_report *report, FILE *out);
-void adamoe_report_throughput(const adamoe_report *report, FILE *out);
-void adamoe_report_saved(const adamoe_report *report, FILE *out);
-void adamoe_report_load(const adamoe_report *report, FILE *out);
-void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
-void adamoe_report_flops(const adamoe_report *report, FILE *out);
-void adamoe_report_compared(const adamoe_report *report, FILE *out);
-void adamoe_report_environment(const adamoe_report *report, FILE *out);
 
 #endif

@@ -4,8 +4,8 @@
  * measured against, one of arithmetic.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
 
 #include <math.h>
 #include <string.h>

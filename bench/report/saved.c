@@ -4,8 +4,8 @@
  * and every expert is touched anyway, saved FLOPs save no time.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
 
 #include <math.h>
 

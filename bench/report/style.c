@@ -2,7 +2,7 @@
  * The style sheet of a report. Colours are variables, once for light and once for dark; the eight colours of
  * series are chosen to differ for colour-blind readers, and every series has a shape of its own besides.
  */
-#include "report/parts.h"
+#include "report/sections.h"
 
 /* The language guarantees 4095 characters to a string. */
 static const char colours_and_text[] =

@@ -3,8 +3,8 @@
  * speed are drawn from.
  */
 #include "report/html.h"
-#include "report/results.h"
 #include "report/parts.h"
+#include "report/sections.h"
 
 #include <math.h>
 #include <string.h>

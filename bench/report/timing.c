@@ -3,6 +3,7 @@
  * panels and series.
  */
 #include "report/results.h"
+#include "report/values.h"
 #include "statistics/statistics.h"
 
 #include <errno.h>

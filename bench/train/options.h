@@ -1,5 +1,5 @@
 /*
- * What the files of `adamoe train` share: its options, and its parts.
+ * The options of `adamoe train`, which its parts read.
  */
 #ifndef ADAMOE_TRAIN_OPTIONS_H
 #define ADAMOE_TRAIN_OPTIONS_H
@@ -67,7 +67,13 @@ static inline bool adamoe_train_maps(const adamoe_train_options *options, const 
     return options->lora_experts > 0 || (options->lora_rank > 0 && config->dense);
 }
 
-/* The whole verb after its options are parsed. */
-adamoe_status adamoe_train_run(const adamoe_train_options *options);
+/* Reads the options into an adamoe_train_options that holds adamoe_train_defaults(). */
+extern const struct argp adamoe_train_argp;
+
+/* The options where none is given. */
+adamoe_train_options adamoe_train_defaults(void);
+
+/* After parsing: what depends on other options and was not given. */
+void adamoe_train_fill_defaults(adamoe_train_options *options);
 
 #endif

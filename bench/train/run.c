@@ -1,6 +1,7 @@
 /*
  * A training run: start, data, steps, saved states, and the folder at its end.
  */
+#include "train/run.h"
 #include "machine/team.h"
 #include "machine/huge_pages.h"
 #include "train/model/backprop.h"

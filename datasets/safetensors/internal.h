@@ -1,6 +1,6 @@
 /*
- * What the parts of the safetensors reader share: safetensors.c (opening, finding), safetensors/header.c (one
- * file) and safetensors/index.c (several files).
+ * What the parts of the safetensors reader share: safetensors.c (the object, finding), open.c (what to read),
+ * header.c (one file) and index.c (several files).
  */
 #ifndef ADAMOE_SAFETENSORS_INTERNAL_H
 #define ADAMOE_SAFETENSORS_INTERNAL_H

@@ -349,6 +349,11 @@ uint32_t adamoe_byte_character(uint8_t byte);
 /* The byte that a character stands for; false for a character that stands for none. */
 bool adamoe_character_byte(uint32_t character, uint8_t *byte);
 
+/* ----------------------------------------------------------------------- token lists (tokenizer/tokens.c) */
+
+/* Appends the tokens of `more`. Errors: memory; then some may have been appended. */
+adamoe_status adamoe_tokens_append_all(adamoe_tokens *tokens, const adamoe_tokens *more);
+
 /* ------------------------------------------------------------------------ template (tokenizer/template.c) */
 
 /* What the post-processor puts around a text. */

@@ -20,33 +20,6 @@ struct adamoe_tokenizer {
     adamoe_decoder decoder;
 };
 
-/* -------------------------------------------------------------------------------------------- token lists */
-
-void adamoe_tokens_free(adamoe_tokens *tokens)
-{
-    free(tokens->id);
-    *tokens = (adamoe_tokens){0};
-}
-
-adamoe_status adamoe_tokens_append(adamoe_tokens *tokens, uint32_t id)
-{
-    uint32_t *moved = adamoe_grown(tokens->id, &tokens->capacity, tokens->count + 1, sizeof *moved);
-    if (moved == NULL) {
-        return adamoe_tokenizer_out_of_memory();
-    }
-    tokens->id = moved;
-    moved[tokens->count++] = id;
-    return adamoe_ok();
-}
-
-static adamoe_status append_all(adamoe_tokens *tokens, const adamoe_tokens *more)
-{
-    for (size_t i = 0; i < more->count; i++) {
-        ADAMOE_TRY(adamoe_tokens_append(tokens, more->id[i]));
-    }
-    return adamoe_ok();
-}
-
 /* ------------------------------------------------------------------------------------------------ reading */
 
 /* Settings of the document that the package would apply while encoding. */
@@ -227,12 +200,12 @@ adamoe_status adamoe_tokenizer_encode(const adamoe_tokenizer *tokenizer, const c
         return adamoe_tokenizer_out_of_memory();
     }
     const size_t before = out->count;
-    adamoe_status status = special ? append_all(out, &tokenizer->template.before) : adamoe_ok();
+    adamoe_status status = special ? adamoe_tokens_append_all(out, &tokenizer->template.before) : adamoe_ok();
     if (status.code == ADAMOE_OK) {
         status = split_by_added(&self, &tokenizer->added.raw, (adamoe_view){text, length}, true, encode_raw);
     }
     if (status.code == ADAMOE_OK && special) {
-        status = append_all(out, &tokenizer->template.after);
+        status = adamoe_tokens_append_all(out, &tokenizer->template.after);
     }
     if (status.code != ADAMOE_OK) {
         out->count = before;

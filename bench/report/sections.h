@@ -1,0 +1,28 @@
+/*
+ * The sections of the page, each in a file of its name. Errors of the stream are kept by the stream.
+ */
+#ifndef ADAMOE_REPORT_SECTIONS_H
+#define ADAMOE_REPORT_SECTIONS_H
+
+#include "report/results.h"
+
+#include <stdio.h>
+
+/* Each writes nothing where the report has nothing for it. */
+void adamoe_report_checks(const adamoe_report *report, FILE *out);
+void adamoe_report_roofline(const adamoe_report *report, FILE *out);
+void adamoe_report_throughput(const adamoe_report *report, FILE *out);
+void adamoe_report_saved(const adamoe_report *report, FILE *out);
+void adamoe_report_load(const adamoe_report *report, FILE *out);
+void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
+void adamoe_report_flops(const adamoe_report *report, FILE *out);
+void adamoe_report_compared(const adamoe_report *report, FILE *out);
+void adamoe_report_environment(const adamoe_report *report, FILE *out);
+
+/* Cases of all files that passed and that failed. */
+void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, size_t *failed);
+
+/* The style sheet of the page: light, dark, narrow and printed. */
+void adamoe_report_write_style(FILE *out);
+
+#endif
