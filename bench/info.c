@@ -7,6 +7,8 @@
 #include "program/json_output.h"
 #include "program/machine_json.h"
 #include "numbers.h"
+#include "onednn/adapter.h"
+#include "onednn/faults.h"
 #include "program/options.h"
 #include "program/result_files.h"
 #include "machine/team.h"
@@ -133,6 +135,30 @@ static json_t *features_json(const adamoe_cpu *cpu)
     return list;
 }
 
+static const adamoe_arithmetic onednn_types[] = {ADAMOE_FLOAT32, ADAMOE_BFLOAT16};
+
+#define ONEDNN_TYPES (sizeof onednn_types / sizeof *onednn_types)
+
+/* What oneDNN computes wrong here, by its own small products. */
+static json_t *onednn_json(void)
+{
+    char version[32];
+    json_t *faults = json_array();
+    for (size_t i = 0; i < ONEDNN_TYPES; ++i) {
+        const onednn_findings *found = onednn_find_faults(onednn_types[i]);
+        for (onednn_fault f = 0; f < ONEDNN_FAULTS; ++f) {
+            if (found->fault[f]) {
+                json_array_append_new(faults, json_pack("{s:s,s:s,s:s,s:s}", "arithmetic",
+                                                        adamoe_arithmetic_name(onednn_types[i]), "fault",
+                                                        onednn_fault_name(f), "text", onednn_fault_text(f),
+                                                        "remedy", onednn_fault_remedy(f)));
+            }
+        }
+    }
+    onednn_version(version, sizeof version);
+    return json_pack("{s:s,s:o}", "version", version, "faults", faults);
+}
+
 static json_t *info_json(const adamoe_cpu *cpu, const adamoe_topology *topology,
                          const adamoe_registry *registry)
 {
@@ -140,14 +166,14 @@ static json_t *info_json(const adamoe_cpu *cpu, const adamoe_topology *topology,
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         json_array_append_new(kernels, kernel_json(adamoe_registry_at(registry, i)));
     }
-    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:b,s:o},s:o,s:o,s:b,s:o,s:o,s:o}", "version", ADAMOE_VERSION,
-                     "cpu", "model", adamoe_json_text(cpu->model), "processors",
+    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:b,s:o},s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "version",
+                     ADAMOE_VERSION, "cpu", "model", adamoe_json_text(cpu->model), "processors",
                      (json_int_t)adamoe_available_processors(), "numa_nodes", (json_int_t)cpu->numa_nodes,
                      "features", features_json(cpu), "avx512_emulated", (int)cpu->avx512_emulated, "caches",
                      caches_json(cpu), "numa", adamoe_topology_json(topology), "transparent_huge_pages",
                      adamoe_huge_pages_json(), "amx_through_onednn", (int)adamoe_cpu_has("amx_tile"),
-                     "libraries", adamoe_libraries_json(), "kernels", kernels, "default_kernel",
-                     adamoe_json_text(adamoe_registry_default(registry)->name));
+                     "libraries", adamoe_libraries_json(), "onednn", onednn_json(), "kernels", kernels,
+                     "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
 }
 
 static void print_cpu(const adamoe_cpu *cpu)
@@ -206,6 +232,23 @@ static void print_libraries(void)
     putchar('\n');
 }
 
+static void print_onednn(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < ONEDNN_TYPES; ++i) {
+        const onednn_findings *found = onednn_find_faults(onednn_types[i]);
+        for (onednn_fault f = 0; f < ONEDNN_FAULTS; ++f) {
+            if (found->fault[f]) {
+                printf("%s %s: %s; %s\n", count++ == 0 ? "oneDNN   " : "         ",
+                       adamoe_arithmetic_name(onednn_types[i]), onednn_fault_text(f), onednn_fault_remedy(f));
+            }
+        }
+    }
+    if (count == 0) {
+        printf("oneDNN    none of the known faults shows in its products here\n");
+    }
+}
+
 static void print_kernel(const adamoe_kernel *kernel, bool is_default)
 {
     const char *why_not = obstacle(kernel);
@@ -238,6 +281,7 @@ static adamoe_status report_on(const info_options *o, const adamoe_topology *top
         print_nodes(topology);
         print_amx();
         print_libraries();
+        print_onednn();
         for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
             const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
             print_kernel(kernel, kernel == adamoe_registry_default(registry));

@@ -38,7 +38,7 @@ typedef struct compiled {
 struct onednn_product {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    size_t rows, columns, output_stride;
+    size_t rows, depth, output_stride;
     adamoe_arithmetic type;
     dnnl_data_type_t data_type;
     dnnl_memory_desc_t packed;
@@ -121,9 +121,9 @@ static adamoe_status make_descriptor(const onednn_product *p, size_t count, bool
 {
     dnnl_memory_desc_t free_choice;
     dnnl_primitive_attr_t attributes = NULL;
-    DNNL_TRY("describe input", describe(&c->x, count, p->columns, p->data_type, p->columns, 1, false));
+    DNNL_TRY("describe input", describe(&c->x, count, p->depth, p->data_type, p->depth, 1, false));
     DNNL_TRY("describe output", describe(&c->y, count, p->rows, dnnl_f32, p->output_stride, 1, false));
-    DNNL_TRY("describe weights", describe(&free_choice, p->columns, p->rows, p->data_type, 0, 0, true));
+    DNNL_TRY("describe weights", describe(&free_choice, p->depth, p->rows, p->data_type, 0, 0, true));
     dnnl_status_t status = make_attributes(&attributes);
     if (status == dnnl_success) {
         status = make_matmul(out, p->engine, DESC(c->x), any ? DESC(free_choice) : DESC(p->packed),
@@ -244,22 +244,26 @@ static adamoe_status compile(onednn_product *p, size_t count, compiled **slot)
 
 /* --------------------------------------------------------------------------------------------- packing */
 
-/* The rows as a plain array of the product's type. */
-static void *plain_copy(const adamoe_matrix *matrix, size_t first_row, size_t rows, adamoe_arithmetic type)
+/* The rows as a plain array [rows, depth] of the product's type, with zeros behind a row's last column. */
+static void *plain_copy(const adamoe_matrix *matrix, size_t first_row, const onednn_product *p)
 {
-    const size_t first = first_row * matrix->columns, count = rows * matrix->columns;
+    const size_t bytes = p->rows * p->depth * adamoe_arithmetic_bytes(p->type);
     void *copy = NULL;
-    if (posix_memalign(&copy, 64, count * sizeof(float) + 64) != 0) {
+    if (posix_memalign(&copy, 64, bytes + 64) != 0) {
         return NULL;
     }
+    memset(copy, 0, bytes);
     float *floats = copy;
     uint16_t *halves = copy;
-    for (size_t i = 0; i < count; ++i) {
-        const float value = adamoe_element(matrix->data, matrix->dtype, first + i);
-        if (type == ADAMOE_BFLOAT16) {
-            halves[i] = adamoe_float_to_bf16(value);
-        } else {
-            floats[i] = value;
+    for (size_t r = 0; r < p->rows; ++r) {
+        for (size_t c = 0; c < matrix->columns; ++c) {
+            const float value =
+                adamoe_element(matrix->data, matrix->dtype, (first_row + r) * matrix->columns + c);
+            if (p->type == ADAMOE_BFLOAT16) {
+                halves[r * p->depth + c] = adamoe_float_to_bf16(value);
+            } else {
+                floats[r * p->depth + c] = value;
+            }
         }
     }
     return copy;
@@ -302,7 +306,7 @@ static adamoe_status reorder(onednn_product *p, const dnnl_memory_desc_t *plain,
     return status == dnnl_success ? adamoe_ok() : failure("pack", status);
 }
 
-/* Wᵀ [columns, rows] lies in memory as the rows of W one after the other. */
+/* Wᵀ [depth, rows] lies in memory as the rows of W one after the other. */
 static adamoe_status pack(onednn_product *p, const onednn_place *place, void *plain)
 {
     dnnl_memory_desc_t descriptor;
@@ -313,7 +317,7 @@ static adamoe_status pack(onednn_product *p, const onednn_place *place, void *pl
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory for packed weights");
     }
     DNNL_TRY("pack", dnnl_memory_create(&p->memory, DESC(p->packed), p->engine, p->weights));
-    DNNL_TRY("pack", describe(&descriptor, p->columns, p->rows, p->data_type, 1, p->columns, false));
+    DNNL_TRY("pack", describe(&descriptor, p->depth, p->rows, p->data_type, 1, p->depth, false));
     const dnnl_status_t made = dnnl_memory_create(&from, DESC(descriptor), p->engine, plain);
     adamoe_status status = made == dnnl_success ? adamoe_ok() : failure("pack", made);
     const int threads = hold_to_one_thread();
@@ -332,7 +336,7 @@ static adamoe_status build(onednn_product *p, const adamoe_matrix *matrix, size_
     DNNL_TRY("engine", dnnl_engine_create(&p->engine, dnnl_cpu, 0));
     DNNL_TRY("stream", dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags));
     ADAMOE_TRY(choose_layout(p));
-    void *plain = plain_copy(matrix, first_row, p->rows, p->type);
+    void *plain = plain_copy(matrix, first_row, p);
     if (plain == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory for weights");
     }
@@ -342,15 +346,15 @@ static adamoe_status build(onednn_product *p, const adamoe_matrix *matrix, size_
 }
 
 adamoe_status onednn_product_create(const adamoe_matrix *matrix, size_t first_row, size_t rows,
-                                    adamoe_arithmetic type, size_t output_stride, const onednn_place *place,
-                                    onednn_product **out)
+                                    adamoe_arithmetic type, size_t depth, size_t output_stride,
+                                    const onednn_place *place, onednn_product **out)
 {
     onednn_product *p = calloc(1, sizeof *p);
     if (p == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
     }
     p->rows = rows;
-    p->columns = matrix->columns;
+    p->depth = depth;
     p->host = *place->host;
     p->output_stride = output_stride;
     p->type = type;
@@ -464,7 +468,7 @@ static adamoe_status execute(const onednn_product *p, const compiled *c, const v
 adamoe_status onednn_product_run(const onednn_product *p, const void *x, size_t count, float *y,
                                  void *scratch)
 {
-    const size_t row_bytes = p->columns * adamoe_arithmetic_bytes(p->type);
+    const size_t row_bytes = p->depth * adamoe_arithmetic_bytes(p->type);
     const unsigned char *input = x;
     adamoe_status status = adamoe_ok();
     const int threads = hold_to_one_thread();

@@ -28,11 +28,13 @@ typedef struct onednn_place {
 } onednn_place;
 
 /* Packs rows of `matrix`. `type` is FLOAT32 or BFLOAT16, of inputs and weights alike; the output is float32
- * and has `output_stride` floats from row to row. Errors: NOT_SUPPORTED where oneDNN has no such product
- * here; memory. */
+ * and has `output_stride` floats from row to row. A row of the input has `depth` elements, at least
+ * matrix->columns; what is behind the matrix's columns must be zeros, and is multiplied by zeros. Does as it
+ * is told: which strides and depths oneDNN computes right is for faults.h. Errors: NOT_SUPPORTED where oneDNN
+ * has no such product here; memory. */
 adamoe_status onednn_product_create(const adamoe_matrix *matrix, size_t first_row, size_t rows,
-                                    adamoe_arithmetic type, size_t output_stride, const onednn_place *place,
-                                    onednn_product **out);
+                                    adamoe_arithmetic type, size_t depth, size_t output_stride,
+                                    const onednn_place *place, onednn_product **out);
 void onednn_product_free(onednn_product *product);
 
 /* Makes ready for inputs of `count` rows, at most ONEDNN_ROW_BLOCK; not during onednn_product_run of the same
@@ -48,7 +50,7 @@ size_t onednn_product_scratch(const onednn_product *product);
 adamoe_status onednn_product_largest_scratch(const onednn_product *product, size_t *bytes);
 
 /* y[i, r] = sum over c of x[i, c] * W[r, c] for `count` rows, which must have been reserved. x is [count,
- * columns] of the product's type. Several threads may run one product at once, each with its own scratch
+ * depth] of the product's type. Several threads may run one product at once, each with its own scratch
  * memory. */
 adamoe_status onednn_product_run(const onednn_product *product, const void *x, size_t count, float *y,
                                  void *scratch);

@@ -19,6 +19,7 @@ typedef struct packed_expert {
 struct adamoe_prepared {
     adamoe_arithmetic type;
     size_t hidden_size, intermediate_size, experts;
+    size_t input_depth, hidden_depth; /* elements of a row of x and of h: onednn_depth of the sizes */
     adamoe_placement placement;
     size_t scratch_bytes;  /* for each thread */
     packed_expert *expert; /* [experts] */
@@ -81,6 +82,8 @@ adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_host *host, co
     *prepared = (adamoe_prepared){.type = type,
                                   .hidden_size = layer->hidden_size,
                                   .intermediate_size = layer->intermediate_size,
+                                  .input_depth = onednn_depth(type, layer->hidden_size),
+                                  .hidden_depth = onednn_depth(type, layer->intermediate_size),
                                   .experts = layer->experts,
                                   .placement = *placement,
                                   .expert = calloc(layer->experts, sizeof *prepared->expert)};
@@ -103,10 +106,10 @@ typedef struct layout {
 static layout plan_layout(const adamoe_prepared *p, size_t rows)
 {
     layout l = {0};
-    l.thread_gate = onednn_aligned((size_t)ONEDNN_ROW_BLOCK * ONEDNN_COLUMN_BLOCK * sizeof(float));
+    l.thread_gate = onednn_aligned((size_t)ONEDNN_ROW_BLOCK * ONEDNN_WIDEST_BLOCK * sizeof(float));
     l.thread_scratch = p->scratch_bytes;
-    l.hidden = onednn_aligned(rows * p->hidden_size * adamoe_arithmetic_bytes(p->type));
-    l.slots = l.hidden + onednn_aligned(rows * p->intermediate_size * adamoe_arithmetic_bytes(p->type));
+    l.hidden = onednn_aligned(rows * p->input_depth * adamoe_arithmetic_bytes(p->type));
+    l.slots = l.hidden + onednn_aligned(rows * p->hidden_depth * adamoe_arithmetic_bytes(p->type));
     l.gate = l.slots + onednn_aligned(rows * p->hidden_size * sizeof(float));
     l.up = l.gate + p->placement.threads * l.thread_gate;
     l.scratch = l.up + p->placement.threads * l.thread_gate;
@@ -138,9 +141,9 @@ static float *thread_floats(const call *c, size_t offset, size_t bytes, uint32_t
     return (float *)(void *)(c->work + offset + thread * bytes);
 }
 
-static unsigned char *operand_row(const call *c, size_t offset, size_t row, size_t columns)
+static unsigned char *operand_row(const call *c, size_t offset, size_t row, size_t depth)
 {
-    return c->work + offset + row * columns * adamoe_arithmetic_bytes(c->prepared->type);
+    return c->work + offset + row * depth * adamoe_arithmetic_bytes(c->prepared->type);
 }
 
 /* Task: the inputs of ONEDNN_ROW_BLOCK rows of the plan. */
@@ -148,11 +151,12 @@ static void gather_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
     const call *c = context;
-    const size_t d = c->prepared->hidden_size, end = (i + 1) * ONEDNN_ROW_BLOCK;
+    const size_t d = c->prepared->hidden_size, depth = c->prepared->input_depth;
+    const size_t end = (i + 1) * ONEDNN_ROW_BLOCK;
     for (size_t row = i * ONEDNN_ROW_BLOCK; row < end && row < c->plan->rows; ++row) {
         const float scale = c->plan->dispatch == NULL ? 1.0f : c->plan->dispatch[row];
-        onednn_store_operand(c->prepared->type, c->x + c->plan->input[row] * d, scale, d,
-                             operand_row(c, c->at.input, row, d));
+        onednn_store_row(c->prepared->type, c->x + c->plan->input[row] * d, scale, d, depth,
+                         operand_row(c, c->at.input, row, depth));
     }
 }
 
@@ -169,10 +173,10 @@ static tile find_tile(const call *c, size_t i)
     onednn_find_tile(&c->shares, i, &row_block, &t.block);
     for (;; ++t.expert) {
         const size_t rows = plan->offset[t.expert + 1] - plan->offset[t.expert];
-        const size_t count = onednn_block_count(rows, ONEDNN_ROW_BLOCK);
+        const size_t count = onednn_row_blocks(rows);
         if (row_block < count) {
             t.first_row = plan->offset[t.expert] + row_block * ONEDNN_ROW_BLOCK;
-            t.rows = onednn_block_size(rows, ONEDNN_ROW_BLOCK, row_block);
+            t.rows = onednn_row_block_size(rows, row_block);
             return t;
         }
         row_block -= count;
@@ -191,7 +195,7 @@ static size_t count_row_blocks(call *c)
         while (node < adamoe_expert_node(placement, e, plan->experts)) {
             c->row_blocks[++node] = count;
         }
-        count += onednn_block_count(plan->offset[e + 1] - plan->offset[e], ONEDNN_ROW_BLOCK);
+        count += onednn_row_blocks(plan->offset[e + 1] - plan->offset[e]);
     }
     while (node < placement->nodes) {
         c->row_blocks[++node] = count;
@@ -204,7 +208,7 @@ static void run_product(call *c, const adamoe_team *team, size_t row_blocks, siz
                         void (*task)(void *context, size_t i, uint32_t thread))
 {
     const adamoe_placement *placement = &c->prepared->placement;
-    const size_t blocks = onednn_block_count(columns, ONEDNN_COLUMN_BLOCK);
+    const size_t blocks = onednn_column_blocks(columns);
     if (placement->policy == ADAMOE_NUMA_EXPERTS) {
         onednn_share_rows(placement, c->row_blocks, blocks, &c->shares);
     } else {
@@ -233,21 +237,23 @@ static void up_task(void *context, size_t i, uint32_t thread)
 {
     call *c = context;
     adamoe_prepared *p = c->prepared;
-    const size_t d = p->hidden_size, ff = p->intermediate_size;
+    const size_t ff = p->intermediate_size;
     const tile t = find_tile(c, i);
     const packed_expert *expert = &p->expert[t.expert];
-    const size_t columns = onednn_block_size(ff, ONEDNN_COLUMN_BLOCK, t.block);
+    const size_t columns = onednn_column_block_size(ff, t.block);
     float *gate = thread_floats(c, c->at.gate, c->at.thread_gate, thread);
     float *up = thread_floats(c, c->at.up, c->at.thread_gate, thread);
     void *scratch = thread_floats(c, c->at.scratch, c->at.thread_scratch, thread);
-    const void *x = operand_row(c, c->at.input, t.first_row, d);
+    const void *x = operand_row(c, c->at.input, t.first_row, p->input_depth);
     onednn_note(&c->failed, thread, onednn_product_run(expert->w1.block[t.block], x, t.rows, gate, scratch));
     onednn_note(&c->failed, thread, onednn_product_run(expert->w3.block[t.block], x, t.rows, up, scratch));
     silu_times(gate, up, t.rows * columns);
+    const size_t first = t.block * ONEDNN_COLUMN_BLOCK;
+    const size_t depth = first + columns == ff ? p->hidden_depth - first : columns; /* the last one pads */
     for (size_t r = 0; r < t.rows; ++r) {
-        onednn_store_operand(p->type, gate + r * columns, 1.0f, columns,
-                             operand_row(c, c->at.hidden, t.first_row + r, ff) +
-                                 t.block * ONEDNN_COLUMN_BLOCK * adamoe_arithmetic_bytes(p->type));
+        onednn_store_row(p->type, gate + r * columns, 1.0f, columns, depth,
+                         operand_row(c, c->at.hidden, t.first_row + r, p->hidden_depth) +
+                             first * adamoe_arithmetic_bytes(p->type));
     }
 }
 
@@ -255,12 +261,12 @@ static void down_task(void *context, size_t i, uint32_t thread)
 {
     call *c = context;
     adamoe_prepared *p = c->prepared;
-    const size_t d = p->hidden_size, ff = p->intermediate_size;
+    const size_t d = p->hidden_size;
     const tile t = find_tile(c, i);
     float *slots = (float *)(void *)(c->work + c->at.slots) + t.first_row * d + t.block * ONEDNN_COLUMN_BLOCK;
     onednn_note(&c->failed, thread,
                 onednn_product_run(p->expert[t.expert].w2.block[t.block],
-                                   operand_row(c, c->at.hidden, t.first_row, ff), t.rows, slots,
+                                   operand_row(c, c->at.hidden, t.first_row, p->hidden_depth), t.rows, slots,
                                    thread_floats(c, c->at.scratch, c->at.thread_scratch, thread)));
 }
 
@@ -318,10 +324,10 @@ adamoe_status onednn_experts(adamoe_prepared *p, const adamoe_run *run, const fl
     onednn_clear(&c.failed);
     const adamoe_team *team = run->team;
     const size_t row_blocks = count_row_blocks(&c);
-    team->run(team->state, onednn_block_count(plan->rows, ONEDNN_ROW_BLOCK), gather_task, &c);
+    team->run(team->state, onednn_row_blocks(plan->rows), gather_task, &c);
     run_product(&c, team, row_blocks, p->intermediate_size, up_task);
     run_product(&c, team, row_blocks, p->hidden_size, down_task);
-    team->run(team->state, onednn_block_count(plan->tokens, TOKENS_PER_TASK), combine_task, &c);
+    team->run(team->state, (plan->tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK, combine_task, &c);
     return onednn_first_failure(&c.failed);
 }
 

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-/* Whether oneDNN has the product at all on this machine: it is asked for one. */
+/* The names of the code behind an ordinary product. */
 static bool try_product(adamoe_arithmetic type, char *names, size_t size)
 {
     const float weights[64 * 4] = {0};
@@ -17,7 +17,7 @@ static bool try_product(adamoe_arithmetic type, char *names, size_t size)
     onednn_product *product = NULL;
     const adamoe_placement placement = adamoe_one_node(1);
     const onednn_place place = {&adamoe_heap_host, &placement, 0};
-    if (onednn_product_create(&matrix, 0, 4, type, 4, &place, &product).code != ADAMOE_OK) {
+    if (onednn_product_create(&matrix, 0, 4, type, 64, 4, &place, &product).code != ADAMOE_OK) {
         return false;
     }
     const bool reserved = onednn_product_reserve(product, 256).code == ADAMOE_OK;
@@ -41,18 +41,23 @@ static void describe_implementation(adamoe_arithmetic type, const adamoe_prepare
     (void)snprintf(text, size, "oneDNN %s%s%s", version, names[0] == '\0' ? "" : " ", names);
 }
 
+/* Not where there is no such product, and not where what the kernels ask for comes out wrong. */
+static bool is_supported(adamoe_arithmetic type, const char *missing, const char **why_not)
+{
+    const onednn_findings *found = onednn_find_faults(type);
+    *why_not = found->available ? "oneDNN computes wrong products on this processor" : missing;
+    return found->available && !found->fault[ONEDNN_WRONG];
+}
+
 static bool f32_supported(const char **why_not)
 {
-    char names[256];
-    *why_not = "oneDNN has no float32 product for this processor";
-    return try_product(ADAMOE_FLOAT32, names, sizeof names);
+    return is_supported(ADAMOE_FLOAT32, "oneDNN has no float32 product for this processor", why_not);
 }
 
 static bool bf16_supported(const char **why_not)
 {
-    char names[256];
-    *why_not = "oneDNN has no bfloat16 product for this processor (it needs AVX-512)";
-    return try_product(ADAMOE_BFLOAT16, names, sizeof names);
+    return is_supported(ADAMOE_BFLOAT16,
+                        "oneDNN has no bfloat16 product for this processor (it needs AVX-512)", why_not);
 }
 
 static void f32_implementation(const adamoe_prepared *prepared, char *text, size_t size)
@@ -96,6 +101,12 @@ static adamoe_status bf16_prepare_matrix(const adamoe_host *host, const adamoe_m
     .work_bytes = onednn_work_bytes, .experts = onednn_experts, .release_matrix = onednn_release_matrix,     \
     .matrix_work_bytes = onednn_matrix_work_bytes, .multiply = onednn_multiply
 
+/* The blocks of this adapter; those that oneDNN computes in within them are its own, and no part of its API. */
+#define BLOCKS(depth_step)                                                                                   \
+    {                                                                                                        \
+        .rows = ONEDNN_ROW_BLOCK, .columns = ONEDNN_COLUMN_BLOCK, .depth = (depth_step)                      \
+    }
+
 const adamoe_kernel adamoe_onednn_f32_kernel = {
     COMMON_PARTS,
     .name = "onednn-f32",
@@ -103,6 +114,7 @@ const adamoe_kernel adamoe_onednn_f32_kernel = {
     .x = ADAMOE_FLOAT32,
     .h = ADAMOE_FLOAT32,
     .weight = ADAMOE_FLOAT32,
+    .tiles = BLOCKS(0),
     .supported = f32_supported,
     .prepare = f32_prepare,
     .prepare_matrix = f32_prepare_matrix,
@@ -116,6 +128,7 @@ const adamoe_kernel adamoe_onednn_bf16_kernel = {
     .x = ADAMOE_BFLOAT16,
     .h = ADAMOE_BFLOAT16,
     .weight = ADAMOE_BFLOAT16,
+    .tiles = BLOCKS(ONEDNN_DEPTH_STEP),
     .supported = bf16_supported,
     .prepare = bf16_prepare,
     .prepare_matrix = bf16_prepare_matrix,

@@ -138,12 +138,18 @@ typedef struct matrix_layout {
     size_t input, output, scratch, status, total; /* offsets in bytes */
 } matrix_layout;
 
-/* Inputs are copied only to be rounded, outputs only to be spread. */
+static bool copies_inputs(const adamoe_prepared_matrix *p)
+{
+    return p->type != ADAMOE_FLOAT32 || p->packed.depth != p->columns;
+}
+
+/* Inputs are copied only to be rounded or padded, outputs only to be spread. */
 static matrix_layout plan_matrix_layout(const adamoe_prepared_matrix *p, size_t count)
 {
-    const bool rounds = p->type != ADAMOE_FLOAT32, spreads = p->source != NULL;
+    const bool spreads = p->source != NULL;
     matrix_layout l = {0};
-    l.output = rounds ? onednn_aligned(count * p->columns * adamoe_arithmetic_bytes(p->type)) : 0;
+    l.output =
+        copies_inputs(p) ? onednn_aligned(count * p->packed.depth * adamoe_arithmetic_bytes(p->type)) : 0;
     l.scratch = l.output + (spreads ? onednn_aligned(count * p->packed.rows * sizeof(float)) : 0);
     l.status = l.scratch + p->placement.threads * p->scratch_bytes;
     l.total = l.status + onednn_aligned(p->placement.threads * sizeof(adamoe_status));
@@ -157,7 +163,7 @@ size_t onednn_matrix_work_bytes(const adamoe_prepared_matrix *prepared, size_t c
 
 typedef struct matrix_call {
     const adamoe_prepared_matrix *prepared;
-    const unsigned char *input; /* [count, columns] of the product's type */
+    const unsigned char *input; /* [count, depth] of the product's type */
     float *output;              /* [count, packed rows] */
     float *y;                   /* [count, rows] */
     const float *x;
@@ -168,14 +174,16 @@ typedef struct matrix_call {
     onednn_failures failed;
 } matrix_call;
 
-static void round_task(void *context, size_t i, uint32_t thread)
+static void copy_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
     const matrix_call *c = context;
-    const size_t columns = c->prepared->columns, rows = onednn_block_size(c->count, ONEDNN_ROW_BLOCK, i);
-    onednn_store_operand(c->prepared->type, c->x + i * ONEDNN_ROW_BLOCK * columns, 1.0f, rows * columns,
-                         c->work + c->at.input +
-                             i * ONEDNN_ROW_BLOCK * columns * adamoe_arithmetic_bytes(c->prepared->type));
+    const adamoe_prepared_matrix *p = c->prepared;
+    const size_t first = i * ONEDNN_ROW_BLOCK, rows = onednn_row_block_size(c->count, i);
+    for (size_t row = first; row < first + rows; ++row) {
+        onednn_store_row(p->type, c->x + row * p->columns, 1.0f, p->columns, p->packed.depth,
+                         c->work + c->at.input + row * p->packed.depth * adamoe_arithmetic_bytes(p->type));
+    }
 }
 
 static void multiply_task(void *context, size_t i, uint32_t thread)
@@ -185,11 +193,10 @@ static void multiply_task(void *context, size_t i, uint32_t thread)
     size_t row_block = 0, block = 0;
     onednn_find_tile(&c->shares, i, &row_block, &block);
     const unsigned char *x =
-        c->input + row_block * ONEDNN_ROW_BLOCK * p->columns * adamoe_arithmetic_bytes(p->type);
+        c->input + row_block * ONEDNN_ROW_BLOCK * p->packed.depth * adamoe_arithmetic_bytes(p->type);
     float *y = c->output + row_block * ONEDNN_ROW_BLOCK * p->packed.rows + block * ONEDNN_COLUMN_BLOCK;
     onednn_note(&c->failed, thread,
-                onednn_product_run(p->packed.block[block], x,
-                                   onednn_block_size(c->count, ONEDNN_ROW_BLOCK, row_block), y,
+                onednn_product_run(p->packed.block[block], x, onednn_row_block_size(c->count, row_block), y,
                                    c->work + c->at.scratch + thread * p->scratch_bytes));
 }
 
@@ -218,11 +225,11 @@ adamoe_status onednn_multiply(adamoe_prepared_matrix *p, const adamoe_run *run, 
     c.failed = (onednn_failures){(adamoe_status *)(void *)(c.work + c.at.status), run->team->threads};
     onednn_clear(&c.failed);
     const adamoe_team *team = run->team;
-    const size_t row_blocks_here = onednn_block_count(count, ONEDNN_ROW_BLOCK);
+    const size_t row_blocks_here = onednn_row_blocks(count);
     c.input = (const unsigned char *)x;
-    if (p->type != ADAMOE_FLOAT32) {
+    if (copies_inputs(p)) {
         c.input = c.work + c.at.input;
-        team->run(team->state, row_blocks_here, round_task, &c);
+        team->run(team->state, row_blocks_here, copy_task, &c);
     }
     c.output = p->source == NULL ? y : (float *)(void *)(c.work + c.at.output);
     onednn_share_columns(&p->placement, row_blocks_here, p->packed.blocks, &c.shares);

@@ -7,15 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t onednn_block_count(size_t size, size_t block)
+size_t onednn_row_blocks(size_t rows)
 {
-    return (size + block - 1) / block;
+    return (rows + ONEDNN_ROW_BLOCK - 1) / ONEDNN_ROW_BLOCK;
 }
 
-size_t onednn_block_size(size_t size, size_t block, size_t i)
+size_t onednn_row_block_size(size_t rows, size_t i)
 {
-    const size_t left = size - i * block;
-    return left < block ? left : block;
+    const size_t left = rows - i * ONEDNN_ROW_BLOCK;
+    return left < ONEDNN_ROW_BLOCK ? left : ONEDNN_ROW_BLOCK;
+}
+
+size_t onednn_column_blocks(size_t columns)
+{
+    const size_t whole = columns / ONEDNN_COLUMN_BLOCK, rest = columns % ONEDNN_COLUMN_BLOCK;
+    return whole + (rest > 1 || (rest == 1 && whole == 0) ? 1 : 0);
+}
+
+size_t onednn_column_block_size(size_t columns, size_t i)
+{
+    const size_t left = columns - i * ONEDNN_COLUMN_BLOCK;
+    return left <= ONEDNN_WIDEST_BLOCK ? left : ONEDNN_COLUMN_BLOCK;
 }
 
 void onednn_packed_free(onednn_packed *packed)
@@ -27,10 +39,12 @@ void onednn_packed_free(onednn_packed *packed)
     *packed = (onednn_packed){0};
 }
 
-static adamoe_status begin_packed(size_t rows, size_t columns, onednn_packed *out)
+static adamoe_status begin_packed(size_t rows, size_t columns, adamoe_arithmetic type, onednn_packed *out)
 {
-    *out = (onednn_packed){
-        .rows = rows, .columns = columns, .blocks = onednn_block_count(rows, ONEDNN_COLUMN_BLOCK)};
+    *out = (onednn_packed){.rows = rows,
+                           .columns = columns,
+                           .depth = onednn_depth(type, columns),
+                           .blocks = onednn_column_blocks(rows)};
     out->block = calloc(out->blocks + 1, sizeof(onednn_product *));
     return out->block != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
 }
@@ -46,12 +60,12 @@ static onednn_place block_place(const onednn_place *place, size_t b, size_t bloc
 adamoe_status onednn_packed_create(const adamoe_matrix *matrix, adamoe_arithmetic type, bool compact,
                                    const onednn_place *place, onednn_packed *out)
 {
-    ADAMOE_TRY(begin_packed(matrix->rows, matrix->columns, out));
+    ADAMOE_TRY(begin_packed(matrix->rows, matrix->columns, type, out));
     for (size_t b = 0; b < out->blocks; ++b) {
-        const size_t width = onednn_block_size(matrix->rows, ONEDNN_COLUMN_BLOCK, b);
+        const size_t width = onednn_column_block_size(matrix->rows, b);
         const onednn_place its = block_place(place, b, out->blocks);
         const adamoe_status status =
-            onednn_product_create(matrix, b * ONEDNN_COLUMN_BLOCK, width, type,
+            onednn_product_create(matrix, b * ONEDNN_COLUMN_BLOCK, width, type, out->depth,
                                   compact ? width : matrix->rows, &its, &out->block[b]);
         if (status.code != ADAMOE_OK) {
             onednn_packed_free(out);
@@ -67,22 +81,22 @@ static adamoe_status pack_block_of_rows(const adamoe_matrix *matrix, const uint3
                                         unsigned char *copy, onednn_packed *out)
 {
     const size_t bytes = matrix->columns * adamoe_dtype_bytes(matrix->dtype);
-    const size_t width = onednn_block_size(out->rows, ONEDNN_COLUMN_BLOCK, b);
+    const size_t width = onednn_column_block_size(out->rows, b);
     for (size_t r = 0; r < width; ++r) {
         memcpy(copy + r * bytes,
                (const unsigned char *)matrix->data + row[b * ONEDNN_COLUMN_BLOCK + r] * bytes, bytes);
     }
     const adamoe_matrix rows = {copy, matrix->dtype, width, matrix->columns};
     const onednn_place its = block_place(place, b, out->blocks);
-    return onednn_product_create(&rows, 0, width, type, out->rows, &its, &out->block[b]);
+    return onednn_product_create(&rows, 0, width, type, out->depth, out->rows, &its, &out->block[b]);
 }
 
 adamoe_status onednn_packed_create_of_rows(const adamoe_matrix *matrix, const uint32_t *row, size_t count,
                                            adamoe_arithmetic type, const onednn_place *place,
                                            onednn_packed *out)
 {
-    ADAMOE_TRY(begin_packed(count, matrix->columns, out));
-    unsigned char *copy = malloc(ONEDNN_COLUMN_BLOCK * matrix->columns * adamoe_dtype_bytes(matrix->dtype));
+    ADAMOE_TRY(begin_packed(count, matrix->columns, type, out));
+    unsigned char *copy = malloc(ONEDNN_WIDEST_BLOCK * matrix->columns * adamoe_dtype_bytes(matrix->dtype));
     adamoe_status status =
         copy != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
     for (size_t b = 0; b < out->blocks && status.code == ADAMOE_OK; ++b) {
@@ -148,9 +162,8 @@ void onednn_run_tiles(const adamoe_team *team, const adamoe_placement *placement
 adamoe_status onednn_packed_reserve(onednn_packed *packed, size_t count)
 {
     for (size_t b = 0; b < packed->blocks; ++b) {
-        for (size_t i = 0; i < onednn_block_count(count, ONEDNN_ROW_BLOCK); ++i) {
-            ADAMOE_TRY(
-                onednn_product_reserve(packed->block[b], onednn_block_size(count, ONEDNN_ROW_BLOCK, i)));
+        for (size_t i = 0; i < onednn_row_blocks(count); ++i) {
+            ADAMOE_TRY(onednn_product_reserve(packed->block[b], onednn_row_block_size(count, i)));
         }
     }
     return adamoe_ok();
@@ -184,7 +197,7 @@ adamoe_status onednn_check_scratch(const onednn_packed *packed, size_t bytes)
     return adamoe_ok();
 }
 
-void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to)
+void onednn_store_operands(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to)
 {
     if (type == ADAMOE_FLOAT32) {
         float *out = to;
@@ -197,6 +210,14 @@ void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale
     for (size_t i = 0; i < count; ++i) {
         out[i] = adamoe_float_to_bf16(scale * from[i]);
     }
+}
+
+void onednn_store_row(adamoe_arithmetic type, const float *from, float scale, size_t columns, size_t depth,
+                      void *to)
+{
+    const size_t bytes = adamoe_arithmetic_bytes(type);
+    onednn_store_operands(type, from, scale, columns, to);
+    memset((unsigned char *)to + columns * bytes, 0, (depth - columns) * bytes);
 }
 
 size_t onednn_aligned(size_t bytes)

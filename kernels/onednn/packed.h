@@ -6,20 +6,30 @@
 #define ADAMOE_ONEDNN_PACKED_H
 
 #include "onednn/adapter.h"
+#include "onednn/faults.h"
 #include "machine/placement.h"
 
-/* Output columns of one task, and of one packed product; its rows are ONEDNN_ROW_BLOCK at most. */
+/* Output columns of one task, and of one packed product; its rows are ONEDNN_ROW_BLOCK at most. A single
+ * column that is left over belongs to the block before it, which is the widest then: there is no block of one
+ * column, for which oneDNN may be wrong (ONEDNN_ONE_COLUMN), unless the whole output has one, and no gaps. */
 #define ONEDNN_COLUMN_BLOCK 768
+#define ONEDNN_WIDEST_BLOCK (ONEDNN_COLUMN_BLOCK + 1)
 
 /* A matrix as packed blocks of its rows. */
 typedef struct onednn_packed {
     size_t rows, columns, blocks;
+    size_t depth;           /* elements of an input row: onednn_depth of the columns */
     onednn_product **block; /* [blocks] */
 } onednn_packed;
 
-/* Blocks of `block` elements in a whole of `size`, and the elements of block i. */
-size_t onednn_block_count(size_t size, size_t block);
-size_t onednn_block_size(size_t size, size_t block, size_t i);
+/* Blocks of ONEDNN_ROW_BLOCK rows of an input of `rows`, and the rows of block i. */
+size_t onednn_row_blocks(size_t rows);
+size_t onednn_row_block_size(size_t rows, size_t i);
+
+/* Blocks of the `columns` columns of an output, and the columns of block i, which begins at
+ * i * ONEDNN_COLUMN_BLOCK. */
+size_t onednn_column_blocks(size_t columns);
+size_t onednn_column_block_size(size_t columns, size_t i);
 
 /* `place` names a node, or ONEDNN_SPREAD. The output of a block has its own width as stride where it is
  * `compact`, otherwise that of the whole matrix. On failure nothing stays allocated. */
@@ -72,7 +82,11 @@ adamoe_status onednn_packed_largest_scratch(const onednn_packed *packed, size_t 
 adamoe_status onednn_check_scratch(const onednn_packed *packed, size_t bytes);
 
 /* Stores scale * from[count] as operands. */
-void onednn_store_operand(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to);
+void onednn_store_operands(adamoe_arithmetic type, const float *from, float scale, size_t count, void *to);
+
+/* Stores scale * from[columns] as an input row of `depth` elements, the last of which are zeros. */
+void onednn_store_row(adamoe_arithmetic type, const float *from, float scale, size_t columns, size_t depth,
+                      void *to);
 
 /* Rounded up to 64 bytes. */
 size_t onednn_aligned(size_t bytes);

@@ -51,7 +51,9 @@ adamoe_grid_sizes adamoe_choose_sizes(const adamoe_tiles *tiles, size_t largest)
     adamoe_grid_sizes g = {.both = {.count = 0}};
     adamoe_size_list *lists[] = {&g.outputs, &g.depths, &g.both};
     for (size_t i = 0; i < 3; ++i) {
-        const bool named = i == 0 ? t->columns > 1 : i == 1 ? t->depth > 1 : t->columns > 1 || t->depth > 1;
+        /* A block of columns that is too large for this grid says nothing of the tiles within it. */
+        const bool columns = t->columns > 1 && t->columns <= largest, depth = t->depth > 1;
+        const bool named = i == 0 ? columns : i == 1 ? depth : columns || depth;
         if (many && !named) {
             add_sizes(lists[i], usual_sizes, COUNT_OF(usual_sizes), largest);
         } else {
