@@ -66,7 +66,8 @@ static adamoe_status check_null_experts(model_reader *reader, size_t layer, cons
 static adamoe_tensor_naming naming_of(const model_reader *reader, const char *prefix)
 {
     const adamoe_config *config = &reader->checkpoint->weights.model.config;
-    return config->dense ? adamoe_naming_of(config) : adamoe_layer_naming(reader->tensors.file, prefix);
+    return config->architecture.dense ? adamoe_naming_of(config)
+                                      : adamoe_layer_naming(reader->tensors.file, prefix);
 }
 
 static void layer_prefix(const model_reader *reader, size_t layer, char out[static 64])
@@ -92,7 +93,7 @@ static adamoe_status read_block(model_reader *reader, size_t layer)
         }
     }
     ADAMOE_TRY(adamoe_layer_read_router(&reader->tensors, prefix, naming, &weights->block[layer].moe));
-    return config->dense ? adamoe_ok() : check_null_experts(reader, layer, prefix, naming);
+    return config->architecture.dense ? adamoe_ok() : check_null_experts(reader, layer, prefix, naming);
 }
 
 /* ---------------------------------------------------------------------------------------------- the model */
@@ -141,13 +142,13 @@ static adamoe_status read_head(model_reader *reader)
         adamoe_name_of_tensor(&tensor, adamoe_naming_of(&model->config), reader->prefix);
     const adamoe_matrix *embedding = &model->embedding;
     const adamoe_safetensors *file = reader->tensors.file;
-    if (model->config.tied_head && adamoe_safetensors_find(file, name.text) == NULL) {
+    if (model->config.architecture.tied_head && adamoe_safetensors_find(file, name.text) == NULL) {
         model->head = *embedding;
         return adamoe_ok();
     }
     ADAMOE_TRY(read_tensor(reader, ADAMOE_WEIGHT_HEAD, 0));
     const size_t bytes = embedding->rows * embedding->columns * adamoe_dtype_bytes(embedding->dtype);
-    if (model->config.tied_head &&
+    if (model->config.architecture.tied_head &&
         (model->head.dtype != embedding->dtype || memcmp(model->head.data, embedding->data, bytes) != 0)) {
         return adamoe_tensor_error(adamoe_safetensors_path(file), name.text,
                                    "differs from the embedding that config.json ties it to");
@@ -303,7 +304,7 @@ static adamoe_status check_conversion(const adamoe_checkpoint *checkpoint, size_
 {
     const adamoe_config *config = &checkpoint->weights.model.config;
     const char *path = checkpoint->config_path;
-    if (config->dense) {
+    if (config->architecture.dense) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_null_experts: a dense model has no router", path);
     }
     if (null_experts > 0 && config->null_experts > 0) {

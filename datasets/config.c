@@ -1,5 +1,5 @@
 /*
- * config.json of a Mixtral or Llama checkpoint.
+ * config.json of a checkpoint of one of the families in the table below.
  *
  * Every key is either read, known to change nothing at inference, or refused: a key that nobody has thought
  * of might ask for something that is not implemented. Keys that begin with an underscore are notes of the
@@ -14,10 +14,31 @@
 typedef struct config_reader {
     const char *path;
     const json_t *root;
+    const struct family *family; /* set by read_family */
 } config_reader;
 
-static const char mixtral[] = "MixtralForCausalLM";
-static const char llama[] = "LlamaForCausalLM";
+/* Models that one name in `architectures` stands for. */
+typedef struct family {
+    const char *name, *model_type;
+    double rope_theta;       /* what a file means that does not say */
+    bool key_value_heads;    /* they must be given */
+    bool has_sliding_window; /* or may have one */
+    /* Sets what the architecture is made of and its router's sizes. *null_experts_given as in config.h. */
+    adamoe_status (*read)(const config_reader *reader, adamoe_config *config, bool *null_experts_given);
+} family;
+
+static adamoe_status read_router(const config_reader *reader, adamoe_config *config,
+                                 bool *null_experts_given);
+static adamoe_status read_dense(const config_reader *reader, adamoe_config *config, bool *null_experts_given);
+
+/* Absent, the number of key-value heads means that of heads in a Llama config, but 8 in a Mixtral one: better
+ * say it. */
+static const family families[] = {
+    {"MixtralForCausalLM", "mixtral", 1e6, true, true, read_router},
+    {"LlamaForCausalLM", "llama", 1e4, false, false, read_dense},
+};
+
+#define FAMILIES (sizeof families / sizeof *families)
 
 /* Keys whose value is read below. */
 static const char *const read_keys[] = {
@@ -189,37 +210,43 @@ static adamoe_status check_keys(const config_reader *reader)
     return adamoe_ok();
 }
 
-/* ------------------------------------------------------------------------------------------- architecture */
+/* ------------------------------------------------------------------------------------------------- family */
 
-static adamoe_status read_model_type(const config_reader *reader, size_t *out)
+static adamoe_status read_model_type(const config_reader *reader, const family **out)
 {
-    static const char *const types[] = {"mixtral", "llama"};
-    return read_choice(reader, "model_type", types, sizeof types / sizeof types[0], out);
+    const char *types[FAMILIES];
+    size_t type;
+    for (size_t i = 0; i < FAMILIES; ++i) {
+        types[i] = families[i].model_type;
+    }
+    ADAMOE_TRY(read_choice(reader, "model_type", types, FAMILIES, &type));
+    *out = &families[type];
+    return adamoe_ok();
 }
 
 /* `architectures` lists one name; `model_type` says the same in lower case. Either will do. */
-static adamoe_status read_architecture(const config_reader *reader, bool *dense)
+static adamoe_status read_family(config_reader *reader)
 {
     const json_t *list = get(reader, "architectures");
-    size_t type;
-    ADAMOE_TRY(read_model_type(reader, &type));
-    *dense = type == 1;
+    const bool has_type = get(reader, "model_type") != NULL;
+    const family *of_type;
+    ADAMOE_TRY(read_model_type(reader, &of_type));
     if (list == NULL) {
-        return get(reader, "model_type") != NULL ? adamoe_ok()
-                                                 : key_error(reader, "architectures", "missing");
+        reader->family = of_type;
+        return has_type ? adamoe_ok() : key_error(reader, "architectures", "missing");
     }
     const char *name = json_string_value(json_array_get(list, 0));
     if (json_array_size(list) != 1 || name == NULL) {
         return key_error(reader, "architectures", "is no list of one name");
     }
-    if (strcmp(name, mixtral) != 0 && strcmp(name, llama) != 0) {
+    for (size_t i = 0; i < FAMILIES && reader->family == NULL; ++i) {
+        reader->family = strcmp(name, families[i].name) == 0 ? &families[i] : NULL;
+    }
+    if (reader->family == NULL) {
         return key_error(reader, "architectures", "%.80s is not implemented", name);
     }
-    *dense = strcmp(name, llama) == 0;
-    if (get(reader, "model_type") != NULL && *dense != (type == 1)) {
-        return key_error(reader, "model_type", "is not that of %s", name);
-    }
-    return adamoe_ok();
+    return has_type && reader->family != of_type ? key_error(reader, "model_type", "is not that of %s", name)
+                                                 : adamoe_ok();
 }
 
 /* -------------------------------------------------------------------------------------------------- sizes */
@@ -228,8 +255,7 @@ static adamoe_status read_heads(const config_reader *reader, adamoe_config *conf
 {
     ADAMOE_TRY(read_size(reader, "num_attention_heads", &config->heads));
     config->key_value_heads = config->heads;
-    /* Absent, it means the number of heads in a Llama config, but 8 in a Mixtral one: better say it. */
-    if (!config->dense) {
+    if (reader->family->key_value_heads) {
         ADAMOE_TRY(read_size(reader, "num_key_value_heads", &config->key_value_heads));
     }
     ADAMOE_TRY(read_optional_size(reader, "num_key_value_heads", &config->key_value_heads));
@@ -259,8 +285,8 @@ static adamoe_status read_sizes(const config_reader *reader, adamoe_config *conf
     ADAMOE_TRY(read_size(reader, "max_position_embeddings", &config->context));
     ADAMOE_TRY(read_heads(reader, config));
     ADAMOE_TRY(read_optional_size(reader, "sliding_window", &config->sliding_window));
-    if (config->dense && config->sliding_window != 0) {
-        return key_error(reader, "sliding_window", "%s has none", llama);
+    if (!reader->family->has_sliding_window && config->sliding_window != 0) {
+        return key_error(reader, "sliding_window", "%s has none", reader->family->name);
     }
     return config->vocab_size <= UINT32_MAX ? adamoe_ok()
                                             : key_error(reader, "vocab_size", "is beyond 32-bit ids");
@@ -338,10 +364,11 @@ static adamoe_status read_dense(const config_reader *reader, adamoe_config *conf
 {
     for (size_t i = 0; i < sizeof router_keys / sizeof router_keys[0]; ++i) {
         if (get(reader, router_keys[i]) != NULL) {
-            return key_error(reader, router_keys[i], "%s has no router", llama);
+            return key_error(reader, router_keys[i], "%s has no router", reader->family->name);
         }
     }
     *null_experts_given = false;
+    config->architecture.dense = true;
     config->experts = 1;
     config->rule.top_k = 1;
     return adamoe_ok();
@@ -383,7 +410,7 @@ static adamoe_status read_rope_theta(const config_reader *reader, adamoe_config 
     if (parameters != NULL) {
         ADAMOE_TRY(read_rope_parameters(reader, parameters, &new));
     }
-    config->rope_theta = config->dense ? 1e4 : 1e6;
+    config->rope_theta = reader->family->rope_theta;
     if (new != NULL) {
         ADAMOE_TRY(read_positive(reader, "rope_parameters: rope_theta", new, &config->rope_theta));
     }
@@ -434,20 +461,19 @@ static adamoe_status read_tokens(const config_reader *reader, adamoe_config *con
 
 /* -------------------------------------------------------------------------------------------------- whole */
 
-static adamoe_status read_config(const config_reader *reader, adamoe_config *config, bool *null_experts_given)
+static adamoe_status read_config(config_reader *reader, adamoe_config *config, bool *null_experts_given)
 {
     static const char *const activations[] = {"silu"};
     size_t activation;
-    ADAMOE_TRY(read_architecture(reader, &config->dense));
+    ADAMOE_TRY(read_family(reader));
     ADAMOE_TRY(check_keys(reader));
     ADAMOE_TRY(read_choice(reader, "hidden_act", activations, 1, &activation));
     ADAMOE_TRY(read_sizes(reader, config));
-    ADAMOE_TRY(config->dense ? read_dense(reader, config, null_experts_given)
-                             : read_router(reader, config, null_experts_given));
+    ADAMOE_TRY(reader->family->read(reader, config, null_experts_given));
     ADAMOE_TRY(check_products(reader, config));
     ADAMOE_TRY(read_positive(reader, "rms_norm_eps", get(reader, "rms_norm_eps"), &config->rms_norm_eps));
     ADAMOE_TRY(read_rope_theta(reader, config));
-    ADAMOE_TRY(read_boolean(reader, "tie_word_embeddings", &config->tied_head));
+    ADAMOE_TRY(read_boolean(reader, "tie_word_embeddings", &config->architecture.tied_head));
     return read_tokens(reader, config);
 }
 
@@ -456,7 +482,7 @@ adamoe_status adamoe_config_parse(const char *path, const char *text, size_t len
 {
     json_t *root = NULL;
     ADAMOE_TRY(adamoe_json_parse(path, text, length, &root));
-    const config_reader reader = {path, root};
+    config_reader reader = {path, root, NULL};
     adamoe_config config = {0};
     bool given = false;
     const adamoe_status status = json_is_object(root)

@@ -13,7 +13,7 @@ static uint64_t expert_row_flops(const adamoe_config *c)
 
 static uint64_t router_token_flops(const adamoe_config *c, size_t null_experts)
 {
-    return c->dense ? 0 : 2 * (uint64_t)c->hidden_size * (c->experts + null_experts);
+    return c->architecture.dense ? 0 : 2 * (uint64_t)c->hidden_size * (c->experts + null_experts);
 }
 
 /* q and o are hidden_size x (heads * head_dim), k and v are hidden_size x (key_value_heads * head_dim). */

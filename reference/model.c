@@ -108,7 +108,7 @@ static adamoe_status route(const adamoe_model *model, size_t layer, const float 
     if (status.code != ADAMOE_OK) {
         return status;
     }
-    if (observer != NULL && !model->config.dense) {
+    if (observer != NULL && !model->config.architecture.dense) {
         observer->routed(observer->context, layer, routing);
     }
     const adamoe_status planned = adamoe_plan_create(routing, plan);

@@ -22,12 +22,12 @@ typedef enum size_name {
 
 static bool has_router(const adamoe_config *config)
 {
-    return !config->dense;
+    return !config->architecture.dense;
 }
 
 static bool has_own_head(const adamoe_config *config)
 {
-    return !config->tied_head;
+    return !config->architecture.tied_head;
 }
 
 #define OF_MODEL(place)  .scope = ADAMOE_TENSOR_OF_MODEL, .field = offsetof(adamoe_model, place)
@@ -199,7 +199,7 @@ bool adamoe_next_tensor(adamoe_tensor_walk *walk, adamoe_model_tensor *out)
 
 adamoe_tensor_naming adamoe_naming_of(const adamoe_config *config)
 {
-    return config->dense ? ADAMOE_NAMED_DENSE : ADAMOE_NAMED_SPARSE;
+    return config->architecture.dense ? ADAMOE_NAMED_DENSE : ADAMOE_NAMED_SPARSE;
 }
 
 static adamoe_tensor_name join(const char *prefix, const char *name, size_t expert)

@@ -92,7 +92,7 @@ static adamoe_status open_adapted(adamoe_evaluation *e)
     ADAMOE_TRY(adamoe_adapted_model_open(o->model, &e->folder, &e->lora));
     const adamoe_lora_sizes *sizes = &e->lora->model.sizes;
     e->adapted = e->lora->model.base->config;
-    e->adapted.dense = !sizes->routed;
+    e->adapted.architecture.dense = !sizes->routed;
     e->adapted.experts = sizes->experts;
     e->adapted.null_experts = sizes->null_experts;
     e->adapted.rule = sizes->rule;

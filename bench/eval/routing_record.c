@@ -22,7 +22,7 @@ struct adamoe_routing_record {
 
 adamoe_status adamoe_routing_record_create(const adamoe_config *config, adamoe_routing_record **out)
 {
-    if (config->dense) {
+    if (config->architecture.dense) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--record-routing: a dense model routes nothing");
     }
     adamoe_routing_record *record = calloc(1, sizeof *record);

@@ -206,7 +206,7 @@ static void count_dense(adamoe_scorer *scorer, uint64_t tokens)
 static void add_work(adamoe_scorer *scorer, const adamoe_segment *segment, size_t count)
 {
     const adamoe_work work = adamoe_batch_work(&scorer->model->config, segment, count);
-    if (scorer->adapted != NULL ? !scorer->adapted->sizes.routed : scorer->model->config.dense) {
+    if (scorer->adapted != NULL ? !scorer->adapted->sizes.routed : scorer->model->config.architecture.dense) {
         count_dense(scorer, work.tokens);
     }
     scorer->work.tokens += work.tokens;

@@ -46,7 +46,7 @@ static adamoe_status check_wishes(const adamoe_train_options *o, const adamoe_co
     const bool given = o->null_experts != ADAMOE_TRAIN_AS_GIVEN;
     const size_t null_experts = given ? o->null_experts : config->null_experts;
     const size_t top_k = o->top_k != 0 ? o->top_k : config->rule.top_k;
-    if (config->dense && o->lora_experts == 0 &&
+    if (config->architecture.dense && o->lora_experts == 0 &&
         (given || o->top_k != 0 || o->norm >= 0 || o->null_kind >= 0)) {
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "--top-k, --null-experts, --norm, --null-kind: a dense model has no router");
@@ -312,7 +312,7 @@ static json_t *changed_config(json_t *root, const adamoe_config *config, adamoe_
 {
     const char *key = json_object_get(root, "dtype") != NULL ? "dtype" : "torch_dtype";
     json_t *changes = json_pack("{ss}", key, dtype == ADAMOE_F32 ? "float32" : "bfloat16");
-    if (!config->dense && changes != NULL) {
+    if (!config->architecture.dense && changes != NULL) {
         json_t *router = json_pack("{sI sI ss ss}", "num_experts_per_tok", (json_int_t)config->rule.top_k,
                                    "num_null_experts", (json_int_t)config->null_experts, "norm",
                                    adamoe_norm_names[config->rule.norm], "null_kind",

@@ -64,7 +64,7 @@ extern const char *const adamoe_schedule_names[2];
 /* True where adapters of the maps of a dense model are trained: kernels/train/lora/lora_network.h. */
 static inline bool adamoe_train_maps(const adamoe_train_options *options, const adamoe_config *config)
 {
-    return options->lora_experts > 0 || (options->lora_rank > 0 && config->dense);
+    return options->lora_experts > 0 || (options->lora_rank > 0 && config->architecture.dense);
 }
 
 /* Reads the options into an adamoe_train_options that holds adamoe_train_defaults(). */

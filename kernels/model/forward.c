@@ -141,10 +141,10 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
     ADAMOE_TRY(check_router_logits(forward, routing->logits));
     ADAMOE_TRY(kernel->route != NULL ? kernel->route(&state->run, routing)
                                      : adamoe_route(&state->run, routing));
-    if (hooks->routed != NULL && !config->dense) {
+    if (hooks->routed != NULL && !config->architecture.dense) {
         hooks->routed(hooks->context, layer, routing);
     }
-    state->has_plan = config->dense;
+    state->has_plan = config->architecture.dense;
     return adamoe_plan_build(forward->team, routing, &state->plan);
 }
 

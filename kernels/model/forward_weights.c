@@ -14,7 +14,7 @@
 static adamoe_status prepare_router(const adamoe_forward *forward, const adamoe_layer *moe,
                                     forward_block *block)
 {
-    if (forward->model->config.dense) {
+    if (forward->model->config.architecture.dense) {
         return adamoe_ok();
     }
     adamoe_matrix joined;

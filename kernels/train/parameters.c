@@ -42,7 +42,7 @@ static void view(owned_parameters *o)
         *adamoe_weights_at(&o->weights, &tensor) =
             (adamoe_matrix){p->value + p->parameter[i].first, ADAMOE_F32, tensor.rows, tensor.columns};
     }
-    model->head = model->config.tied_head ? model->embedding : model->head;
+    model->head = model->config.architecture.tied_head ? model->embedding : model->head;
     p->model = *model;
 }
 

@@ -183,7 +183,7 @@ static adamoe_status route(const run *r, size_t layer, const adamoe_observer *ob
     }
     ADAMOE_TRY(adamoe_routing_create(r->logits, r->tokens, config->experts, config->null_experts,
                                      config->rule, &r->routing[layer]));
-    if (observer != NULL && !config->dense) {
+    if (observer != NULL && !config->architecture.dense) {
         observer->routed(observer->context, layer, r->routing[layer]);
     }
     return adamoe_ok();
@@ -260,7 +260,8 @@ static double balance(const run *r, const adamoe_objective *objective)
     const size_t count = config->layers * all_experts(r);
     double loss = 0.0;
     adamoe_balance_slope((const adamoe_routing *const *)r->routing, config->layers, objective->form,
-                         objective->pooling, NULL, config->dense ? 0.0 : objective->alpha, r->slope);
+                         objective->pooling, NULL, config->architecture.dense ? 0.0 : objective->alpha,
+                         r->slope);
     for (size_t i = 0; i < count; ++i) {
         loss += r->slope[i] * r->probability_sums[i];
     }
@@ -307,6 +308,7 @@ adamoe_status adamoe_model_loss(const adamoe_model *model, const adamoe_training
                                 adamoe_training_loss *loss, adamoe_model_gradient *gradient)
 {
     run r;
+    ADAMOE_TRY(adamoe_architecture_check(&model->config.architecture, ADAMOE_USE_TRAINING));
     ADAMOE_TRY(check_batch(&model->config, batch, &loss->targets));
     ADAMOE_TRY(allocate_run(model, batch, &r));
     adamoe_status status = forward(&r, objective, observer, loss);

@@ -27,7 +27,7 @@ typedef struct adamoe_model_gradient {
 } adamoe_model_gradient;
 
 /* All 0. A dense layer has no gate, and its pointers `gate` and `gate2` are to arrays without elements.
- * Errors: memory; more elements than memory can address. */
+ * Errors: an architecture that training does not know; memory; more elements than memory can address. */
 adamoe_status adamoe_model_gradient_create(const adamoe_config *config, adamoe_model_gradient **out);
 void adamoe_model_gradient_free(adamoe_model_gradient *gradient);
 
@@ -56,7 +56,8 @@ typedef struct adamoe_training_loss {
 } adamoe_training_loss;
 
 /* The loss; and gradient += its derivative, where gradient is not NULL. observer, which may be NULL, sees the
- * routing of each layer with the tokens of the whole batch in their order. Errors: a token or a target
+ * routing of each layer with the tokens of the whole batch in their order. Errors: an architecture that
+ * training does not know; a token or a target
  * outside the vocabulary; a batch without a target; a NaN or infinite logit of a router (its layer and
  * token); a loss that is NaN or infinite (its token); memory. `gradient` is then partly added to. */
 adamoe_status adamoe_model_loss(const adamoe_model *model, const adamoe_training_batch *batch,

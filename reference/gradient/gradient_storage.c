@@ -54,11 +54,12 @@ static void cut(const adamoe_config *config, adamoe_model_gradient *gradient)
         *field_of(gradient, config, &tensor) = at;
         at += tensor.rows * tensor.columns;
     }
-    gradient->head = config->tied_head ? gradient->embedding : gradient->head;
+    gradient->head = config->architecture.tied_head ? gradient->embedding : gradient->head;
 }
 
 adamoe_status adamoe_model_gradient_create(const adamoe_config *config, adamoe_model_gradient **out)
 {
+    ADAMOE_TRY(adamoe_architecture_check(&config->architecture, ADAMOE_USE_TRAINING));
     adamoe_model_gradient *gradient = calloc(1, sizeof *gradient);
     const adamoe_tensor_totals totals = adamoe_count_tensors(config);
     if (gradient != NULL && totals.elements < (double)SIZE_MAX / (2.0 * sizeof *gradient->values)) {

@@ -31,9 +31,7 @@ adamoe_map_size adamoe_map_size_of(const adamoe_config *c, size_t map)
 adamoe_status adamoe_lora_sizes_check(const adamoe_config *base, const adamoe_lora_sizes *s)
 {
     const size_t all = s->experts + s->null_experts;
-    if (!base->dense) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "LoRA experts: the base is not a dense model");
-    }
+    ADAMOE_TRY(adamoe_architecture_check(&base->architecture, ADAMOE_USE_LORA_EXPERTS));
     if (s->experts == 0 || s->experts > MOST_EXPERTS || s->null_experts > MOST_EXPERTS || s->rank == 0 ||
         s->rank > MOST_RANK || !(s->alpha > 0.0)) {
         return adamoe_error(ADAMOE_BAD_INPUT,

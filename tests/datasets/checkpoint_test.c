@@ -100,7 +100,7 @@ static void reads_a_dense_model(void **state)
 {
     adamoe_checkpoint *checkpoint = open_model(state, DENSE_NAMES, 0, "");
     const adamoe_model *model = adamoe_checkpoint_model(checkpoint);
-    assert_true(model->config.dense);
+    assert_true(model->config.architecture.dense);
     assert_rest(model, ADAMOE_F32);
     for (size_t i = 0; i < 2; ++i) {
         const adamoe_layer *layer = &model->block[i].moe;

@@ -104,7 +104,7 @@ static void reads_mixtral(void **state)
     assert_int_equal(config.head_dim, 128);
     assert_int_equal(config.experts, 8);
     assert_int_equal(config.null_experts, 0);
-    assert_false(config.dense);
+    assert_false(config.architecture.dense);
     assert_int_equal(config.rule.top_k, 2);
     assert_int_equal(config.rule.norm, ADAMOE_NORM_TRUE);
     assert_int_equal(config.rule.null_kind, ADAMOE_NULL_ZERO);
@@ -112,7 +112,7 @@ static void reads_mixtral(void **state)
     assert_true(config.rope_theta == 1e6);
     assert_int_equal(config.sliding_window, 0);
     assert_int_equal(config.context, 32768);
-    assert_false(config.tied_head);
+    assert_false(config.architecture.tied_head);
     assert_true(config.has_bos && config.bos == 1);
     assert_true(config.has_eos && config.eos == 2);
 }
@@ -124,18 +124,18 @@ static void reads_llama(void **state)
     bool given = true;
     assert_ok(parse_text(llama, &config, &given));
     assert_false(given);
-    assert_true(config.dense);
+    assert_true(config.architecture.dense);
     assert_int_equal(config.experts, 1);
     assert_int_equal(config.null_experts, 0);
     assert_int_equal(config.rule.top_k, 1);
     assert_int_equal(config.head_dim, 8);
     assert_true(config.rms_norm_eps == 1e-6);
     assert_true(config.rope_theta == 1e4); /* what its absence means */
-    assert_false(config.has_bos || config.has_eos || config.tied_head);
+    assert_false(config.has_bos || config.has_eos || config.architecture.tied_head);
     assert_ok(parse_edited(llama, "num_key_value_heads", "\"num_key_value_heads\":null", &config, &given));
     assert_int_equal(config.key_value_heads, 8);
     assert_ok(parse_edited(llama, "architectures", "\"model_type\":\"llama\"", &config, &given));
-    assert_true(config.dense);
+    assert_true(config.architecture.dense);
 }
 
 static void reads_the_file_of_a_real_model(void **state)
@@ -146,7 +146,7 @@ static void reads_the_file_of_a_real_model(void **state)
     adamoe_config config;
     bool given;
     assert_ok(adamoe_config_read(path, &config, &given));
-    assert_true(config.dense && config.tied_head);
+    assert_true(config.architecture.dense && config.architecture.tied_head);
     assert_int_equal(config.layers, 5);
     assert_int_equal(config.context, 512);
     assert_error(adamoe_config_read(SHARED_PATH("absent"), &config, &given), ADAMOE_BAD_INPUT,
@@ -212,7 +212,7 @@ static void reads_other_optional_keys(void **state)
     assert_ok(parse_edited(mixtral, "bos_token_id", "\"bos_token_id\":null", &config, &given));
     assert_false(config.has_bos);
     assert_ok(parse_edited(llama, "", "\"tie_word_embeddings\":true", &config, &given));
-    assert_true(config.tied_head);
+    assert_true(config.architecture.tied_head);
 }
 
 static void accepts_what_changes_nothing(void **state)

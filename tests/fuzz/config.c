@@ -25,7 +25,8 @@ static void check(const adamoe_config *config, bool null_experts_given)
     require(config->intermediate_size <= SIZE_MAX / 16 / config->hidden_size / config->experts);
     require(config->heads <= SIZE_MAX / 8 / config->hidden_size / config->head_dim);
     require(config->experts > 0 && config->rule.top_k > 0);
-    require(!config->dense || (config->experts == 1 && config->null_experts == 0 && !null_experts_given));
+    require(!config->architecture.dense ||
+            (config->experts == 1 && config->null_experts == 0 && !null_experts_given));
     require(!null_experts_given || config->rule.top_k <= config->experts + config->null_experts);
     require(isfinite(config->rms_norm_eps) && config->rms_norm_eps > 0.0);
     require(isfinite(config->rope_theta) && config->rope_theta > 0.0);

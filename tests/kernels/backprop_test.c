@@ -113,7 +113,7 @@ static void list_reference(const adamoe_parameters *p, const adamoe_model_gradie
         list[n++] = b->attention.v;
         list[n++] = b->attention.o;
         list[n++] = b->post_attention_norm;
-        if (!c->dense) {
+        if (!c->architecture.dense) {
             list[n++] = b->moe.gate;
             list[n++] = b->moe.gate2;
         }
@@ -124,7 +124,7 @@ static void list_reference(const adamoe_parameters *p, const adamoe_model_gradie
         }
     }
     list[n++] = g->final_norm;
-    if (!c->tied_head) {
+    if (!c->architecture.tied_head) {
         list[n++] = g->head;
     }
     assert_int_equal(n, p->parameters);
@@ -300,7 +300,7 @@ static void test_no_norm_and_a_tied_head(void **state)
     (void)state;
     adamoe_config config = base;
     config.rule.norm = ADAMOE_NORM_NONE;
-    config.tied_head = true;
+    config.architecture.tied_head = true;
     config.key_value_heads = 4; /* six query heads on four: groups of unequal size */
     check("norm none", config, (adamoe_objective){0.5, ADAMOE_BALANCE_RELEASED, ADAMOE_BALANCE_POOLED});
 }
@@ -318,7 +318,7 @@ static void test_dense(void **state)
 {
     (void)state;
     adamoe_config config = base;
-    config.dense = true;
+    config.architecture.dense = true;
     config.experts = 1;
     config.null_experts = 0;
     config.rule.top_k = 1;

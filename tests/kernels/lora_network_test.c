@@ -46,13 +46,13 @@ static void make_subject(const adamoe_lora_sizes *sizes, uint32_t threads, size_
                                   .key_value_heads = 1,
                                   .head_dim = 6,
                                   .experts = 1,
-                                  .dense = true,
+                                  .architecture.dense = true,
                                   .rule = {.top_k = 1},
                                   .rms_norm_eps = 1e-5,
                                   .rope_theta = 1e4,
                                   .sliding_window = window,
                                   .context = 64,
-                                  .tied_head = true};
+                                  .architecture.tied_head = true};
     uint64_t seed = 11;
     *s = (subject){.objective = {0.05, ADAMOE_BALANCE_NULL_AVERAGED, ADAMOE_BALANCE_SUMMED},
                    .batch = {SEQUENCES, sequence_offset, s->token, s->target}};

@@ -84,7 +84,7 @@ static void dense_models_have_no_router(void **state)
 {
     (void)state;
     adamoe_config dense = mixtral;
-    dense.dense = true;
+    dense.architecture.dense = true;
     const adamoe_work work = {.tokens = 4};
     assert_int_equal(adamoe_count_flops(&dense, 0, &work).router, 0);
 }

@@ -94,7 +94,7 @@ static void compare_model(comparison *c, const adamoe_config *config, const adam
         compare_block(c, config, &gradient->block[layer], layer);
     }
     compare(c, gradient->final_norm, "model.norm.weight", 0, 0);
-    if (!config->tied_head) {
+    if (!config->architecture.tied_head) {
         compare(c, gradient->head, "lm_head.weight", 0, 0);
     }
 }

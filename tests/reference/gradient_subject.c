@@ -55,7 +55,7 @@ static void make_block(subject *s, size_t layer)
                 .intermediate_size = ff,
                 .experts = c->experts,
                 .null_experts = c->null_experts,
-                .gate = matrix_at(s, g->moe.gate, c->dense ? 0 : c->experts, d),
+                .gate = matrix_at(s, g->moe.gate, c->architecture.dense ? 0 : c->experts, d),
                 .gate2 = matrix_at(s, g->moe.gate2, c->null_experts, d),
                 .expert = expert},
     };
@@ -138,7 +138,7 @@ void find_weights(subject *s, selection *seen)
         bool used[16] = {false};
         randomise(s, seed);
         evaluate(s, seen, NULL);
-        found = s->model.config.dense || seen->margin > 0.02;
+        found = s->model.config.architecture.dense || seen->margin > 0.02;
         found = found && (s->model.config.null_experts < s->model.config.rule.top_k || seen->all_null > 0);
         for (size_t i = 0; i < seen->count; ++i) {
             const size_t k = s->model.config.rule.top_k, layer = i / (TOKENS * k);
@@ -146,7 +146,8 @@ void find_weights(subject *s, selection *seen)
                 used[layer * 8 + seen->id[i]] = true;
             }
         }
-        for (size_t e = 0; e < 8 * s->model.config.layers && found && !s->model.config.dense; ++e) {
+        for (size_t e = 0; e < 8 * s->model.config.layers && found && !s->model.config.architecture.dense;
+             ++e) {
             found = used[e] || e % 8 >= s->model.config.experts;
         }
     }

@@ -70,7 +70,7 @@ static size_t list_classes(const subject *s, parameter_class *list)
         list[n++] = (parameter_class){"k", g->attention.k, kv * d};
         list[n++] = (parameter_class){"v", g->attention.v, kv * d};
         list[n++] = (parameter_class){"o", g->attention.o, q * d};
-        list[n++] = (parameter_class){"gate", g->moe.gate, c->dense ? 0 : c->experts * d};
+        list[n++] = (parameter_class){"gate", g->moe.gate, c->architecture.dense ? 0 : c->experts * d};
         list[n++] = (parameter_class){"gate2", g->moe.gate2, c->null_experts * d};
         for (size_t e = 0; e < c->experts; ++e) {
             list[n++] = (parameter_class){"w1", g->moe.expert[e].w1, c->intermediate_size * d};
@@ -79,7 +79,7 @@ static size_t list_classes(const subject *s, parameter_class *list)
         }
     }
     list[n++] = (parameter_class){"final_norm", s->gradient->final_norm, d};
-    if (!c->tied_head) {
+    if (!c->architecture.tied_head) {
         list[n++] = (parameter_class){"head", s->gradient->head, c->vocab_size * d};
     }
     assert_true(n <= MAX_CLASSES);
@@ -120,7 +120,7 @@ static void check_gradient(const char *name, adamoe_config config, adamoe_object
     const adamoe_training_loss loss = evaluate(&s, &expected, s.gradient);
     assert_int_equal(loss.targets, 11);
     assert_true(loss.total == loss.cross_entropy + loss.balance);
-    assert_true(config.dense || (objective.alpha != 0.0) == (loss.balance != 0.0));
+    assert_true(config.architecture.dense || (objective.alpha != 0.0) == (loss.balance != 0.0));
     double largest = 0.0;
     for (size_t c = 0, classes = list_classes(&s, class); c < classes; ++c) {
         largest =
@@ -177,11 +177,11 @@ static void other_shapes(void **state)
     adamoe_config config = base_config;
     config.null_experts = 0;
     config.rule.top_k = 2;
-    config.tied_head = true;
+    config.architecture.tied_head = true;
     config.sliding_window = 0;
     check_gradient("vanilla, tied, no window", config, with_balance, 6);
     config = base_config;
-    config.dense = true;
+    config.architecture.dense = true;
     config.experts = config.rule.top_k = 1;
     config.null_experts = 0;
     config.key_value_heads = 4;

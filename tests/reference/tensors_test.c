@@ -92,7 +92,7 @@ static void tensors_of_a_tied_llama(void **state)
     adamoe_config config = sparse;
     config.layers = config.experts = 1;
     config.null_experts = 0;
-    config.dense = config.tied_head = true;
+    config.architecture.dense = config.architecture.tied_head = true;
     assert_walk(&config, expected, sizeof expected / sizeof *expected);
 }
 

@@ -25,10 +25,12 @@ static const adamoe_config configs[ADAMOE_CHECK_MODELS] = {
     {COMMON, .key_value_heads = 1, .experts = 4, .null_experts = 0, .rule = {.top_k = 2}},
     {COMMON, .key_value_heads = 4, .experts = 3, .null_experts = 2,
      .rule = {.top_k = 5, .norm = ADAMOE_NORM_ALL}},
-    {COMMON, .key_value_heads = 2, .experts = 1, .null_experts = 0, .dense = true, .rule = {.top_k = 1}},
+    {COMMON, .key_value_heads = 2, .experts = 1, .null_experts = 0, .architecture.dense = true,
+     .rule = {.top_k = 1}},
     {COMMON, .key_value_heads = 2, .experts = 2, .null_experts = 2,
      .rule = {.top_k = 4, .null_kind = ADAMOE_NULL_IDENTITY}},
-    {COMMON, .key_value_heads = 2, .experts = 4, .null_experts = 4, .rule = {.top_k = 3}, .tied_head = true},
+    {COMMON, .key_value_heads = 2, .experts = 4, .null_experts = 4, .rule = {.top_k = 3},
+     .architecture.tied_head = true},
     {COMMON, .key_value_heads = 2, .experts = 2, .null_experts = 14, .sliding_window = 3,
      .rule = {.top_k = 4, .norm = ADAMOE_NORM_NONE}},
     {COMMON, .key_value_heads = 2, .experts = 4, .null_experts = 4, .rule = {.top_k = 3}},
@@ -69,7 +71,7 @@ static void visit_all(adamoe_check_model *m, visit_function *with, void *context
             }
         }
     }
-    model->head = model->config.tied_head ? model->embedding : model->head;
+    model->head = model->config.architecture.tied_head ? model->embedding : model->head;
 }
 
 static adamoe_status create(size_t index, visit_function *with, void *context, adamoe_check_model *out)

@@ -135,7 +135,7 @@ typedef struct trial {
 
 static size_t selected_count(const adamoe_config *c)
 {
-    return c->dense ? 0 : c->layers * TOKENS * c->rule.top_k;
+    return c->architecture.dense ? 0 : c->layers * TOKENS * c->rule.top_k;
 }
 
 /* Relative to the operand's own size: int8 steps are relative to the largest value, about three deviations,

@@ -34,6 +34,7 @@ adamoe_status adamoe_backprop_create(const adamoe_parameters *parameters, const 
                                      unsigned trained, adamoe_backprop **out)
 {
     const adamoe_config *c = &parameters->model.config;
+    ADAMOE_TRY(adamoe_architecture_check(&c->architecture, ADAMOE_USE_TRAINING));
     adamoe_backprop *b = calloc(1, sizeof *b);
     if (b == NULL) {
         return out_of_memory();
@@ -175,7 +176,7 @@ static adamoe_status layer_forward(adamoe_backprop *b, size_t layer, const adamo
     const bool last = layer + 1 == b->config->layers;
     ADAMOE_TRY(backprop_attention_forward(b, layer));
     ADAMOE_TRY(backprop_experts_forward(b, layer, last ? b->at.output : b->layer[layer + 1].attention_input));
-    if (observer != NULL && !b->config->dense) {
+    if (observer != NULL && !b->config->architecture.dense) {
         observer->routed(observer->context, layer, b->routing[layer]);
     }
     return adamoe_ok();
@@ -212,7 +213,7 @@ static double balance(adamoe_backprop *b, const adamoe_objective *objective)
     const size_t layers = b->config->layers, all = b->config->experts + b->config->null_experts;
     double loss = 0.0;
     adamoe_balance_slope(b->routing, layers, objective->form, objective->pooling, NULL,
-                         b->config->dense ? 0.0 : objective->alpha, b->slope);
+                         b->config->architecture.dense ? 0.0 : objective->alpha, b->slope);
     for (size_t layer = 0; layer < layers; ++layer) {
         sum_probabilities(b, layer);
     }
@@ -253,7 +254,7 @@ static void embedding_task(void *context, size_t i, uint32_t thread)
     const adamoe_backprop *b = call->b;
     const size_t d = b->config->hidden_size, first = i * EMBEDDING_COLUMNS;
     const size_t count = d - first < EMBEDDING_COLUMNS ? d - first : EMBEDDING_COLUMNS;
-    for (size_t v = 0; v < b->config->vocab_size && !b->config->tied_head; ++v) {
+    for (size_t v = 0; v < b->config->vocab_size && !b->config->architecture.tied_head; ++v) {
         memset(call->dembedding + v * d + first, 0, count * sizeof(float));
     }
     for (size_t t = 0; t < b->tokens; ++t) {

@@ -55,7 +55,7 @@ void backprop_experts_backward(adamoe_backprop *b, size_t layer)
     const adamoe_experts_pass pass = pass_of(b, layer);
     backprop_norm(b, norm, l->experts_input, NULL, b->tokens, b->at.normed);
     adamoe_experts_backward(&pass, b->at.dresidual, &gradient);
-    if (!b->config->dense) {
+    if (!b->config->architecture.dense) {
         backprop_router_backward(b, layer);
     }
     backprop_norm_backward(b, norm, l->experts_input, NULL, b->tokens, b->at.dnormed);

@@ -34,7 +34,7 @@ static void head_products_backward(adamoe_backprop *b, size_t first, size_t coun
 {
     const size_t d = b->config->hidden_size, vocab = b->config->vocab_size;
     const adamoe_matrix *head = &b->parameters->model.head;
-    const unsigned kind = b->config->tied_head ? ADAMOE_EMBEDDING : ADAMOE_HEAD;
+    const unsigned kind = b->config->architecture.tied_head ? ADAMOE_EMBEDDING : ADAMOE_HEAD;
     float *dhead = backprop_gradient(b, kind, head);
     size_t products = 0;
     b->gemm[products++] =

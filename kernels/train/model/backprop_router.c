@@ -13,7 +13,7 @@ adamoe_status backprop_route(adamoe_backprop *b, size_t layer)
     const size_t all = c->experts + c->null_experts;
     ADAMOE_TRY(adamoe_routing_space_begin(&l->routing, b->tokens, c->experts, c->null_experts, c->rule));
     adamoe_routing *routing = &l->routing.routing;
-    if (c->dense) {
+    if (c->architecture.dense) {
         memset(routing->logits, 0, b->tokens * sizeof(float));
     } else {
         b->gemm[0] = adamoe_gemm_forward(b->at.normed, backprop_block(b, layer)->moe.gate.data, b->tokens,
