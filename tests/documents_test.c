@@ -261,7 +261,7 @@ static void links_of_readmes_lead_somewhere(void **state)
     (void)state;
     each_file(check_links);
     print_message("%zu links\n", seen);
-    assert_true(seen >= 10);
+    assert_true(seen >= 30);
     assert_int_equal(failures, 0);
 }
 
@@ -335,8 +335,22 @@ static void files_named_in_readmes_exist(void **state)
     (void)state;
     each_file(check_names);
     print_message("%zu names of files\n", seen);
-    assert_true(seen >= 20);
+    assert_true(seen >= 60);
     assert_int_equal(failures, 0);
+}
+
+/* ---------------------------------------------------------------------------------------------------- length */
+
+static void the_first_readme_is_short(void **state)
+{
+    (void)state;
+    size_t size, lines = 0;
+    char *text = read_bytes(SOURCE_PATH("README.md"), &size);
+    for (size_t i = 0; i < size; ++i) {
+        lines += text[i] == '\n';
+    }
+    free(text);
+    assert_in_range(lines, 1, 200);
 }
 
 int main(void)
@@ -345,6 +359,7 @@ int main(void)
         cmocka_unit_test(cited_sections_exist),
         cmocka_unit_test(links_of_readmes_lead_somewhere),
         cmocka_unit_test(files_named_in_readmes_exist),
+        cmocka_unit_test(the_first_readme_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

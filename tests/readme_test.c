@@ -1,8 +1,9 @@
 /*
  * The commands of one README, `readme_test FOLDER`. Blocks of shell commands behind <!-- run --> are run, one after
  * the other in one shell, in a folder that looks like the top of the source tree. A block of text behind
- * <!-- prints --> must be part of what the block before it printed, line by line; `...` stands for anything. Of the
- * other blocks, which take too long or need what does not ship, the verbs, options, files and programs must exist.
+ * <!-- prints --> must be part of what the block before it printed, line by line; `...` stands for anything, and
+ * behind <!-- prints, with other numbers --> any number for any other. Of the other blocks, which take too long or
+ * need what does not ship, the verbs, options, files and programs must exist.
  */
 #include "options.h"
 
@@ -76,7 +77,7 @@ static bool begins_with(const char *text, const char *begin)
     return strncmp(text, begin, strlen(begin)) == 0;
 }
 
-/* A word that names a file of the tree or a program of the build. A Python script must know the command's
+/* A word that names a file of the tree or of the build. A Python script must know the command's
  * options. */
 static void check_word(const char *command, const char *word)
 {
@@ -90,9 +91,8 @@ static void check_word(const char *command, const char *word)
             (void)snprintf(path, sizeof path, "%s/%s", SOURCE_PATH("."), word);
         }
     }
-    if (begins_with(word, "build/release/bin/")) {
-        (void)snprintf(path, sizeof path, "%.*s/%s", (int)(strrchr(ADAMOE_PROGRAM, '/') - ADAMOE_PROGRAM),
-                       ADAMOE_PROGRAM, word + strlen("build/release/bin/"));
+    if (begins_with(word, "build/release/")) {
+        (void)snprintf(path, sizeof path, "%s/%s", ADAMOE_BUILD_DIR, word + strlen("build/release/"));
     }
     if (path[0] == '\0') {
         return;
@@ -203,13 +203,38 @@ static bool matches(const char *pattern, const char *line)
     }
 }
 
+/* Numbers become one sign, and runs of blanks, which depend on how wide a number is, one blank. */
+static void forget_numbers(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0';) {
+        if (isdigit((unsigned char)*from)) {
+            while (isdigit((unsigned char)from[0]) ||
+                   (strchr(".,", from[0]) != NULL && isdigit((unsigned char)from[1]))) {
+                ++from;
+            }
+            *to++ = '#';
+        } else if (*from == ' ') {
+            from += strspn(from, " ");
+            *to++ = ' ';
+        } else {
+            *to++ = *from++;
+        }
+    }
+    *to = '\0';
+}
+
 /* Every line that the README shows stands in what was printed, in the same order; others may stand between. */
-static void expect_printed(const block *shown, const char *path)
+static void expect_printed(const block *shown, bool any_number, const char *path)
 {
     size_t size;
     char *printed = read_bytes(path, &size), *rest = printed;
     char *text = strndup(shown->begin, (size_t)(shown->end - shown->begin)), *lines = text;
     assert_non_null(text);
+    if (any_number) {
+        forget_numbers(printed);
+        forget_numbers(text);
+    }
     for (const char *want = strsep(&lines, "\n"); want != NULL; want = strsep(&lines, "\n")) {
         const char *line = strsep(&rest, "\n");
         while (line != NULL && !matches(want, line)) {
@@ -227,25 +252,30 @@ static void expect_printed(const block *shown, const char *path)
     free(printed);
 }
 
-/* Each block of text that is marked belongs to the last block that was run before it. */
-static void compare_printed(const char *readme, const char *folder)
+/* How many blocks before `end` were run. */
+static size_t run_before(const char *readme, const char *end)
 {
-    block shown, before;
-    for (const char *at = readme; next_block(readme, at, "text", "<!-- prints -->\n", &shown);
-         at = shown.behind) {
-        if (!shown.marked) {
-            continue;
+    size_t count = 0;
+    block b;
+    for (const char *at = readme; next_block(readme, at, "sh", "<!-- run -->\n", &b) && b.begin < end;
+         at = b.behind) {
+        count += b.marked;
+    }
+    return count;
+}
+
+/* Each block of text with this mark belongs to the last block that was run before it. */
+static void compare_printed(const char *readme, const char *mark, bool any_number, const char *folder)
+{
+    block shown;
+    for (const char *at = readme; next_block(readme, at, "text", mark, &shown); at = shown.behind) {
+        if (shown.marked) {
+            char path[1024];
+            const size_t number = run_before(readme, shown.begin);
+            assert_true(number > 0);
+            (void)snprintf(path, sizeof path, "%s/.printed-%zu", folder, number - 1);
+            expect_printed(&shown, any_number, path);
         }
-        size_t number = 0;
-        for (const char *from = readme;
-             next_block(readme, from, "sh", "<!-- run -->\n", &before) && before.begin < shown.begin;
-             from = before.behind) {
-            number += before.marked;
-        }
-        assert_true(number > 0);
-        char path[1024];
-        (void)snprintf(path, sizeof path, "%s/.printed-%zu", folder, number - 1);
-        expect_printed(&shown, path);
     }
 }
 
@@ -262,9 +292,11 @@ static void commands_work(void **state)
                                  "tail -c 3000; exit $code",
                                  folder);
         if (got->code != 0) {
-            fail_msg("%s: a command failed with exit code %d: %s", readme_path, got->code, got->text);
+            print_error("%s: a command failed with exit code %d: %s\n", readme_path, got->code, got->text);
+            fail();
         }
-        compare_printed(readme, folder);
+        compare_printed(readme, "<!-- prints -->\n", false, folder);
+        compare_printed(readme, "<!-- prints, with other numbers -->\n", true, folder);
     }
     print_message("%zu blocks were run\n", blocks);
     free(readme);

@@ -1,7 +1,7 @@
 /*
  * The checker checked: `adamoe check` on kernels with one realistic bug each (tests/wrong/), and on the
  * honest kernel that they are made of. Prints which tier caught which, at which case; fails where one is not
- * caught, or where an honest one is. The kernels are run by the program alone, in processes of their own:
+ * caught, where an honest one is, or where tests/wrong/README.md has another table. The kernels are run by the program alone, in processes of their own:
  * some of them crash, and some do not return.
  */
 #include "program.h"
@@ -113,9 +113,27 @@ static void honest_kernels_pass(void **state)
     adamoe_registry_free(registry);
 }
 
+#define MOST_KERNELS 1000
+
+/* A kernel that was caught. */
+typedef struct capture {
+    char tier[16], name[64];
+} capture;
+
 typedef struct tally {
     size_t kernels, caught;
+    capture capture[MOST_KERNELS]; /* [caught] */
 } tally;
+
+static void keep(tally *sum, const char *tier, const char *kernel)
+{
+    static const char prefix[] = "wrong-";
+    const bool prefixed = strncmp(kernel, prefix, sizeof prefix - 1) == 0;
+    assert_true(sum->caught < MOST_KERNELS);
+    capture *c = &sum->capture[sum->caught++];
+    (void)snprintf(c->tier, sizeof c->tier, "%s", tier);
+    (void)snprintf(c->name, sizeof c->name, "%s", prefixed ? kernel + sizeof prefix - 1 : kernel);
+}
 
 /* The kernels of one plugin. */
 static void catch_all(void **state, const char *plugin, const char *tiers, tally *sum)
@@ -131,14 +149,63 @@ static void catch_all(void **state, const char *plugin, const char *tiers, tally
         const bool reported = f.caught && f.code == ADAMOE_DIFFERENCE && f.tier[0] != '\0';
         print_message("%-36s| %-10s| %s\n", kernel->name, reported ? f.tier : "NOT CAUGHT",
                       reported ? f.place : kernel->summary);
-        sum->caught += reported;
+        if (reported) {
+            keep(sum, f.tier, kernel->name);
+        }
     }
     adamoe_registry_free(registry);
 }
 
+static int compare_captures(const void *a, const void *b)
+{
+    return strcmp(((const capture *)a)->name, ((const capture *)b)->name);
+}
+
+/* The table of tests/wrong/README.md: a row for each tier, the kernels in the order of their names. */
+static void write_table(tally *sum, const char *path)
+{
+    static const char *const tiers[] = {"exact", "bound", "bitwise", "property", "routing", "model"};
+    qsort(sum->capture, sum->caught, sizeof *sum->capture, compare_captures);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "| tier | wrong kernels, first caught there |\n|---|---|\n");
+    for (size_t t = 0; t < sizeof tiers / sizeof *tiers; ++t) {
+        size_t count = 0;
+        for (size_t i = 0; i < sum->caught; ++i) {
+            count += strcmp(sum->capture[i].tier, tiers[t]) == 0;
+        }
+        const char *joint = " ";
+        if (count > 0) {
+            fprintf(file, "| %s (%zu) |", tiers[t], count);
+        }
+        for (size_t i = 0; i < sum->caught; ++i) {
+            if (strcmp(sum->capture[i].tier, tiers[t]) == 0) {
+                fprintf(file, "%s%s", joint, sum->capture[i].name);
+                joint = ", ";
+            }
+        }
+        fprintf(file, "%s", count > 0 ? " |\n" : "");
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The README shows what was found today. */
+static void expect_in_readme(tally *sum)
+{
+    size_t size;
+    write_table(sum, ADAMOE_WRONG_DIR "/table.md");
+    char *table = read_bytes(ADAMOE_WRONG_DIR "/table.md", &size);
+    char *readme = read_bytes(SOURCE_PATH("tests/wrong/README.md"), &size);
+    if (strstr(readme, table) == NULL) {
+        fail_msg("tests/wrong/README.md has another table than %s/table.md:\n%s", ADAMOE_WRONG_DIR, table);
+    }
+    free(readme);
+    free(table);
+}
+
 static void wrong_kernels_are_caught(void **state)
 {
-    tally sum = {0};
+    static tally sum;
     print_message("%-36s| %-10s| %s\n", "wrong kernel", "tier", "first failing case");
     for (size_t i = 0; i < PLUGINS; ++i) {
         catch_all(state, wrong_plugins[i].name, wrong_plugins[i].options, &sum);
@@ -146,6 +213,7 @@ static void wrong_kernels_are_caught(void **state)
     print_message("%zu of %zu wrong kernels caught\n", sum.caught, sum.kernels);
     assert_true(sum.kernels >= 116);
     assert_int_equal(sum.caught, sum.kernels);
+    expect_in_readme(&sum);
 }
 
 /* A plugin for another version is refused as a whole, before anything of it runs. */
