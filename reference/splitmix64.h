@@ -1,7 +1,7 @@
 /*
  * The generator of pseudo-random numbers behind everything that ships: SplitMix64 (Steele, Lea and Flood,
  * Fast Splittable Pseudorandom Number Generators, 2014). Integer arithmetic and exact sums only, so that a
- * seed gives the same files on every machine.
+ * seed gives the same files, and the same weights to begin training with, on every machine.
  */
 #ifndef ADAMOE_SPLITMIX64_H
 #define ADAMOE_SPLITMIX64_H
@@ -32,6 +32,22 @@ static inline size_t adamoe_splitmix64_below(adamoe_splitmix64 *random, size_t b
         draw = adamoe_splitmix64_next(random);
     } while (draw < incomplete);
     return (size_t)(draw % bound);
+}
+
+/* Stream `number` of a seed: one for each matrix, epoch, ..., so that none depends on how much another has
+ * drawn. */
+static inline adamoe_splitmix64 adamoe_splitmix64_stream(uint64_t seed, uint64_t number)
+{
+    adamoe_splitmix64 random = {seed};
+    random.state = adamoe_splitmix64_next(&random) ^ (number * UINT64_C(0xd1342543de82ef95));
+    random.state = adamoe_splitmix64_next(&random);
+    return random;
+}
+
+/* -1 .. 1 in steps of 2^-23, each exactly a float. */
+static inline float adamoe_splitmix64_uniform(adamoe_splitmix64 *random)
+{
+    return (float)((int64_t)(adamoe_splitmix64_next(random) >> 40) - (INT64_C(1) << 23)) * 0x1p-23f;
 }
 
 /* Nearly normal, mean 0, deviation 1, within ±6: the sum of twelve uniform numbers of 21 bits, which a double

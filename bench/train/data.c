@@ -3,7 +3,7 @@
  */
 #include "train/data.h"
 #include "files/mapped_file.h"
-#include "train/random.h"
+#include "splitmix64.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -278,12 +278,12 @@ void adamoe_train_texts_free(adamoe_train_texts *texts)
 
 static void shuffle(adamoe_train_data *data, uint64_t seed, size_t epoch)
 {
-    uint64_t state = adamoe_random_stream(seed, EPOCH_STREAM + epoch);
+    adamoe_splitmix64 random = adamoe_splitmix64_stream(seed, EPOCH_STREAM + epoch);
     for (size_t i = 0; i < data->count; ++i) {
         data->order[i] = i;
     }
     for (size_t i = data->count; i > 1; --i) {
-        const size_t j = adamoe_random_below(&state, i), other = data->order[j];
+        const size_t j = adamoe_splitmix64_below(&random, i), other = data->order[j];
         data->order[j] = data->order[i - 1];
         data->order[i - 1] = other;
     }

@@ -4,7 +4,7 @@
 #include "train/parameters.h"
 #include "machine/huge_pages.h"
 #include "numbers.h"
-#include "train/random.h"
+#include "splitmix64.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -104,10 +104,10 @@ void adamoe_parameters_copy(adamoe_parameters *p, const adamoe_model *model)
     }
 }
 
-static void draw(float *value, size_t count, uint64_t state, float scale)
+static void draw(float *value, size_t count, adamoe_splitmix64 random, float scale)
 {
     for (size_t j = 0; j < count; ++j) {
-        value[j] = scale * adamoe_random_uniform(&state);
+        value[j] = scale * adamoe_splitmix64_uniform(&random);
     }
 }
 
@@ -136,7 +136,7 @@ void adamoe_parameters_initialise(adamoe_parameters *p, uint64_t seed, double de
         const size_t count = tensor.rows * tensor.columns;
         const double damping = tensor.to_residual ? sqrt(2.0 * (double)c->layers) : 1.0;
         if (tensor.kind != ADAMOE_GAINS) { /* a uniform number in -1 .. 1 has the deviation 1 / sqrt(3) */
-            draw(value, count, adamoe_random_stream(seed, i), (float)(deviation * sqrt(3.0) / damping));
+            draw(value, count, adamoe_splitmix64_stream(seed, i), (float)(deviation * sqrt(3.0) / damping));
         }
         for (size_t j = 0; j < count && tensor.kind == ADAMOE_GAINS; ++j) {
             value[j] = 1.0f;

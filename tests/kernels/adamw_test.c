@@ -5,7 +5,7 @@
 #include "test.h"
 #include "machine/team.h"
 #include "train/adamw.h"
-#include "train/random.h"
+#include "splitmix64.h"
 #include "train/train_ops.h"
 
 enum { COUNT = 20000, STEPS = 5 };
@@ -14,8 +14,9 @@ static const adamoe_adamw_options usual = {0.9, 0.95, 1e-8, 0.1, 0.0};
 
 static void fill(float *x, size_t count, float scale, uint64_t seed)
 {
+    adamoe_splitmix64 random = {seed};
     for (size_t i = 0; i < count; ++i) {
-        x[i] = scale * adamoe_random_uniform(&seed);
+        x[i] = scale * adamoe_splitmix64_uniform(&random);
     }
 }
 

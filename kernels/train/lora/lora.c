@@ -3,7 +3,7 @@
  */
 #include "train/lora/lora.h"
 #include "train/gemm.h"
-#include "train/random.h"
+#include "splitmix64.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -53,11 +53,11 @@ static void begin(adamoe_lora *lora, uint64_t seed)
         const adamoe_parameter *p = lora->matrix[i];
         const size_t count = p->rows * p->columns;
         const float scale = (float)(1.0 / sqrt((double)p->columns));
-        uint64_t state = adamoe_random_stream(seed, ADAPTER_STREAM + i);
+        adamoe_splitmix64 random = adamoe_splitmix64_stream(seed, ADAPTER_STREAM + i);
         memcpy(frozen, lora->parameters->value + p->first, count * sizeof *frozen);
         frozen += count;
         for (size_t j = 0; j < lora->rank * p->columns; ++j) {
-            lora->value[lora->first[i] + j] = scale * adamoe_random_uniform(&state);
+            lora->value[lora->first[i] + j] = scale * adamoe_splitmix64_uniform(&random);
         }
     }
 }

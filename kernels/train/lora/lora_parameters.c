@@ -3,7 +3,7 @@
  */
 #include "train/lora/lora_parameters.h"
 #include "machine/huge_pages.h"
-#include "train/random.h"
+#include "splitmix64.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -125,9 +125,9 @@ void adamoe_lora_parameters_initialise(adamoe_lora_parameters *p, uint64_t seed)
         const adamoe_lora_tensor *tensor = &p->tensor[i];
         const bool is_b = strcmp(strrchr(tensor->name, '.'), ".lora_B") == 0;
         const float scale = is_b ? 0.0f : (float)(1.0 / sqrt((double)tensor->columns));
-        uint64_t state = adamoe_random_stream(seed, LORA_STREAM + i);
+        adamoe_splitmix64 random = adamoe_splitmix64_stream(seed, LORA_STREAM + i);
         for (size_t j = 0; j < tensor->rows * tensor->columns; ++j) {
-            p->value[tensor->first + j] = is_b ? 0.0f : scale * adamoe_random_uniform(&state);
+            p->value[tensor->first + j] = is_b ? 0.0f : scale * adamoe_splitmix64_uniform(&random);
         }
     }
 }
