@@ -3,6 +3,7 @@
  */
 #include "timing/router_step.h"
 #include "machine/clock.h"
+#include "model/plan_build.h"
 #include "model/route.h"
 
 #include <stdlib.h>

@@ -2,6 +2,7 @@
  * The experts of one layer as training computes them.
  */
 #include "timing/train_layer.h"
+#include "train/gemm_tiles.h"
 #include "machine/memory.h"
 #include "layers/random_layer.h"
 

@@ -5,7 +5,7 @@
  * before a sleeping one wakes. So a seat is finished only when the node that it stands for has been seen to:
  * by a thread of that node, which leaves only when the node's queue is empty, or by whoever took the seat.
  */
-#include "machine/placement.h"
+#include "machine/node_tasks.h"
 
 #include <stdatomic.h>
 

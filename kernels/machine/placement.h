@@ -1,6 +1,6 @@
 /*
  * Where weights and threads live on several NUMA nodes: the share of each node in the experts, in the rows of
- * a matrix and in the threads, and the sharing out of tasks by node. Pure arithmetic but for the team's run.
+ * a matrix and in the threads.
  */
 #ifndef ADAMOE_MACHINE_PLACEMENT_H
 #define ADAMOE_MACHINE_PLACEMENT_H
@@ -35,14 +35,5 @@ void adamoe_split_range(const adamoe_placement *placement, uint32_t node, size_t
  * given back by host->release. */
 void *adamoe_placed_allocate(const adamoe_host *host, const adamoe_placement *placement, uint32_t node,
                              size_t bytes, size_t alignment);
-
-/* Calls task(context, i, thread) once for each i < first[nodes], where the tasks first[n] .. first[n+1]-1
- * belong to node n; `first` has nodes + 1 elements and starts at 0. A thread takes the tasks of its own node
- * first, in ascending order. Then it helps the other nodes: under experts and split, where a node's weights
- * are read by its own threads, only those of which no thread has turned up. Which thread runs a task is left
- * to chance, so a result must not depend on it. The team is one of at most placement->threads threads, the
- * placement one of at most ADAMOE_MAX_NODES nodes. */
-void adamoe_run_by_node(const adamoe_team *team, const adamoe_placement *placement, const size_t *first,
-                        void (*task)(void *context, size_t i, uint32_t thread), void *context);
 
 #endif

@@ -4,18 +4,11 @@
  */
 #include "model/forward.h"
 #include "model/forward_parts.h"
+#include "model/products.h"
 #include "model/span_attention.h"
 
 #include <math.h>
 #include <string.h>
-
-adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_matrix *matrix, const float *x,
-                               size_t rows, float *y)
-{
-    forward_state *state = forward->state;
-    ADAMOE_TRY(forward_state_reserve_work(state, forward->kernel->matrix_work_bytes(matrix, rows)));
-    return forward->kernel->multiply(matrix, &state->run, x, rows, y);
-}
 
 /* By the kernel's own attention where it brings one. */
 static adamoe_status attend(const adamoe_forward *forward, const forward_part *part, const float *keys,
@@ -67,13 +60,6 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
     ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + at, part->rows.count, state->projected));
     forward_spread(forward, part->rows, keys + behind, values + behind);
     return attend(forward, part, keys, values);
-}
-
-adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,
-                                 size_t i, float value)
-{
-    return adamoe_error(ADAMOE_BAD_INPUT, "%ssegment %zu, token %zu: logit of %s %zu is %s", what, segment,
-                        position, kind, i, isnan(value) ? "NaN" : "infinite");
 }
 
 static adamoe_status check_router_logits(const adamoe_forward *forward, const float *logits)

@@ -3,6 +3,7 @@
  * vocabulary is taken block by block.
  */
 #include "model/forward_parts.h"
+#include "model/products.h"
 #include "machine/host.h"
 #include "numbers.h"
 

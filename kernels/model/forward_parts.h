@@ -5,6 +5,7 @@
 #define ADAMOE_MODEL_FORWARD_PARTS_H
 
 #include "model/forward.h"
+#include "model/plan_build.h"
 #include "model/route.h"
 #include "vector/vector_ops.h"
 
@@ -104,10 +105,6 @@ void forward_state_free(forward_state *state);
 adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes);
 adamoe_status forward_state_reserve_logits(forward_state *state, size_t count);
 
-/* y = x . matrix^T for `rows` rows. */
-adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_matrix *matrix, const float *x,
-                               size_t rows, float *y);
-
 /* residual = the embeddings of the batch's tokens. */
 void forward_embed(const adamoe_forward *forward);
 
@@ -140,10 +137,5 @@ adamoe_status forward_head_logits(adamoe_forward *forward, const adamoe_batch_ho
 /* The head at state->wanted: log_probability[t] of each target. */
 adamoe_status forward_head_score(adamoe_forward *forward, const adamoe_target *target,
                                  double *log_probability);
-
-/* The error for a logit that is NaN or infinite. A position in the words of the caller: the batch's rows are
- * not known to it. */
-adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,
-                                 size_t i, float value);
 
 #endif

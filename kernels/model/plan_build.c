@@ -3,7 +3,7 @@
  * then place them. Between the passes one thread turns counts into places, so that the result is the same as
  * that of one pass over all tokens.
  */
-#include "model/route.h"
+#include "model/plan_build.h"
 
 #include <stdlib.h>
 #include <string.h>

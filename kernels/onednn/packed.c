@@ -2,6 +2,7 @@
  * A matrix as packed blocks of its rows, and the small things that the oneDNN kernels share.
  */
 #include "onednn/packed.h"
+#include "machine/node_tasks.h"
 #include "numbers.h"
 
 #include <stdlib.h>

@@ -8,6 +8,7 @@
  */
 #include "packed/experts.h"
 #include "machine/clock.h"
+#include "machine/node_tasks.h"
 #include "packed/keep_placement.h"
 #include "packed/tasks.h"
 #include "machine/placement.h"

@@ -2,6 +2,7 @@
  * The dense product on packed weights.
  */
 #include "packed/experts.h"
+#include "machine/node_tasks.h"
 #include "packed/keep_placement.h"
 #include "packed/tasks.h"
 #include "machine/placement.h"

@@ -15,14 +15,7 @@
 
 #include "adamoe.h"
 #include "packed/tile.h"
-
-/* A row-major matrix of which all rows, or those on a list, are used. */
-typedef struct adamoe_gemm_operand {
-    const float *data;
-    size_t stride;        /* floats from row to row */
-    const uint32_t *list; /* row i stands at data + list[i] * stride; NULL: at data + i * stride */
-    bool transposed;      /* the operand is the transpose of what stands there */
-} adamoe_gemm_operand;
+#include "train/gemm_operand.h"
 
 /* c[i, j] = (add ? c[i, j] : 0) + sum over k of a[i, k] * b[k, j]. c does not overlap the operands, nor the
  * results of the products that run in the same call. Depth 0 is a sum without terms. */
@@ -42,13 +35,6 @@ adamoe_gemm adamoe_gemm_to_input(const float *dy, const float *w, size_t rows, s
                                  float *dx);
 adamoe_gemm adamoe_gemm_to_weight(const float *dy, const float *x, size_t rows, size_t in, size_t out,
                                   float *dw);
-
-/* The tiles of each instruction set, of which a product uses those of one panel: the portable ones first;
- * NULL from the end of the list on. `runs_here` is told whether this machine can run them. */
-const packed_products *adamoe_gemm_tiles_at(size_t index, bool *runs_here);
-
-/* The widest that this machine can run. */
-const packed_products *adamoe_gemm_tiles_best(void);
 
 /* Room for the packed blocks of each thread. */
 typedef struct adamoe_gemm_space adamoe_gemm_space;

@@ -5,7 +5,8 @@
 #ifndef ADAMOE_TRAIN_GEMM_PACK_H
 #define ADAMOE_TRAIN_GEMM_PACK_H
 
-#include "train/gemm.h"
+#include "packed/tile.h"
+#include "train/gemm_operand.h"
 
 /* The part of an operand that is packed: some lines of it, some terms of each. */
 typedef struct gemm_part {

@@ -1,9 +1,9 @@
 /*
  * The tiles of each instruction set: the packed kernels' own on x86-64, and portable ones in plain C.
  */
+#include "train/gemm_tiles.h"
 #include "vector/portable/interleave.h"
 #include "vector/portable/lanes.h"
-#include "train/gemm.h"
 #include "vector/vector_ops.h"
 
 #define PORTABLE_ROWS    4

@@ -5,6 +5,7 @@
 #include "test.h"
 #include "machine/team.h"
 #include "timing/train_layer.h"
+#include "train/gemm_tiles.h"
 
 /* Sizes below, at and above tiles and panels; null experts of both kinds; experts without a row. */
 static const adamoe_preset presets[] = {

@@ -6,6 +6,7 @@
 #include "test.h"
 #include "machine/team.h"
 #include "train/gemm.h"
+#include "train/gemm_tiles.h"
 
 enum { MOST = 4 };
 

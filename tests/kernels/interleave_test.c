@@ -5,7 +5,7 @@
  */
 #include "guarded.h"
 #include "test.h"
-#include "train/gemm.h"
+#include "train/gemm_tiles.h"
 
 enum { MOST = 40 };
 

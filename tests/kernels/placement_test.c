@@ -3,6 +3,7 @@
  * own node under experts and split wherever one of that node's threads is there.
  */
 #include "machine/host.h"
+#include "machine/node_tasks.h"
 #include "machine/placement.h"
 #include "machine/team.h"
 #include "test.h"

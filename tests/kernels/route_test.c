@@ -3,6 +3,7 @@
  * few units of their last place.
  */
 #include "test.h"
+#include "model/plan_build.h"
 #include "model/route.h"
 #include "router.h"
 #include "machine/team.h"

@@ -14,6 +14,7 @@
 #include "check/tiers/logits.h"
 #include "check/tiers/tiers.h"
 #include "numbers.h"
+#include "model/plan_build.h"
 #include "model/route.h"
 
 #include <math.h>

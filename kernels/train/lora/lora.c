@@ -3,6 +3,7 @@
  */
 #include "train/lora/lora.h"
 #include "train/gemm.h"
+#include "train/gemm_tiles.h"
 #include "splitmix64.h"
 
 #include <math.h>

@@ -2,6 +2,7 @@
  * The network: what it is made of, and the order of its steps.
  */
 #include "numbers.h"
+#include "train/gemm_tiles.h"
 #include "train/lora/lora_network_parts.h"
 
 #include <math.h>

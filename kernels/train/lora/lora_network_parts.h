@@ -7,6 +7,7 @@
 #ifndef ADAMOE_TRAIN_LORA_LORA_NETWORK_PARTS_H
 #define ADAMOE_TRAIN_LORA_LORA_NETWORK_PARTS_H
 
+#include "model/plan_build.h"
 #include "model/route.h"
 #include "train/gemm.h"
 #include "train/batch_memory.h"

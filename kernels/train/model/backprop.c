@@ -1,6 +1,7 @@
 /*
  * The loss of a model and its gradient: embedding, layers, head, and back.
  */
+#include "train/gemm_tiles.h"
 #include "train/model/backprop_parts.h"
 
 #include <math.h>

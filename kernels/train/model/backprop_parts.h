@@ -8,6 +8,7 @@
 #ifndef ADAMOE_TRAIN_MODEL_BACKPROP_PARTS_H
 #define ADAMOE_TRAIN_MODEL_BACKPROP_PARTS_H
 
+#include "model/plan_build.h"
 #include "model/route.h"
 #include "train/model/backprop.h"
 #include "train/batch_memory.h"
