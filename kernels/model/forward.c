@@ -14,21 +14,15 @@
 static adamoe_status attend(const adamoe_forward *forward, const forward_part *part, const float *keys,
                             const float *values)
 {
-    const adamoe_config *config = &forward->model->config;
     const adamoe_kernel *kernel = forward->kernel;
     forward_state *state = forward->state;
-    const adamoe_attention_call call = {
-        .heads = config->heads,
-        .head_dim = config->head_dim,
-        .key_value_heads = config->key_value_heads,
-        .window = config->sliding_window == 0 ? SIZE_MAX : config->sliding_window,
-        .spans = part->segments,
-        .span = state->span + part->first_segment,
-        .query = state->query,
-        .key = keys,
-        .value = values,
-        .mixed = state->mixed,
-    };
+    adamoe_attention_call call = adamoe_attention_call_of(&forward->model->config);
+    call.spans = part->segments;
+    call.span = state->span + part->first_segment;
+    call.query = state->query;
+    call.key = keys;
+    call.value = values;
+    call.mixed = state->mixed;
     const uint32_t threads = forward->team->threads;
     if (kernel->attention != NULL) {
         const size_t bytes =

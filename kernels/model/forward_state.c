@@ -3,8 +3,8 @@
  */
 #include "model/forward_parts.h"
 #include "machine/host.h"
+#include "model/rows.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static void free_row_arrays(forward_state *state)
@@ -99,18 +99,6 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
     return complete ? adamoe_ok() : out_of_memory("tokens", rows);
 }
 
-static void fill_angles(const adamoe_config *config, forward_state *state, size_t longest)
-{
-    const size_t half = config->head_dim / 2;
-    for (size_t i = 0; i < half; ++i) {
-        const double frequency = pow(config->rope_theta, -2.0 * (double)i / (double)config->head_dim);
-        for (size_t p = 0; p < longest; ++p) {
-            state->cosine[p * half + i] = (float)cos((double)p * frequency);
-            state->sine[p * half + i] = (float)sin((double)p * frequency);
-        }
-    }
-}
-
 static adamoe_status make_room_for_positions(const adamoe_forward *forward, forward_state *state,
                                              size_t longest)
 {
@@ -125,7 +113,7 @@ static adamoe_status make_room_for_positions(const adamoe_forward *forward, forw
         return out_of_memory("positions", longest);
     }
     state->position_room = longest;
-    fill_angles(c, state, longest);
+    adamoe_rotary_angles(c, longest, state->cosine, state->sine, NULL);
     return adamoe_ok();
 }
 

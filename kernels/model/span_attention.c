@@ -43,6 +43,16 @@ static attention_layout lay_out(const adamoe_attention_call *call, uint32_t thre
     return l;
 }
 
+adamoe_attention_call adamoe_attention_call_of(const adamoe_config *config)
+{
+    return (adamoe_attention_call){
+        .heads = config->heads,
+        .head_dim = config->head_dim,
+        .key_value_heads = config->key_value_heads,
+        .window = config->sliding_window == 0 ? SIZE_MAX : config->sliding_window,
+    };
+}
+
 size_t adamoe_span_attention_work_bytes(const adamoe_attention_call *call, uint32_t threads)
 {
     return lay_out(call, threads).total;

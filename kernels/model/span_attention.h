@@ -6,6 +6,10 @@
 #define ADAMOE_MODEL_SPAN_ATTENTION_H
 
 #include "adamoe.h"
+#include "model.h"
+
+/* A call of a model's heads and window, still without spans and arrays. */
+adamoe_attention_call adamoe_attention_call_of(const adamoe_config *config);
 
 /* Bytes of workspace for adamoe_span_attention with a team of at most `threads`. */
 size_t adamoe_span_attention_work_bytes(const adamoe_attention_call *call, uint32_t threads);

@@ -6,7 +6,7 @@
  */
 #include "train/experts.h"
 #include "machine/clock.h"
-#include "train/each_row.h"
+#include "model/rows.h"
 
 #include <string.h>
 
@@ -45,7 +45,7 @@ typedef struct rows_stage {
     const adamoe_experts_gradient *gradient;
 } rows_stage;
 
-static void run_rows(const rows_stage *s, size_t rows, void (*compute)(const void *context, size_t row),
+static void run_rows(const rows_stage *s, size_t rows, adamoe_row_function *compute,
                      adamoe_experts_stage stage)
 {
     const double start = adamoe_now();
@@ -70,8 +70,9 @@ void adamoe_experts_up(const adamoe_experts_pass *p)
     run_products(p, count, ADAMOE_EXPERTS_UP);
 }
 
-static void gate_row(const void *context, size_t row)
+static void gate_row(const void *context, size_t row, uint32_t thread)
 {
+    (void)thread;
     const adamoe_experts_pass *p = ((const rows_stage *)context)->pass;
     const size_t ff = p->intermediate_size;
     p->train_ops->gate(p->gate + row * ff, p->up + row * ff, ff, p->hidden + row * ff);
@@ -89,8 +90,9 @@ static void down_products(const adamoe_experts_pass *p)
     run_products(p, count, ADAMOE_EXPERTS_DOWN);
 }
 
-static void combine_token(const void *context, size_t t)
+static void combine_token(const void *context, size_t t, uint32_t thread)
 {
+    (void)thread;
     const rows_stage *s = context;
     const adamoe_experts_pass *p = s->pass;
     const adamoe_plan *plan = p->plan;
@@ -135,8 +137,9 @@ static void to_hidden(const adamoe_experts_pass *p, const float *dy)
 
 /* gate and up become dg and du, hidden becomes c h; the derivatives of the weights; all by token, whose
  * places know the weights. */
-static void token_backward(const void *context, size_t t)
+static void token_backward(const void *context, size_t t, uint32_t thread)
 {
+    (void)thread;
     const rows_stage *s = context;
     const adamoe_experts_pass *p = s->pass;
     const adamoe_plan *plan = p->plan;
@@ -191,8 +194,9 @@ static void to_input(const adamoe_experts_pass *p)
 }
 
 /* dx = the sum of a token's rows, and what flows through identity experts. */
-static void gather_token(const void *context, size_t t)
+static void gather_token(const void *context, size_t t, uint32_t thread)
 {
+    (void)thread;
     const rows_stage *s = context;
     const adamoe_experts_pass *p = s->pass;
     const adamoe_plan *plan = p->plan;

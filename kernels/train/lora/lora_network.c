@@ -1,11 +1,10 @@
 /*
  * The network: what it is made of, and the order of its steps.
  */
-#include "numbers.h"
+#include "model/span_attention.h"
 #include "train/gemm_tiles.h"
 #include "train/lora/lora_network_parts.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +23,7 @@ static void fill_gains(adamoe_lora_network *n)
         const adamoe_matrix *gain = block == NULL ? &n->base->final_norm
                                     : i % 2 == 0  ? &block->input_norm
                                                   : &block->post_attention_norm;
-        for (size_t c = 0; c < d; ++c) {
-            n->gain[i * d + c] = adamoe_element(gain->data, gain->dtype, c);
-        }
+        adamoe_widen_row(gain, 0, n->gain + i * d);
     }
 }
 
@@ -74,10 +71,7 @@ adamoe_status adamoe_lora_network_create(const adamoe_lora_parameters *parameter
                                .ops = adamoe_vector_ops_best(),
                                .train_ops = adamoe_train_ops_best(),
                                .run = {.team = options->team},
-                               .call = {.heads = c->heads,
-                                        .head_dim = c->head_dim,
-                                        .key_value_heads = c->key_value_heads,
-                                        .window = c->sliding_window == 0 ? SIZE_MAX : c->sliding_window}};
+                               .call = adamoe_attention_call_of(c)};
     const adamoe_status status = allocate(n);
     if (status.code != ADAMOE_OK) {
         adamoe_lora_network_free(n);
@@ -112,20 +106,6 @@ void adamoe_lora_network_free(adamoe_lora_network *n)
 
 /* ---------------------------------------------------------------------------------------------- the steps */
 
-static void fill_angles(adamoe_lora_network *n)
-{
-    const size_t hd = n->config->head_dim, half = hd / 2;
-    for (size_t i = 0; i < half; ++i) {
-        const double frequency = pow(n->config->rope_theta, -2.0 * (double)i / (double)hd);
-        for (size_t p = 0; p < n->longest; ++p) {
-            const double angle = (double)p * frequency;
-            n->at.cosine[p * half + i] = (float)cos(angle);
-            n->at.sine[p * half + i] = (float)sin(angle);
-            n->at.minus_sine[p * half + i] = -(float)sin(angle);
-        }
-    }
-}
-
 /* Positions from the spans; 0, 1, 2, ... for all lists of neighbours. */
 static void fill_numbers(adamoe_lora_network *n)
 {
@@ -136,17 +116,6 @@ static void fill_numbers(adamoe_lora_network *n)
     }
     for (size_t i = 0; i < n->tokens || i < network_all(n); ++i) {
         n->at.number[i] = i;
-    }
-}
-
-static void embed_row(const adamoe_lora_network *n, size_t t, uint32_t thread, void *argument)
-{
-    (void)thread;
-    const adamoe_matrix *embedding = &n->base->embedding;
-    const size_t d = embedding->columns;
-    float *first = argument;
-    for (size_t c = 0; c < d; ++c) {
-        first[t * d + c] = adamoe_element(embedding->data, embedding->dtype, n->token[t] * d + c);
     }
 }
 
@@ -202,10 +171,10 @@ typedef void tell_layer(void *context, size_t router, const adamoe_routing *rout
 static adamoe_status forward(adamoe_lora_network *n, tell_layer *tell, void *context)
 {
     const size_t layers = n->config->layers;
-    fill_angles(n);
+    adamoe_rotary_angles(n->config, n->longest, n->at.cosine, n->at.sine, n->at.minus_sine);
     fill_numbers(n);
-    network_each_row(n, n->tokens, embed_row,
-                     layers > 0 ? network_layer_at(n, 0)->attention_input : n->at.output);
+    adamoe_embed_rows(n->with.team, &n->base->embedding, n->token, n->tokens,
+                      layers > 0 ? network_layer_at(n, 0)->attention_input : n->at.output);
     for (size_t layer = 0; layer < layers; ++layer) {
         adamoe_status status = network_attention_forward(n, layer);
         if (status.code == ADAMOE_OK) {

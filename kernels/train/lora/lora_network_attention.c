@@ -5,36 +5,23 @@
 #include "train/attention_backward.h"
 #include "train/lora/lora_network_parts.h"
 
-#include <string.h>
-
-typedef struct rotation {
-    float *query, *key;
-    const float *sine; /* of +angle on the way forward, of -angle back: the transpose of a rotation */
-} rotation;
-
-static void rotate_row(const adamoe_lora_network *n, size_t row, uint32_t thread, void *argument)
+/* `sine` is that of +angle on the way forward, of -angle back: the transpose of a rotation. */
+static void rotate(const adamoe_lora_network *n, const float *sine, float *query, float *key)
 {
-    (void)thread;
-    const rotation *r = argument;
-    const size_t hd = n->config->head_dim, half = hd / 2, angle = n->at.position[row] * half;
-    const size_t heads = n->config->heads, key_heads = n->config->key_value_heads;
-    for (size_t h = 0; h < heads; ++h) {
-        n->ops->rotate(r->query + (row * heads + h) * hd, n->at.cosine + angle, r->sine + angle, half);
-    }
-    for (size_t h = 0; h < key_heads; ++h) {
-        n->ops->rotate(r->key + (row * key_heads + h) * hd, n->at.cosine + angle, r->sine + angle, half);
-    }
+    const adamoe_config *c = n->config;
+    const adamoe_rotary rotary = {n->ops,       c->heads, c->key_value_heads, c->head_dim,
+                                  n->at.cosine, sine,     n->at.position};
+    adamoe_rotate_rows(n->with.team, &rotary, n->tokens, query, key);
 }
 
 adamoe_status network_attention_forward(adamoe_lora_network *n, size_t layer)
 {
     const network_layer *l = network_layer_at(n, layer);
-    rotation forward = {l->query, l->key, n->at.sine};
     network_norm(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.normed);
     ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_Q, n->at.normed, l->query));
     ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_K, n->at.normed, l->key));
     ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_V, n->at.normed, l->value));
-    network_each_row(n, n->tokens, rotate_row, &forward);
+    rotate(n, n->at.sine, l->query, l->key);
     n->call.query = l->query;
     n->call.key = l->key;
     n->call.value = l->value;
@@ -73,10 +60,9 @@ adamoe_status network_attention_backward(adamoe_lora_network *n, size_t layer)
 {
     const network_layer *l = network_layer_at(n, layer);
     const size_t d = n->config->hidden_size;
-    rotation back = {n->at.dquery, n->at.dkey, n->at.minus_sine};
     ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_O, l->mixed, n->at.dresidual, n->at.dmixed));
     heads_backward(n, l);
-    network_each_row(n, n->tokens, rotate_row, &back);
+    rotate(n, n->at.minus_sine, n->at.dquery, n->at.dkey);
     network_norm(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.normed);
     ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_Q, n->at.normed, n->at.dquery, n->at.dnormed));
     ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_K, n->at.normed, n->at.dkey, n->at.update));

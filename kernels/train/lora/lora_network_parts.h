@@ -9,6 +9,7 @@
 
 #include "model/plan_build.h"
 #include "model/route.h"
+#include "model/rows.h"
 #include "train/gemm.h"
 #include "train/batch_memory.h"
 #include "train/lora/lora_network.h"

@@ -1,10 +1,10 @@
 /*
  * The loss of a model and its gradient: embedding, layers, head, and back.
  */
+#include "model/span_attention.h"
 #include "train/gemm_tiles.h"
 #include "train/model/backprop_parts.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,10 +46,7 @@ adamoe_status adamoe_backprop_create(const adamoe_parameters *parameters, const 
                            .trained = trained,
                            .ops = adamoe_vector_ops_best(),
                            .train_ops = adamoe_train_ops_best(),
-                           .call = {.heads = c->heads,
-                                    .head_dim = c->head_dim,
-                                    .key_value_heads = c->key_value_heads,
-                                    .window = c->sliding_window == 0 ? SIZE_MAX : c->sliding_window}};
+                           .call = adamoe_attention_call_of(c)};
     const adamoe_status status = allocate(b);
     if (status.code != ADAMOE_OK) {
         adamoe_backprop_free(b);
@@ -134,19 +131,6 @@ static adamoe_status measure(adamoe_backprop *b)
                : adamoe_error(ADAMOE_BAD_INPUT, "batch: no token has a target, so there is no loss");
 }
 
-static void fill_angles(adamoe_backprop *b)
-{
-    const size_t hd = b->config->head_dim, half = hd / 2;
-    for (size_t position = 0; position < b->longest; ++position) {
-        for (size_t i = 0; i < half; ++i) {
-            const double angle = (double)position * pow(b->config->rope_theta, -2.0 * (double)i / (double)hd);
-            b->at.cosine[position * half + i] = (float)cos(angle);
-            b->at.sine[position * half + i] = (float)sin(angle);
-            b->at.minus_sine[position * half + i] = -(float)sin(angle);
-        }
-    }
-}
-
 static void fill_lists(adamoe_backprop *b)
 {
     size_t targets = 0;
@@ -163,15 +147,6 @@ static void fill_lists(adamoe_backprop *b)
 
 /* ----------------------------------------------------------------------------------- forward and backward */
 
-static void embed_row(const adamoe_backprop *b, size_t t, const void *argument)
-{
-    (void)argument;
-    const size_t d = b->config->hidden_size;
-    float *first = b->config->layers > 0 ? b->layer[0].attention_input : b->at.output;
-    memcpy(first + t * d, (const float *)b->parameters->model.embedding.data + b->batch->token[t] * d,
-           d * sizeof(float));
-}
-
 static adamoe_status layer_forward(adamoe_backprop *b, size_t layer, const adamoe_observer *observer)
 {
     const bool last = layer + 1 == b->config->layers;
@@ -185,7 +160,8 @@ static adamoe_status layer_forward(adamoe_backprop *b, size_t layer, const adamo
 
 static adamoe_status forward(adamoe_backprop *b, const adamoe_observer *observer)
 {
-    backprop_each_row(b, b->tokens, embed_row, NULL);
+    adamoe_embed_rows(b->team, &b->parameters->model.embedding, b->batch->token, b->tokens,
+                      b->config->layers > 0 ? b->layer[0].attention_input : b->at.output);
     for (size_t layer = 0; layer < b->config->layers; ++layer) {
         const adamoe_status status = layer_forward(b, layer, observer);
         if (status.code != ADAMOE_OK) {
@@ -289,7 +265,7 @@ static adamoe_status run(adamoe_backprop *b, const adamoe_objective *objective,
 {
     ADAMOE_TRY(measure(b));
     ADAMOE_TRY(backprop_lay_out(b));
-    fill_angles(b);
+    adamoe_rotary_angles(b->config, b->longest, b->at.cosine, b->at.sine, b->at.minus_sine);
     fill_lists(b);
     ADAMOE_TRY(forward(b, observer));
     ADAMOE_TRY(backprop_head(b, &result->loss.cross_entropy));

@@ -17,21 +17,13 @@ static size_t key_width(const adamoe_backprop *b)
     return b->config->key_value_heads * b->config->head_dim;
 }
 
-typedef struct rotation {
-    float *query, *key;
-    const float *sine; /* of +angle on the way forward, of -angle back: the transpose of a rotation */
-} rotation;
-
-static void rotate_row(const adamoe_backprop *b, size_t row, const void *argument)
+/* `sine` is that of +angle on the way forward, of -angle back: the transpose of a rotation. */
+static void rotate(const adamoe_backprop *b, const float *sine, float *query, float *key)
 {
-    const rotation *r = argument;
-    const size_t hd = b->config->head_dim, half = hd / 2, angle = b->at.position[row] * half;
-    for (size_t h = 0; h < b->config->heads; ++h) {
-        b->ops->rotate(r->query + row * query_width(b) + h * hd, b->at.cosine + angle, r->sine + angle, half);
-    }
-    for (size_t h = 0; h < b->config->key_value_heads; ++h) {
-        b->ops->rotate(r->key + row * key_width(b) + h * hd, b->at.cosine + angle, r->sine + angle, half);
-    }
+    const adamoe_config *c = b->config;
+    const adamoe_rotary rotary = {b->ops,       c->heads, c->key_value_heads, c->head_dim,
+                                  b->at.cosine, sine,     b->at.position};
+    adamoe_rotate_rows(b->team, &rotary, b->tokens, query, key);
 }
 
 adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
@@ -44,7 +36,7 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     b->gemm[1] = adamoe_gemm_forward(b->at.normed, w->k.data, t, d, kv, l->key);
     b->gemm[2] = adamoe_gemm_forward(b->at.normed, w->v.data, t, d, kv, l->value);
     adamoe_gemm_run(b->gemm_space, b->gemm, 3);
-    backprop_each_row(b, t, rotate_row, &(rotation){l->query, l->key, b->at.sine});
+    rotate(b, b->at.sine, l->query, l->key);
 
     b->call.query = l->query;
     b->call.key = l->key;
@@ -125,7 +117,7 @@ void backprop_attention_backward(adamoe_backprop *b, size_t layer)
     const adamoe_matrix *norm = &backprop_block(b, layer)->input_norm;
     output_backward(b, layer);
     heads_backward(b, l);
-    backprop_each_row(b, b->tokens, rotate_row, &(rotation){b->at.dquery, b->at.dkey, b->at.minus_sine});
+    rotate(b, b->at.minus_sine, b->at.dquery, b->at.dkey);
     backprop_norm(b, norm, l->attention_input, NULL, b->tokens, b->at.normed);
     input_backward(b, layer);
     backprop_norm_backward(b, norm, l->attention_input, NULL, b->tokens, b->at.dnormed);

@@ -10,6 +10,7 @@
 
 #include "model/plan_build.h"
 #include "model/route.h"
+#include "model/rows.h"
 #include "train/model/backprop.h"
 #include "train/batch_memory.h"
 #include "train/experts.h"
