@@ -8,6 +8,7 @@
 #include "files/output_file.h"
 #include "program/result_files.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,10 +41,14 @@ static adamoe_status read_repetitions(const char *text, size_t *out)
     return adamoe_ok();
 }
 
+/* "0.01" as Google Benchmark 1.7 wants it, and "0.01s" as later ones do. */
 static adamoe_status read_seconds(const char *text, double *out)
 {
     char *end = NULL;
     const double seconds = strtod(text, &end);
+    if (end != text && strcmp(end, "s") == 0) {
+        ++end;
+    }
     if (end == text || *end != '\0' || !(seconds >= 0.0 && seconds <= MOST_SECONDS)) {
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "--benchmark_min_time: `%s' is not a number of seconds up to %g", text,
@@ -78,12 +83,20 @@ static adamoe_status take_environment(adamoe_library_flags *out)
     if (repetitions != NULL) {
         ADAMOE_TRY(read_repetitions(repetitions, &out->repetitions));
     }
-    return seconds != NULL ? read_seconds(seconds, &out->least_seconds) : adamoe_ok();
+    if (seconds == NULL) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(read_seconds(seconds, &out->least_seconds));
+    /* As a flag too: the library would complain of a spelling in the environment that is not its own. */
+    static char flag[64];
+    (void)snprintf(flag, sizeof flag, "--benchmark_min_time=%.17g", out->least_seconds);
+    out->argument[out->count++] = flag;
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_split_flags(int *count, char **arguments, adamoe_library_flags *out)
 {
-    *out = (adamoe_library_flags){.argument = calloc((size_t)*count + 3, sizeof(char *)),
+    *out = (adamoe_library_flags){.argument = calloc((size_t)*count + 4, sizeof(char *)),
                                   .count = 1,
                                   .repetitions = REPETITIONS,
                                   .least_seconds = LEAST_SECONDS};

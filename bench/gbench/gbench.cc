@@ -158,6 +158,25 @@ output_flags take_output_flags(int count, char **arguments)
     return flags;
 }
 
+/* Seconds with a unit or without one, as the library that is linked wants them: 1.7 takes no unit, and from
+ * 1.8 on it complains of a number without one. The strings live as long as the arguments. */
+std::vector<std::string> spell_seconds(int count, char **arguments)
+{
+    const std::string flag = "--benchmark_min_time";
+    std::vector<std::string> spelled(static_cast<size_t>(count));
+    for (int i = 1; i < count; ++i) {
+        const char *value = flag_value(arguments[i], flag.c_str());
+        const size_t length = value == nullptr ? 0 : std::strlen(value);
+        if (length > 0) {
+            const std::string number(value, value[length - 1] == 's' ? length - 1 : length);
+            std::string &text = spelled[static_cast<size_t>(i)];
+            text = flag + "=" + number + GBENCH_SECONDS_UNIT;
+            arguments[i] = text.data();
+        }
+    }
+    return spelled;
+}
+
 std::unique_ptr<benchmark::BenchmarkReporter> make_file_reporter(const std::string &format)
 {
     if (format == "console") {
@@ -280,6 +299,7 @@ gbench_result run_all(int count, char **arguments, gbench_report *report)
         return fail(report, GBENCH_BAD_FLAG, "%.200s: no such value", flag);
     }
     const output_flags output = take_output_flags(count, arguments);
+    const std::vector<std::string> seconds = spell_seconds(count, arguments);
     const bool list = wants_list(count, arguments);
     const bool shown = has_flag(count, arguments, "--benchmark_format");
     benchmark::Initialize(&count, arguments);

@@ -359,8 +359,9 @@ static void dot_products_of_bytes_are_exact(void **state)
 static void floats_become_bfloat16(void **state)
 {
     (void)state;
-    /* A float and its bfloat16: ties, carries, overflow, denormals, infinity, NaN. */
-    static const uint32_t cases[LANES][2] = {
+    /* A float and its bfloat16: ties, carries, overflow, denormals, infinity, NaN. Volatile, because gcc 14
+     * computes conversions of constants itself, and keeps denormals that the instruction takes for zeros. */
+    static const volatile uint32_t cases[LANES][2] = {
         {0x3f800000u, 0x3f80u}, {0x3f808000u, 0x3f80u}, {0x3f818000u, 0x3f82u}, {0x3f808001u, 0x3f81u},
         {0x3f80ffffu, 0x3f81u}, {0x3fff8000u, 0x4000u}, {0x7f7fffffu, 0x7f80u}, {0xff7f7fffu, 0xff7fu},
         {0x00000000u, 0x0000u}, {0x80000000u, 0x8000u}, {0x007fffffu, 0x0000u}, {0x80000001u, 0x8000u},
