@@ -1,7 +1,7 @@
 /*
  * Wrong kernels whose queries see other keys, or mix them otherwise.
  */
-#include "honest_route.h"
+#include "honest/honest_route.h"
 
 #include <math.h>
 
@@ -78,5 +78,30 @@ static double float_exponential(double score, double largest)
 WRONG_ATTENTION(attention_overflows, "wrong-attention-overflows",
                 "softmax in float32 without its maximum subtracted", .exponential = float_exponential);
 
+/* -------------------------------------------------------------------------------------- tables of fixed length */
+
+/* Wrong for a query that sees more than 128 keys. */
+static bool sees_128(const adamoe_attention_call *call, size_t position, size_t key)
+{
+    return honest_sees(call, position, key) && position - key < 128;
+}
+WRONG_ATTENTION(keys_129, "wrong-attention-keys-128", "the scores of 128 keys have room", .sees = sees_128);
+
+/* Wrong for heads wider than 128. */
+static double scale_of_table(size_t head_dim)
+{
+    return honest_score_scale(head_dim > 128 ? 128 : head_dim);
+}
+WRONG_ATTENTION(head_256, "wrong-attention-head-128", "a table of scales ends at a width of 128",
+                .score_scale = scale_of_table);
+
+/* Wrong for more than 16 heads. */
+static size_t key_value_head_of_16(const adamoe_attention_call *call, size_t head)
+{
+    return honest_key_value_head(call, head % 16);
+}
+WRONG_ATTENTION(heads_17, "wrong-attention-heads-16", "the number of a head has four bits",
+                .key_value_head = key_value_head_of_16);
+
 EXPORT_KERNELS(&window_one_more, &window_ignored, &self_unseen, &key_value_head, &parent_ignored,
-               &odd_queries_lost, &scale_without_root, &attention_overflows);
+               &odd_queries_lost, &scale_without_root, &attention_overflows, &keys_129, &head_256, &heads_17);

@@ -1,7 +1,7 @@
 /*
  * Wrong kernels whose forward pass is honest and whose backward pass is not.
  */
-#include "honest_backward.h"
+#include "honest/honest_backward.h"
 
 #include <math.h>
 #include <string.h>

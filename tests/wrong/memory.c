@@ -1,7 +1,7 @@
 /*
  * Wrong kernels that touch what is not theirs, leave the processor in another state, crash, or do not return.
  */
-#include "honest.h"
+#include "honest/honest.h"
 
 #include <fenv.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * random would make a test that fails at random, so each is made deterministic: it strikes whenever there are
  * two threads for it to happen between.
  */
-#include "honest.h"
+#include "honest/honest.h"
 
 #include <math.h>
 #include <string.h>

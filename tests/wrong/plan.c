@@ -1,7 +1,7 @@
 /*
  * Wrong kernels that misread the plan: which rows an expert has, what they read, and where their outputs go.
  */
-#include "honest.h"
+#include "honest/honest.h"
 
 #include <math.h>
 #include <string.h>

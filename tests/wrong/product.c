@@ -1,7 +1,7 @@
 /*
  * Wrong kernels whose products, sums or silu are not what they say.
  */
-#include "honest.h"
+#include "honest/honest.h"
 
 #include <math.h>
 #include <string.h>

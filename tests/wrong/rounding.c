@@ -1,7 +1,7 @@
 /*
  * Wrong kernels whose operands are not rounded as reference/README.md section 4 says: bfloat16 and int8.
  */
-#include "honest.h"
+#include "honest/honest.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 /*
  * Wrong kernels that select other experts, or give them other weights.
  */
-#include "honest_route.h"
+#include "honest/honest_route.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A kernel with one wrong piece of its route. */
 #define WRONG_ROUTE(symbol, title, text, ...)                                                                \
@@ -132,6 +133,54 @@ static void softmax_over_true(const float *logits, size_t experts, size_t all, f
 WRONG_ROUTE(probabilities_of_true, "wrong-probabilities-of-true", "softmax over the true experts alone",
             .probabilities = softmax_over_true);
 
+/* -------------------------------------------------------------------------------------- tables of fixed length */
+
+/* Weights of a block of 128 tokens are written once. Wrong from the 129th token on. */
+static void weights_of_first_block(const adamoe_routing *routing, size_t token)
+{
+    enum { BLOCK = 128 };
+    const size_t k = routing->rule.top_k;
+    honest_weights(routing, token);
+    if (token >= BLOCK) {
+        memcpy(routing->weight + token * k, routing->weight + (token - BLOCK) * k,
+               k * sizeof *routing->weight);
+    }
+}
+WRONG_ROUTE(tokens_129, "wrong-route-tokens-128",
+            "weights from the 129th token on are those of the block before",
+            .weights = weights_of_first_block);
+
+/* Candidates are kept in a mask of 128 bits. Wrong from the 129th expert on, true or null. */
+static bool before_of_128(const float *logits, const float *probabilities, size_t i, size_t j)
+{
+    enum { MOST = 128 };
+    return (i < MOST) != (j < MOST) ? i < MOST : honest_before(logits, probabilities, i, j);
+}
+WRONG_ROUTE(experts_129, "wrong-route-experts-128", "experts from the 129th on are selected last",
+            .before = before_of_128);
+
+/* A register holds 16 places in order; what comes after is in the order of the ids. Wrong for k over 17. */
+static void weights_of_16_sorted(const adamoe_routing *routing, size_t token)
+{
+    enum { SORTED = 16 };
+    const size_t k = routing->rule.top_k;
+    uint32_t *id = routing->id + token * k;
+    for (size_t i = SORTED; i < k; ++i) {
+        for (size_t j = i; j > SORTED && id[j] < id[j - 1]; --j) {
+            const uint32_t kept = id[j];
+            id[j] = id[j - 1];
+            id[j - 1] = kept;
+        }
+    }
+    for (size_t j = 0; j < k; ++j) {
+        const size_t all = routing->experts + routing->null_experts;
+        routing->probability[token * k + j] = routing->probabilities[token * all + id[j]];
+    }
+    honest_weights(routing, token);
+}
+WRONG_ROUTE(places_17, "wrong-route-places-16", "places from the 17th on stand in the order of their ids",
+            .weights = weights_of_16_sorted);
+
 EXPORT_KERNELS(&tie_higher, &selected_by_probability, &selected_in_bf16, &negative_reversed, &norm_over_all,
                &norm_ignored, &null_weight_leaks, &weights_underflow, &softmax_overflows,
-               &probabilities_of_true);
+               &probabilities_of_true, &tokens_129, &experts_129, &places_17);

@@ -1,15 +1,21 @@
 /*
  * The checker checked: `adamoe check` on kernels with one realistic bug each (tests/wrong/), and on the
- * honest kernel that they are made of. Prints which tier caught which, at which case; fails where one is not
- * caught, where an honest one is, or where tests/wrong/README.md has another table. The kernels are run by the program alone, in processes of their own:
- * some of them crash, and some do not return.
+ * honest kernels that they are made of. Prints which tier caught which, at which case; fails where one is not
+ * caught, where an honest one is, or where tests/wrong/README.md has another table. The kernels are run by the
+ * program alone, in processes of their own: some of them crash, and some do not return.
+ *
+ *     wrong_test [PLUGIN ...]
+ *
+ * Some are written before what shall catch them: not_caught_yet lists them, and the test counts them aloud. It
+ * fails too where one of those is caught, so that the list never says more than is true.
  */
 #include "program.h"
 #include "registry.h"
 
 #include <jansson.h>
 
-/* Where one tier alone can see a plugin's bugs, the others would cost time and prove nothing. */
+/* Where some cases alone can see a plugin's bugs, the others would cost time and prove nothing. Whoever adds the cases
+ * that catch a kernel of not_caught_yet sees to it that they are among these. */
 static const struct {
     const char *name, *options;
 } wrong_plugins[] = {
@@ -21,7 +27,120 @@ static const struct {
     {"routing", "--tier routing"},
     {"attention", "--case attention/"},
     {"gradient", "--case /gradient/"},
+    {"tiles", "--tier exact --tier bound"},
+    {"threads", "--tier bitwise"},
+    {"lifetime", "--case /d:33/ff:17/"},
+    {"process", "--case /d:33/ff:17/"},
+    {"services", "--case /d:33/ff:17/"},
+    {"values", "--tier exact --tier bound"},
+    {"backward", "--case /gradient/"},
 };
+
+/* Kinds of bugs that pass, with a letter each:
+ *   A blocks that are longer than the cases        B tables of fixed length
+ *   C threads, teams and nodes                     D order of tasks, and races
+ *   E one object over many calls                   F several objects
+ *   G what is left in the process                  H services of the host
+ *   I silu between the anchors                     J weights of the sum
+ *   K what is not finite                           L the sign of a zero
+ *   M long sums of int8                            N the backward pass
+ *   O router and attention
+ * `expected` says where each shall be caught: a tier, or "call" for what is compared around every call. */
+static const struct {
+    char kind;
+    const char *kernel, *expected;
+} not_caught_yet[] = {
+    {'A', "wrong-depth-block-overwritten", "exact"},
+    {'A', "wrong-depth-tail-stale", "exact"},
+    {'A', "wrong-int8-compensation-first-block", "exact"},
+    {'A', "wrong-second-row-block", "exact"},
+    {'A', "wrong-second-column-block", "exact"},
+    {'B', "wrong-tail-of-27", "exact"},
+    {'B', "wrong-hidden-size-8192", "exact"},
+    {'B', "wrong-intermediate-size-8192", "exact"},
+    {'B', "wrong-expert-8-bit", "exact"},
+    {'B', "wrong-experts-1024", "exact"},
+    {'B', "wrong-inputs-256", "exact"},
+    {'B', "wrong-matrix-row-16-bit", "exact"},
+    {'B', "wrong-identity-256", "exact"},
+    {'B', "wrong-identity-1024", "exact"},
+    {'C', "wrong-threads-8", "bitwise"},
+    {'C', "wrong-work-of-16-threads", "bitwise"},
+    {'C', "wrong-order-by-threads-over-8", "bitwise"},
+    {'C', "wrong-smaller-team", "bitwise"},
+    {'C', "wrong-nodes-4", "bitwise"},
+    {'C', "wrong-thread-node-null", "bitwise"},
+    {'D', "wrong-order-of-tasks", "bitwise"},
+    {'D', "wrong-published-early", "ThreadSanitizer"},
+    {'E', "wrong-third-call", "bitwise"},
+    {'E', "wrong-call-counter-8-bit", "bitwise"},
+    {'E', "wrong-input-by-address", "bitwise"},
+    {'E', "wrong-product-input-by-address", "bitwise"},
+    {'E', "wrong-plan-by-address", "bitwise"},
+    {'E', "wrong-y-cleared-once", "bitwise"},
+    {'F', "wrong-prepared-once", "bitwise"},
+    {'F', "wrong-table-freed", "bitwise"},
+    {'F', "wrong-scratch-of-process", "bitwise"},
+    {'G', "wrong-thread-left", "call"},
+    {'G', "wrong-descriptor-left", "call"},
+    {'G', "wrong-memory-left", "call"},
+    {'G', "wrong-affinity-left", "call"},
+    {'G', "wrong-signals-blocked", "call"},
+    {'G', "wrong-signal-handler-left", "call"},
+    {'G', "wrong-locale-left", "call"},
+    {'G', "wrong-working-folder-left", "call"},
+    {'G', "wrong-umask-left", "call"},
+    {'G', "wrong-environment-left", "call"},
+    {'G', "wrong-limit-left", "call"},
+    {'G', "wrong-mmx-left", "call"},
+    {'G', "wrong-mmx-left-in-team", "call"},
+    {'H', "wrong-release-null", "call"},
+    {'H', "wrong-release-matrix-null", "call"},
+    {'H', "wrong-allocation-unchecked", "call"},
+    {'H', "wrong-allocation-lost", "call"},
+    {'H', "wrong-failure-hidden", "call"},
+    {'H', "wrong-stages-unscaled", "call"},
+    {'H', "wrong-stages-other-order", "call"},
+    {'H', "wrong-stages-set", "call"},
+    {'H', "wrong-layer-kept", "call"},
+    {'H', "wrong-placement-kept", "call"},
+    {'I', "wrong-silu-cut-at-8", "bound"},
+    {'I', "wrong-silu-cut-at-minus-10", "bound"},
+    {'I', "wrong-silu-exponent-clamped", "bound"},
+    {'I', "wrong-silu-one-piece", "bound"},
+    {'J', "wrong-weight-negative", "exact"},
+    {'J', "wrong-weight-denormal", "exact"},
+    {'J', "wrong-weight-zero", "exact"},
+    {'K', "wrong-null-token-nan", "property"},
+    {'K', "wrong-infinity-clamped", "property"},
+    {'K', "wrong-bf16-nan-payload", "property"},
+    {'L', "wrong-null-token-minus-zero", "exact"},
+    {'L', "wrong-null-token-signed-zero", "exact"},
+    {'M', "wrong-int8-24-bits", "exact"},
+    {'M', "wrong-int8-sums-in-float", "exact"},
+    {'M', "wrong-int8-tiny-weights", "exact"},
+    {'N', "wrong-gradient-columns-1024", "exact"},
+    {'N', "wrong-gradient-rows-1024", "exact"},
+    {'N', "wrong-gradient-places-8", "exact"},
+    {'N', "wrong-gradient-experts-64", "exact"},
+    {'N', "wrong-gradient-threads-8", "bitwise"},
+    {'N', "wrong-gradient-weight-divided", "exact"},
+    {'N', "wrong-gradient-weight-zero", "exact"},
+    {'N', "wrong-gradient-weight-negative", "exact"},
+    {'N', "wrong-gradient-slope-cut-at-8", "bound"},
+    {'N', "wrong-gradient-slope-cut-at-minus-10", "bound"},
+    {'N', "wrong-gradient-mask-nan", "property"},
+    {'N', "wrong-gradient-null-token-nan", "property"},
+    {'N', "wrong-gradient-minus-zero", "exact"},
+    {'O', "wrong-route-tokens-128", "routing"},
+    {'O', "wrong-route-experts-128", "routing"},
+    {'O', "wrong-route-places-16", "routing"},
+    {'O', "wrong-attention-keys-128", "bound"},
+    {'O', "wrong-attention-head-128", "bound"},
+    {'O', "wrong-attention-heads-16", "bound"},
+};
+
+#define NOT_CAUGHT_YET (sizeof not_caught_yet / sizeof *not_caught_yet)
 
 #define PLUGINS (sizeof wrong_plugins / sizeof *wrong_plugins)
 
@@ -61,7 +180,8 @@ static void read_finding(const char *path, finding *out)
 }
 
 /* Two threads, whatever machine it is: some of the bugs need a second one. */
-static finding check(void **state, const char *plugin, const char *kernel, const char *options)
+static finding check(void **state, const char *folder, const char *plugin, const char *kernel,
+                     const char *options)
 {
     finding result = {.code = -1};
     char command[2048];
@@ -70,7 +190,7 @@ static finding check(void **state, const char *plugin, const char *kernel, const
     (void)snprintf(command, sizeof command,
                    "timeout 120 '%s' check --plugin '%s/%s.so' --kernel %s --threads 2 %s --json '%s' "
                    "> /dev/null 2>&1",
-                   ADAMOE_PROGRAM, ADAMOE_WRONG_DIR, plugin, kernel, options, json.text);
+                   ADAMOE_PROGRAM, folder, plugin, kernel, options, json.text);
     const int status = system(command);
     if (WIFEXITED(status) && WEXITSTATUS(status) < 124) { /* above are timeout's own, and signals */
         result.code = WEXITSTATUS(status);
@@ -79,11 +199,11 @@ static finding check(void **state, const char *plugin, const char *kernel, const
     return result;
 }
 
-static adamoe_registry *load(const char *plugin)
+static adamoe_registry *load(const char *folder, const char *plugin)
 {
     char path[1024];
     adamoe_registry *registry = NULL;
-    (void)snprintf(path, sizeof path, "%s/%s.so", ADAMOE_WRONG_DIR, plugin);
+    (void)snprintf(path, sizeof path, "%s/%s.so", folder, plugin);
     assert_ok(adamoe_registry_create(&registry));
     assert_ok(adamoe_registry_load(registry, path));
     return registry;
@@ -99,59 +219,76 @@ static size_t built_in_count(void)
     return count;
 }
 
-static void honest_kernels_pass(void **state)
-{
-    adamoe_registry *registry = load("honest");
-    for (size_t i = built_in_count(); i < adamoe_registry_count(registry); ++i) {
-        const char *name = adamoe_registry_at(registry, i)->name;
-        const finding f = check(state, "honest", name, "");
-        print_message("%s: exit code %d, %zu cases passed\n", name, f.code, f.passed);
-        if (f.code != 0 || f.caught || f.passed < 100) {
-            fail_msg("%s: %s: %s: %s", name, f.tier, f.place, f.detail);
-        }
-    }
-    adamoe_registry_free(registry);
-}
-
 #define MOST_KERNELS 1000
 
-/* A kernel that was caught. */
+/* A kernel, and the tier that caught it, or "not yet". */
 typedef struct capture {
     char tier[16], name[64];
 } capture;
 
 typedef struct tally {
-    size_t kernels, caught;
-    capture capture[MOST_KERNELS]; /* [caught] */
+    size_t kernels, caught, expected_not, surprises;
+    capture capture[MOST_KERNELS]; /* [caught + expected_not] */
 } tally;
 
 static void keep(tally *sum, const char *tier, const char *kernel)
 {
     static const char prefix[] = "wrong-";
     const bool prefixed = strncmp(kernel, prefix, sizeof prefix - 1) == 0;
-    assert_true(sum->caught < MOST_KERNELS);
-    capture *c = &sum->capture[sum->caught++];
+    assert_true(sum->caught + sum->expected_not < MOST_KERNELS);
+    capture *c = &sum->capture[sum->caught + sum->expected_not];
     (void)snprintf(c->tier, sizeof c->tier, "%s", tier);
     (void)snprintf(c->name, sizeof c->name, "%s", prefixed ? kernel + sizeof prefix - 1 : kernel);
 }
 
-/* The kernels of one plugin. */
-static void catch_all(void **state, const char *plugin, const char *tiers, tally *sum)
+/* NULL where the kernel shall be caught, else where it shall be one day. */
+static const char *expected_later(const char *kernel, char *kind)
 {
-    adamoe_registry *registry = load(plugin);
+    for (size_t i = 0; i < NOT_CAUGHT_YET; ++i) {
+        if (strcmp(not_caught_yet[i].kernel, kernel) == 0) {
+            *kind = not_caught_yet[i].kind;
+            return not_caught_yet[i].expected;
+        }
+    }
+    return NULL;
+}
+
+static void judge(const adamoe_kernel *kernel, const finding *f, tally *sum)
+{
+    char kind = ' ';
+    const char *later = expected_later(kernel->name, &kind);
+    const bool reported = f->caught && f->code == ADAMOE_DIFFERENCE && f->tier[0] != '\0';
+    const bool passed = !f->caught && f->code == ADAMOE_OK && f->passed > 0;
+    if (later != NULL && passed) {
+        print_message("%-36s| not yet   | %c, by %s: %s\n", kernel->name, kind, later, kernel->summary);
+        keep(sum, "not yet", kernel->name);
+        ++sum->expected_not;
+        return;
+    }
+    print_message("%-36s| %-10s| %s\n", kernel->name, reported ? f->tier : "NOT CAUGHT",
+                  reported ? f->place : kernel->summary);
+    if (later != NULL) {
+        print_message("%s is caught (exit code %d): take it out of not_caught_yet\n", kernel->name, f->code);
+    }
+    if (reported) {
+        keep(sum, f->tier, kernel->name);
+        ++sum->caught;
+    }
+    sum->surprises += later != NULL || !reported;
+}
+
+/* The kernels of one plugin. */
+static void catch_all(void **state, const char *plugin, const char *some, tally *sum)
+{
+    adamoe_registry *registry = load(ADAMOE_WRONG_DIR, plugin);
     for (size_t i = built_in_count(); i < adamoe_registry_count(registry); ++i) {
         const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
-        ++sum->kernels;
-        char options[64];
+        char options[128];
         const bool hangs = strcmp(kernel->name, "wrong-endless-loop") == 0; /* no need to wait a minute */
-        (void)snprintf(options, sizeof options, "--fail-fast %s%s", tiers, hangs ? " --timeout 3" : "");
-        const finding f = check(state, plugin, kernel->name, options);
-        const bool reported = f.caught && f.code == ADAMOE_DIFFERENCE && f.tier[0] != '\0';
-        print_message("%-36s| %-10s| %s\n", kernel->name, reported ? f.tier : "NOT CAUGHT",
-                      reported ? f.place : kernel->summary);
-        if (reported) {
-            keep(sum, f.tier, kernel->name);
-        }
+        (void)snprintf(options, sizeof options, "--fail-fast %s%s", some, hangs ? " --timeout 3" : "");
+        const finding f = check(state, ADAMOE_WRONG_DIR, plugin, kernel->name, options);
+        ++sum->kernels;
+        judge(kernel, &f, sum);
     }
     adamoe_registry_free(registry);
 }
@@ -164,21 +301,23 @@ static int compare_captures(const void *a, const void *b)
 /* The table of tests/wrong/README.md: a row for each tier, the kernels in the order of their names. */
 static void write_table(tally *sum, const char *path)
 {
-    static const char *const tiers[] = {"exact", "bound", "bitwise", "property", "routing", "model"};
-    qsort(sum->capture, sum->caught, sizeof *sum->capture, compare_captures);
+    static const char *const tiers[] = {"exact",   "bound", "bitwise", "property",
+                                        "routing", "model", "not yet"};
+    const size_t kept = sum->caught + sum->expected_not;
+    qsort(sum->capture, kept, sizeof *sum->capture, compare_captures);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file, "| tier | wrong kernels, first caught there |\n|---|---|\n");
     for (size_t t = 0; t < sizeof tiers / sizeof *tiers; ++t) {
         size_t count = 0;
-        for (size_t i = 0; i < sum->caught; ++i) {
+        for (size_t i = 0; i < kept; ++i) {
             count += strcmp(sum->capture[i].tier, tiers[t]) == 0;
         }
         const char *joint = " ";
         if (count > 0) {
             fprintf(file, "| %s (%zu) |", tiers[t], count);
         }
-        for (size_t i = 0; i < sum->caught; ++i) {
+        for (size_t i = 0; i < kept; ++i) {
             if (strcmp(sum->capture[i].tier, tiers[t]) == 0) {
                 fprintf(file, "%s%s", joint, sum->capture[i].name);
                 joint = ", ";
@@ -203,29 +342,68 @@ static void expect_in_readme(tally *sum)
     free(table);
 }
 
+static int plugins_named;
+static char **plugin_names;
+
+static bool is_wanted(const char *plugin)
+{
+    bool wanted = plugins_named == 0;
+    for (int i = 0; i < plugins_named; ++i) {
+        wanted = wanted || strcmp(plugin_names[i], plugin) == 0;
+    }
+    return wanted;
+}
+
 static void wrong_kernels_are_caught(void **state)
 {
     static tally sum;
     print_message("%-36s| %-10s| %s\n", "wrong kernel", "tier", "first failing case");
     for (size_t i = 0; i < PLUGINS; ++i) {
-        catch_all(state, wrong_plugins[i].name, wrong_plugins[i].options, &sum);
+        if (is_wanted(wrong_plugins[i].name)) {
+            catch_all(state, wrong_plugins[i].name, wrong_plugins[i].options, &sum);
+        }
     }
-    print_message("%zu of %zu wrong kernels caught\n", sum.caught, sum.kernels);
-    assert_true(sum.kernels >= 116);
-    assert_int_equal(sum.caught, sum.kernels);
-    expect_in_readme(&sum);
+    print_message("%zu of %zu wrong kernels caught; %zu are expected not to be caught yet\n", sum.caught,
+                  sum.kernels, sum.expected_not);
+    assert_true(sum.kernels > 0);
+    assert_int_equal(sum.surprises, 0);
+    if (plugins_named == 0) {
+        assert_int_equal(sum.expected_not, NOT_CAUGHT_YET); /* none of the list is gone unnoticed */
+        assert_true(sum.caught >= 116);
+        expect_in_readme(&sum);
+    }
+}
+
+/* Kernels of a plugin of tests/honest/: those of all tiers, or with cases that are enough for them. */
+static void pass_all(void **state, const char *plugin, const char *some, size_t least)
+{
+    adamoe_registry *registry = load(ADAMOE_HONEST_DIR, plugin);
+    for (size_t i = built_in_count(); i < adamoe_registry_count(registry); ++i) {
+        const char *name = adamoe_registry_at(registry, i)->name;
+        const finding f = check(state, ADAMOE_HONEST_DIR, plugin, name, some);
+        print_message("%s: exit code %d, %zu cases passed\n", name, f.code, f.passed);
+        if (f.code != 0 || f.caught || f.passed < least) {
+            fail_msg("%s: %s: %s: %s", name, f.tier, f.place, f.detail);
+        }
+    }
+    adamoe_registry_free(registry);
+}
+
+static void honest_kernels_pass(void **state)
+{
+    pass_all(state, "kernels", "", 100);
 }
 
 /* A plugin for another version is refused as a whole, before anything of it runs. */
 static void another_version_is_refused(void **state)
 {
-    const finding f = check(state, "abi", "wrong-abi", "");
+    const finding f = check(state, ADAMOE_WRONG_DIR, "abi", "wrong-abi", "");
     assert_int_equal(f.code, ADAMOE_BAD_INPUT);
     assert_false(f.caught);
     assert_int_equal(f.passed, 0);
 }
 
-#define HONEST " --plugin '" ADAMOE_WRONG_DIR "/honest.so'"
+#define HONEST " --plugin '" ADAMOE_HONEST_DIR "/kernels.so'"
 
 /* A kernel of a plugin computes what a built-in one does, in every verb that computes. */
 static void a_plugin_serves_every_verb(void **state)
@@ -241,7 +419,7 @@ static void a_plugin_serves_every_verb(void **state)
     expect(run(ADAMOE_PROGRAM " layer " LAYER HONEST HONEST), 2, "--plugin: only one can be loaded");
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(honest_kernels_pass, make_folder, remove_folder),
@@ -249,5 +427,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_version_is_refused, make_folder, remove_folder),
         cmocka_unit_test(a_plugin_serves_every_verb),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest some[] = {
+        cmocka_unit_test_setup_teardown(wrong_kernels_are_caught, make_folder, remove_folder),
+    };
+    plugins_named = count - 1;
+    plugin_names = arguments + 1;
+    return plugins_named == 0 ? cmocka_run_group_tests(tests, NULL, NULL)
+                              : cmocka_run_group_tests(some, NULL, NULL);
 }

@@ -2,11 +2,11 @@
  * How often `adamoe check` cries wolf: random cases of its grid with other data for each seed, over every
  * kernel that runs here and that counts as honest.
  *
- *     false_alarms SEEDS [PLUGIN.so]
+ *     false_alarms SEEDS [PLUGIN.so ...]
  *
  * Prints for each kernel how near it came to the bound, for a gradient tensor by tensor, and the probability
  * that any tensor of so many leaves it by honest rounding, which follows from lambda (reference/bound.h).
- * Exit code 1 if a case failed. A program, not a cmocka test, so that the number of seeds can be chosen: the
+ * Exit code 1 if a case failed that is not a known false alarm. A program, not a cmocka test, so that the number of seeds can be chosen: the
  * test suite takes a few, a study a thousand.
  */
 #include "bound.h"
@@ -42,16 +42,29 @@ typedef struct study {
     adamoe_case *cases; /* of the kernel's own grid */
     size_t count;
     size_t run, failed, tensors; /* tensors: judged by the bound */
+    size_t known, suspects;      /* failed cases that are known false alarms, and cases that could be one */
     double *ratio;               /* [tensors] the largest of each */
     double largest_rms;
     size_t gradients; /* of them: cases of a gradient, each of several tensors */
     double gradient_ratio[ADAMOE_GRADIENT_TENSORS]; /* the largest of each */
 } study;
 
+/* The tier `exact` takes silu(z) for z from 40 on, which is right to the last bit only for a silu_error below half a
+ * unit; a kernel that declares more and is honest fails there. To be mended in that tier: then this goes. */
+static bool is_known(const study *s, const adamoe_case *c)
+{
+    return strcmp(s->kernel->name, "honest-silu-newton") == 0 && c->tier == ADAMOE_TIER_EXACT &&
+           c->kind == ADAMOE_CASE_EXPERTS;
+}
+
 static void note(study *s, const adamoe_case *c, uint64_t seed, const adamoe_check_result *result)
 {
+    const bool suspect = is_known(s, c);
     ++s->run;
-    if (result->status == ADAMOE_CHECK_FAILED) {
+    s->suspects += suspect;
+    if (result->status == ADAMOE_CHECK_FAILED && suspect) {
+        ++s->known;
+    } else if (result->status == ADAMOE_CHECK_FAILED) {
         ++s->failed;
         printf("FAILED %s --case %s --seed %" PRIu64 " --threads %d: %s\n", s->kernel->name,
                adamoe_name_case(c).text, seed, THREADS, result->detail);
@@ -90,11 +103,11 @@ static size_t all_tensors(const study *s)
 static void print_study(study *s)
 {
     if (s->tensors == 0) {
-        printf("%-14s %8zu %8zu  nothing was judged by the bound\n", s->kernel->name, s->run, s->failed);
+        printf("%-24s %8zu %8zu  nothing was judged by the bound\n", s->kernel->name, s->run, s->failed);
         return;
     }
     adamoe_sort(s->ratio, s->tensors);
-    printf("%-14s %8zu %8zu %9zu %11.3f %8.3f %12.3f %13.1e\n", s->kernel->name, s->run, s->failed,
+    printf("%-24s %8zu %8zu %9zu %11.3f %8.3f %12.3f %13.1e\n", s->kernel->name, s->run, s->failed,
            s->tensors, s->ratio[s->tensors - 1], adamoe_median(s->ratio, s->tensors), s->largest_rms,
            (double)all_tensors(s) * ADAMOE_FALSE_ALARM);
     if (s->gradients > 0) {
@@ -103,6 +116,19 @@ static void print_study(study *s)
             printf(" %s %.3f", adamoe_gradient_tensor_names[i], s->gradient_ratio[i]);
         }
         printf("\n");
+    }
+}
+
+/* A list of exceptions that is longer than it need be hides what it should not. */
+static void judge_known(study *s)
+{
+    enum { ENOUGH = 5 }; /* about one in ten of them proves nothing */
+    if (s->known > 0) {
+        printf("  %zu of %zu exact cases failed, as is known: silu(z) is not z to the last bit\n", s->known,
+               s->suspects);
+    } else if (s->suspects >= ENOUGH) {
+        printf("FAILED %s: a known false alarm is gone: take it out of is_known\n", s->kernel->name);
+        ++s->failed;
     }
 }
 
@@ -117,6 +143,7 @@ static adamoe_status run_study(const adamoe_kernel *kernel, uint64_t seeds, cons
     }
     if (status.code == ADAMOE_OK) {
         print_study(&s);
+        judge_known(&s);
         (void)fflush(stdout);
     }
     *failed += s.failed;
@@ -131,14 +158,14 @@ static adamoe_status run_all(uint64_t seeds, const adamoe_registry *registry, co
 {
     size_t tensors = 0;
     const char *why_not = NULL;
-    printf("%-14s %8s %8s %9s %11s %8s %12s %13s\n", "kernel", "cases", "failed", "tensors", "largest",
+    printf("%-24s %8s %8s %9s %11s %8s %12s %13s\n", "kernel", "cases", "failed", "tensors", "largest",
            "median", "largest rms", "false alarms");
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
         if (kernel->supported(&why_not)) {
             ADAMOE_TRY(run_study(kernel, seeds, team, failed, &tensors));
         } else {
-            printf("%-14s skipped: %s\n", kernel->name, why_not);
+            printf("%-24s skipped: %s\n", kernel->name, why_not);
         }
     }
     printf("%zu tensors judged by the bound: probability of any false alarm at most %.1e; %zu cases failed\n",
@@ -152,13 +179,13 @@ int main(int count, char **arguments)
     adamoe_registry *registry = NULL;
     adamoe_team *team = NULL;
     size_t failed = 0;
-    if (seeds == 0 || seeds > 1000000 || count > 3) {
-        fprintf(stderr, "usage: false_alarms SEEDS [PLUGIN.so]\n");
+    if (seeds == 0 || seeds > 1000000) {
+        fprintf(stderr, "usage: false_alarms SEEDS [PLUGIN.so ...]\n");
         return ADAMOE_BAD_INPUT;
     }
     adamoe_status status = adamoe_registry_create(&registry);
-    if (status.code == ADAMOE_OK && count == 3) {
-        status = adamoe_registry_load(registry, arguments[2]);
+    for (int i = 2; i < count && status.code == ADAMOE_OK; ++i) {
+        status = adamoe_registry_load(registry, arguments[i]);
     }
     if (status.code == ADAMOE_OK) {
         status = adamoe_team_create(THREADS, &team);

@@ -2,7 +2,7 @@
  * Routing and attention of the honest kernel, in double and by one thread: reference/README.md sections 2 and
  * 8.
  */
-#include "honest_route.h"
+#include "honest/honest_route.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * The honest pieces of a backward pass: what adamoe.h defines, in float32 and in the order in which it stands
  * there.
  */
-#include "honest_backward.h"
+#include "honest/honest_backward.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef WRONG_HONEST_ROUTE_H
 #define WRONG_HONEST_ROUTE_H
 
-#include "honest.h"
+#include "honest/honest.h"
 
 typedef struct route_pieces {
     void (*probabilities)(const float *logits, size_t experts, size_t all, float *probabilities);

@@ -5,7 +5,7 @@
 #ifndef WRONG_HONEST_BACKWARD_H
 #define WRONG_HONEST_BACKWARD_H
 
-#include "honest.h"
+#include "honest/honest.h"
 
 typedef struct backward_pass backward_pass;
 

@@ -4,8 +4,8 @@
  *
  * Left out: speed. Each row of the plan is one task, each product a loop.
  */
-#ifndef WRONG_HONEST_H
-#define WRONG_HONEST_H
+#ifndef HONEST_HONEST_H
+#define HONEST_HONEST_H
 
 #include "adamoe.h"
 
@@ -53,6 +53,8 @@ typedef struct pieces {
     /* all rows, then all tokens */
     void (*run)(kernel_call *c);
     size_t (*work_bytes)(const adamoe_prepared *prepared, size_t rows, size_t tokens);
+    /* what a prepared object keeps from call to call: zero at first */
+    size_t own_bytes;
 } pieces;
 
 struct adamoe_prepared {
@@ -61,6 +63,7 @@ struct adamoe_prepared {
     size_t hidden_size, intermediate_size, experts;
     uint32_t threads, nodes;
     packed_expert *expert; /* [experts] */
+    void *own;             /* [pieces.own_bytes] */
 };
 
 struct adamoe_prepared_matrix {
@@ -68,6 +71,7 @@ struct adamoe_prepared_matrix {
     pieces pieces;
     uint32_t threads, nodes;
     packed_matrix matrix;
+    void *own;
 };
 
 /* One call of `experts` or `multiply`. */
@@ -78,6 +82,7 @@ struct kernel_call {
     const adamoe_run *run;
     const adamoe_plan *plan;
     const float *x;
+    size_t count; /* inputs of multiply */
     float *y;
     float *outputs; /* [rows, hidden_size] of the experts, before they are weighted */
     float *scratch; /* for each thread: x and h, or x of a dense product */
@@ -97,6 +102,10 @@ void honest_combine(const kernel_call *c, size_t token);
 float honest_dot(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r, const operand *x);
 float honest_silu(float z);
 void honest_run(kernel_call *c);
+void honest_compute_row(const kernel_call *c, size_t row, const packed_expert *expert, uint32_t thread);
+/* The tasks of honest_run: a row of the plan, then a token. */
+void honest_row_task(void *call, size_t row, uint32_t thread);
+void honest_token_task(void *call, size_t token, uint32_t thread);
 size_t honest_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens);
 
 /* Rounds value[count] as reference/README.md section 4 says and returns the step of int8, else 1. */
@@ -120,22 +129,29 @@ size_t kernel_matrix_work_bytes(const adamoe_prepared_matrix *prepared, size_t c
 adamoe_status kernel_multiply(adamoe_prepared_matrix *prepared, const adamoe_run *run, const float *x,
                               size_t count, float *y);
 
-/* A kernel `symbol` of those pieces, which promises all that the contract knows. The functions that make a
- * prepared object are the only ones that cannot learn from it which kernel they belong to, so each kernel has
- * its own. Then come further fields of adamoe_kernel, in brackets, and the pieces that are replaced. */
-#define KERNEL_OF_PIECES(symbol, title, text, operands, fields, ...)                                         \
-    static const pieces symbol##_pieces = {.kind = (operands), __VA_ARGS__};                                 \
+/* A kernel `symbol` is made of three things: its pieces, its two functions that prepare, which are the only ones
+ * that cannot learn from a prepared object which kernel they belong to, and its table. */
+#define KERNEL_PIECES(symbol, operands, ...)                                                                 \
+    static const pieces symbol##_pieces = {.kind = (operands), __VA_ARGS__}
+
+#define KERNEL_PREPARES(symbol)                                                                              \
     static adamoe_status symbol##_prepare(const adamoe_host *host, const adamoe_layer *layer,                \
                                           const adamoe_placement *placement, adamoe_prepared **out)          \
     {                                                                                                        \
         return prepare_pieces(&symbol##_pieces, host, layer, placement, out);                                \
-    }                                                                                                        \
+    }
+
+#define KERNEL_PREPARES_MATRIX(symbol)                                                                       \
     static adamoe_status symbol##_prepare_matrix(const adamoe_host *host, const adamoe_matrix *matrix,       \
                                                  const adamoe_placement *placement,                          \
                                                  adamoe_prepared_matrix **out)                               \
     {                                                                                                        \
         return prepare_matrix_pieces(&symbol##_pieces, host, matrix, placement, out);                        \
-    }                                                                                                        \
+    }
+
+/* Promises all that the contract knows. `fields`, in brackets, are further fields of adamoe_kernel: tiles, the error
+ * of silu and the functions that release at least. */
+#define KERNEL_TABLE(symbol, title, text, operands, fields)                                                  \
     static const adamoe_kernel symbol = {.abi = ADAMOE_ABI,                                                  \
                                          .struct_size = sizeof(adamoe_kernel),                               \
                                          .guarantees = ADAMOE_SAME_BITS_RUNS | ADAMOE_SAME_BITS_THREADS |    \
@@ -147,24 +163,38 @@ adamoe_status kernel_multiply(adamoe_prepared_matrix *prepared, const adamoe_run
                                          .weight = (operands),                                               \
                                          .accumulate =                                                       \
                                              (operands) == ADAMOE_INT8 ? ADAMOE_INT32 : ADAMOE_FLOAT32,      \
-                                         .silu_error = 4.0f,                                                 \
-                                         .tiles = {.rows = 4, .columns = 8, .depth = 4},                     \
                                          .supported = honest_supported,                                      \
                                          .prepare = symbol##_prepare,                                        \
-                                         .release = honest_release,                                          \
                                          .work_bytes = kernel_work_bytes,                                    \
                                          .experts = kernel_experts,                                          \
                                          .prepare_matrix = symbol##_prepare_matrix,                          \
-                                         .release_matrix = honest_release_matrix,                            \
                                          .matrix_work_bytes = kernel_matrix_work_bytes,                      \
                                          .multiply = kernel_multiply,                                        \
                                          KERNEL_FIELDS fields}
 
 #define KERNEL_FIELDS(...) __VA_ARGS__
 
+#define HONEST_RELEASES .release = honest_release, .release_matrix = honest_release_matrix
+
+/* The whole, with the tiles in brackets. */
+#define TILED_KERNEL(symbol, title, text, operands, tiles_, fields, ...)                                     \
+    KERNEL_PIECES(symbol, operands, __VA_ARGS__);                                                            \
+    KERNEL_PREPARES(symbol)                                                                                  \
+    KERNEL_PREPARES_MATRIX(symbol)                                                                           \
+    KERNEL_TABLE(                                                                                            \
+        symbol, title, text, operands,                                                                       \
+        (.tiles = {KERNEL_FIELDS tiles_}, .silu_error = 4.0f, HONEST_RELEASES, KERNEL_FIELDS fields))
+
+#define KERNEL_OF_PIECES(symbol, title, text, operands, fields, ...)                                         \
+    TILED_KERNEL(symbol, title, text, operands, (.rows = 4, .columns = 8, .depth = 4), fields, __VA_ARGS__)
+
 /* A kernel with one wrong piece. */
 #define WRONG_KERNEL(symbol, title, text, operands, ...)                                                     \
     KERNEL_OF_PIECES(symbol, title, text, operands, (.route = NULL), __VA_ARGS__)
+
+/* The same with tiles of its own. */
+#define WRONG_TILES(symbol, title, text, operands, tiles_, ...)                                              \
+    TILED_KERNEL(symbol, title, text, operands, tiles_, (.route = NULL), __VA_ARGS__)
 
 /* Defines the object that a plugin exports, from a list of pointers to kernels. */
 #define EXPORT_KERNELS(...)                                                                                  \

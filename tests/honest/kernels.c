@@ -2,8 +2,8 @@
  * The honest twins: the kernel of which the wrong ones are made, in each of its three arithmetics, with
  * nothing replaced. They must pass.
  */
-#include "honest_backward.h"
-#include "honest_route.h"
+#include "honest/honest_backward.h"
+#include "honest/honest_route.h"
 
 static adamoe_status backward(const adamoe_run *run, const adamoe_backward_call *call)
 {

@@ -2,7 +2,7 @@
  * The honest pieces: the layer of reference/README.md section 2 with the operand rounding of section 4, in
  * float32 and int32.
  */
-#include "honest.h"
+#include "honest/honest.h"
 
 #include <math.h>
 #include <string.h>
@@ -175,11 +175,9 @@ void honest_combine(const kernel_call *c, size_t token)
 
 /* ------------------------------------------------------------------------------------------ all rows */
 
-static void compute_row(void *context, size_t row, uint32_t thread)
+void honest_compute_row(const kernel_call *c, size_t row, const packed_expert *expert, uint32_t thread)
 {
-    const kernel_call *c = context;
     const size_t d = c->prepared->hidden_size, ff = c->prepared->intermediate_size;
-    const packed_expert *expert = &c->prepared->expert[c->pieces->expert_of(c->plan, row)];
     float *scratch = c->scratch + thread * (d + ff);
     operand x = {scratch, 1.0f}, h = {scratch + d, 1.0f};
     c->pieces->gather(c, row, x.value);
@@ -189,9 +187,15 @@ static void compute_row(void *context, size_t row, uint32_t thread)
     c->pieces->down(c, row, expert, &h, c->outputs + row * d);
 }
 
-static void combine_token(void *context, size_t token, uint32_t thread)
+void honest_row_task(void *call, size_t row, uint32_t thread)
 {
-    const kernel_call *c = context;
+    const kernel_call *c = call;
+    honest_compute_row(c, row, &c->prepared->expert[c->pieces->expert_of(c->plan, row)], thread);
+}
+
+void honest_token_task(void *call, size_t token, uint32_t thread)
+{
+    const kernel_call *c = call;
     (void)thread;
     c->pieces->combine(c, token);
 }
@@ -199,8 +203,8 @@ static void combine_token(void *context, size_t token, uint32_t thread)
 void honest_run(kernel_call *c)
 {
     const adamoe_team *team = c->run->team;
-    team->run(team->state, c->plan->rows, compute_row, c);
-    team->run(team->state, c->plan->tokens, combine_token, c);
+    team->run(team->state, c->plan->rows, honest_row_task, c);
+    team->run(team->state, c->plan->tokens, honest_token_task, c);
 }
 
 /* ------------------------------------------------------------------------- the functions of a kernel */
@@ -237,7 +241,15 @@ static pieces complete(const pieces *given)
         .silu = OR_HONEST(silu, honest_silu),
         .run = OR_HONEST(run, honest_run),
         .work_bytes = OR_HONEST(work_bytes, honest_work_bytes),
+        .own_bytes = given->own_bytes,
     };
+}
+
+/* To what any type is aligned to. */
+static size_t round_up(size_t bytes)
+{
+    const size_t to = _Alignof(max_align_t);
+    return (bytes + to - 1) / to * to;
 }
 
 /* Takes the matrix's floats from *memory. */
@@ -250,14 +262,14 @@ static packed_matrix pack(const pieces *p, const adamoe_matrix *matrix, float **
     return packed;
 }
 
-/* One block: the object, its experts, their floats. */
+/* One block: the object, its experts, their floats, what it keeps. */
 adamoe_status prepare_pieces(const pieces *given, const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out)
 {
     const size_t d = layer->hidden_size, ff = layer->intermediate_size, n = layer->experts;
-    const size_t floats = n * (2 * ff * (d + 1) + d * (ff + 1));
+    const size_t floats = n * (2 * ff * (d + 1) + d * (ff + 1)), own = round_up(given->own_bytes);
     adamoe_prepared *prepared = host->allocate(
-        host->context, sizeof *prepared + n * sizeof(packed_expert) + floats * sizeof(float), 64);
+        host->context, sizeof *prepared + own + n * sizeof(packed_expert) + floats * sizeof(float), 64);
     if (prepared == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "prepare: out of memory");
     }
@@ -268,7 +280,9 @@ adamoe_status prepare_pieces(const pieces *given, const adamoe_host *host, const
                                   .experts = n,
                                   .threads = placement->threads,
                                   .nodes = placement->nodes,
-                                  .expert = (packed_expert *)(prepared + 1)};
+                                  .own = prepared + 1,
+                                  .expert = (packed_expert *)(void *)((char *)(prepared + 1) + own)};
+    memset(prepared->own, 0, own);
     float *memory = (float *)(prepared->expert + n);
     for (size_t e = 0; e < n; ++e) {
         prepared->expert[e].w1 = pack(&prepared->pieces, &layer->expert[e].w1, &memory);
@@ -321,15 +335,19 @@ adamoe_status kernel_experts(adamoe_prepared *prepared, const adamoe_run *run, c
 adamoe_status prepare_matrix_pieces(const pieces *given, const adamoe_host *host, const adamoe_matrix *matrix,
                                     const adamoe_placement *placement, adamoe_prepared_matrix **out)
 {
-    const size_t floats = matrix->rows * (matrix->columns + 1);
+    const size_t floats = matrix->rows * (matrix->columns + 1), own = round_up(given->own_bytes);
     adamoe_prepared_matrix *prepared =
-        host->allocate(host->context, sizeof *prepared + floats * sizeof(float), 64);
+        host->allocate(host->context, sizeof *prepared + own + floats * sizeof(float), 64);
     if (prepared == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "prepare_matrix: out of memory");
     }
-    float *memory = (float *)(prepared + 1);
-    *prepared = (adamoe_prepared_matrix){
-        .host = *host, .pieces = complete(given), .threads = placement->threads, .nodes = placement->nodes};
+    float *memory = (float *)(void *)((char *)(prepared + 1) + own);
+    *prepared = (adamoe_prepared_matrix){.host = *host,
+                                         .pieces = complete(given),
+                                         .threads = placement->threads,
+                                         .nodes = placement->nodes,
+                                         .own = prepared + 1};
+    memset(prepared->own, 0, own);
     prepared->matrix = pack(&prepared->pieces, matrix, &memory);
     *out = prepared;
     return adamoe_ok();
@@ -368,6 +386,7 @@ adamoe_status kernel_multiply(adamoe_prepared_matrix *prepared, const adamoe_run
                      .product = prepared,
                      .run = run,
                      .x = x,
+                     .count = count,
                      .y = y,
                      .scratch = run->work,
                      .nodes = prepared->nodes};
