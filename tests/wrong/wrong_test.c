@@ -374,7 +374,7 @@ static void wrong_kernels_are_caught(void **state)
     }
 }
 
-/* Kernels of a plugin of tests/honest/: those of all tiers, or with cases that are enough for them. */
+/* The kernels of a plugin of tests/honest/. */
 static void pass_all(void **state, const char *plugin, const char *some, size_t least)
 {
     adamoe_registry *registry = load(ADAMOE_HONEST_DIR, plugin);
@@ -392,6 +392,7 @@ static void pass_all(void **state, const char *plugin, const char *some, size_t 
 static void honest_kernels_pass(void **state)
 {
     pass_all(state, "kernels", "", 100);
+    pass_all(state, "twins", "--case /d:33/ff:17/", 10);
 }
 
 /* A plugin for another version is refused as a whole, before anything of it runs. */
