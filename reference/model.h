@@ -9,7 +9,8 @@
 /* What a model is made of, where families of models differ. datasets/config.c alone derives it from
  * config.json; the forward passes, training and LoRA look here and do not know a family. The rest they have in
  * common: RMSNorm before attention and before the experts, rotary embedding of queries and keys in half-split
- * pairs, grouped-query attention without biases, SwiGLU experts. Mixtral has a router; Llama is the dense case. */
+ * pairs, grouped-query attention without biases, SwiGLU experts. Mixtral has a router; Llama is the dense
+ * case. */
 typedef struct adamoe_architecture {
     bool dense;     /* no router and one expert, which every token has with weight 1 */
     bool tied_head; /* the head is the embedding */

@@ -49,10 +49,9 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
         behind = cache->length * cache->width;
     }
     const size_t at = part->rows.first * forward->model->config.hidden_size;
-    forward_set_gain(state, &forward->model->block[layer].input_norm);
-    forward_norm(forward, part->rows, state->has_update ? state->update + at : NULL, state->normed + at);
-    ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + at, part->rows.count, state->projected));
-    forward_spread(forward, part->rows, keys + behind, values + behind);
+    forward_norm(forward, &block->gains.input_norm, part->rows, state->has_update ? state->update + at : NULL,
+                 state->normed + at);
+    ADAMOE_TRY(forward_project(forward, block, part->rows, keys + behind, values + behind));
     return attend(forward, part, keys, values);
 }
 
@@ -96,14 +95,14 @@ static adamoe_status router_logits(const adamoe_forward *forward, const forward_
 }
 
 /* What attention adds to the residual, the inputs of the experts, and the router's logits. */
-static adamoe_status finish_attention(const adamoe_forward *forward, size_t layer, const forward_block *block,
+static adamoe_status finish_attention(const adamoe_forward *forward, const forward_block *block,
                                       const forward_part *part)
 {
     forward_state *state = forward->state;
     const size_t at = part->rows.first * forward->model->config.hidden_size;
     ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed, part->rows.count, state->update + at));
-    forward_set_gain(state, &forward->model->block[layer].post_attention_norm);
-    forward_norm(forward, part->rows, state->update + at, state->normed + at);
+    forward_norm(forward, &block->gains.post_attention_norm, part->rows, state->update + at,
+                 state->normed + at);
     return state->has_plan ? adamoe_ok()
                            : router_logits(forward, block, part->rows, state->routing.routing.logits);
 }
@@ -153,7 +152,7 @@ static adamoe_status parts_step(const adamoe_forward *forward, size_t layer, con
     }
     for (size_t i = 0; i < state->parts; ++i) {
         ADAMOE_TRY(attention_step(forward, layer, block, &state->part[i]));
-        ADAMOE_TRY(finish_attention(forward, layer, block, &state->part[i]));
+        ADAMOE_TRY(finish_attention(forward, block, &state->part[i]));
     }
     return adamoe_ok();
 }

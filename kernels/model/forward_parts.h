@@ -12,7 +12,9 @@
 /* One layer's weights as the kernel holds them. */
 typedef struct forward_block {
     adamoe_prepared *experts;
-    unsigned char *qkv_rows;     /* the rows of q, k and v as one matrix, since they share their input */
+    adamoe_block gains;      /* the layer's weights; its gains, which norms read row by row, are float32 */
+    float *gain_values;      /* what they point to */
+    unsigned char *qkv_rows; /* the rows of q, k and v as one matrix, since they share their input */
     adamoe_prepared_matrix *qkv; /* the same for the kernel, which may have copied it or not */
     adamoe_prepared_matrix *o;
     float *router_rows;             /* gate and gate2 as one matrix; NULL for a dense layer */
@@ -81,7 +83,7 @@ typedef struct forward_state {
     float *query, *mixed;              /* [rows, heads * head_dim] of a part */
     float *keys, *values;              /* [rows, key_value_heads * head_dim] of a part */
     float *cosine, *sine;              /* [longest, head_dim / 2] */
-    float *gain;                       /* [hidden_size] of the norm at work */
+    float *gain;                       /* [hidden_size] of the final norm */
     uint32_t *token;                   /* [rows] */
     size_t *position;                  /* [rows] */
     adamoe_routing_space routing;
@@ -113,18 +115,18 @@ void forward_embed(const adamoe_forward *forward);
  * result depends on it. */
 size_t forward_rows_of_part(const adamoe_config *config, uint32_t threads);
 
-/* Widens the gain of the norms that follow into state->gain. */
-void forward_set_gain(forward_state *state, const adamoe_matrix *gain);
+/* residual += `update`, the row of each, unless it is NULL; to = RMSNorm(residual) by one of the gains of a
+ * forward_block. Both begin with the first of `rows`. */
+void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain, forward_rows rows,
+                  const float *update, float *to);
 
-/* residual += `update`, the row of each, unless it is NULL; to = RMSNorm(residual) by state->gain. Both begin
- * with the first of `rows`. */
-void forward_norm(const adamoe_forward *forward, forward_rows rows, const float *update, float *to);
-
-/* The same for the rows of state->wanted, in their order: normed[i] is that of wanted i. */
+/* The same for the rows of state->wanted, in their order, by a gain of any type: normed[i] is that of wanted
+ * i. */
 void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gain);
 
-/* state->projected to the part's queries, and to its keys and values; queries and keys rotated. */
-void forward_spread(const adamoe_forward *forward, forward_rows rows, float *keys, float *values);
+/* The part's queries, and its keys and values, from state->normed; queries and keys rotated. */
+adamoe_status forward_project(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
+                              float *keys, float *values);
 
 /* logits [rows, n + m] from state->normed and the block's router_rows, in float32; `logits` are those of the
  * whole batch. */

@@ -3,6 +3,7 @@
  * round its operands.
  */
 #include "model/forward_parts.h"
+#include "model/products.h"
 #include "model/rows.h"
 
 /* What a thread's rows of a part may take of its second-level cache. */
@@ -26,20 +27,16 @@ void forward_embed(const adamoe_forward *forward)
     state->has_update = false;
 }
 
-static adamoe_row_norm norm_of(const adamoe_forward *forward)
+static adamoe_row_norm norm_of(const adamoe_forward *forward, const float *gain)
 {
     const adamoe_config *config = &forward->model->config;
-    return (adamoe_row_norm){forward->ops, config->hidden_size, config->rms_norm_eps, forward->state->gain};
+    return (adamoe_row_norm){forward->ops, config->hidden_size, config->rms_norm_eps, gain};
 }
 
-void forward_set_gain(forward_state *state, const adamoe_matrix *gain)
+void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain, forward_rows rows,
+                  const float *update, float *to)
 {
-    adamoe_widen_row(gain, 0, state->gain);
-}
-
-void forward_norm(const adamoe_forward *forward, forward_rows rows, const float *update, float *to)
-{
-    const adamoe_row_norm norm = norm_of(forward);
+    const adamoe_row_norm norm = norm_of(forward, gain->data);
     adamoe_add_and_norm_rows(forward->team, &norm, forward->state->residual + rows.first * norm.hidden_size,
                              update, rows.count, to);
 }
@@ -61,20 +58,25 @@ static void norm_wanted_row(const void *context, size_t i, uint32_t thread)
 
 void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gain)
 {
-    forward_set_gain(forward->state, gain);
-    const wanted_call call = {forward->state, norm_of(forward)};
-    adamoe_each_row(forward->team, forward->state->wanted_count, norm_wanted_row, &call);
-    forward->state->has_update = false;
+    forward_state *state = forward->state;
+    const wanted_call call = {state, norm_of(forward, state->gain)};
+    adamoe_widen_row(gain, 0, state->gain);
+    adamoe_each_row(forward->team, state->wanted_count, norm_wanted_row, &call);
+    state->has_update = false;
 }
 
-void forward_spread(const adamoe_forward *forward, forward_rows rows, float *keys, float *values)
+adamoe_status forward_project(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
+                              float *keys, float *values)
 {
     const adamoe_config *config = &forward->model->config;
     const forward_state *state = forward->state;
     const adamoe_rotary rotary = {forward->ops,  config->heads, config->key_value_heads,     config->head_dim,
                                   state->cosine, state->sine,   state->position + rows.first};
+    ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + rows.first * config->hidden_size,
+                                rows.count, state->projected));
     adamoe_split_and_rotate_rows(forward->team, &rotary, rows.count, state->projected, state->query, keys,
                                  values);
+    return adamoe_ok();
 }
 
 typedef struct router_call {

@@ -5,6 +5,7 @@
 #include "machine/host.h"
 #include "numbers.h"
 #include "router.h"
+#include "tensors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,12 +62,42 @@ static adamoe_status prepare_qkv(const adamoe_forward *forward, const adamoe_att
     return forward->kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->qkv);
 }
 
+/* The gains of a layer that its model has, whichever they are. */
+static adamoe_status prepare_gains(const adamoe_forward *forward, size_t layer, forward_block *block)
+{
+    const adamoe_model *model = forward->model;
+    adamoe_weights gains = {.model = {.config = model->config}, .block = &block->gains};
+    adamoe_model_tensor gain[ADAMOE_WEIGHTS];
+    size_t count = 0, floats = 0;
+    for (size_t i = 0; i < ADAMOE_WEIGHTS; ++i) {
+        const adamoe_model_tensor tensor = adamoe_tensor_of(&model->config, (adamoe_weight)i, 0, 0);
+        if (tensor.kind == ADAMOE_GAINS && tensor.scope == ADAMOE_TENSOR_OF_LAYER &&
+            adamoe_has_weight(&model->config, tensor.weight)) {
+            gain[count++] = tensor;
+            floats += tensor.columns;
+        }
+    }
+    float *to = block->gain_values = malloc((floats + 1) * sizeof *to);
+    if (to == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "gains: out of memory for %zu floats", floats);
+    }
+    block->gains = model->block[layer];
+    for (size_t i = 0; i < count; ++i) {
+        adamoe_matrix *view = adamoe_weights_at(&gains, &gain[i]);
+        copy_matrix(view, ADAMOE_F32, (unsigned char *)to);
+        *view = (adamoe_matrix){to, ADAMOE_F32, 1, gain[i].columns};
+        to += gain[i].columns;
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, forward_block *block)
 {
     const adamoe_kernel *kernel = forward->kernel;
     const adamoe_placement *place = &forward->placement;
     const adamoe_block *weights = &forward->model->block[layer];
     const adamoe_attention *attention = &weights->attention;
+    ADAMOE_TRY(prepare_gains(forward, layer, block));
     ADAMOE_TRY(prepare_qkv(forward, attention, block));
     ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->o, place, &block->o));
     ADAMOE_TRY(prepare_router(forward, &weights->moe, block));
@@ -100,6 +131,7 @@ void forward_block_release(const adamoe_forward *forward, forward_block *block)
     if (block->experts != NULL) {
         kernel->release(block->experts);
     }
+    free(block->gain_values);
     free(block->router_rows);
     free(block->qkv_rows);
     *block = (forward_block){0};
