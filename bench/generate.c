@@ -2,6 +2,7 @@
  * adamoe generate: greedy text from a model. Each token is computed once, and those after it find its keys
  * and values in a cache.
  */
+#include "generation_config.h"
 #include "model/forward.h"
 #include "machine/host.h"
 #include "machine/memory.h"
@@ -88,7 +89,8 @@ typedef struct writer {
     adamoe_machine machine;    /* not opened for the naive model */
     adamoe_forward *forward;
     adamoe_key_value_cache *cache;
-    float *logits; /* [vocab_size] that follow the last token */
+    const adamoe_tokens *end; /* of generation_config.json; those of the config end a text too */
+    float *logits;            /* [vocab_size] that follow the last token */
 } writer;
 
 static void free_writer(writer *w)
@@ -140,13 +142,29 @@ static adamoe_status next_logits(writer *w, const adamoe_tokens *text)
     return adamoe_model_forward(w->model, cache, text->id + cache->length, 1, NULL, NULL, w->logits);
 }
 
+static bool ends_text(const writer *w, uint32_t token)
+{
+    const adamoe_config *config = &w->model->config;
+    for (size_t i = 0; i < config->eos_count; ++i) {
+        if (token == config->eos[i]) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < w->end->count; ++i) {
+        if (token == w->end->id[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static adamoe_status extend(writer *w, size_t tokens, adamoe_tokens *text)
 {
     const adamoe_config *config = &w->model->config;
     for (size_t i = 0; i < tokens && text->count < config->context; ++i) {
         ADAMOE_TRY(next_logits(w, text));
         const uint32_t token = most_probable(w->logits, config->vocab_size);
-        if (config->has_eos && token == config->eos) {
+        if (ends_text(w, token)) {
             return adamoe_ok();
         }
         ADAMOE_TRY(adamoe_tokens_append(text, token));
@@ -162,6 +180,8 @@ static adamoe_status encode_prompt(const adamoe_model_folder *folder, const char
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "it has no token, and the tokenizer adds none at the beginning");
     }
+    ADAMOE_TRY(
+        adamoe_model_folder_knows(adamoe_checkpoint_model(folder->checkpoint)->config.vocab_size, text));
     if (text->count > context) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%zu tokens, the model's context is %zu", text->count, context);
     }
@@ -170,10 +190,11 @@ static adamoe_status encode_prompt(const adamoe_model_folder *folder, const char
 
 /* `text` fits into the model's context. */
 static adamoe_status generate(const adamoe_model *model, const adamoe_common_options *options,
-                              const adamoe_kernel *kernel, size_t tokens, adamoe_tokens *text)
+                              const adamoe_kernel *kernel, size_t tokens, const adamoe_tokens *end,
+                              adamoe_tokens *text)
 {
     const size_t room = model->config.context - text->count;
-    writer w = {.model = model};
+    writer w = {.model = model, .end = end};
     adamoe_status status = prepare(options, kernel, text->count + (tokens < room ? tokens : room), &w);
     if (status.code == ADAMOE_OK) {
         status = extend(&w, tokens, text);
@@ -202,15 +223,19 @@ static adamoe_status about(const char *what, adamoe_status status)
 static adamoe_status run_on(const adamoe_model_folder *folder, const generate_options *o,
                             const adamoe_kernel *kernel)
 {
-    adamoe_tokens text = {0};
+    adamoe_tokens text = {0}, end = {0};
     adamoe_status status = about("--prompt", encode_prompt(folder, o->prompt, &text));
     if (status.code == ADAMOE_OK) {
+        status = adamoe_generation_end_tokens(o->model, &end);
+    }
+    if (status.code == ADAMOE_OK) {
         status = about(o->model, generate(adamoe_checkpoint_model(folder->checkpoint), &o->common, kernel,
-                                          o->tokens, &text));
+                                          o->tokens, &end, &text));
     }
     if (status.code == ADAMOE_OK) {
         status = about(o->model, print_text(folder->tokenizer, &text));
     }
+    adamoe_tokens_free(&end);
     adamoe_tokens_free(&text);
     return status;
 }

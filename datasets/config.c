@@ -427,7 +427,7 @@ static adamoe_status read_rope_theta(const config_reader *reader, adamoe_config 
 /* ----------------------------------------------------------------------------------------- special tokens */
 
 static adamoe_status read_token(const config_reader *reader, const char *key, const json_t *value,
-                                size_t vocab_size, bool *has, uint32_t *out)
+                                size_t vocab_size, uint32_t *out)
 {
     size_t id;
     if (!adamoe_json_size(value, &id)) {
@@ -436,27 +436,34 @@ static adamoe_status read_token(const config_reader *reader, const char *key, co
     if (id >= vocab_size) {
         return key_error(reader, key, "%zu is outside the vocabulary of %zu", id, vocab_size);
     }
-    *has = true;
     *out = (uint32_t)id;
     return adamoe_ok();
 }
 
-/* Several end-of-sequence tokens may be given; the first one counts. */
+/* One end-of-sequence token or several; any of them ends a text. */
+static adamoe_status read_eos(const config_reader *reader, const json_t *eos, adamoe_config *config)
+{
+    const size_t count = json_is_array(eos) ? json_array_size(eos) : eos != NULL;
+    if (count > ADAMOE_MOST_EOS) {
+        return key_error(reader, "eos_token_id", "%zu tokens; there may be at most %d", count,
+                         ADAMOE_MOST_EOS);
+    }
+    for (size_t i = 0; i < count; ++i) {
+        ADAMOE_TRY(read_token(reader, "eos_token_id", json_is_array(eos) ? json_array_get(eos, i) : eos,
+                              config->vocab_size, &config->eos[i]));
+    }
+    config->eos_count = count;
+    return adamoe_ok();
+}
+
 static adamoe_status read_tokens(const config_reader *reader, adamoe_config *config)
 {
-    const json_t *bos = get(reader, "bos_token_id"), *eos = get(reader, "eos_token_id");
+    const json_t *bos = get(reader, "bos_token_id");
     if (bos != NULL) {
-        ADAMOE_TRY(
-            read_token(reader, "bos_token_id", bos, config->vocab_size, &config->has_bos, &config->bos));
+        ADAMOE_TRY(read_token(reader, "bos_token_id", bos, config->vocab_size, &config->bos));
+        config->has_bos = true;
     }
-    if (json_is_array(eos)) {
-        eos = json_array_get(eos, 0);
-    }
-    if (eos != NULL) {
-        ADAMOE_TRY(
-            read_token(reader, "eos_token_id", eos, config->vocab_size, &config->has_eos, &config->eos));
-    }
-    return adamoe_ok();
+    return read_eos(reader, get(reader, "eos_token_id"), config);
 }
 
 /* -------------------------------------------------------------------------------------------------- whole */

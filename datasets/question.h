@@ -1,5 +1,5 @@
 /*
- * One multiple-choice question, whatever form it was read from.
+ * A multiple-choice question.
  */
 #ifndef ADAMOE_QUESTION_H
 #define ADAMOE_QUESTION_H
@@ -11,12 +11,12 @@
 
 typedef struct adamoe_question {
     char *id;            /* never NULL: where the file has none, the sample's doc_id or the line number */
-    char *stem;          /* NULL where a sample log carries no doc */
+    char *stem;          /* NULL of a sample log */
     size_t choices;      /* 2 .. ADAMOE_QUESTION_MAX_CHOICES */
-    char **text;         /* [choices] of a sample log without doc: arg_1 less its leading blank */
-    char **label;        /* [choices] as in the file, "A" or "1"; of a log without doc "A", "B", ... */
+    char **text;         /* [choices] of a sample log: arg_1 less its leading blank */
+    char **label;        /* [choices] as in the file, "A" or "1"; of a sample log "A", "B", ... */
     size_t gold;         /* index of the answer */
-    char *prompt;        /* of a sample log, exactly as logged; else NULL */
+    char **prompt;       /* [choices] of a sample log, exactly as logged, often all the same; else NULL */
     char **continuation; /* [choices] of a sample log, exactly as logged; else NULL */
 } adamoe_question;
 

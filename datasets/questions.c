@@ -21,7 +21,7 @@ static void free_question(adamoe_question *question)
 {
     free(question->id);
     free(question->stem);
-    free(question->prompt);
+    free_texts(question->prompt, question->choices);
     free_texts(question->text, question->choices);
     free_texts(question->label, question->choices);
     free_texts(question->continuation, question->choices);
@@ -69,11 +69,64 @@ static adamoe_status parse_error(const adamoe_line *line, const json_error_t *er
     return adamoe_line_error(line, "column %d: %s", error->column, error->text);
 }
 
+/* How long a literal is that Python writes and JSON does not have; 0 where there is none. */
+static size_t python_literal(const char *text, size_t left)
+{
+    static const char *const names[] = {"NaN", "-Infinity", "Infinity"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const size_t length = strlen(names[i]);
+        if (left >= length && memcmp(text, names[i], length) == 0) {
+            return length;
+        }
+    }
+    return 0;
+}
+
+/* Copies a line with null in place of each such literal outside of texts; *out has room for a third more than
+ * the line. Returns the length. */
+static size_t without_literals(const char *text, size_t length, char *out)
+{
+    bool quoted = false;
+    size_t written = 0;
+    for (size_t i = 0; i < length; i++) {
+        const size_t literal = quoted ? 0 : python_literal(text + i, length - i);
+        if (literal > 0) {
+            memcpy(out + written, "null", 4);
+            written += 4;
+            i += literal - 1;
+            continue;
+        }
+        out[written++] = text[i];
+        if (text[i] == '"') {
+            quoted = !quoted;
+        } else if (quoted && text[i] == '\\' && i + 1 < length) {
+            out[written++] = text[++i];
+        }
+    }
+    return written;
+}
+
+/* Python's logs hold NaN and Infinity where a metric has no value, which harms nobody who does not need it. A
+ * line without them is read as it is; the error of one that is wrong otherwise too is that of the whole. */
+static json_t *load(const char *text, size_t length, json_error_t *error)
+{
+    json_error_t ignored;
+    json_t *document = json_loadb(text, length, JSON_REJECT_DUPLICATES, error);
+    char *copy = document == NULL && json_error_code(error) == json_error_invalid_syntax
+                     ? malloc(length + length / 3 + 2)
+                     : NULL;
+    if (copy != NULL) {
+        document = json_loadb(copy, without_literals(text, length, copy), JSON_REJECT_DUPLICATES, &ignored);
+        free(copy);
+    }
+    return document;
+}
+
 static adamoe_status parse_line(const adamoe_line *line, const char *text, size_t length,
                                 adamoe_question *question)
 {
     json_error_t error;
-    json_t *document = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    json_t *document = load(text, length, &error);
     if (document == NULL) {
         return parse_error(line, &error);
     }
@@ -118,7 +171,8 @@ static adamoe_status parse_lines(const char *path, const char *text, size_t leng
 {
     adamoe_line line = {.path = path};
     size_t capacity = 0;
-    for (size_t start = 0; start < length;) {
+    const size_t mark = length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    for (size_t start = mark; start < length;) {
         const char *newline = memchr(text + start, '\n', length - start);
         const size_t end = newline == NULL ? length : (size_t)(newline - text);
         line.number++;

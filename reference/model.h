@@ -25,6 +25,9 @@ typedef enum adamoe_model_use {
 /* BAD_INPUT that names what `use` does not know of the architecture. */
 adamoe_status adamoe_architecture_check(const adamoe_architecture *architecture, adamoe_model_use use);
 
+/* Tokens that may end a text; models that people have name up to five. */
+#define ADAMOE_MOST_EOS 16
+
 typedef struct adamoe_config {
     adamoe_architecture architecture;
     size_t vocab_size, hidden_size, intermediate_size, layers;
@@ -35,8 +38,10 @@ typedef struct adamoe_config {
     double rms_norm_eps, rope_theta;
     size_t sliding_window; /* keys a query sees, itself included; 0: all before it */
     size_t context;        /* max_position_embeddings */
-    bool has_bos, has_eos;
-    uint32_t bos, eos;
+    bool has_bos;
+    uint32_t bos;
+    size_t eos_count; /* tokens that end a text; none: 0 */
+    uint32_t eos[ADAMOE_MOST_EOS];
 } adamoe_config;
 
 typedef struct adamoe_attention {

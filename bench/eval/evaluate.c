@@ -118,7 +118,8 @@ static adamoe_status make_prompts(adamoe_evaluation *e)
                                      .bos = e->options.bos,
                                      .has_bos = config_of(e)->has_bos,
                                      .bos_id = config_of(e)->bos,
-                                     .context = config_of(e)->context};
+                                     .context = config_of(e)->context,
+                                     .vocab_size = config_of(e)->vocab_size};
     e->prompt = calloc(e->count, sizeof *e->prompt);
     e->outcome = calloc(e->count, sizeof *e->outcome);
     if (e->prompt == NULL || e->outcome == NULL) {
@@ -334,6 +335,19 @@ static const char *implementation_of(const adamoe_evaluation *e)
     return text[0] == '\0' ? NULL : text;
 }
 
+static size_t count_cut(const adamoe_evaluation *e)
+{
+    size_t cut = 0;
+    for (size_t q = 0; q < e->count; ++q) {
+        bool any = false;
+        for (size_t c = 0; c < e->prompt[q].choices; ++c) {
+            any = any || e->prompt[q].choice[c].cut;
+        }
+        cut += any;
+    }
+    return cut;
+}
+
 adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
 {
     const adamoe_config *config = e->lora != NULL ? &e->adapted : config_of(e);
@@ -356,6 +370,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .baseline_k = baseline_k(e),
         .count = e->count,
         .total = e->questions->count,
+        .cut = count_cut(e),
         .layer_by_layer = e->forward != NULL && !adamoe_forward_is_resident(e->forward),
         .accuracy = adamoe_accuracy_of(right, e->count),
         .accuracy_norm = adamoe_accuracy_of(right_norm, e->count),

@@ -159,6 +159,10 @@ void adamoe_eval_print(const adamoe_eval_result *r)
            r->threads == 1 ? "" : "s", r->count, r->total, adamoe_format_names[r->format]);
     print_accuracy("acc", &r->accuracy);
     print_accuracy("acc_norm", &r->accuracy_norm);
+    if (r->cut > 0) {
+        printf("%zu of %zu questions are longer than the model's context: their beginning was left out.\n",
+               r->cut, r->count);
+    }
     if (r->weights_are_random) {
         printf("The weights are random: the accuracy is chance.\n");
     }
@@ -249,13 +253,14 @@ static json_t *cost_json(const adamoe_eval_result *r)
                              "true_expert_histogram", histogram_json(r), "true_expert_histogram_by_layer",
                              layer_histograms_json(r), "all_null_share", adamoe_all_null_share(r),
                              "selections_by_layer", selections_json(r));
-    json_t *more = json_pack(
-        "{s:o,s:o,s:I,s:f,s:f,s:b,s:I,s:f,s:f,s:f,s:b}", "executed_flops", flops_json(&c.executed),
-        "baseline_flops", flops_json(&c.baseline), "baseline_k", (json_int_t)r->baseline_k,
-        "expert_flops_reduction", c.expert_reduction, "model_flops_reduction", c.model_reduction,
-        "weights_are_random", (int)r->weights_are_random, "tokens_processed", (json_int_t)r->work.tokens,
-        "seconds", r->seconds, "questions_per_second", (double)r->count / r->seconds, "tokens_per_second",
-        tokens / r->seconds, "layer_by_layer", (int)r->layer_by_layer);
+    json_t *more = json_pack("{s:o,s:o,s:I,s:f,s:f,s:b,s:I,s:I,s:f,s:f,s:f,s:b}", "executed_flops",
+                             flops_json(&c.executed), "baseline_flops", flops_json(&c.baseline), "baseline_k",
+                             (json_int_t)r->baseline_k, "expert_flops_reduction", c.expert_reduction,
+                             "model_flops_reduction", c.model_reduction, "weights_are_random",
+                             (int)r->weights_are_random, "questions_cut", (json_int_t)r->cut,
+                             "tokens_processed", (json_int_t)r->work.tokens, "seconds", r->seconds,
+                             "questions_per_second", (double)r->count / r->seconds, "tokens_per_second",
+                             tokens / r->seconds, "layer_by_layer", (int)r->layer_by_layer);
     if (cost == NULL || more == NULL || json_object_update(cost, more) != 0) {
         json_decref(cost);
         cost = NULL;

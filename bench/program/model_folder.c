@@ -3,6 +3,7 @@
  */
 #include "program/model_folder.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static adamoe_status open_tokenizer(const char *folder, adamoe_model_folder *out)
@@ -11,11 +12,17 @@ static adamoe_status open_tokenizer(const char *folder, adamoe_model_folder *out
     if ((size_t)snprintf(path, sizeof path, "%s/tokenizer.json", folder) >= sizeof path) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--model: the path is too long");
     }
-    ADAMOE_TRY(adamoe_tokenizer_open(path, &out->tokenizer));
-    const size_t ids = adamoe_tokenizer_vocab_size(out->tokenizer);
-    const size_t vocab = adamoe_checkpoint_model(out->checkpoint)->config.vocab_size;
-    if (ids > vocab) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s: vocabulary: %zu ids, the model has %zu", path, ids, vocab);
+    return adamoe_tokenizer_open(path, &out->tokenizer);
+}
+
+adamoe_status adamoe_model_folder_knows(size_t vocab_size, const adamoe_tokens *tokens)
+{
+    for (size_t i = 0; i < tokens->count; ++i) {
+        if (tokens->id[i] >= vocab_size) {
+            return adamoe_error(ADAMOE_BAD_INPUT,
+                                "the tokenizer's token %" PRIu32 " occurs, but the model has %zu of them",
+                                tokens->id[i], vocab_size);
+        }
     }
     return adamoe_ok();
 }

@@ -12,9 +12,12 @@ typedef struct adamoe_model_folder {
     adamoe_tokenizer *tokenizer;
 } adamoe_model_folder;
 
-/* Opens both and checks that every weight is finite and that the tokenizer's ids lie inside the model's
- * vocabulary. On failure nothing stays open. */
+/* Opens both and checks that every weight is finite. A tokenizer may have ids beyond the model's rows, which
+ * matter only where one occurs. On failure nothing stays open. */
 adamoe_status adamoe_model_folder_open(const char *folder, adamoe_model_folder *out);
+
+/* BAD_INPUT where a token lies beyond a model's vocabulary; to be asked of every text that was encoded. */
+adamoe_status adamoe_model_folder_knows(size_t vocab_size, const adamoe_tokens *tokens);
 void adamoe_model_folder_close(adamoe_model_folder *folder);
 
 #endif

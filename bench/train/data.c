@@ -2,6 +2,7 @@
  * Texts and questions as sequences of tokens with targets.
  */
 #include "train/data.h"
+#include "program/model_folder.h"
 #include "files/mapped_file.h"
 #include "splitmix64.h"
 
@@ -59,8 +60,9 @@ static adamoe_status encode(const adamoe_train_options *o, const adamoe_config *
         ADAMOE_TRY(adamoe_tokens_append(out, config->bos));
     }
     ADAMOE_TRY(adamoe_tokenizer_encode(tokenizer, text, length, o->bos == ADAMOE_BOS_AUTO, out));
-    return config->has_eos && (out->count == 0 || out->id[out->count - 1] != config->eos)
-               ? adamoe_tokens_append(out, config->eos)
+    ADAMOE_TRY(adamoe_model_folder_knows(config->vocab_size, out));
+    return config->eos_count > 0 && (out->count == 0 || out->id[out->count - 1] != config->eos[0])
+               ? adamoe_tokens_append(out, config->eos[0])
                : adamoe_ok();
 }
 
@@ -151,7 +153,8 @@ static adamoe_status append_question(const adamoe_train_options *o, const adamoe
                                      .bos = o->bos,
                                      .has_bos = config->has_bos,
                                      .bos_id = config->bos,
-                                     .context = config->context};
+                                     .context = config->context,
+                                     .vocab_size = config->vocab_size};
     adamoe_prompt prompt;
     ADAMOE_TRY(adamoe_prompt_create(question, tokenizer, &rule, &prompt));
     const adamoe_status status = append_prompt(o, &prompt, question->gold, data);
@@ -236,7 +239,7 @@ static adamoe_status read_question_texts(const char *path, adamoe_train_texts *o
     adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < questions->count && status.code == ADAMOE_OK; ++i) {
         const adamoe_question *q = &questions->question[i];
-        const char *stem = q->stem != NULL ? q->stem : q->prompt;
+        const char *stem = q->stem != NULL ? q->stem : q->prompt[q->gold];
         status = append_text(out, stem, strlen(stem));
         for (size_t c = 0; c < q->choices && status.code == ADAMOE_OK; ++c) {
             status = append_text(out, q->text[c], strlen(q->text[c]));

@@ -114,7 +114,7 @@ static void reads_mixtral(void **state)
     assert_int_equal(config.context, 32768);
     assert_false(config.architecture.tied_head);
     assert_true(config.has_bos && config.bos == 1);
-    assert_true(config.has_eos && config.eos == 2);
+    assert_true(config.eos_count >= 1 && config.eos[0] == 2);
 }
 
 static void reads_llama(void **state)
@@ -131,7 +131,7 @@ static void reads_llama(void **state)
     assert_int_equal(config.head_dim, 8);
     assert_true(config.rms_norm_eps == 1e-6);
     assert_true(config.rope_theta == 1e4); /* what its absence means */
-    assert_false(config.has_bos || config.has_eos || config.architecture.tied_head);
+    assert_false(config.has_bos || config.eos_count > 0 || config.architecture.tied_head);
     assert_ok(parse_edited(llama, "num_key_value_heads", "\"num_key_value_heads\":null", &config, &given));
     assert_int_equal(config.key_value_heads, 8);
     assert_ok(parse_edited(llama, "architectures", "\"model_type\":\"llama\"", &config, &given));
@@ -206,9 +206,9 @@ static void reads_other_optional_keys(void **state)
     assert_ok(parse_edited(mixtral, "", "\"head_dim\":null", &config, &given));
     assert_int_equal(config.head_dim, 128);
     assert_ok(parse_edited(mixtral, "eos_token_id", "\"eos_token_id\":[7,2]", &config, &given));
-    assert_true(config.has_eos && config.eos == 7);
+    assert_true(config.eos_count >= 1 && config.eos[0] == 7);
     assert_ok(parse_edited(mixtral, "eos_token_id", "\"eos_token_id\":[]", &config, &given));
-    assert_false(config.has_eos);
+    assert_int_equal(config.eos_count, 0);
     assert_ok(parse_edited(mixtral, "bos_token_id", "\"bos_token_id\":null", &config, &given));
     assert_false(config.has_bos);
     assert_ok(parse_edited(llama, "", "\"tie_word_embeddings\":true", &config, &given));

@@ -31,7 +31,9 @@ static void check(const adamoe_config *config, bool null_experts_given)
     require(isfinite(config->rms_norm_eps) && config->rms_norm_eps > 0.0);
     require(isfinite(config->rope_theta) && config->rope_theta > 0.0);
     require(!config->has_bos || config->bos < config->vocab_size);
-    require(!config->has_eos || config->eos < config->vocab_size);
+    for (size_t i = 0; i < config->eos_count; ++i) {
+        require(config->eos[i] < config->vocab_size);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
