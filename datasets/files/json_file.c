@@ -4,6 +4,8 @@
 #include "files/json_file.h"
 #include "files/mapped_file.h"
 
+#include <string.h>
+
 static adamoe_status parse_error(const char *path, const json_error_t *error)
 {
     if (json_error_code(error) == json_error_out_of_memory) {
@@ -13,10 +15,18 @@ static adamoe_status parse_error(const char *path, const json_error_t *error)
                         error->text);
 }
 
+/* Editors of one system put a byte-order mark in front of UTF-8. It says nothing. */
+static size_t byte_order_mark(const char *text, size_t length)
+{
+    return length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 adamoe_status adamoe_json_parse(const char *path, const char *text, size_t length, json_t **out)
 {
     json_error_t error;
-    json_t *document = json_loadb(length == 0 ? "" : text, length, JSON_REJECT_DUPLICATES, &error);
+    const size_t mark = byte_order_mark(text, length);
+    json_t *document =
+        json_loadb(length == 0 ? "" : text + mark, length - mark, JSON_REJECT_DUPLICATES, &error);
     if (document == NULL) {
         return parse_error(path, &error);
     }

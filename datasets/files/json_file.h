@@ -9,7 +9,7 @@
 
 /* Parses text[length], which must be one object or array and nothing else. Refused (BAD_INPUT): a key that
  * stands twice in one object, invalid UTF-8, a zero character in a string, integers beyond 64 bits, nesting
- * deeper than jansson's limit (2048). Keys keep their order. *out is given back with json_decref. */
+ * deeper than jansson's limit (2048). A byte-order mark before it is skipped. Keys keep their order. *out is given back with json_decref. */
 adamoe_status adamoe_json_parse(const char *path, const char *text, size_t length, json_t **out);
 
 /* The same from a file. Errors: also those of adamoe_mapped_file_open. */

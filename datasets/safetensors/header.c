@@ -29,8 +29,19 @@ static adamoe_status header_error(const char *path, const char *reason)
     return adamoe_error(ADAMOE_BAD_INPUT, "%s: header: %s", path, reason);
 }
 
+/* What a clone without Git LFS leaves in place of a large file: a few lines of text. */
+static bool is_lfs_pointer(const uint8_t *data, size_t size)
+{
+    static const char begin[] = "version https://git-lfs";
+    return size >= sizeof begin - 1 && memcmp(data, begin, sizeof begin - 1) == 0;
+}
+
 static adamoe_status read_length(const char *path, const uint8_t *data, size_t size, size_t *length)
 {
+    if (is_lfs_pointer(data, size)) {
+        return header_error(path,
+                            "a Git LFS pointer, not the weights; `git lfs pull` in its folder fetches them");
+    }
     if (size < LENGTH_BYTES) {
         return header_error(path, "the file is shorter than the 8 bytes of the header's length");
     }
@@ -58,6 +69,9 @@ static adamoe_status read_json(const char *path, const char *text, size_t length
     char place[sizeof(adamoe_status)]; /* the parser counts lines and columns within the header */
     if (text[0] != '{') {
         return header_error(path, "does not begin with {");
+    }
+    if (text[length - 1] == '\0') {
+        return header_error(path, "padded with zero bytes, where the format has blanks");
     }
     (void)snprintf(place, sizeof place, "%s: header", path);
     return adamoe_json_parse(place, text, length, out);

@@ -22,6 +22,9 @@ static void places_are_named(void **state)
     (void)state;
     assert_ok(parse("{\"a\": [1, 2.5, null, \"\u00e9\"]}"));
     assert_ok(parse("[]  \n"));
+    assert_ok(parse("\xef\xbb\xbf{}")); /* a byte-order mark */
+    assert_error(parse("\xef\xbb\xbf"), ADAMOE_BAD_INPUT, "FILE: line 1 column 0: ");
+    assert_error(parse("\xef\xbb\xbf\xef\xbb\xbf{}"), ADAMOE_BAD_INPUT, "FILE: line 1 column ");
     assert_error(parse(""), ADAMOE_BAD_INPUT, "FILE: line 1 column 0: ");
     assert_error(parse_bytes(NULL, 0), ADAMOE_BAD_INPUT, "FILE: line 1 column 0: ");
     assert_error(parse("{\"a\": 1,\n \"b\": }"), ADAMOE_BAD_INPUT, "FILE: line 2 column 7: ");

@@ -143,6 +143,19 @@ static void header_length_is_checked(void **state)
     assert_error(parse_length(UINT64_MAX - 7, "{}", 0), ADAMOE_BAD_INPUT, "is above the limit");
 }
 
+static void what_is_no_safetensors_file_is_named(void **state)
+{
+    (void)state;
+    static const char pointer[] =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1048576\n";
+    adamoe_safetensors *file = NULL;
+    assert_error(adamoe_safetensors_parse("file", (const uint8_t *)pointer, sizeof pointer - 1, &file),
+                 ADAMOE_BAD_INPUT, "file: header: a Git LFS pointer, not the weights; `git lfs pull`");
+    static const uint8_t padded[16] = {8, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+    assert_error(adamoe_safetensors_parse("file", padded, sizeof padded, &file), ADAMOE_BAD_INPUT,
+                 "file: header: padded with zero bytes, where the format has blanks");
+}
+
 /* A header with one tensor, x, of which the given fields are the description. */
 #define ONE(fields)                   "{\"x\":{" fields "}}"
 #define FIELDS(dtype, shape, offsets) "\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets
@@ -611,6 +624,7 @@ int main(void)
         cmocka_unit_test(reads_a_file_without_tensors),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(header_length_is_checked),
+        cmocka_unit_test(what_is_no_safetensors_file_is_named),
         cmocka_unit_test(every_damage_is_named),
         cmocka_unit_test(long_names_do_not_hide_the_reason),
         cmocka_unit_test(deep_nesting_is_refused),
