@@ -4,8 +4,8 @@
 #include "gate/timed_layer.h"
 #include "machine/clock.h"
 #include "machine/host.h"
-#include "numbers.h"
 #include "machine/team.h"
+#include "timing/roofline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,14 +46,13 @@ static adamoe_status make_plan(adamoe_timed_layer *timed, const adamoe_preset *p
 /* What a call does, counted from the plan and not from what the kernel says. */
 static void count_work(adamoe_timed_layer *timed, const adamoe_preset *preset)
 {
-    const double weights = 3.0 * (double)(preset->hidden_size * preset->intermediate_size);
-    timed->rows = timed->plan->rows;
-    for (size_t e = 0; e < timed->plan->experts; ++e) {
-        timed->products += timed->plan->offset[e] < timed->plan->offset[e + 1];
-    }
-    timed->executed_flops = 2.0 * weights * (double)timed->rows;
-    timed->touched_bytes =
-        weights * (double)timed->products * (double)adamoe_arithmetic_bytes(timed->kernel->weight);
+    const adamoe_plan_work work =
+        adamoe_plan_work_of(timed->plan, adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size,
+                                                               timed->kernel->weight));
+    timed->rows = work.rows;
+    timed->products = work.touched_experts;
+    timed->executed_flops = work.flops;
+    timed->touched_bytes = work.bytes;
 }
 
 static adamoe_status make_buffers(adamoe_timed_layer *timed, size_t count, uint64_t seed)

@@ -7,6 +7,7 @@
 #include "layers/random_layer.h"
 #include "layers/routing_pattern.h"
 #include "statistics/statistics.h"
+#include "timing/roofline.h"
 
 #include <stdlib.h>
 
@@ -52,13 +53,14 @@ static adamoe_status time_plan(timing *t, const adamoe_plan *plan, adamoe_quick_
         ADAMOE_TRY(time_calls(t, plan, calls, &seconds[i]));
     }
     adamoe_sort(seconds, REPETITIONS);
-    const adamoe_quick_layer *s = &adamoe_quick_sizes;
+    const adamoe_expert_cost cost = adamoe_expert_cost_of(
+        adamoe_quick_sizes.hidden_size, adamoe_quick_sizes.intermediate_size, t->kernel->weight);
     out->tokens = plan->tokens;
     out->rows = plan->rows;
     out->seconds = adamoe_median(seconds, REPETITIONS);
     out->least = seconds[0];
     out->greatest = seconds[REPETITIONS - 1];
-    out->gflops = 6.0 * (double)(plan->rows * s->hidden_size * s->intermediate_size) / out->seconds * 1e-9;
+    out->gflops = adamoe_plan_work_of(plan, cost).flops / out->seconds * 1e-9;
     return adamoe_ok();
 }
 

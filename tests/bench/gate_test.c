@@ -9,7 +9,7 @@
 #define GATE  ADAMOE_PROGRAM " gate --preset tiny --tokens 1 --kernel onednn-f32"
 #define SMALL " --check-case rows:16/columns:4096 --model " MODEL " --questions " QUESTIONS " --limit 2"
 #define QUICK GATE SMALL
-#define ALL   ADAMOE_PROGRAM " gate --preset tiny --tokens 1" SMALL
+#define ALL   ADAMOE_PROGRAM " gate --preset tiny" SMALL " --tokens 1"
 /* Nothing is a thousand times slower. */
 #define SPEED " --only-speed --pairs 1 --milliseconds 1 --minimum-effect 1000"
 
@@ -72,6 +72,58 @@ static void a_baseline_holds_and_is_missed(void **state)
     expect(run(QUICK " --baseline %s/two.json", folder), 0, "missing    check    reference");
     /* A baseline is a result like any other. */
     expect(run(ADAMOE_PROGRAM " compare %s/base.json %s/base.json", folder, folder), 0, "0 regressions");
+}
+
+/* The benchmark of `adamoe bench` of the same kernel and tokens: layer/tiny/KERNEL/tokens:N/... for gate's
+ * tiny/KERNEL/tokens:N/threads:1. */
+static const json_t *find_bench(const json_t *bench, const char *gate_name)
+{
+    const char *end = strstr(gate_name, "/threads:");
+    size_t i;
+    const json_t *entry;
+    assert_non_null(end);
+    const size_t length = (size_t)(end - gate_name);
+    json_array_foreach(json_object_get(bench, "benchmarks"), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        if (name != NULL && strncmp(name, "layer/", 6) == 0 && strncmp(name + 6, gate_name, length) == 0 &&
+            name[6 + length] == '/') {
+            return entry;
+        }
+    }
+    fail_msg("bench has no %s", gate_name);
+    return NULL;
+}
+
+/* Gate and bench count what a plan costs alike: bytes (int8 with its scales), FLOPs and rows. */
+static void gate_and_bench_count_the_same_work(void **state)
+{
+    static const char *const keys[] = {"executed_flops", "touched_bytes", "expert_rows"};
+    const char *folder = *state;
+    expect(run(ALL ",16 --write-baseline %s/base.json", folder), 0, "");
+    expect(run(ADAMOE_PROGRAM " bench --preset tiny --tokens 1,16 --threads 1 --benchmark_repetitions=1 "
+                              "--benchmark_min_time=0.001 --json %s/bench.json",
+               folder),
+           0, "");
+    json_t *base = read_json(state, "base.json"), *bench = read_json(state, "bench.json");
+    const json_t *benchmarks = json_object_get(json_object_get(base, "gate"), "benchmarks");
+    size_t i;
+    const json_t *entry;
+    assert_true(json_array_size(benchmarks) >= 2);
+    json_array_foreach(benchmarks, i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        const json_t *other = find_bench(bench, name);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; ++k) {
+            const double gated = json_number_value(json_object_get(entry, keys[k]));
+            const double benched = json_number_value(json_object_get(other, keys[k]));
+            if (!(gated > 0.0 && gated == benched)) {
+                fail_msg("%s: %s is %.0f of gate and %.0f of bench", name, keys[k], gated, benched);
+            }
+        }
+    }
+    json_decref(base);
+    json_decref(bench);
 }
 
 static void a_build_is_compared_with_itself(void **state)
@@ -221,10 +273,15 @@ static void the_worker_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_baseline_holds_and_is_missed),   TEST(a_build_is_compared_with_itself),
-        TEST(plugins_of_both_sides_may_differ), TEST(a_worker_that_goes_wrong_is_named),
-        TEST(the_slower_side_is_told),          TEST(usage_is_checked_before_the_work),
-        TEST(results_are_whole_or_not_there),   TEST(the_worker_answers),
+        TEST(a_baseline_holds_and_is_missed),
+        TEST(a_build_is_compared_with_itself),
+        TEST(plugins_of_both_sides_may_differ),
+        TEST(a_worker_that_goes_wrong_is_named),
+        TEST(the_slower_side_is_told),
+        TEST(usage_is_checked_before_the_work),
+        TEST(results_are_whole_or_not_there),
+        TEST(the_worker_answers),
+        TEST(gate_and_bench_count_the_same_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
