@@ -1,7 +1,7 @@
 /*
  * What training and LoRA experts do not know of an architecture: the one place where it is refused.
  */
-#include "model.h"
+#include "architecture.h"
 
 static bool has_router(const adamoe_architecture *architecture)
 {

@@ -5,9 +5,39 @@
 #include "attention.h"
 #include "layer.h"
 #include "numbers.h"
+#include "rotary.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+adamoe_status adamoe_cache_create(const adamoe_config *config, size_t capacity, adamoe_cache **out)
+{
+    const size_t position = config->layers * config->key_value_heads * config->head_dim;
+    if (capacity > SIZE_MAX / sizeof(float) / (position + 1)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "cache: %zu positions overflow", capacity);
+    }
+    adamoe_cache *cache = calloc(1, sizeof *cache);
+    if (cache != NULL) {
+        cache->capacity = capacity;
+        cache->keys = calloc(capacity * position + 1, sizeof *cache->keys);
+        cache->values = calloc(capacity * position + 1, sizeof *cache->values);
+    }
+    if (cache == NULL || cache->keys == NULL || cache->values == NULL) {
+        adamoe_cache_free(cache);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "cache: out of memory for %zu positions", capacity);
+    }
+    *out = cache;
+    return adamoe_ok();
+}
+
+void adamoe_cache_free(adamoe_cache *cache)
+{
+    if (cache != NULL) {
+        free(cache->keys);
+        free(cache->values);
+        free(cache);
+    }
+}
 
 size_t adamoe_first_visible(size_t position, size_t window)
 {

@@ -1,17 +1,28 @@
 /*
- * The parts of a transformer block beside the experts: RMSNorm, rotary embedding, grouped-query attention.
+ * Grouped-query attention, and its cache of keys and values.
  */
 #ifndef ADAMOE_ATTENTION_H
 #define ADAMOE_ATTENTION_H
 
-#include "model.h"
+#include "architecture.h"
 
-/* out = x / sqrt(mean(x^2) + eps) * gain. x, out are [count, columns of gain]; gain is [1, columns]. */
-void adamoe_rms_norm(const adamoe_matrix *gain, double eps, const float *x, size_t count, float *out);
+typedef struct adamoe_attention {
+    adamoe_matrix q; /* [heads * head_dim, hidden_size] */
+    adamoe_matrix k; /* [key_value_heads * head_dim, hidden_size] */
+    adamoe_matrix v; /* as k */
+    adamoe_matrix o; /* [hidden_size, heads * head_dim] */
+} adamoe_attention;
 
-/* Rotates one head in place: the pair (x[i], x[i + head_dim/2]) by the angle position * theta^(-2i/head_dim)
- * (half-split pairing). */
-void adamoe_rotary(float *head, size_t head_dim, double theta, size_t position);
+/* Keys and values of one sequence, all layers, after rotary embedding: float32 [layers, capacity,
+ * key_value_heads * head_dim]. Setting length to less forgets the tail: that is how choices share the cache
+ * of their question. */
+typedef struct adamoe_cache {
+    size_t length, capacity;
+    float *keys, *values;
+} adamoe_cache;
+
+adamoe_status adamoe_cache_create(const adamoe_config *config, size_t capacity, adamoe_cache **out);
+void adamoe_cache_free(adamoe_cache *cache);
 
 /* One query head over the keys that it sees: out = sum over visible j of softmax_j(q · k_j / sqrt(head_dim))
  * v_j. A key at j is visible to the query at `position` if 0 <= position - j < window (0: no limit). keys and

@@ -1,7 +1,7 @@
 /*
  * RMSNorm: x / sqrt(mean(x^2) + eps) * gain (reference/README.md section 8).
  */
-#include "attention.h"
+#include "norm.h"
 #include "numbers.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /*
  * Rotary position embedding with half-split pairing (reference/README.md section 8).
  */
-#include "attention.h"
+#include "rotary.h"
 
 #include <math.h>
 
