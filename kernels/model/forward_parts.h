@@ -110,11 +110,6 @@ adamoe_status forward_state_reserve_logits(forward_state *state, size_t count);
 /* residual = the embeddings of the batch's tokens. */
 void forward_embed(const adamoe_forward *forward);
 
-/* How many rows a part should have, so that what one step writes is still in the second-level cache when the
- * next one reads it; as many as there are where that would be so few that the weights were read too often. No
- * result depends on it. */
-size_t forward_rows_of_part(const adamoe_config *config, uint32_t threads);
-
 /* residual += `update`, the row of each, unless it is NULL; to = RMSNorm(residual) by one of the gains of a
  * forward_block. Both begin with the first of `rows`. */
 void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain, forward_rows rows,

@@ -6,20 +6,6 @@
 #include "model/products.h"
 #include "model/rows.h"
 
-/* What a thread's rows of a part may take of its second-level cache. */
-#define CACHE_BYTES ((size_t)512 << 10)
-
-/* Fewer rows would not pay for reading the weights once more. */
-#define LEAST_ROWS 96
-
-size_t forward_rows_of_part(const adamoe_config *config, uint32_t threads)
-{
-    const size_t projected = (config->heads + 2 * config->key_value_heads) * config->head_dim;
-    const size_t row_bytes = (4 * config->hidden_size + 2 * projected) * sizeof(float);
-    const size_t rows = CACHE_BYTES / row_bytes;
-    return rows < LEAST_ROWS ? SIZE_MAX : rows * threads;
-}
-
 void forward_embed(const adamoe_forward *forward)
 {
     forward_state *state = forward->state;

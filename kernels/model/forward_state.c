@@ -133,6 +133,23 @@ static adamoe_status make_room_for_segments(forward_state *state, size_t count)
     return adamoe_ok();
 }
 
+/* What a thread's rows of a part may take of its second-level cache. */
+#define CACHE_BYTES ((size_t)512 << 10)
+
+/* Fewer rows would not pay for reading the weights once more. */
+#define LEAST_ROWS 96
+
+/* How many rows a part should have, so that what one step writes is still in the second-level cache when the
+ * next one reads it; as many as there are where that would be so few that the weights were read too often. No
+ * result depends on it. */
+static size_t rows_of_part(const adamoe_config *config, uint32_t threads)
+{
+    const size_t projected = (config->heads + 2 * config->key_value_heads) * config->head_dim;
+    const size_t row_bytes = (4 * config->hidden_size + 2 * projected) * sizeof(float);
+    const size_t rows = CACHE_BYTES / row_bytes;
+    return rows < LEAST_ROWS ? SIZE_MAX : rows * threads;
+}
+
 /* Cuts where no segment reaches back, once a part has rows enough. */
 static void cut_parts(forward_state *state, size_t rows_of_part)
 {
@@ -219,7 +236,7 @@ adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment 
     state->run.team = forward->team;
     ADAMOE_TRY(make_room_for_segments(state, count));
     ADAMOE_TRY(make_room_for_rows(config, state, count_tokens(segment, count)));
-    cut_parts(state, forward_rows_of_part(config, forward->team->threads));
+    cut_parts(state, rows_of_part(config, forward->team->threads));
     state->longest = 0;
     for (size_t i = 0; i < state->parts; ++i) {
         place_part(state, &state->part[i]);

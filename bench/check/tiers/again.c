@@ -1,7 +1,7 @@
 /*
  * What both kinds of bitwise cases, forward and backward, do alike: run once more, and with other threads.
  */
-#include "check/tiers/tiers.h"
+#include "check/tiers/again.h"
 #include "machine/host.h"
 #include "machine/team.h"
 

@@ -12,6 +12,7 @@
  */
 #include "attention.h"
 #include "check/tiers/tiers.h"
+#include "layers/random_layer.h"
 #include "model/span_attention.h"
 
 #include <math.h>

@@ -7,6 +7,8 @@
  * nothing in either order; ThreadSanitizer finds those.
  */
 #include "check/tiers/arrange.h"
+#include "check/tiers/again.h"
+#include "check/tiers/data.h"
 #include "check/tiers/tiers.h"
 #include "machine/host.h"
 #include "machine/team.h"

@@ -2,6 +2,7 @@
  * The tier `bound` for experts and dense products, at both ends of every buffer in turn; and what the
  * contract asks of every dense product: equal rows of a matrix give bit-equal columns.
  */
+#include "check/tiers/data.h"
 #include "check/tiers/tiers.h"
 
 #include <math.h>

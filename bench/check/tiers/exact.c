@@ -8,6 +8,7 @@
  * check/tiers/exact_data.h.
  */
 #include "check/tiers/exact_data.h"
+#include "check/tiers/tiers.h"
 #include "layer.h"
 #include "numbers.h"
 

@@ -15,7 +15,8 @@
 #ifndef ADAMOE_CHECK_TIERS_EXACT_DATA_H
 #define ADAMOE_CHECK_TIERS_EXACT_DATA_H
 
-#include "check/tiers/tiers.h"
+#include "check/tiers/judge.h"
+#include "layers/random_layer.h"
 
 #define ADAMOE_NOWHERE SIZE_MAX
 

@@ -2,83 +2,11 @@
  * Gradients: the tier `bound`, and what it shares with the others. Random weights, inputs and derivatives of
  * the output, each tensor by the bound of reference/gradient/gradient_bound.h.
  */
+#include "check/tiers/data.h"
 #include "check/tiers/gradient.h"
+#include "check/tiers/gradient_judge.h"
+#include "check/tiers/tiers.h"
 #include "gradient/gradient_bound.h"
-
-#include <math.h>
-#include <string.h>
-
-const char *const adamoe_gradient_tensor_names[ADAMOE_GRADIENT_TENSORS] = {"dx",  "dcombine", "dself_scale",
-                                                                           "dw1", "dw3",      "dw2"};
-
-void adamoe_check_gradient_place(const adamoe_checking *k, size_t tensor)
-{
-    const adamoe_case *c = k->c;
-    const char *name = adamoe_gradient_tensor_names[tensor];
-    char detail[sizeof k->out->detail];
-    memcpy(detail, k->out->detail, sizeof detail);
-    if (tensor < ADAMOE_GRADIENT_W1) {
-        adamoe_check_settle(k, k->out->status, "%s: %.250s", name, detail);
-        return;
-    }
-    const size_t rows = tensor == ADAMOE_GRADIENT_W2 ? c->hidden_size : c->intermediate_size;
-    const size_t expert = k->out->row / rows;
-    k->out->row %= rows;
-    adamoe_check_settle(k, k->out->status, "%s of expert %zu: %.250s", name, expert, detail);
-}
-
-/* False where it fails. */
-static bool judge_tensors(const adamoe_checking *k, const adamoe_yardstick *const *yardstick,
-                          const adamoe_gradient_output *got)
-{
-    size_t judged = 0, vacuous = 0;
-    for (size_t i = 0; i < ADAMOE_GRADIENT_TENSORS; ++i) {
-        if (got->count[i] == 0) {
-            continue;
-        }
-        const double ratio = adamoe_judge(yardstick[i], got->tensor[i], 1.0).largest_ratio;
-        k->out->tensor_ratio[i] = fmax(k->out->tensor_ratio[i], ratio);
-        k->out->status = ADAMOE_CHECK_PASSED;
-        if (!adamoe_check_judge(k, yardstick[i], got->tensor[i], got->width[i], 1.0)) {
-            adamoe_check_gradient_place(k, i);
-            return false;
-        }
-        ++judged;
-        vacuous += k->out->status == ADAMOE_CHECK_VACUOUS;
-    }
-    if (vacuous == judged) {
-        adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "every expected derivative is 0");
-    } else {
-        adamoe_check_settle(k, ADAMOE_CHECK_PASSED, "%s", "");
-    }
-    return true;
-}
-
-static adamoe_status call_and_judge(const adamoe_checking *k, const adamoe_gradient_call *call,
-                                    const adamoe_yardstick *const *yardstick,
-                                    const adamoe_gradient_output *got)
-{
-    static const adamoe_guard_end ends[] = {ADAMOE_GUARD_BACK, ADAMOE_GUARD_FRONT};
-    adamoe_call_outcome outcome;
-    for (size_t i = 0; i < 2; ++i) {
-        const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
-        ADAMOE_TRY(adamoe_call_backward(&manner, call, got, &outcome));
-        if (!adamoe_check_called(k, &outcome) || !judge_tensors(k, yardstick, got)) {
-            return adamoe_ok();
-        }
-    }
-    return adamoe_ok();
-}
-
-adamoe_status adamoe_check_gradient_judged(const adamoe_checking *k, const adamoe_gradient_call *call,
-                                           const adamoe_yardstick *const *yardstick)
-{
-    adamoe_gradient_output got;
-    ADAMOE_TRY(adamoe_gradient_output_create(call->layer, call->plan, &got));
-    const adamoe_status status = call_and_judge(k, call, yardstick, &got);
-    adamoe_gradient_output_free(&got);
-    return status;
-}
 
 static adamoe_status judge_data(const adamoe_checking *k, const adamoe_case_data *data)
 {

@@ -1,25 +1,12 @@
 /*
- * What the tiers of a gradient share; not for others.
+ * The tiers of a gradient, among which adamoe_check_gradient chooses.
  */
 #ifndef ADAMOE_CHECK_TIERS_GRADIENT_H
 #define ADAMOE_CHECK_TIERS_GRADIENT_H
 
-#include "check/tiers/tiers.h"
-
-/* "dx", "dcombine", "dself_scale", "dw1", "dw3", "dw2". */
-extern const char *const adamoe_gradient_tensor_names[ADAMOE_GRADIENT_TENSORS];
+#include "check/tiers/judge.h"
 
 adamoe_status adamoe_check_gradient_exact(const adamoe_checking *k);
 adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k);
-
-/* Calls with every buffer at either end of its pages in turn, and judges each tensor by its yardstick
- * [ADAMOE_GRADIENT_TENSORS], or NULL where there is none. A case is vacuous where every tensor of it is. What
- * the kernel does wrong is the result. Errors: memory. */
-adamoe_status adamoe_check_gradient_judged(const adamoe_checking *k, const adamoe_gradient_call *call,
-                                           const adamoe_yardstick *const *yardstick);
-
-/* After a failure at a row of a tensor: says which tensor, and which expert where the row then counts from
- * its first. */
-void adamoe_check_gradient_place(const adamoe_checking *k, size_t tensor);
 
 #endif

@@ -4,7 +4,10 @@
  * but its own.
  */
 #include "check/tiers/arrange.h"
+#include "check/tiers/again.h"
+#include "check/tiers/data.h"
 #include "check/tiers/gradient.h"
+#include "check/tiers/gradient_judge.h"
 #include "machine/host.h"
 #include "machine/team.h"
 

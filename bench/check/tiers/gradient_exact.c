@@ -8,7 +8,9 @@
  * negative. Weights of the combine are 1 or 2. That each sum is exact is counted while it is formed: all its
  * terms are multiples of a power of two, and their magnitudes add up to at most 2^24 of it.
  */
+#include "check/tiers/data.h"
 #include "check/tiers/gradient.h"
+#include "check/tiers/gradient_judge.h"
 #include "numbers.h"
 
 #include <stdlib.h>

@@ -19,6 +19,7 @@
  */
 #include "check/cases/models.h"
 #include "check/tiers/tiers.h"
+#include "layers/random_layer.h"
 #include "model/forward.h"
 #include "machine/host.h"
 

@@ -5,6 +5,7 @@
  * bounds at most.
  */
 #include "check/tiers/arrange.h"
+#include "check/tiers/data.h"
 #include "check/tiers/tiers.h"
 
 #include <math.h>

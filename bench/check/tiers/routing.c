@@ -13,6 +13,7 @@
  */
 #include "check/tiers/logits.h"
 #include "check/tiers/tiers.h"
+#include "layers/random_layer.h"
 #include "numbers.h"
 #include "model/plan_build.h"
 #include "model/route.h"

@@ -1,0 +1,38 @@
+/*
+ * What came of a case of `adamoe check`.
+ */
+#ifndef ADAMOE_CHECK_TIERS_RESULT_H
+#define ADAMOE_CHECK_TIERS_RESULT_H
+
+#include "check/call/call.h"
+#include "check/cases/cases.h"
+
+typedef enum adamoe_check_status {
+    ADAMOE_CHECK_PASSED = 0,
+    ADAMOE_CHECK_FAILED = 1,
+    ADAMOE_CHECK_SKIPPED = 2, /* the kernel does not do this; detail says why */
+    ADAMOE_CHECK_VACUOUS = 3, /* done, but it proves nothing; detail says why */
+} adamoe_check_status;
+
+#define ADAMOE_CHECK_STATUSES 4
+
+/* "passed", "failed", "skipped", "vacuous". */
+extern const char *const adamoe_check_status_names[ADAMOE_CHECK_STATUSES];
+
+typedef struct adamoe_check_result {
+    adamoe_check_status status;
+    adamoe_tier tier;     /* of the rule that failed, or of the case */
+    char detail[320];     /* a line for a person; empty where it passed and there is nothing to say */
+    bool has_element;     /* the outputs were compared: all that follows is set */
+    size_t row, column;   /* of the element that is worst: token and channel, or input and matrix row */
+    double got;           /* there */
+    double expected;      /* there */
+    double bound;         /* how far it may be off; 0 where it must be equal */
+    double largest_ratio; /* of error / bound, at that element; infinite for a NaN, or where 0 is allowed */
+    double rms_ratio;     /* of the whole tensor; above 1 fails */
+    /* of a gradient that is judged by a bound: the largest of each tensor; a child process
+     * does not tell it */
+    double tensor_ratio[ADAMOE_GRADIENT_TENSORS];
+} adamoe_check_result;
+
+#endif
