@@ -148,7 +148,7 @@ static adamoe_status check_batch(const subject *s)
 static adamoe_status check_placement(const subject *s)
 {
     static const uint32_t in_turn[] = {0, 1, 0, 1}, halves[] = {0, 0, 1, 1}, four[] = {3, 1, 0, 2},
-                          two_of_four[] = {1, 1, 3, 3};
+                          two_of_four[] = {1, 1, 3, 3}, eight[] = {6, 1, 7, 4};
     static const struct {
         uint32_t nodes;
         const uint32_t *thread_node;
@@ -157,14 +157,17 @@ static adamoe_status check_placement(const subject *s)
                       {2, halves, "2 nodes"},
                       {2, in_turn, "2 nodes in turn"},
                       {4, four, "4 nodes"},
-                      {4, two_of_four, "4 nodes, two of them without threads"}};
+                      {4, two_of_four, "4 nodes, two of them without threads"},
+                      {8, eight, "8 nodes, four of them without threads"},
+                      {2, NULL, "2 nodes, all threads on the first"}};
+    const size_t count = sizeof topologies / sizeof *topologies;
     static const char *const policies[] = {"local", "interleave", "experts", "split"};
     const adamoe_call_manner one_node = {.kernel = s->k->kernel, .placement = adamoe_one_node(4)};
     adamoe_call_outcome outcome;
     size_t done = 0;
     ADAMOE_TRY(compute(s, &one_node, s->expected, &outcome));
     bool go_on = adamoe_check_called(s->k, &outcome);
-    for (size_t i = 0; i < 5 * 4 && go_on; ++i) {
+    for (size_t i = 0; i < count * 4 && go_on; ++i) {
         adamoe_call_manner manner = one_node;
         char what[120];
         manner.placement.policy = (adamoe_numa_policy)(i % 4);
