@@ -11,7 +11,7 @@
 /* A text of the program that outlives the next run; to be freed. */
 static inline char *text_of(const char *arguments)
 {
-    const outcome *got = run(ADAMOE_PROGRAM " %s", arguments);
+    const outcome *got = run(ADAMOE " %s", arguments);
     if (got->code != 0) {
         fail_msg("adamoe %s: exit code %d: %s", arguments, got->code, got->text);
     }

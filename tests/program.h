@@ -9,9 +9,17 @@
 #include <sys/wait.h>
 
 /* What ships with the project. */
-#define MODEL     SOURCE_PATH("tests/golden/generated/random-adamoe")
-#define QUESTIONS SOURCE_PATH("tests/golden/generated/arc-style/questions.jsonl")
-#define LAYER     SOURCE_PATH("tests/golden/layer/small.safetensors")
+#define MODEL_PATH     SOURCE_PATH("tests/golden/generated/random-adamoe")
+#define QUESTIONS_PATH SOURCE_PATH("tests/golden/generated/arc-style/questions.jsonl")
+#define LAYER_PATH     SOURCE_PATH("tests/golden/layer/small.safetensors")
+
+/* The program and the same files as words of a line for the shell, which more may follow: MODEL "/config.json".
+ * The tree may stand in "Mes projets". */
+#define SHELL_WORD(path) "'" path "'"
+#define ADAMOE           SHELL_WORD(ADAMOE_PROGRAM)
+#define MODEL            SHELL_WORD(MODEL_PATH)
+#define QUESTIONS        SHELL_WORD(QUESTIONS_PATH)
+#define LAYER            SHELL_WORD(LAYER_PATH)
 
 /* What a run printed, both streams together, and how it ended. */
 typedef struct outcome {

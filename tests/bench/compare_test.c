@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#define COMPARE ADAMOE_PROGRAM " compare"
+#define COMPARE ADAMOE " compare"
 
 static void write_json(void **state, const char *name, json_t *document)
 {

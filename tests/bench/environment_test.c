@@ -93,18 +93,16 @@ static void assert_complete(const char *path, const char *parent)
 static void every_result_carries_it(void **state)
 {
     const char *folder = *state;
-    expect(run(ADAMOE_PROGRAM " check --kernel reference --case tokens:0 --json %s/check.json", folder), 0,
-           "");
+    expect(run(ADAMOE " check --kernel reference --case tokens:0 --json %s/check.json", folder), 0, "");
     assert_complete(in_folder(state, "check.json").text, NULL);
-    expect(run(ADAMOE_PROGRAM " bench --kernel reference --tokens 1 --threads 1 "
-                              "--benchmark_min_time=0.001 --json %s/bench.json",
+    expect(run(ADAMOE " bench --kernel reference --tokens 1 --threads 1 "
+                      "--benchmark_min_time=0.001 --json %s/bench.json",
                folder),
            0, "");
     assert_complete(in_folder(state, "bench.json").text, "context");
-    expect(run(ADAMOE_PROGRAM " eval --model " MODEL " --questions " QUESTIONS
-                              " --limit 2 --json %s/eval.json",
-               folder),
-           0, "");
+    expect(
+        run(ADAMOE " eval --model " MODEL " --questions " QUESTIONS " --limit 2 --json %s/eval.json", folder),
+        0, "");
     assert_complete(in_folder(state, "eval.json").text, NULL);
 }
 

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#define EVAL ADAMOE_PROGRAM " eval --kernel reference --model " MODEL " --questions " QUESTIONS
+#define EVAL ADAMOE " eval --kernel reference --model " MODEL " --questions " QUESTIONS
 
 static void the_option_is_blamed(void **state)
 {
@@ -77,8 +77,7 @@ static void a_path_that_is_not_utf8(void **state)
                          folder)
                          ->code,
                      0);
-    expect(run(ADAMOE_PROGRAM " eval --kernel reference --model " MODEL
-                              " --questions %s/q*.jsonl --json %s/r.json",
+    expect(run(ADAMOE " eval --kernel reference --model " MODEL " --questions %s/q*.jsonl --json %s/r.json",
                folder, folder),
            0, "2 of 2 questions");
     json_error_t error;

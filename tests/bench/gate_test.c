@@ -6,10 +6,10 @@
 
 #include <jansson.h>
 
-#define GATE  ADAMOE_PROGRAM " gate --preset tiny --tokens 1 --kernel onednn-f32"
+#define GATE  ADAMOE " gate --preset tiny --tokens 1 --kernel onednn-f32"
 #define SMALL " --check-case rows:16/columns:4096 --model " MODEL " --questions " QUESTIONS " --limit 2"
 #define QUICK GATE SMALL
-#define ALL   ADAMOE_PROGRAM " gate --preset tiny" SMALL " --tokens 1"
+#define ALL   ADAMOE " gate --preset tiny" SMALL " --tokens 1"
 /* Nothing is a thousand times slower. */
 #define SPEED " --only-speed --pairs 1 --milliseconds 1 --minimum-effect 1000"
 
@@ -71,7 +71,7 @@ static void a_baseline_holds_and_is_missed(void **state)
     expect(run(QUICK " --kernel reference --write-baseline %s/two.json", folder), 0, "");
     expect(run(QUICK " --baseline %s/two.json", folder), 0, "missing    check    reference");
     /* A baseline is a result like any other. */
-    expect(run(ADAMOE_PROGRAM " compare %s/base.json %s/base.json", folder, folder), 0, "0 regressions");
+    expect(run(ADAMOE " compare %s/base.json %s/base.json", folder, folder), 0, "0 regressions");
 }
 
 /* The benchmark of `adamoe bench` of the same kernel and tokens: layer/tiny/KERNEL/tokens:N/... for gate's
@@ -101,8 +101,8 @@ static void gate_and_bench_count_the_same_work(void **state)
     static const char *const keys[] = {"executed_flops", "touched_bytes", "expert_rows"};
     const char *folder = *state;
     expect(run(ALL ",16 --write-baseline %s/base.json", folder), 0, "");
-    expect(run(ADAMOE_PROGRAM " bench --preset tiny --tokens 1,16 --threads 1 --benchmark_repetitions=1 "
-                              "--benchmark_min_time=0.001 --json %s/bench.json",
+    expect(run(ADAMOE " bench --preset tiny --tokens 1,16 --threads 1 --benchmark_repetitions=1 "
+                      "--benchmark_min_time=0.001 --json %s/bench.json",
                folder),
            0, "");
     json_t *base = read_json(state, "base.json"), *bench = read_json(state, "bench.json");
@@ -129,7 +129,7 @@ static void gate_and_bench_count_the_same_work(void **state)
 static void a_build_is_compared_with_itself(void **state)
 {
     const char *folder = *state;
-    expect(run(QUICK " --against " ADAMOE_PROGRAM " --rounds 8 --pairs 1 --milliseconds 1 "
+    expect(run(QUICK " --against " ADAMOE " --rounds 8 --pairs 1 --milliseconds 1 "
                      "--minimum-effect 1000 --json %s/g.json --markdown %s/g.md",
                folder, folder),
            0, "8 rounds of 1 pairs");
@@ -151,17 +151,17 @@ static void a_build_is_compared_with_itself(void **state)
 static void plugins_of_both_sides_may_differ(void **state)
 {
     const char *folder = *state;
-    expect(run(ADAMOE_PROGRAM " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE_PROGRAM
-                              " --plugin " ADAMOE_PLUGINS "/slowed_50.so --plugin-against " ADAMOE_PLUGINS
-                              "/slowed_0.so" SPEED " --json %s/g.json",
+    expect(run(ADAMOE " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE
+                      " --plugin '" ADAMOE_PLUGINS "'/slowed_50.so --plugin-against '" ADAMOE_PLUGINS
+                      "'/slowed_0.so" SPEED " --json %s/g.json",
                folder),
            0, "5 deterministic values unchanged");
-    expect(run(ADAMOE_PROGRAM " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE_PROGRAM
-                              " --plugin " ADAMOE_PLUGINS "/none.so" SPEED),
+    expect(run(ADAMOE " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE
+                      " --plugin '" ADAMOE_PLUGINS "'/none.so" SPEED),
            2, "none.so: open: No such file");
     /* A plugin that only the base cannot load: the base is to blame. */
-    expect(run(ADAMOE_PROGRAM " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE_PROGRAM
-                              " --plugin " ADAMOE_PLUGINS "/slowed_0.so --plugin-against /none.so" SPEED),
+    expect(run(ADAMOE " gate --kernel slowed --tokens 1 --preset tiny --against " ADAMOE
+                      " --plugin '" ADAMOE_PLUGINS "'/slowed_0.so --plugin-against /none.so" SPEED),
            2, "it is no worker of this version's gate");
 }
 
@@ -218,11 +218,9 @@ static void usage_is_checked_before_the_work(void **state)
     expect(run(GATE " --baseline x --plugin-against y"), 2, "--plugin-against needs --against");
     expect(run(GATE " --against %s/nothing" SPEED, folder), 2, "--against: ");
     expect(run(GATE " --against %s" SPEED, folder), 2, "bin/adamoe: No such file");
-    expect(run(GATE " --rounds 5 --against " ADAMOE_PROGRAM SPEED), 2,
-           "it takes at least 6 to find anything");
-    expect(run(ADAMOE_PROGRAM " gate --kernel none --against " ADAMOE_PROGRAM SPEED), 2,
-           "none: no such kernel");
-    expect(run(GATE " --preset none --against " ADAMOE_PROGRAM SPEED), 2, "none: no such preset");
+    expect(run(GATE " --rounds 5 --against " ADAMOE SPEED), 2, "it takes at least 6 to find anything");
+    expect(run(ADAMOE " gate --kernel none --against " ADAMOE SPEED), 2, "none: no such kernel");
+    expect(run(GATE " --preset none --against " ADAMOE SPEED), 2, "none: no such preset");
     expect(run(GATE " --tokens 1,x --against y"), 2, "--tokens: `x' is not a whole number");
     expect(run(QUICK " --baseline %s/none.json", folder), 2, "none.json: open");
     expect(run(GATE " --questions " QUESTIONS " --model %s/none --baseline y", folder), 2, "none");
@@ -235,14 +233,14 @@ static void results_are_whole_or_not_there(void **state)
     const size_t files = count_files(state);
     static const char *const options[] = {"--markdown", "--json"};
     for (size_t i = 0; i < 2; ++i) {
-        expect(run(GATE " --against " ADAMOE_PROGRAM SPEED " %s %s", options[i], full.text), 4,
+        expect(run(GATE " --against " ADAMOE SPEED " %s %s", options[i], full.text), 4,
                "write: No space left");
-        expect(run(GATE " --against " ADAMOE_PROGRAM SPEED " %s /nowhere/r", options[i]), 4, "/nowhere/r");
+        expect(run(GATE " --against " ADAMOE SPEED " %s /nowhere/r", options[i]), 4, "/nowhere/r");
     }
     expect(run(QUICK " --write-baseline %s", full.text), 4, "write: No space left");
     /* Killed in the middle: what was there before is still there, whole. */
     write_text(in_folder(state, "r").text, "before");
-    (void)run("timeout -s KILL 0.5 " GATE " --against " ADAMOE_PROGRAM " --only-speed --json %s/r", folder);
+    (void)run("timeout -s KILL 0.5 " GATE " --against " ADAMOE " --only-speed --json %s/r", folder);
     size_t size;
     char *text = read_bytes(in_folder(state, "r").text, &size);
     assert_string_equal(text, "before");
@@ -255,7 +253,7 @@ static void the_worker_answers(void **state)
     (void)state;
     const outcome *got =
         run("printf 'open tiny onednn-f32 3\\nopen tiny reference 3\\ntime 0 2\\ntime 2 1\\nopen "
-            "olmoe reference 1\\nopen tiny none 1\\nopen tiny reference 0\\nhello\\n' | " ADAMOE_PROGRAM
+            "olmoe reference 1\\nopen tiny none 1\\nopen tiny reference 0\\nhello\\n' | " ADAMOE
             " worker --threads 1");
     expect(got, 0, "adamoe worker 1\ncase 5 ");
     expect(got, 0, "seconds ");
@@ -264,8 +262,8 @@ static void the_worker_answers(void **state)
     expect(got, 0, "error 2 none: no such kernel");
     expect(got, 0, "error 2 reference: no tokens");
     expect(got, 0, "error 2 `hello': no such command");
-    expect(run(ADAMOE_PROGRAM " --help"), 0, "gate");
-    assert_null(strstr(run(ADAMOE_PROGRAM " --help")->text, "worker"));
+    expect(run(ADAMOE " --help"), 0, "gate");
+    assert_null(strstr(run(ADAMOE " --help")->text, "worker"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)

@@ -17,7 +17,7 @@ static verbs find_verbs(void)
 {
     verbs found = {.count = 0};
     const outcome *help =
-        run(ADAMOE_PROGRAM " --help | sed -n '/^Examples/q; s/^  \\([a-z][a-z]*\\)  *[^ ].*/\\1/p'");
+        run(ADAMOE " --help | sed -n '/^Examples/q; s/^  \\([a-z][a-z]*\\)  *[^ ].*/\\1/p'");
     const char *line = help->text;
     for (size_t length; (length = strcspn(line, "\n")) > 0; line += length + 1) {
         assert_in_range(length, 1, sizeof *found.name - 1);
@@ -105,7 +105,7 @@ static void the_manual_is_good_troff(void **state)
 static const outcome *complete(const char *words, const char *word)
 {
     return run(
-        "bash -c 'source %s; COMP_WORDS=(%s %s \"%s\"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _adamoe; "
+        "bash -c 'source \"%s\"; COMP_WORDS=(\"%s\" %s \"%s\"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _adamoe; "
         "printf \"%%s\\n\" \"${COMPREPLY[@]}\"'",
         SOURCE_PATH("bench/completion/adamoe.bash"), ADAMOE_PROGRAM, words, word);
 }

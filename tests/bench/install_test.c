@@ -14,7 +14,7 @@ static int install(void **state)
         return -1;
     }
     const char *folder = *state;
-    const outcome *got = run("cmake --install " BUILD " --prefix '%s/before' && mv '%s/before' '%s/prefix'",
+    const outcome *got = run("cmake --install '" BUILD "' --prefix '%s/before' && mv '%s/before' '%s/prefix'",
                              folder, folder, folder);
     if (got->code != 0) {
         print_message("%s\n", got->text);

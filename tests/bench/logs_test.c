@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#define SHIPPED SOURCE_PATH("datasets/tiny-adamoe")
+#define SHIPPED SHELL_WORD(SOURCE_PATH("datasets/tiny-adamoe"))
 
 typedef struct request {
     const char *context, *continuation;
@@ -27,8 +27,8 @@ static void write_log(void **state, const char *name, request a, request b)
 /* The log-probabilities of both choices, which the naive model computes. */
 static void score(void **state, const char *name, const char *options, double logprob[2])
 {
-    const outcome *got = run(ADAMOE_PROGRAM " eval --model " SHIPPED " --questions %s --kernel reference "
-                                            "--samples - %s",
+    const outcome *got = run(ADAMOE " eval --model " SHIPPED " --questions %s --kernel reference "
+                                    "--samples - %s",
                              in_folder(state, name).text, options);
     json_t *sample = json_loads(got->text, JSON_DISABLE_EOF_CHECK, NULL);
     if (got->code != 0 || sample == NULL) {
@@ -130,7 +130,7 @@ static void what_is_cut_is_counted(void **state)
         memcpy(text + i, " a river", 8);
     }
     write_log(state, "log", (request){text, " roof"}, (request){text, " river"});
-    const outcome *got = run(ADAMOE_PROGRAM " eval --model " SHIPPED " --questions %s --json %s",
+    const outcome *got = run(ADAMOE " eval --model " SHIPPED " --questions %s --json %s",
                              in_folder(state, "log").text, in_folder(state, "r.json").text);
     expect(got, 0, "1 of 1 questions are longer than the model's context: their beginning was left out.\n");
     json_t *result = json_load_file(in_folder(state, "r.json").text, 0, NULL);
@@ -165,8 +165,8 @@ static void any_of_several_end_tokens_ends_the_text(void **state)
 {
     const char *folder = *state;
     static const char generate[] =
-        ADAMOE_PROGRAM " generate --model %s/m --prompt 'a river is' --tokens 6 --threads 1";
-    static const char tokens[] = ADAMOE_PROGRAM " tokenize --model " SHIPPED " --no-special";
+        ADAMOE " generate --model %s/m --prompt 'a river is' --tokens 6 --threads 1";
+    static const char tokens[] = ADAMOE " tokenize --model " SHIPPED " --no-special";
     copy_model(state, SHIPPED);
     char whole[512];
     (void)snprintf(whole, sizeof whole, "%.500s", run(generate, folder)->text);
@@ -227,21 +227,19 @@ static void a_tokenizer_may_know_more_than_the_model(void **state)
     json_decref(config);
     store(state, "m/tokenizer.json", tokenizer);
     const outcome *got =
-        run(ADAMOE_PROGRAM " eval --model %s/m --questions %s/log --kernel reference --samples -", folder,
-            folder);
+        run(ADAMOE " eval --model %s/m --questions %s/log --kernel reference --samples -", folder, folder);
     json_t *sample = json_loads(got->text, JSON_DISABLE_EOF_CHECK, NULL);
     assert_int_equal(got->code, 0);
     assert_true(json_number_value(json_array_get(json_object_get(sample, "logprob"), 1)) == expected[1]);
     json_decref(sample);
-    expect(run(ADAMOE_PROGRAM " eval --model %s/m --questions %s/beyond", folder, folder), 2,
+    expect(run(ADAMOE " eval --model %s/m --questions %s/beyond", folder, folder), 2,
            "choice 2: the tokenizer's token ");
-    expect(run(ADAMOE_PROGRAM " generate --model %s/m --prompt 'a <extra_0>'", folder), 2,
+    expect(run(ADAMOE " generate --model %s/m --prompt 'a <extra_0>'", folder), 2,
            "--prompt: the tokenizer's token ");
-    expect(run("echo 'a <extra_0>' > %s/c; " ADAMOE_PROGRAM
-               " train --model %s/m --corpus %s/c --steps 1 -o %s/o",
+    expect(run("echo 'a <extra_0>' > %s/c; " ADAMOE " train --model %s/m --corpus %s/c --steps 1 -o %s/o",
                folder, folder, folder, folder),
            2, "line 1: the tokenizer's token ");
-    expect(run("echo 'a <extra_0>' | " ADAMOE_PROGRAM " tokenize --model %s/m", folder), 0, "");
+    expect(run("echo 'a <extra_0>' | " ADAMOE " tokenize --model %s/m", folder), 0, "");
 }
 
 int main(void)

@@ -37,30 +37,28 @@ static void refuses(void **state, const char *original, const char *command)
 
 static void copy(void **state, const char *from, const char *name)
 {
-    expect(run("cp %s %s && chmod u+w %s", from, in_folder(state, name).text, in_folder(state, name).text), 0,
-           "");
+    expect(run("cp '%s' %s && chmod u+w %s", from, in_folder(state, name).text, in_folder(state, name).text),
+           0, "");
 }
 
 static void questions_and_models_are_kept(void **state)
 {
-    copy(state, QUESTIONS, "q.jsonl");
+    copy(state, QUESTIONS_PATH, "q.jsonl");
     static const char *const options[] = {"--json", "--samples", "--record-routing"};
     for (size_t i = 0; i < sizeof options / sizeof *options; ++i) {
         char command[1024];
         (void)snprintf(command, sizeof command,
-                       ADAMOE_PROGRAM " eval --limit 1 --model " MODEL " --questions q.jsonl %s", options[i]);
+                       ADAMOE " eval --limit 1 --model " MODEL " --questions q.jsonl %s", options[i]);
         refuses(state, "q.jsonl", command);
     }
     expect(run("cp -r " MODEL " %s/m && chmod -R u+w %s/m", (const char *)*state, (const char *)*state), 0,
            "");
-    refuses(state, "m/config.json",
-            ADAMOE_PROGRAM " eval --limit 1 --model m --questions " QUESTIONS " --json");
+    refuses(state, "m/config.json", ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --json");
     refuses(state, "m/model.safetensors",
-            ADAMOE_PROGRAM " eval --limit 1 --model m --questions " QUESTIONS " --samples");
+            ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --samples");
     /* A result may lie there, also the second time. */
     for (size_t i = 0; i < 2; ++i) {
-        expect(run("cd %s && " ADAMOE_PROGRAM " eval --limit 1 --model m --questions " QUESTIONS
-                   " --json m/r.json",
+        expect(run("cd %s && " ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --json m/r.json",
                    (const char *)*state),
                0, "");
     }
@@ -68,37 +66,35 @@ static void questions_and_models_are_kept(void **state)
 
 static void layers_and_configs_are_kept(void **state)
 {
-    copy(state, LAYER, "l.safetensors");
-    refuses(state, "l.safetensors", ADAMOE_PROGRAM " layer l.safetensors -o");
-    refuses(state, "l.safetensors", ADAMOE_PROGRAM " layer l.safetensors --json");
+    copy(state, LAYER_PATH, "l.safetensors");
+    refuses(state, "l.safetensors", ADAMOE " layer l.safetensors -o");
+    refuses(state, "l.safetensors", ADAMOE " layer l.safetensors --json");
     copy(state, SOURCE_PATH("tests/golden/mixtral-8x7b/config.json"), "c.json");
-    refuses(state, "c.json", ADAMOE_PROGRAM " flops --load 1.5 --config c.json --json");
+    refuses(state, "c.json", ADAMOE " flops --load 1.5 --config c.json --json");
 }
 
 static void results_are_kept(void **state)
 {
     const char *folder = *state;
-    expect(run("cd %s && " ADAMOE_PROGRAM
-               " check --kernel reference --case tokens:7/routing:skewed --json r.json "
+    expect(run("cd %s && " ADAMOE " check --kernel reference --case tokens:7/routing:skewed --json r.json "
                "&& cp r.json s.json",
                folder),
            0, "");
-    refuses(state, "r.json", ADAMOE_PROGRAM " report r.json -o");
-    refuses(state, "r.json", ADAMOE_PROGRAM " report s.json r.json -o");
-    refuses(state, "r.json", ADAMOE_PROGRAM " compare r.json s.json --json");
-    refuses(state, "r.json", ADAMOE_PROGRAM " compare s.json r.json --markdown");
-    refuses(state, "r.json", ADAMOE_PROGRAM " gate --baseline r.json --write-baseline");
-    refuses(state, "r.json", ADAMOE_PROGRAM " info --plugin r.json --json");
-    refuses(state, "r.json", ADAMOE_PROGRAM " check --plugin r.json --tap");
+    refuses(state, "r.json", ADAMOE " report r.json -o");
+    refuses(state, "r.json", ADAMOE " report s.json r.json -o");
+    refuses(state, "r.json", ADAMOE " compare r.json s.json --json");
+    refuses(state, "r.json", ADAMOE " compare s.json r.json --markdown");
+    refuses(state, "r.json", ADAMOE " gate --baseline r.json --write-baseline");
+    refuses(state, "r.json", ADAMOE " info --plugin r.json --json");
+    refuses(state, "r.json", ADAMOE " check --plugin r.json --tap");
 }
 
 static void training_keeps_what_it_reads(void **state)
 {
     const char *folder = *state;
     assert_int_equal(mkdir(in_folder(state, "out").text, 0777), 0);
-    copy(state, MODEL "/config.json", "out/config.json");
-    expect(run("cd %s && " ADAMOE_PROGRAM " train --config out/config.json --corpus " QUESTIONS
-               " --steps 1 -o out",
+    copy(state, MODEL_PATH "/config.json", "out/config.json");
+    expect(run("cd %s && " ADAMOE " train --config out/config.json --corpus " QUESTIONS " --steps 1 -o out",
                folder),
            2, "-o: out/config.json: it would overwrite an input, out/config.json");
     assert_false(exists(folder, "out/log.jsonl"));
@@ -106,9 +102,8 @@ static void training_keeps_what_it_reads(void **state)
 
 static void two_names_of_one_report_are_refused(void **state)
 {
-    expect(
-        run("cd %s && " ADAMOE_PROGRAM " bench --json a.json --benchmark_out=b.json", (const char *)*state),
-        2, "--json: a.json: --benchmark_out=b.json says the same; give one of them");
+    expect(run("cd %s && " ADAMOE " bench --json a.json --benchmark_out=b.json", (const char *)*state), 2,
+           "--json: a.json: --benchmark_out=b.json says the same; give one of them");
     assert_int_equal(count_files(state), 0);
 }
 
@@ -116,7 +111,7 @@ static void two_names_of_one_report_are_refused(void **state)
 static void a_limit_on_files_is_an_error_of_writing(void **state)
 {
     const char *folder = *state;
-    expect(run("ulimit -f 1; " ADAMOE_PROGRAM " layer " LAYER " -o %s/out.safetensors", folder), 4,
+    expect(run("ulimit -f 1; " ADAMOE " layer " LAYER " -o %s/out.safetensors", folder), 4,
            "out.safetensors: ");
     assert_int_equal(count_files(state), 0);
 }

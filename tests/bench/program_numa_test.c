@@ -88,7 +88,7 @@ typedef struct placed_run {
 /* Runs the layer, and checks the report of its pages; returns the output. */
 static float *run_layer(const placed_run *r, const char *placing)
 {
-    const outcome *done = run(ADAMOE_PROGRAM " layer %s --top-k 3 --kernel %s %s -o %s --json %s", r->layer,
+    const outcome *done = run(ADAMOE " layer %s --top-k 3 --kernel %s %s -o %s --json %s", r->layer,
                               r->kernel, placing, r->output, r->json);
     if (done->code != 0) {
         fail_msg("%s %s: exit %d: %s", r->kernel, placing, done->code, done->text);
@@ -163,15 +163,14 @@ static void the_same_bits_for_every_placement(void **state)
 static void topologies_that_are_refused(void **state)
 {
     (void)state;
-    expect(run(ADAMOE_PROGRAM " layer %s --numa-topology 0:", LAYER), 2,
+    expect(run(ADAMOE " layer %s --numa-topology 0:", LAYER), 2,
            "adamoe layer: --numa-topology: node 1, character 3 (`'): expected a processor");
-    expect(run(ADAMOE_PROGRAM " layer %s --numa-topology 65000", LAYER), 2,
-           "is not one that this process may use");
-    expect(run(ADAMOE_PROGRAM " check --kernel onednn-f32 --case tokens:33 --numa-topology 0,"), 2,
+    expect(run(ADAMOE " layer %s --numa-topology 65000", LAYER), 2, "is not one that this process may use");
+    expect(run(ADAMOE " check --kernel onednn-f32 --case tokens:33 --numa-topology 0,"), 2,
            "adamoe check: --numa-topology: node 0, character 3 (`'): expected a processor");
-    expect(run(ADAMOE_PROGRAM " eval --model %s --questions %s --numa-topology x", MODEL, QUESTIONS), 2,
+    expect(run(ADAMOE " eval --model %s --questions %s --numa-topology x", MODEL, QUESTIONS), 2,
            "adamoe eval: --numa-topology: node 0, character 1 (`x'): expected a processor");
-    expect(run(ADAMOE_PROGRAM " layer %s --numa everywhere", LAYER), 2,
+    expect(run(ADAMOE " layer %s --numa everywhere", LAYER), 2,
            "--numa: `everywhere' is not one of: local, interleave, experts, split");
 }
 
@@ -183,13 +182,13 @@ static void what_the_program_says(void **state)
     assert_ok(adamoe_topology_detect(&machine));
     (void)snprintf(text, sizeof text, "placement split, 2 threads on 2 nodes (%u:%u) by hand; ",
                    machine->node[0].cpu[0], machine->node[0].cpu[0]);
-    expect(run(ADAMOE_PROGRAM " layer %s --numa split --numa-topology %u:%u", LAYER, machine->node[0].cpu[0],
+    expect(run(ADAMOE " layer %s --numa split --numa-topology %u:%u", LAYER, machine->node[0].cpu[0],
                machine->node[0].cpu[0]),
            0, text);
-    expect(run(ADAMOE_PROGRAM " info"), 0, "NUMA node 0: ");
+    expect(run(ADAMOE " info"), 0, "NUMA node 0: ");
     const char *flags = getenv("ADAMOE_CHECK_FLAGS"); /* what an emulated machine needs */
-    expect(run(ADAMOE_PROGRAM " check --kernel onednn-f32 --tier bound --case tokens:33 --numa experts"
-                              " --numa-topology %u:%u:%u %s",
+    expect(run(ADAMOE " check --kernel onednn-f32 --tier bound --case tokens:33 --numa experts"
+                      " --numa-topology %u:%u:%u %s",
                machine->node[0].cpu[0], machine->node[0].cpu[0], machine->node[0].cpu[0],
                flags == NULL ? "" : flags),
            0, " 0 failed");

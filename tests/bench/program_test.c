@@ -9,34 +9,34 @@
 static void help_and_usage(void **state)
 {
     (void)state;
-    expect(run(ADAMOE_PROGRAM " --help"), 0, "Usage: adamoe VERB");
-    expect(run(ADAMOE_PROGRAM), 2, "Usage: adamoe VERB");
-    expect(run(ADAMOE_PROGRAM " frobnicate"), 2, "adamoe: frobnicate: no such verb");
-    expect(run(ADAMOE_PROGRAM " --version"), 0, "adamoe 0.");
+    expect(run(ADAMOE " --help"), 0, "Usage: adamoe VERB");
+    expect(run(ADAMOE), 2, "Usage: adamoe VERB");
+    expect(run(ADAMOE " frobnicate"), 2, "adamoe: frobnicate: no such verb");
+    expect(run(ADAMOE " --version"), 0, "adamoe 0.");
     static const char *const verbs[] = {"info",     "layer",    "check", "bench",     "flops",
                                         "tokenize", "generate", "eval",  "reproduce", "report"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
-        const outcome *help = run(ADAMOE_PROGRAM " %s --help", verbs[i]);
+        const outcome *help = run(ADAMOE " %s --help", verbs[i]);
         expect(help, 0, "\nExample");
         expect(help, 0, "Usage: adamoe ");
-        expect(run(ADAMOE_PROGRAM " %s --no-such-option", verbs[i]), 2, "unrecognized option");
+        expect(run(ADAMOE " %s --no-such-option", verbs[i]), 2, "unrecognized option");
     }
-    expect(run(ADAMOE_PROGRAM " eval --model x"), 2, "--model and --questions are required");
-    expect(run(ADAMOE_PROGRAM " layer"), 2, "FILE.safetensors is required");
-    expect(run(ADAMOE_PROGRAM " flops --config x --load many"), 2, "--load: `many' is not a number");
-    expect(run(ADAMOE_PROGRAM " layer x --top-k 0"), 2, "--top-k: `0' is not a whole number from 1");
-    expect(run(ADAMOE_PROGRAM " layer x --top-k ' 3'"), 2, "--top-k: ` 3' is not a whole number");
-    expect(run(ADAMOE_PROGRAM " layer x --top-k +3"), 2, "--top-k: `+3' is not a whole number");
-    expect(run(ADAMOE_PROGRAM " layer x --norm some"), 2, "--norm: `some' is not one of: true, all, none");
-    expect(run(ADAMOE_PROGRAM " layer %s --numa spilt", LAYER), 2, "--numa: `spilt' is not one of: local");
-    expect(run(ADAMOE_PROGRAM " layer %s --numa local", LAYER), 0, "passed output of the kernel");
+    expect(run(ADAMOE " eval --model x"), 2, "--model and --questions are required");
+    expect(run(ADAMOE " layer"), 2, "FILE.safetensors is required");
+    expect(run(ADAMOE " flops --config x --load many"), 2, "--load: `many' is not a number");
+    expect(run(ADAMOE " layer x --top-k 0"), 2, "--top-k: `0' is not a whole number from 1");
+    expect(run(ADAMOE " layer x --top-k ' 3'"), 2, "--top-k: ` 3' is not a whole number");
+    expect(run(ADAMOE " layer x --top-k +3"), 2, "--top-k: `+3' is not a whole number");
+    expect(run(ADAMOE " layer x --norm some"), 2, "--norm: `some' is not one of: true, all, none");
+    expect(run(ADAMOE " layer %s --numa spilt", LAYER), 2, "--numa: `spilt' is not one of: local");
+    expect(run(ADAMOE " layer %s --numa local", LAYER), 0, "passed output of the kernel");
 }
 
 /* The lines of a verb's help below "Example", as a script. Help that was wrapped would not begin with blanks,
  * or would be too long for a terminal. */
 static void example_of(const char *verb, char *script, size_t size)
 {
-    const outcome *help = run(ADAMOE_PROGRAM " %s --help", verb);
+    const outcome *help = run(ADAMOE " %s --help", verb);
     const char *line = strstr(help->text, "\nExample");
     assert_non_null(line);
     size_t used = 0;
@@ -66,7 +66,7 @@ static void examples_run_as_they_stand(void **state)
     };
     assert_int_equal(run("ln -s '%s' '%s' '%s'", SOURCE_PATH("datasets"), SOURCE_PATH("tests"), folder)->code,
                      0);
-    assert_int_equal(run("ln -s '%s' '%s/adamoe'", ADAMOE_PROGRAM, folder)->code, 0);
+    assert_int_equal(run("ln -s %s '%s/adamoe'", ADAMOE, folder)->code, 0);
     char script[1024];
     for (size_t i = 0; i < sizeof examples / sizeof *examples; ++i) {
         example_of(examples[i].verb, script, sizeof script);
@@ -83,13 +83,14 @@ static void info_as_json(void **state)
 {
     (void)state;
     json_error_t error;
-    const outcome *got = run(ADAMOE_PROGRAM " info --json -");
+    const outcome *got = run(ADAMOE " info --json -");
     json_t *info = json_loads(got->text, 0, &error);
     assert_int_equal(got->code, 0);
     assert_non_null(info);
     const json_t *kernel = json_array_get(json_object_get(info, "kernels"), 0);
     assert_string_equal(json_string_value(json_object_get(kernel, "name")), "reference");
     assert_true(json_is_true(json_object_get(kernel, "supported")));
+    assert_true(json_is_array(json_object_get(json_object_get(info, "onednn"), "faults")));
     static const char *const libraries[] = {"jansson", "onednn", "libnuma", "pcre2", "google_benchmark"};
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; ++i) {
         const char *version =
@@ -106,21 +107,21 @@ static void bad_input_writes_nothing(void **state)
     const char *folder = *state;
     /* truncated; a NaN among the weights */
     assert_int_equal(run("head -c 20000 %s > %s/cut.safetensors", LAYER, folder)->code, 0);
-    expect(run(ADAMOE_PROGRAM " layer %s/cut.safetensors -o %s/out", folder, folder), 2, "cut.safetensors: ");
+    expect(run(ADAMOE " layer %s/cut.safetensors -o %s/out", folder, folder), 2, "cut.safetensors: ");
     assert_int_equal(
         run("head -c 29000 %s > %s/nan.safetensors && printf '\\000\\000\\300\\177' >> %s/nan.safetensors && "
             "tail -c +29005 %s >> %s/nan.safetensors",
             LAYER, folder, folder, LAYER, folder)
             ->code,
         0);
-    expect(run(ADAMOE_PROGRAM " layer %s/nan.safetensors -o %s/out", folder, folder), 2, "NaN");
+    expect(run(ADAMOE " layer %s/nan.safetensors -o %s/out", folder, folder), 2, "NaN");
     /* a question without an answer; JSON results of a failed run */
     assert_int_equal(run("head -1 %s | sed 's/\"answerKey\": *\"[A-D]\"/\"answerKey\":\"E\"/' > %s/q.jsonl",
                          QUESTIONS, folder)
                          ->code,
                      0);
-    expect(run(ADAMOE_PROGRAM " eval --model %s --questions %s/q.jsonl --json %s/r.json --samples %s/s.jsonl",
-               MODEL, folder, folder, folder),
+    expect(run(ADAMOE " eval --model %s --questions %s/q.jsonl --json %s/r.json --samples %s/s.jsonl", MODEL,
+               folder, folder, folder),
            2, "q.jsonl: line 1: ");
     assert_false(exists(folder, "out"));
     assert_false(exists(folder, "r.json"));
@@ -131,11 +132,11 @@ static void bad_input_writes_nothing(void **state)
 static void results_that_cannot_be_written(void **state)
 {
     const char *folder = *state;
-    expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json %s/no/such/folder.json",
-               MODEL, folder),
-           4, "folder.json: create: No such file or directory");
+    expect(
+        run(ADAMOE " flops --config %s/config.json --load 1.5 --json %s/no/such/folder.json", MODEL, folder),
+        4, "folder.json: create: No such file or directory");
     const folder_path full = full_device(state);
-    expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 1.5 --json %s", MODEL, full.text), 4,
+    expect(run(ADAMOE " flops --config %s/config.json --load 1.5 --json %s", MODEL, full.text), 4,
            "full: write: ");
     struct stat facts;
     assert_int_equal(stat(full.text, &facts), 0);
@@ -143,8 +144,7 @@ static void results_that_cannot_be_written(void **state)
     assert_true(geteuid() != 0 || unlink(full.text) == 0);
     /* a limit on the size of files, as a full disk would do it: what was there before stays */
     assert_int_equal(run("echo before > %s/out", folder)->code, 0);
-    expect(run("trap '' XFSZ; ulimit -f 1; " ADAMOE_PROGRAM " layer %s -o %s/out", LAYER, folder), 4,
-           "out: write: ");
+    expect(run("trap '' XFSZ; ulimit -f 1; " ADAMOE " layer %s -o %s/out", LAYER, folder), 4, "out: write: ");
     expect(run("cat %s/out", folder), 0, "before");
     assert_int_equal(count_files(state), 1);
 }
@@ -166,7 +166,7 @@ static void lost_output_is_an_error(void **state)
         "layer --help",
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; ++i) {
-        expect(run(ADAMOE_PROGRAM " %s > %s", commands[i], full.text), 4, "standard output: write: ");
+        expect(run(ADAMOE " %s > %s", commands[i], full.text), 4, "standard output: write: ");
     }
     assert_true(geteuid() != 0 || unlink(full.text) == 0);
 }
@@ -175,7 +175,7 @@ static void lost_output_is_an_error(void **state)
 static json_t *read_json(const char *command, int code)
 {
     json_error_t error;
-    const outcome *got = run(ADAMOE_PROGRAM " %s 2> /dev/null", command);
+    const outcome *got = run(ADAMOE " %s 2> /dev/null", command);
     assert_int_equal(got->code, code);
     json_t *document = json_loads(got->text, 0, &error);
     if (document == NULL) {
@@ -188,13 +188,12 @@ static void check_runs_what_is_asked_for(void **state)
 {
     (void)state;
     static const char name[] = "bound/experts/d:21/ff:35/n:8/m:8/k:3/tokens:7/routing:skewed/weights:bf16";
-    expect(run(ADAMOE_PROGRAM " check --list --tier exact --case weights:f16"), 0, "/weights:f16\n");
-    assert_null(
-        strstr(run(ADAMOE_PROGRAM " check --list --tier exact --case weights:f16")->text, "weights:f32"));
-    expect(run(ADAMOE_PROGRAM " check --list --case no/such"), 2, "--case: no/such: not a part");
-    expect(run(ADAMOE_PROGRAM " check --kernel nothing"), 2, "--kernel: nothing: no such kernel");
-    expect(run(ADAMOE_PROGRAM " check --kernel reference --case %s", name), 0, "1 cases: 1 passed, 0 failed");
-    expect(run(ADAMOE_PROGRAM " check --kernel reference --case tokens:0/ --json /no/such/file"), 4,
+    expect(run(ADAMOE " check --list --tier exact --case weights:f16"), 0, "/weights:f16\n");
+    assert_null(strstr(run(ADAMOE " check --list --tier exact --case weights:f16")->text, "weights:f32"));
+    expect(run(ADAMOE " check --list --case no/such"), 2, "--case: no/such: not a part");
+    expect(run(ADAMOE " check --kernel nothing"), 2, "--kernel: nothing: no such kernel");
+    expect(run(ADAMOE " check --kernel reference --case %s", name), 0, "1 cases: 1 passed, 0 failed");
+    expect(run(ADAMOE " check --kernel reference --case tokens:0/ --json /no/such/file"), 4,
            "/no/such/file: create: ");
     char command[512];
     (void)snprintf(command, sizeof command, "check --kernel reference --seed 7 --case %s --json -", name);
@@ -216,8 +215,8 @@ static void bench_is_google_benchmark(void **state)
 {
     const char *folder = *state;
     static const char name[] = "layer/tiny/reference/tokens:3/routing:skewed/threads:1";
-    const char *base = ADAMOE_PROGRAM " bench --kernel reference --tokens 3 --routing skewed --threads 1 "
-                                      "--benchmark_min_time=0.001 --benchmark_repetitions=2";
+    const char *base = ADAMOE " bench --kernel reference --tokens 3 --routing skewed --threads 1 "
+                              "--benchmark_min_time=0.001 --benchmark_repetitions=2";
     expect(run("%s --benchmark_list_tests", base), 0, name);
     expect(run("%s --hot --json %s/r.json", base, folder), 0,
            "layer/tiny/tokens:3/routing:skewed/threads:1/hot");
@@ -255,8 +254,8 @@ static void bench_is_google_benchmark(void **state)
 static void bench_tells_what_is_saved(void **state)
 {
     const char *folder = *state;
-    const char *base = ADAMOE_PROGRAM " bench --saved --kernel reference --threads 1 --benchmark_min_time=0 "
-                                      "--benchmark_repetitions=2";
+    const char *base = ADAMOE " bench --saved --kernel reference --threads 1 --benchmark_min_time=0 "
+                              "--benchmark_repetitions=2";
     expect(run("%s --preset olmoe", base), 2, "--saved: the preset olmoe has no null experts");
     expect(run("%s --hot", base), 2, "--saved goes without --hot");
     expect(run("%s --benchmark_filter=x", base), 2, "--saved: --benchmark_filter=x: not without the library");
@@ -285,8 +284,7 @@ static void bench_tells_what_is_saved(void **state)
 static void bench_times_training(void **state)
 {
     const char *folder = *state;
-    const char *base =
-        ADAMOE_PROGRAM " bench --train --threads 1 --benchmark_min_time=0 --benchmark_repetitions=2";
+    const char *base = ADAMOE " bench --train --threads 1 --benchmark_min_time=0 --benchmark_repetitions=2";
     expect(run("%s --kernel reference", base), 2, "--train goes without --saved");
     expect(run("%s --numa split", base), 2, "--train goes without --saved");
     expect(run("%s --benchmark_filter=x", base), 2, "--train: --benchmark_filter=x: not without the library");
@@ -314,7 +312,7 @@ static void bench_times_training(void **state)
 static json_t *flops_json(const char *options)
 {
     json_error_t error;
-    const outcome *got = run(ADAMOE_PROGRAM " flops --config %s/config.json %s --json -", MODEL, options);
+    const outcome *got = run(ADAMOE " flops --config %s/config.json %s --json -", MODEL, options);
     assert_int_equal(got->code, 0);
     json_t *document = json_loads(got->text, 0, &error);
     assert_non_null(document);
@@ -336,7 +334,7 @@ static void flops_as_json(void **state)
 static void flops_refuses_what_cannot_be(void **state)
 {
     const char *folder = *state;
-    const char *base = ADAMOE_PROGRAM " flops --config " MODEL "/config.json";
+    const char *base = ADAMOE " flops --config " MODEL "/config.json";
     expect(run("%s --load 1.5 --baseline-k 9", base), 2, "--baseline-k: 9: ");
     expect(run("%s --load 8.5", base), 2, "--load: 8.5: ");
     expect(run("%s --load 1.5 --visible-keys 1e16", base), 2, "--visible-keys: `1e16' is above 2^53");
@@ -346,43 +344,41 @@ static void flops_refuses_what_cannot_be(void **state)
                          MODEL, folder)
                          ->code,
                      0);
-    expect(run(ADAMOE_PROGRAM " flops --config %s/config.json --load 0.5", folder), 0,
+    expect(run(ADAMOE " flops --config %s/config.json --load 0.5", folder), 0,
            "50.00 %   1 - load 0.5 / top-1");
 }
 
 static void tokens_there_and_back(void **state)
 {
     (void)state;
-    expect(run("printf 'What is ice?\\n\\n' | " ADAMOE_PROGRAM
-               " tokenize --model %s --no-special | " ADAMOE_PROGRAM " tokenize --model %s --decode",
+    expect(run("printf 'What is ice?\\n\\n' | " ADAMOE " tokenize --model %s --no-special | " ADAMOE
+               " tokenize --model %s --decode",
                MODEL, MODEL),
            0, "What is ice?\n\n");
-    expect(run("printf 'ok\\nbad \\377\\n' | " ADAMOE_PROGRAM " tokenize --model %s", MODEL), 2,
+    expect(run("printf 'ok\\nbad \\377\\n' | " ADAMOE " tokenize --model %s", MODEL), 2,
            "standard input: line 2: ");
-    expect(run("echo 1 x | " ADAMOE_PROGRAM " tokenize --decode --model %s", MODEL), 2,
+    expect(run("echo 1 x | " ADAMOE " tokenize --decode --model %s", MODEL), 2,
            "line 1: `x' is not a token id");
-    expect(run("printf '1\\0002\\n' | " ADAMOE_PROGRAM " tokenize --decode --model %s", MODEL), 2,
+    expect(run("printf '1\\0002\\n' | " ADAMOE " tokenize --decode --model %s", MODEL), 2,
            "line 1: a zero byte is not part of a token id");
-    expect(run("echo +1 | " ADAMOE_PROGRAM " tokenize --decode --model %s", MODEL), 2,
+    expect(run("echo +1 | " ADAMOE " tokenize --decode --model %s", MODEL), 2,
            "line 1: `+1' is not a token id");
-    expect(run("printf 'ice\\n' | " ADAMOE_PROGRAM
-               " tokenize --model %s --no-special | sed 's/$/\\r/' | " ADAMOE_PROGRAM
+    expect(run("printf 'ice\\n' | " ADAMOE " tokenize --model %s --no-special | sed 's/$/\\r/' | " ADAMOE
                " tokenize --model %s --decode",
                MODEL, MODEL),
            0, "ice\n");
-    expect(run("echo 99999 | " ADAMOE_PROGRAM " tokenize --decode --model %s", MODEL), 2, "99999");
+    expect(run("echo 99999 | " ADAMOE " tokenize --decode --model %s", MODEL), 2, "99999");
 }
 
 static void generate_is_greedy_and_repeatable(void **state)
 {
     (void)state;
-    const outcome *got =
-        run(ADAMOE_PROGRAM " generate --model %s --prompt 'Question: What' --tokens 5", MODEL);
+    const outcome *got = run(ADAMOE " generate --model %s --prompt 'Question: What' --tokens 5", MODEL);
     expect(got, 0, "Question: What");
     char first[256];
     (void)snprintf(first, sizeof first, "%.255s", got->text);
-    expect(run(ADAMOE_PROGRAM " generate --model %s --prompt 'Question: What' --tokens 5", MODEL), 0, first);
-    expect(run(ADAMOE_PROGRAM " generate --model %s --prompt \"$(printf 'a\\377')\"", MODEL), 2,
+    expect(run(ADAMOE " generate --model %s --prompt 'Question: What' --tokens 5", MODEL), 0, first);
+    expect(run(ADAMOE " generate --model %s --prompt \"$(printf 'a\\377')\"", MODEL), 2,
            "adamoe generate: --prompt: ");
 }
 
@@ -392,12 +388,11 @@ static void stories_tell_their_story(void **state)
     SKIP_WITHOUT(SHARED_PATH("stories260K/model.safetensors"));
     static const char *const how[] = {"", "--threads 1", "--kernel reference"};
     for (size_t i = 0; i < sizeof how / sizeof *how; ++i) {
-        expect(run(ADAMOE_PROGRAM " generate --model %s --tokens 80 %s", SHARED_PATH("stories260K"), how[i]),
-               0,
+        expect(run(ADAMOE " generate --model '%s' --tokens 80 %s", SHARED_PATH("stories260K"), how[i]), 0,
                "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
                "One day, she saw a big, r");
     }
-    expect(run(ADAMOE_PROGRAM " generate --model %s --kernel no-such", SHARED_PATH("stories260K")), 2,
+    expect(run(ADAMOE " generate --model '%s' --kernel no-such", SHARED_PATH("stories260K")), 2,
            "adamoe generate: --kernel: no-such: no such kernel");
 }
 
@@ -406,7 +401,7 @@ static void eval_adds_up(void **state)
 {
     const char *folder = *state;
     json_error_t error;
-    expect(run(ADAMOE_PROGRAM
+    expect(run(ADAMOE
                " eval --model %s --questions %s --limit 20 --kernel reference --json %s/r.json --samples "
                "%s/s.jsonl",
                MODEL, QUESTIONS, folder, folder),
@@ -490,8 +485,8 @@ static void a_converted_model_keeps_its_answers(void **state)
             MODEL, folder, MODEL, folder)
             ->code,
         0);
-    drop_gate2(MODEL "/model.safetensors", in_folder(state, "model.safetensors").text);
-    const char *base = ADAMOE_PROGRAM " eval --kernel reference --questions " QUESTIONS " --limit 10 --model";
+    drop_gate2(MODEL_PATH "/model.safetensors", in_folder(state, "model.safetensors").text);
+    const char *base = ADAMOE " eval --kernel reference --questions " QUESTIONS " --limit 10 --model";
     expect(run("%s %s --top-k 2 --samples %s/vanilla", base, folder, folder), 0, "load  2.0000 ");
     expect(run("%s %s --null-experts 8 --top-k 3 --samples %s/three", base, folder, folder), 0,
            "load  2.0000 ");

@@ -23,7 +23,7 @@ static char *page_of(void **state)
 static void report(void **state, const char *files)
 {
     const char *folder = *state;
-    const outcome *got = run("cd '%s' && " ADAMOE_PROGRAM " report %s -o page.html", folder, files);
+    const outcome *got = run("cd '%s' && " ADAMOE " report %s -o page.html", folder, files);
     expect(got, 0, "");
     assert_string_equal(got->text, "");
 }
@@ -230,18 +230,16 @@ static void a_gate_shows_its_parts(void **state)
 static void what_the_verbs_write_is_shown(void **state)
 {
     const char *folder = *state;
-    expect(run(ADAMOE_PROGRAM " eval --model %s --questions %s --limit 8 --json %s/eval.json", MODEL,
-               QUESTIONS, folder),
-           0, "acc");
-    expect(run(ADAMOE_PROGRAM " check --kernel reference --case tokens:7/routing:one --json %s/check.json",
-               folder),
+    expect(
+        run(ADAMOE " eval --model %s --questions %s --limit 8 --json %s/eval.json", MODEL, QUESTIONS, folder),
+        0, "acc");
+    expect(run(ADAMOE " check --kernel reference --case tokens:7/routing:one --json %s/check.json", folder),
            0, "0 failed");
-    expect(run(ADAMOE_PROGRAM " flops --config %s --load 1.67 --json %s/flops.json",
+    expect(run(ADAMOE " flops --config '%s' --load 1.67 --json %s/flops.json",
                SOURCE_PATH("tests/golden/mixtral-8x7b/config.json"), folder),
            0, "14.55 %");
-    expect(run(ADAMOE_PROGRAM " info --json %s/info.json", folder), 0, "reference");
-    expect(run(ADAMOE_PROGRAM
-               " bench --kernel reference --tokens 1 --json %s/bench.json --benchmark_min_time=0.01",
+    expect(run(ADAMOE " info --json %s/info.json", folder), 0, "reference");
+    expect(run(ADAMOE " bench --kernel reference --tokens 1 --json %s/bench.json --benchmark_min_time=0.01",
                folder),
            0, "layer/tiny/tokens:1/");
     report(state, "eval.json check.json flops.json info.json bench.json");
@@ -273,9 +271,9 @@ static void eval_tells_the_histogram_of_each_layer(void **state)
 {
     const char *folder = *state;
     json_error_t error;
-    expect(run(ADAMOE_PROGRAM " eval --model %s --questions %s --limit 8 --json %s/eval.json", MODEL,
-               QUESTIONS, folder),
-           0, "acc");
+    expect(
+        run(ADAMOE " eval --model %s --questions %s --limit 8 --json %s/eval.json", MODEL, QUESTIONS, folder),
+        0, "acc");
     json_t *eval = json_load_file(in_folder(state, "eval.json").text, 0, &error);
     const json_t *cost = json_object_get(eval, "adamoe"),
                  *total = json_object_get(cost, "true_expert_histogram");
@@ -328,12 +326,12 @@ static void what_is_no_result_is_refused(void **state)
     write_text(in_folder(state, "page.html").text, "before");
     for (size_t i = 0; i < sizeof files / sizeof *files; ++i) {
         write_text(in_folder(state, "x.json").text, files[i].text);
-        expect(run("cd '%s' && " ADAMOE_PROGRAM " report x.json -o page.html", folder), 2, files[i].message);
+        expect(run("cd '%s' && " ADAMOE " report x.json -o page.html", folder), 2, files[i].message);
         expect(run("cat '%s/page.html'", folder), 0, "before");
     }
-    expect(run(ADAMOE_PROGRAM " report '%s/none.json' -o '%s/page.html'", folder, folder), 2, "none.json: ");
-    expect(run(ADAMOE_PROGRAM " report -o page.html"), 2, "a result and --output are required");
-    expect(run(ADAMOE_PROGRAM " report x.json"), 2, "a result and --output are required");
+    expect(run(ADAMOE " report '%s/none.json' -o '%s/page.html'", folder, folder), 2, "none.json: ");
+    expect(run(ADAMOE " report -o page.html"), 2, "a result and --output are required");
+    expect(run(ADAMOE " report x.json"), 2, "a result and --output are required");
     assert_int_equal(count_files(state), 2);
 }
 
@@ -341,12 +339,10 @@ static void a_page_that_cannot_be_written(void **state)
 {
     const char *folder = *state;
     write_text(in_folder(state, "b.json").text, BENCH(BENCHMARK("layer/p/k/tokens:4", 1000, 8)));
-    expect(run(ADAMOE_PROGRAM " report '%s/b.json' -o '%s/no/page.html'", folder, folder), 4,
-           "page.html: create: ");
+    expect(run(ADAMOE " report '%s/b.json' -o '%s/no/page.html'", folder, folder), 4, "page.html: create: ");
     const folder_path full = full_device(state);
-    expect(run(ADAMOE_PROGRAM " report '%s/b.json' -o '%s'", folder, full.text), 4, "full: write: ");
-    expect(run(ADAMOE_PROGRAM " report '%s/b.json' -o - > '%s'", folder, full.text), 4,
-           "standard output: write: ");
+    expect(run(ADAMOE " report '%s/b.json' -o '%s'", folder, full.text), 4, "full: write: ");
+    expect(run(ADAMOE " report '%s/b.json' -o - > '%s'", folder, full.text), 4, "standard output: write: ");
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#define IN_PROJECT "cd '" ADAMOE_SOURCE_DIR "' && " ADAMOE_PROGRAM " reproduce"
+#define IN_PROJECT "cd '" ADAMOE_SOURCE_DIR "' && " ADAMOE " reproduce"
 
 static json_t *at(const json_t *object, const char *key)
 {
@@ -105,8 +105,8 @@ static void a_whole_run(void **state)
 static void make_models(void **state)
 {
     const char *folder = *state;
-    static const char train[] = ADAMOE_PROGRAM " train --model " MODEL " --questions " QUESTIONS
-                                               " --limit 8 --batch 4 --steps 6 --learning-rate 0.01 -o";
+    static const char train[] = ADAMOE " train --model " MODEL " --questions " QUESTIONS
+                                       " --limit 8 --batch 4 --steps 6 --learning-rate 0.01 -o";
     expect(run("head -n 24 " QUESTIONS " > '%s/few.jsonl'", folder), 0, "");
     expect(run("%s '%s/top' --null-experts 0 --top-k 2", train, folder), 0, "step 6/6");
     expect(run("%s '%s/ada'", train, folder), 0, "step 6/6");
@@ -116,8 +116,8 @@ static void make_models(void **state)
 static void read_right(void **state, const char *model, bool right[24])
 {
     const char *folder = *state;
-    expect(run(ADAMOE_PROGRAM " eval --model '%s/%s' --questions '%s/few.jsonl' --samples '%s/%s.jsonl'",
-               folder, model, folder, folder, model),
+    expect(run(ADAMOE " eval --model '%s/%s' --questions '%s/few.jsonl' --samples '%s/%s.jsonl'", folder,
+               model, folder, folder, model),
            0, "acc");
     char name[64];
     (void)snprintf(name, sizeof name, "%s.jsonl", model);
@@ -212,7 +212,7 @@ static void models_that_cannot_be_compared(void **state)
     expect(run("echo '{}' > '%s/bad.jsonl' && %s --questions '%s/bad.jsonl'", folder, only, folder), 2,
            "bad.jsonl: line 1: ");
     expect(run("sed 's/\\(\"num_hidden_layers\": *\\)[0-9]*/\\1 3/' '%s/top/config.json' > '%s/three.json' "
-               "&& " ADAMOE_PROGRAM " train --config '%s/three.json' --tokenizer " MODEL
+               "&& " ADAMOE " train --config '%s/three.json' --tokenizer " MODEL
                "/tokenizer.json --questions " QUESTIONS " --limit 4 --steps 1 -o '%s/three'",
                folder, folder, folder, folder),
            0, "step 1/1");
@@ -258,7 +258,7 @@ static void what_the_paper_says_itself(void **state)
 static void refused_before_the_work(void **state)
 {
     const char *folder = *state;
-    const outcome *got = run("cd %s && " ADAMOE_PROGRAM " reproduce", folder);
+    const outcome *got = run("cd %s && " ADAMOE " reproduce", folder);
     expect(
         got, 2,
         "datasets/tiny-adamoe: neither here nor installed with the program; run it in the project's folder");

@@ -4,8 +4,8 @@
 #include "program.h"
 
 #define BENCH                                                                                                \
-    ADAMOE_PROGRAM " bench --kernel reference --tokens 1 --threads 1 --benchmark_min_time=0.001 "            \
-                   "--benchmark_repetitions=2"
+    ADAMOE " bench --kernel reference --tokens 1 --threads 1 --benchmark_min_time=0.001 "                    \
+           "--benchmark_repetitions=2"
 
 /* A flag that is true or false is read as the library reads it. */
 static void a_list_is_no_report(void **state)
@@ -30,7 +30,7 @@ static void a_list_is_no_report(void **state)
 static void an_interrupted_bench_leaves_nothing(void **state)
 {
     const char *folder = *state;
-    const outcome *got = run("timeout --preserve-status -s INT 0.5 " ADAMOE_PROGRAM
+    const outcome *got = run("timeout --preserve-status -s INT 0.5 " ADAMOE
                              " bench --kernel reference --benchmark_min_time=60 --json %s/r; exit $?",
                              folder);
     assert_true(got->code != 0 && got->code != 2 && got->code != 4);
@@ -40,13 +40,12 @@ static void an_interrupted_bench_leaves_nothing(void **state)
 static void check_refuses_before_the_work(void **state)
 {
     const char *folder = *state;
-    expect(run(ADAMOE_PROGRAM " check --list --json -"), 2, "--list writes no --json");
-    expect(run(ADAMOE_PROGRAM " check --seed 9223372036854775808 --json -"), 2, "--seed: with --json");
-    expect(run(ADAMOE_PROGRAM
-               " check --kernel reference --seed 9223372036854775807 --json - --case $(" ADAMOE_PROGRAM
-               " check --list | head -1)"),
+    expect(run(ADAMOE " check --list --json -"), 2, "--list writes no --json");
+    expect(run(ADAMOE " check --seed 9223372036854775808 --json -"), 2, "--seed: with --json");
+    expect(run(ADAMOE " check --kernel reference --seed 9223372036854775807 --json - --case $(" ADAMOE
+                      " check --list | head -1)"),
            0, "\"seed\": 9223372036854775807,");
-    const outcome *got = run(ADAMOE_PROGRAM " check --json %s/no/r.json", folder);
+    const outcome *got = run(ADAMOE " check --json %s/no/r.json", folder);
     expect(got, 4, "check: ");
     assert_null(strstr(got->text, "passed"));
 }

@@ -7,8 +7,8 @@
 #include <jansson.h>
 #include <signal.h>
 
-#define FULL  "'" ADAMOE_PROGRAM "' reproduce --full --recipe '%s/recipe.json' "
-#define TRAIN "'" ADAMOE_PROGRAM "' train "
+#define FULL  ADAMOE " reproduce --full --recipe '%s/recipe.json' "
+#define TRAIN ADAMOE " train "
 
 static json_t *at(const json_t *object, const char *key)
 {
@@ -122,8 +122,8 @@ static void a_run_is_its_commands(void **state)
     expect(run("cmp '%s/hand/model.safetensors' '%s/whole/m8-k3/seed-2/model.safetensors' && echo equal",
                folder, folder),
            0, "equal");
-    expect(run("'" ADAMOE_PROGRAM "' eval --model '%s/hand' --questions '%s/few.jsonl' --json '%s/hand.json'",
-               folder, folder, folder),
+    expect(run(ADAMOE " eval --model '%s/hand' --questions '%s/few.jsonl' --json '%s/hand.json'", folder,
+               folder, folder),
            0, "acc");
     json_t *hand = load(state, "hand.json"), *settings = load_settings(state, "whole/results.json");
     const json_t *row = json_array_get(settings, 1), *score = json_array_get(at(row, "seeds"), 1);
@@ -188,8 +188,7 @@ static void what_is_refused(void **state)
     expect(run(FULL "-o '%s/new' --untouched '%s/none'", folder, folder, folder), 2,
            "none/config.json: open: ");
     expect(run(FULL "-o '%s/new' --questions '%s/none'", folder, folder, folder), 2, "none: open: ");
-    expect(run("'" ADAMOE_PROGRAM "' reproduce --full --recipe '%s/none' -o '%s/new'", folder, folder), 2,
-           "none: open: ");
+    expect(run(ADAMOE " reproduce --full --recipe '%s/none' -o '%s/new'", folder, folder), 2, "none: open: ");
     write_recipe(state, "recipe.json", ", \"top-k\": 4");
     expect(run(FULL "-o '%s/new'", folder, folder), 2,
            "recipe.json: fine_tune.top-k: the study sets it itself");
@@ -202,9 +201,9 @@ static void what_is_refused(void **state)
     write_recipe(state, "recipe.json", ", \"clip-norm\": 2");
     expect(run(FULL "-o '%s/cut' --seeds 2 --resume", folder, folder), 2,
            "--resume: \"recipe\" is not what it was");
-    expect(run("'" ADAMOE_PROGRAM "' reproduce --seeds 3"), 2, "go with --full");
-    expect(run("'" ADAMOE_PROGRAM "' reproduce --full --json x.json"), 2, "do not go with it");
-    expect(run("'" ADAMOE_PROGRAM "' reproduce --full --rounds 9"), 2, "do not go with it");
+    expect(run(ADAMOE " reproduce --seeds 3"), 2, "go with --full");
+    expect(run(ADAMOE " reproduce --full --json x.json"), 2, "do not go with it");
+    expect(run(ADAMOE " reproduce --full --rounds 9"), 2, "do not go with it");
 }
 
 /* Pretraining from texts, then one seed. */

@@ -9,7 +9,7 @@
 #include <jansson.h>
 #include <signal.h>
 
-#define TRAIN "'" ADAMOE_PROGRAM "' train "
+#define TRAIN ADAMOE " train "
 #define TUNE                                                                                                 \
     TRAIN "--model " MODEL " --questions " QUESTIONS " --limit 24 --batch 4 --dtype f32 --log-every 1 "
 
@@ -42,9 +42,8 @@ static void test_it_learns_and_can_be_evaluated(void **state)
            "step 60/60  epoch 60");
     assert_true(last_of(state, "tuned/log.jsonl", "\"cross_entropy\"") < 0.5);
     expect(run("head -n 1 '%s'", path_of(state, "tuned/log.jsonl")), 0, "\"step\": 1, \"epoch\": 0");
-    expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS " --limit 4",
-               path_of(state, "tuned")),
-           0, "acc");
+    expect(run(ADAMOE " eval --model '%s' --questions " QUESTIONS " --limit 4", path_of(state, "tuned")), 0,
+           "acc");
     assert_false(exists(path_of(state, "tuned"), "training-state.safetensors"));
 }
 
@@ -143,7 +142,7 @@ static void test_adapters_leave_frozen_weights_alone(void **state)
                     "--checkpoint-every 2 -o '%s'",
                path_of(state, "lora")),
            0, "step 6/6");
-    assert_ok(adamoe_safetensors_open(MODEL "/model.safetensors", &before));
+    assert_ok(adamoe_safetensors_open(MODEL_PATH "/model.safetensors", &before));
     assert_ok(adamoe_safetensors_open(path_of(state, "lora/model.safetensors"), &after));
     assert_int_equal(adamoe_safetensors_count(before), adamoe_safetensors_count(after));
     for (size_t i = 0; i < adamoe_safetensors_count(before); ++i) {
@@ -180,9 +179,8 @@ static void test_from_scratch(void **state)
     assert_true(last_of(state, "scratch/log.jsonl", "\"cross_entropy\"") < 1.0);
     /* gate2 begins as copies of gate: 3 of 8 with every tie to the lower index is two true experts. */
     expect(run("head -n 1 '%s'", path_of(state, "scratch/log.jsonl")), 0, "\"load\": 2,");
-    expect(run("'" ADAMOE_PROGRAM "' generate --model '%s' --prompt 'a cat' --tokens 4",
-               path_of(state, "scratch")),
-           0, "a cat");
+    expect(run(ADAMOE " generate --model '%s' --prompt 'a cat' --tokens 4", path_of(state, "scratch")), 0,
+           "a cat");
 }
 
 static const char dense_config[] =
@@ -241,9 +239,8 @@ static void compare_kernels(void **state, const char *model)
 {
     static const char *const kernel[] = {"", "--kernel reference"}, *const name[] = {"fast", "naive"};
     for (size_t i = 0; i < 2; ++i) {
-        expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS
-                   " --limit 24 %s --samples '%s'",
-                   model, kernel[i], path_of(state, name[i])),
+        expect(run(ADAMOE " eval --model '%s' --questions " QUESTIONS " --limit 24 %s --samples '%s'", model,
+                   kernel[i], path_of(state, name[i])),
                0, "model FLOPs reduction");
     }
     compare_samples(path_of(state, "fast"), path_of(state, "naive"), 24);
@@ -264,12 +261,12 @@ static void test_lora_experts_of_a_dense_model(void **state)
     assert_true(load > 0.5 && load < 2.5);
     assert_false(exists(path_of(state, "experts"), "model.safetensors"));
     assert_true(exists(path_of(state, "experts"), "adapters.safetensors"));
-    expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS " --limit 24", out), 0,
+    expect(run(ADAMOE " eval --model '%s' --questions " QUESTIONS " --limit 24", out), 0,
            "true experts per token and map");
     compare_kernels(state, out);
-    expect(run("'" ADAMOE_PROGRAM "' eval --model '%s' --questions " QUESTIONS " --top-k 2", out), 2,
+    expect(run(ADAMOE " eval --model '%s' --questions " QUESTIONS " --top-k 2", out), 2,
            "--top-k, --null-experts, --norm, --null-kind: adapters are run as they were trained");
-    expect(run("'" ADAMOE_PROGRAM "' generate --model '%s' --prompt a", out), 2, "config.json");
+    expect(run(ADAMOE " generate --model '%s' --prompt a", out), 2, "config.json");
     expect(run(MAPS "--steps 1 -o '%s'", base, out), 2, "-o: it holds a model already");
 }
 

@@ -403,14 +403,14 @@ static void another_version_is_refused(void **state)
 static void a_plugin_serves_every_verb(void **state)
 {
     (void)state;
-    expect(run(ADAMOE_PROGRAM " layer " LAYER HONEST " --kernel honest-bf16"), 0, "passed output");
-    expect(run(ADAMOE_PROGRAM " bench" HONEST
-                              " --kernel honest-f32 --preset tiny --tokens 1 --benchmark_min_time=0.001"),
+    expect(run(ADAMOE " layer " LAYER HONEST " --kernel honest-bf16"), 0, "passed output");
+    expect(run(ADAMOE " bench" HONEST
+                      " --kernel honest-f32 --preset tiny --tokens 1 --benchmark_min_time=0.001"),
            0, "  honest-f32 ");
-    expect(run(ADAMOE_PROGRAM " eval --model " MODEL " --questions " QUESTIONS HONEST
-                              " --kernel honest-f32 --limit 2"),
-           0, "model FLOPs reduction");
-    expect(run(ADAMOE_PROGRAM " layer " LAYER HONEST HONEST), 2, "--plugin: only one can be loaded");
+    expect(
+        run(ADAMOE " eval --model " MODEL " --questions " QUESTIONS HONEST " --kernel honest-f32 --limit 2"),
+        0, "model FLOPs reduction");
+    expect(run(ADAMOE " layer " LAYER HONEST HONEST), 2, "--plugin: only one can be loaded");
 }
 
 int main(int count, char **arguments)

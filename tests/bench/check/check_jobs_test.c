@@ -5,7 +5,7 @@
 #include "program.h"
 #include "test.h"
 
-#define CHECK ADAMOE_PROGRAM " check --jobs 2 --threads 2 "
+#define CHECK ADAMOE " check --jobs 2 --threads 2 "
 #define NAME  "bound/experts/d:9/ff:5/n:2/m:1/k:2/tokens:3/routing:random/weights:f32"
 
 static size_t count_of(const char *text, const char *part)
@@ -20,7 +20,8 @@ static size_t count_of(const char *text, const char *part)
 /* A kernel of the broken plugin, the text that its failure must have, and what it asks the machine for. */
 static void expect_failure(const char *kernel, const char *why)
 {
-    const outcome *got = run(CHECK "--plugin " ADAMOE_BROKEN " --kernel %s --timeout 2 --case " NAME, kernel);
+    const outcome *got =
+        run(CHECK "--plugin '" ADAMOE_BROKEN "' --kernel %s --timeout 2 --case " NAME, kernel);
     expect(got, 1, why);
     char line[512];
     (void)snprintf(line, sizeof line, "FAILED %s " NAME ": bound: ", kernel);
@@ -53,8 +54,8 @@ static void each_breach_is_named(void **state)
 static void a_crash_ends_one_case(void **state)
 {
     (void)state;
-    const outcome *got = run(CHECK "--plugin " ADAMOE_BROKEN
-                                   " --kernel crashing --kernel reference --tier property --case split");
+    const outcome *got = run(CHECK "--plugin '" ADAMOE_BROKEN
+                                   "' --kernel crashing --kernel reference --tier property --case split");
     expect(got, 1, "crashing     8 cases: 0 passed, 8 failed");
     expect(got, 1, "reference    8 cases: 8 passed, 0 failed");
     assert_int_equal(count_of(got->text, "FAILED crashing property/split-batch/"), 8);
@@ -65,8 +66,8 @@ static void hangs_are_not_waited_for_without_end(void **state)
 {
     (void)state;
     const outcome *got =
-        run(CHECK "--plugin " ADAMOE_BROKEN
-                  " --kernel hanging --timeout 1 --jobs 1 --tier property --case permuted-tokens");
+        run(CHECK "--plugin '" ADAMOE_BROKEN
+                  "' --kernel hanging --timeout 1 --jobs 1 --tier property --case permuted-tokens");
     expect(got, 1, "8 cases: 0 passed, 3 failed, 0 vacuous, 5 skipped");
     expect(got, 1, "skipped 5: not run: the kernel ended or hung its process too often");
 }
@@ -75,7 +76,7 @@ static void a_plugin_that_crashes_as_it_loads_is_one_line(void **state)
 {
     (void)state;
     const outcome *got =
-        run(CHECK "--plugin " ADAMOE_CRASHING " --kernel reference --case exact/multiply/rows:3/");
+        run(CHECK "--plugin '" ADAMOE_CRASHING "' --kernel reference --case exact/multiply/rows:3/");
     expect(got, 1, "FAILED " ADAMOE_CRASHING " load: load: the process that loaded it ended by signal 6");
     expect(got, 1, "reference    6 cases: 6 passed, 0 failed");
 }
@@ -91,11 +92,11 @@ static void a_plugin_that_is_refused_is_bad_input(void **state)
         {ADAMOE_UNKNOWN_GUARANTEE,
          "kernel crashing: guarantees 0x100: version 1 of the contract has no 0x100"},
         {ADAMOE_WRONG_SUMS, "kernel crashing: x in int8, h in int8, weights in int8, sums in float32: "},
-        {LAYER, "load: not a shared object"}};
+        {LAYER_PATH, "load: not a shared object"}};
     for (size_t i = 0; i < sizeof plugins / sizeof *plugins; ++i) {
         char message[1024];
         const outcome *got =
-            run(CHECK "--plugin %s --kernel reference --case exact/multiply/rows:3/", plugins[i][0]);
+            run(CHECK "--plugin '%s' --kernel reference --case exact/multiply/rows:3/", plugins[i][0]);
         (void)snprintf(message, sizeof message, "adamoe check: %s: %s", plugins[i][0], plugins[i][1]);
         expect(got, 2, message);
         assert_null(strstr(got->text, "passed"));
@@ -108,7 +109,7 @@ static void results_for_machines(void **state)
 {
     (void)state;
     const char *const arguments =
-        "--plugin " ADAMOE_BROKEN " --kernel crashing --kernel reference --case " NAME;
+        "--plugin '" ADAMOE_BROKEN "' --kernel crashing --kernel reference --case " NAME;
     const outcome *got = run(CHECK "%s --tap -", arguments);
     expect(got, 1,
            "TAP version 13\n1..2\nok 1 - reference " NAME "\nnot ok 2 - crashing " NAME "\n# bound: ended");
