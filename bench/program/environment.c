@@ -2,7 +2,7 @@
  * Machine, system and program, for results.
  */
 #include "program/environment.h"
-#include "commit.h"
+#include "program/commit.h"
 #include "machine/cpu.h"
 #include "files/json_file.h"
 #include "program/json_output.h"

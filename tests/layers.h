@@ -1,0 +1,98 @@
+/*
+ * The plan of the house: every folder that holds C, and what its includes may name, from the ground up. A folder
+ * may use folders that come before it in this table and none that comes after, so that no arrows go round. A name
+ * that ends with / stands for a folder and all within it. tests/layers_test.c holds every include against this
+ * table, and fails too where an arrow of the table has no include left.
+ */
+#ifndef ADAMOE_LAYERS_H
+#define ADAMOE_LAYERS_H
+
+typedef struct layer {
+    const char *folder;
+    const char *uses; /* separated by blanks; its own files it may use anyway */
+} layer;
+
+static const layer house[] = {
+    /* the definition */
+    {"reference", ""},
+    {"reference/gradient", "reference"},
+    {"reference/lora", "reference reference/gradient"},
+    {"reference/kernel", "reference reference/gradient"},
+
+    /* what is read from disk and written to it */
+    {"datasets/files", "reference"},
+    {"datasets/safetensors", "reference datasets/files"},
+    {"datasets/tokenizer", "reference datasets/files"},
+    {"datasets", "reference reference/lora datasets/files datasets/safetensors datasets/tokenizer"},
+    {"datasets/generate", "reference datasets datasets/files datasets/safetensors"},
+
+    /* kernels: the machine, parts of a layer, models, training, instruction sets, and who picks */
+    {"kernels/machine", "reference"},
+    {"kernels/peaks", "reference kernels/machine"},
+    {"kernels/vector/portable", ""},
+    {"kernels/vector", "kernels/machine kernels/vector/portable"},
+    {"kernels/packed", "reference kernels/machine kernels/vector"},
+    {"kernels/onednn", "reference kernels/machine"},
+    {"kernels/model", "reference kernels/machine kernels/vector"},
+    {"kernels/train",
+     "reference kernels/machine kernels/model kernels/packed kernels/vector kernels/vector/portable"},
+    {"kernels/avx2", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
+    {"kernels/avx512", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
+    {"kernels/train/model", "reference/gradient kernels/model kernels/train"},
+    {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
+                           "kernels/train/model kernels/vector"},
+    {"kernels", "reference kernels/machine kernels/onednn kernels/packed kernels/train"},
+
+    /* the ground of the harness, and what several verbs measure with */
+    {"bench/statistics", "reference"},
+    {"bench/gbench", ""},
+    {"bench/layers", "reference datasets/safetensors kernels/machine"},
+    {"bench/program", "reference datasets datasets/files datasets/tokenizer kernels kernels/machine "
+                      "kernels/onednn"},
+    {"bench/timing", "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/train "
+                     "bench/layers bench/program bench/statistics"},
+
+    /* the parts of a verb */
+    {"bench/check/cases", "reference bench/layers"},
+    {"bench/check/call", "reference bench/check/cases"},
+    {"bench/check/tiers", "reference reference/gradient kernels/machine kernels/model bench/layers "
+                          "bench/check/cases bench/check/call"},
+    {"bench/check", "datasets/files kernels/machine kernels/model bench/program bench/statistics "
+                    "bench/check/cases bench/check/call bench/check/tiers"},
+    {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "
+                    "bench/timing"},
+    {"bench/compare", "datasets/files bench/program bench/statistics"},
+    {"bench/eval", "reference reference/lora datasets datasets/files datasets/safetensors datasets/tokenizer "
+                   "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/program"},
+    {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
+                   "bench/timing"},
+    {"bench/layer", "reference datasets/safetensors kernels/machine bench/program"},
+    {"bench/report", "reference datasets/files bench/program bench/statistics"},
+    {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
+                    "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
+                    "kernels/train/model bench/eval bench/program"},
+    {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
+    {"bench/reproduce/study", "datasets datasets/files bench/program bench/statistics bench/reproduce/sides"},
+    {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/statistics bench/timing "
+                        "bench/reproduce/study"},
+
+    /* the verbs */
+    {"bench", "reference datasets datasets/files datasets/tokenizer kernels/ bench/"},
+
+    /* the tests mirror the house */
+    {"tests", "reference/ datasets/"},
+    {"tests/reference", "reference/ datasets/ tests"},
+    {"tests/datasets", "reference/ datasets/ tests"},
+    {"tests/kernels", "reference/ datasets/ kernels/ bench/layers bench/timing tests"},
+    {"tests/bench", "reference/ datasets/ kernels/ bench/ tests"},
+    {"tests/bench/check", "reference/ datasets/ kernels/ bench/ tests"},
+    {"tests/bench/timing", "reference/ datasets/ kernels/ bench/ tests"},
+    {"tests/fuzz", "reference/ datasets/"},
+    {"tests/plugin", "reference/ kernels/"},
+    {"tests/honest", "reference/ kernels/ bench/ tests"},
+    {"tests/wrong", "reference/ kernels/ bench/ tests tests/honest"},
+};
+
+#define LAYERS (sizeof house / sizeof *house)
+
+#endif
