@@ -1,6 +1,8 @@
 /*
  * Every tokenizer.json that is refused: damaged, or asking for what is not implemented. The message names the
  * file, the place in it and the reason.
+ *
+ * Longer than most files: it is a list, with a row for each refusal, in the order of tokenizer.json.
  */
 #include "test.h"
 #include "tokenizer/tokenizer.h"

@@ -3,6 +3,8 @@
  * description of them: masks that keep memory untouched, scalef, roundscale, vpdpbusd, bfloat16, comparisons
  * and shuffles at their exceptional inputs. A build that emulates AVX-512 tests its emulation here; any other
  * the processor, where it has the instructions.
+ *
+ * Longer than most files: it is a list, a kind of instruction after the other, and grows with the instructions.
  */
 #include "test.h"
 #include "machine/cpu.h"

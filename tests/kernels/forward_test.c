@@ -2,6 +2,9 @@
  * The batched forward pass on the contract, against the naive model: a batch of sequences of different
  * lengths that share prefixes, with the weights held and layer by layer, for several numbers of threads, on
  * every built-in kernel that this machine can run.
+ *
+ * Longer than most files: all that the pass gives, logits, scores, routings and caches, is looked at of the same
+ * batch, and in parts each would build that batch anew.
  */
 #include "test.h"
 #include "batch.h"
