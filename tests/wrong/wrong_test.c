@@ -50,20 +50,6 @@ static const struct {
     char kind;
     const char *kernel, *expected;
 } not_caught_yet[] = {
-    {'A', "wrong-depth-block-overwritten", "exact"},
-    {'A', "wrong-depth-tail-stale", "exact"},
-    {'A', "wrong-int8-compensation-first-block", "exact"},
-    {'A', "wrong-second-row-block", "exact"},
-    {'A', "wrong-second-column-block", "exact"},
-    {'B', "wrong-tail-of-27", "exact"},
-    {'B', "wrong-hidden-size-8192", "exact"},
-    {'B', "wrong-intermediate-size-8192", "exact"},
-    {'B', "wrong-expert-8-bit", "exact"},
-    {'B', "wrong-experts-1024", "exact"},
-    {'B', "wrong-inputs-256", "exact"},
-    {'B', "wrong-matrix-row-16-bit", "exact"},
-    {'B', "wrong-identity-256", "exact"},
-    {'B', "wrong-identity-1024", "exact"},
     {'D', "wrong-order-of-tasks", "bitwise"},
     {'D', "wrong-published-early", "ThreadSanitizer"},
     {'E', "wrong-third-call", "bitwise"},
@@ -113,10 +99,6 @@ static const struct {
     {'M', "wrong-int8-24-bits", "exact"},
     {'M', "wrong-int8-sums-in-float", "exact"},
     {'M', "wrong-int8-tiny-weights", "exact"},
-    {'N', "wrong-gradient-columns-1024", "exact"},
-    {'N', "wrong-gradient-rows-1024", "exact"},
-    {'N', "wrong-gradient-places-8", "exact"},
-    {'N', "wrong-gradient-experts-64", "exact"},
     {'N', "wrong-gradient-weight-divided", "exact"},
     {'N', "wrong-gradient-weight-zero", "exact"},
     {'N', "wrong-gradient-weight-negative", "exact"},
@@ -125,12 +107,6 @@ static const struct {
     {'N', "wrong-gradient-mask-nan", "property"},
     {'N', "wrong-gradient-null-token-nan", "property"},
     {'N', "wrong-gradient-minus-zero", "exact"},
-    {'O', "wrong-route-tokens-128", "routing"},
-    {'O', "wrong-route-experts-128", "routing"},
-    {'O', "wrong-route-places-16", "routing"},
-    {'O', "wrong-attention-keys-128", "bound"},
-    {'O', "wrong-attention-head-128", "bound"},
-    {'O', "wrong-attention-heads-16", "bound"},
 };
 
 #define NOT_CAUGHT_YET (sizeof not_caught_yet / sizeof *not_caught_yet)

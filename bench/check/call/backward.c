@@ -3,7 +3,6 @@
  * so does its gradient.
  */
 #include "check/call/parts.h"
-#include "check/cases/cases.h"
 
 #include <stdlib.h>
 #include <string.h>

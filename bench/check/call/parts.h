@@ -5,10 +5,11 @@
 #define ADAMOE_CHECK_CALL_PARTS_H
 
 #include "check/call/call.h"
+#include "check/cases/cases.h"
 
 /* A plan has seven arrays and one or two inputs; two plans may follow the weights. */
 #define CHECK_CALL_PLAN_INPUTS 18
-#define CHECK_CALL_INPUTS      (CHECK_CALL_PLAN_INPUTS + 3 * 40)
+#define CHECK_CALL_INPUTS      (CHECK_CALL_PLAN_INPUTS + 3 * ADAMOE_MOST_GRADIENT_EXPERTS)
 
 typedef struct check_call {
     const adamoe_call_manner *manner;

@@ -118,7 +118,7 @@ static bool take_size(const char **cursor, const char *label, size_t *out)
     char *end = NULL;
     errno = 0;
     const unsigned long long value = strtoull(*cursor, &end, 10);
-    const bool read = errno == 0 && end != *cursor && value <= 1u << 20;
+    const bool read = errno == 0 && end != *cursor && value <= 1u << 22;
     *cursor = end;
     *out = (size_t)value;
     return read;
@@ -222,7 +222,7 @@ static bool parse_model(const char *cursor, adamoe_case *c)
     return take_word(&cursor, "", adamoe_check_model_names, ADAMOE_CHECK_MODELS, &c->model);
 }
 
-/* a b c <= 2^28, where each is at most 2^20. */
+/* a b c <= 2^28, where each is at most 2^22. */
 static bool is_bearable(size_t a, size_t b, size_t c)
 {
     return (double)a * (double)b * (double)c <= 0x1p28;

@@ -103,7 +103,7 @@ typedef enum adamoe_logits_kind {
 #define ADAMOE_LOGITS_KINDS 12
 
 /* Each matrix of each expert has pages of its own, for its weights and for its gradient. */
-#define ADAMOE_MOST_GRADIENT_EXPERTS 40
+#define ADAMOE_MOST_GRADIENT_EXPERTS 320
 
 typedef struct adamoe_case {
     adamoe_tier tier;

@@ -4,10 +4,10 @@
  * fewer sizes, and the same kinds. What leaves the experts without work stands beside the grid, so that every
  * pair meets in a case that can prove something.
  */
-#include "check/cases/cases.h"
 #include "check/cases/models.h"
 #include "check/cases/sizes.h"
 #include "check/cases/pairwise.h"
+#include "check/cases/thin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,27 +78,6 @@ static const adamoe_case single_cases[] = {
 
 /* -------------------------------------------------------------------------------------------------- cases */
 
-/* A list of cases that grows. */
-typedef struct case_list {
-    adamoe_case *cases;
-    size_t count, room;
-} case_list;
-
-static adamoe_status add_case(case_list *list, adamoe_case c)
-{
-    if (list->count == list->room) {
-        const size_t room = list->room == 0 ? 1024 : 2 * list->room;
-        adamoe_case *grown = realloc(list->cases, room * sizeof *grown);
-        if (grown == NULL) {
-            return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
-        }
-        list->cases = grown;
-        list->room = room;
-    }
-    list->cases[list->count++] = c;
-    return adamoe_ok();
-}
-
 static adamoe_case experts_case(adamoe_tier tier, const adamoe_grid_sizes *g, const size_t *row)
 {
     const routing_kind *kind = &routing_kinds[row[3]];
@@ -125,7 +104,7 @@ static adamoe_case multiply_case(adamoe_tier tier, const adamoe_grid_sizes *g, c
 }
 
 /* All pairs of sizes, tokens, kinds of routing and dtypes. */
-static adamoe_status add_experts(case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
+static adamoe_status add_experts(adamoe_case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
 {
     const size_t values[] = {g->both.count, g->both.count, g->tokens.count, COUNT_OF(routing_kinds),
                              COUNT_OF(dtypes)};
@@ -133,43 +112,44 @@ static adamoe_status add_experts(case_list *list, adamoe_tier tier, const adamoe
     ADAMOE_TRY(adamoe_pairwise(values, 5, &rows, &count));
     adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < count && status.code == ADAMOE_OK; ++i) {
-        status = add_case(list, experts_case(tier, g, rows + 5 * i));
+        status = adamoe_case_list_add(list, experts_case(tier, g, rows + 5 * i));
     }
     free(rows);
     return status;
 }
 
-static adamoe_status add_multiply(case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
+static adamoe_status add_multiply(adamoe_case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
 {
     const size_t values[] = {g->outputs.count, g->depths.count, g->tokens.count, COUNT_OF(dtypes)};
     size_t *rows = NULL, count = 0;
     ADAMOE_TRY(adamoe_pairwise(values, 4, &rows, &count));
     adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < count && status.code == ADAMOE_OK; ++i) {
-        status = add_case(list, multiply_case(tier, g, rows + 4 * i));
+        status = adamoe_case_list_add(list, multiply_case(tier, g, rows + 4 * i));
     }
     free(rows);
     return status;
 }
 
 /* Every hidden size with tokens that select null experts alone. */
-static adamoe_status add_null_cases(case_list *list, const adamoe_grid_sizes *g)
+static adamoe_status add_null_cases(adamoe_case_list *list, const adamoe_grid_sizes *g)
 {
     for (size_t i = 0; i < 2 * g->both.count; ++i) {
-        ADAMOE_TRY(add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
-                                                .kind = ADAMOE_CASE_EXPERTS,
-                                                .hidden_size = g->both.value[i / 2],
-                                                .intermediate_size = 16,
-                                                .tokens = g->tokens.value[i / 2 % g->tokens.count],
-                                                .mixture = {4, 4, 3},
-                                                .pattern = ADAMOE_PATTERN_NULL,
-                                                .null_kind = i % 2 == 0 ? ZERO : IDENTITY,
-                                                .weights = dtypes[i / 2 % COUNT_OF(dtypes)]}));
+        ADAMOE_TRY(
+            adamoe_case_list_add(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
+                                                     .kind = ADAMOE_CASE_EXPERTS,
+                                                     .hidden_size = g->both.value[i / 2],
+                                                     .intermediate_size = 16,
+                                                     .tokens = g->tokens.value[i / 2 % g->tokens.count],
+                                                     .mixture = {4, 4, 3},
+                                                     .pattern = ADAMOE_PATTERN_NULL,
+                                                     .null_kind = i % 2 == 0 ? ZERO : IDENTITY,
+                                                     .weights = dtypes[i / 2 % COUNT_OF(dtypes)]}));
     }
     return adamoe_ok();
 }
 
-static adamoe_status add_bound(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+static adamoe_status add_bound(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
     const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 600 : 300);
     ADAMOE_TRY(add_experts(list, ADAMOE_TIER_BOUND, &g));
@@ -178,9 +158,10 @@ static adamoe_status add_bound(case_list *list, const adamoe_tiles *tiles, bool 
     for (size_t i = 0; i < COUNT_OF(single_cases); ++i) {
         adamoe_case c = single_cases[i];
         c.tier = ADAMOE_TIER_BOUND;
-        ADAMOE_TRY(add_case(list, c));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
-    return adamoe_ok();
+    ADAMOE_TRY(adamoe_add_thin_cases(list, tiles, ADAMOE_TIER_BOUND, exhaustive));
+    return adamoe_add_long_cases(list, ADAMOE_TIER_BOUND);
 }
 
 /* A few shapes for what takes many calls: odd ones, one within a tile, one of several. */
@@ -249,20 +230,20 @@ static const adamoe_case small_shapes[] = {
     {.kind = ADAMOE_CASE_MULTIPLY, .rows = 17, .columns = 129, .tokens = 66, .weights = ADAMOE_F16},
 };
 
-static adamoe_status add_bitwise(case_list *list)
+static adamoe_status add_bitwise(adamoe_case_list *list)
 {
     for (size_t g = 0; g < ADAMOE_GUARANTEES; ++g) {
         for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
             adamoe_case c = small_shapes[i];
             c.tier = ADAMOE_TIER_BITWISE;
             c.guarantee = (adamoe_guarantee)g;
-            ADAMOE_TRY(add_case(list, c));
+            ADAMOE_TRY(adamoe_case_list_add(list, c));
         }
     }
     return adamoe_ok();
 }
 
-static adamoe_status add_properties(case_list *list)
+static adamoe_status add_properties(adamoe_case_list *list)
 {
     for (size_t p = 0; p < ADAMOE_PROPERTIES; ++p) {
         for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
@@ -270,7 +251,7 @@ static adamoe_status add_properties(case_list *list)
             c.tier = ADAMOE_TIER_PROPERTY;
             c.property = (adamoe_property)p;
             if (c.kind == ADAMOE_CASE_EXPERTS) {
-                ADAMOE_TRY(add_case(list, c));
+                ADAMOE_TRY(adamoe_case_list_add(list, c));
             }
         }
     }
@@ -278,28 +259,28 @@ static adamoe_status add_properties(case_list *list)
 }
 
 /* Values at the ends of what float32 holds. */
-static adamoe_status add_magnitudes(case_list *list)
+static adamoe_status add_magnitudes(adamoe_case_list *list)
 {
     for (size_t i = 0; i < 6; ++i) {
         for (size_t m = ADAMOE_MAGNITUDE_DENORMAL; m <= ADAMOE_MAGNITUDE_HUGE; ++m) {
             adamoe_case c = small_shapes[i];
             c.tier = ADAMOE_TIER_BOUND;
             c.magnitude = (adamoe_magnitude)m;
-            ADAMOE_TRY(add_case(list, c));
+            ADAMOE_TRY(adamoe_case_list_add(list, c));
         }
     }
     return adamoe_ok();
 }
 
 /* What Soft MoE asks of a kernel: as many inputs as rows, and rows in the sums of many tokens. */
-static adamoe_status add_slots(case_list *list)
+static adamoe_status add_slots(adamoe_case_list *list)
 {
     for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
         adamoe_case c = small_shapes[i];
         c.tier = ADAMOE_TIER_EXACT;
         c.slots = true;
         if (c.kind == ADAMOE_CASE_EXPERTS && c.null_kind == ZERO && c.tokens < 40) {
-            ADAMOE_TRY(add_case(list, c));
+            ADAMOE_TRY(adamoe_case_list_add(list, c));
         }
     }
     return adamoe_ok();
@@ -308,7 +289,7 @@ static adamoe_status add_slots(case_list *list)
 /* ---------------------------------------------------------------------------------------------- gradients */
 
 /* The last kind of routing scales its inputs, which no plan of a routing does. */
-static adamoe_status add_gradient_pairs(case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
+static adamoe_status add_gradient_pairs(adamoe_case_list *list, adamoe_tier tier, const adamoe_grid_sizes *g)
 {
     const size_t values[] = {g->both.count, g->both.count, g->tokens.count, COUNT_OF(routing_kinds) - 1};
     size_t *rows = NULL, count = 0;
@@ -318,7 +299,7 @@ static adamoe_status add_gradient_pairs(case_list *list, adamoe_tier tier, const
         const size_t row[] = {rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3], 0};
         adamoe_case c = experts_case(tier, g, row);
         c.kind = ADAMOE_CASE_GRADIENT;
-        status = add_case(list, c);
+        status = adamoe_case_list_add(list, c);
     }
     free(rows);
     return status;
@@ -355,7 +336,7 @@ static const adamoe_case gradient_shapes[] = {
      .tokens = 9},
 };
 
-static adamoe_status add_small_gradients(case_list *list, adamoe_case like)
+static adamoe_status add_small_gradients(adamoe_case_list *list, adamoe_case like)
 {
     for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
         adamoe_case c = small_shapes[i];
@@ -365,13 +346,13 @@ static adamoe_status add_small_gradients(case_list *list, adamoe_case like)
             c.tier = like.tier;
             c.guarantee = like.guarantee;
             c.magnitude = like.magnitude;
-            ADAMOE_TRY(add_case(list, c));
+            ADAMOE_TRY(adamoe_case_list_add(list, c));
         }
     }
     return adamoe_ok();
 }
 
-static adamoe_status add_gradients(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+static adamoe_status add_gradients(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
     const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 150 : 70);
     ADAMOE_TRY(add_gradient_pairs(list, ADAMOE_TIER_EXACT, &g));
@@ -380,7 +361,7 @@ static adamoe_status add_gradients(case_list *list, const adamoe_tiles *tiles, b
         adamoe_case c = gradient_shapes[i / 2];
         c.tier = i % 2 == 0 ? ADAMOE_TIER_EXACT : ADAMOE_TIER_BOUND;
         c.kind = ADAMOE_CASE_GRADIENT;
-        ADAMOE_TRY(add_case(list, c));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     for (size_t m = ADAMOE_MAGNITUDE_DENORMAL; m <= ADAMOE_MAGNITUDE_HUGE; ++m) {
         ADAMOE_TRY(add_small_gradients(
@@ -390,75 +371,93 @@ static adamoe_status add_gradients(case_list *list, const adamoe_tiles *tiles, b
         ADAMOE_TRY(add_small_gradients(
             list, (adamoe_case){.tier = ADAMOE_TIER_BITWISE, .guarantee = (adamoe_guarantee)guarantee}));
     }
-    return adamoe_ok();
+    return adamoe_add_thin_gradients(list, tiles, exhaustive);
 }
 
-static adamoe_status add_routes(case_list *list)
+static adamoe_status add_routes(adamoe_case_list *list)
 {
-    static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8}, {1, 0, 1},    {1, 7, 2},
-                                              {5, 0, 5}, {3, 6, 4}, {64, 32, 12}, {2, 2, 1}};
+    static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8},    {1, 0, 1}, {1, 7, 2},    {5, 0, 5},
+                                              {3, 6, 4}, {64, 32, 12}, {2, 2, 1}, {300, 20, 40}};
     static const size_t tokens[] = {0, 1, 7, 33};
+    enum { LARGE = COUNT_OF(mixtures) - 1 }; /* more tokens, experts and places than tables have */
     for (size_t i = 0; i < COUNT_OF(mixtures); ++i) {
         for (size_t kind = 0; kind < ADAMOE_LOGITS_KINDS; ++kind) {
-            const adamoe_case c = {
-                .tier = ADAMOE_TIER_ROUTING,
-                .kind = ADAMOE_CASE_ROUTE,
-                .mixture = mixtures[i],
-                .tokens = tokens[kind >= ADAMOE_LOGITS_NAN ? 1 + (i + kind) % 3 : (i + kind) % 4],
-                .logits = (adamoe_logits_kind)kind,
-                .norm = (adamoe_norm)((i + kind) % 3)};
-            ADAMOE_TRY(add_case(list, c));
+            const adamoe_case c = {.tier = ADAMOE_TIER_ROUTING,
+                                   .kind = ADAMOE_CASE_ROUTE,
+                                   .mixture = mixtures[i],
+                                   .tokens = i == LARGE                  ? 200
+                                             : kind >= ADAMOE_LOGITS_NAN ? tokens[1 + (i + kind) % 3]
+                                                                         : tokens[(i + kind) % 4],
+                                   .logits = (adamoe_logits_kind)kind,
+                                   .norm = (adamoe_norm)((i + kind) % 3)};
+            ADAMOE_TRY(adamoe_case_list_add(list, c));
         }
         const adamoe_case c = {.tier = ADAMOE_TIER_ROUTING,
                                .kind = ADAMOE_CASE_LOGITS,
                                .hidden_size = 33 * i + 31,
                                .mixture = mixtures[i],
-                               .tokens = 65,
+                               .tokens = i == LARGE ? 200 : 65,
                                .weights = dtypes[i % COUNT_OF(dtypes)]};
-        ADAMOE_TRY(add_case(list, c));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();
 }
 
-static adamoe_status add_attention(case_list *list)
+static adamoe_status add_attention(adamoe_case_list *list)
 {
     static const size_t shapes[][5] = {
         /* heads, key-value heads, head_dim, window, tokens */
-        {1, 1, 1, 0, 1},  {4, 2, 8, 0, 9},    {6, 2, 16, 5, 17}, {4, 4, 7, 0, 33},   {8, 1, 64, 16, 40},
-        {3, 1, 15, 1, 5}, {2, 2, 33, 64, 70}, {9, 3, 32, 2, 8},  {4, 2, 128, 7, 12}, {6, 3, 20, 30, 31}};
+        {1, 1, 1, 0, 1},
+        {4, 2, 8, 0, 9},
+        {6, 2, 16, 5, 17},
+        {4, 4, 7, 0, 33},
+        {8, 1, 64, 16, 40},
+        {3, 1, 15, 1, 5},
+        {2, 2, 33, 64, 70},
+        {9, 3, 32, 2, 8},
+        {4, 2, 128, 7, 12},
+        {6, 3, 20, 30, 31},
+        /* more keys, wider heads, more heads than tables have, one at a time */
+        {2, 1, 4, 0, 300},
+        {1, 1, 5, 200, 300},
+        {2, 2, 256, 0, 5},
+        {32, 32, 3, 0, 7},
+        {36, 12, 4, 5, 9}};
     enum { HUGE_SHAPES = 6 }; /* of those, once more with scores whose exp overflows */
     for (size_t i = 0; i < 2 * (COUNT_OF(shapes) + HUGE_SHAPES); ++i) {
         const bool huge = i / 2 >= COUNT_OF(shapes);
         const size_t *shape = shapes[i / 2 % COUNT_OF(shapes)];
-        ADAMOE_TRY(
-            add_case(list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
-                                         .magnitude = huge ? ADAMOE_MAGNITUDE_HUGE : ADAMOE_MAGNITUDE_USUAL,
-                                         .kind = ADAMOE_CASE_ATTENTION,
-                                         .heads = shape[0],
-                                         .key_value_heads = shape[1],
-                                         .head_dim = shape[2],
-                                         .window = shape[3],
-                                         .tokens = shape[4],
-                                         .shared = i % 2 == 1}));
+        ADAMOE_TRY(adamoe_case_list_add(
+            list, (adamoe_case){.tier = ADAMOE_TIER_BOUND,
+                                .magnitude = huge ? ADAMOE_MAGNITUDE_HUGE : ADAMOE_MAGNITUDE_USUAL,
+                                .kind = ADAMOE_CASE_ATTENTION,
+                                .heads = shape[0],
+                                .key_value_heads = shape[1],
+                                .head_dim = shape[2],
+                                .window = shape[3],
+                                .tokens = shape[4],
+                                .shared = i % 2 == 1}));
     }
     return adamoe_ok();
 }
 
-static adamoe_status add_models(case_list *list)
+static adamoe_status add_models(adamoe_case_list *list)
 {
     for (size_t i = 0; i < ADAMOE_CHECK_MODELS; ++i) {
         const adamoe_case c = {.tier = ADAMOE_TIER_MODEL, .kind = ADAMOE_CASE_MODEL, .model = i};
-        ADAMOE_TRY(add_case(list, c));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();
 }
 
-static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+static adamoe_status add_all(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
     const adamoe_grid_sizes few = adamoe_choose_sizes(tiles, exhaustive ? 300 : 150);
     ADAMOE_TRY(add_experts(list, ADAMOE_TIER_EXACT, &few));
     ADAMOE_TRY(add_slots(list));
     ADAMOE_TRY(add_multiply(list, ADAMOE_TIER_EXACT, &few));
+    ADAMOE_TRY(adamoe_add_thin_cases(list, tiles, ADAMOE_TIER_EXACT, exhaustive));
+    ADAMOE_TRY(adamoe_add_long_cases(list, ADAMOE_TIER_EXACT));
     ADAMOE_TRY(add_bound(list, tiles, exhaustive));
     ADAMOE_TRY(add_magnitudes(list));
     ADAMOE_TRY(add_bitwise(list));
@@ -471,7 +470,7 @@ static adamoe_status add_all(case_list *list, const adamoe_tiles *tiles, bool ex
 
 adamoe_status adamoe_check_grid(const adamoe_tiles *tiles, bool exhaustive, adamoe_case **out, size_t *count)
 {
-    case_list list = {NULL, 0, 0};
+    adamoe_case_list list = {NULL, 0, 0};
     const adamoe_status status = add_all(&list, tiles, exhaustive);
     if (status.code != ADAMOE_OK) {
         free(list.cases);

@@ -47,22 +47,25 @@ static adamoe_anchors draw_anchors(adamoe_splitmix64 *random, bool wanted, size_
     return a;
 }
 
-/* A channel that is neither anchor. */
-static size_t draw_channel(adamoe_splitmix64 *random, const adamoe_anchors *a, size_t count)
+/* A channel first .. count - 1 that is neither anchor: at least three of them. */
+static size_t draw_channel(adamoe_splitmix64 *random, const adamoe_anchors *a, size_t first, size_t count)
 {
     size_t channel;
     do {
-        channel = adamoe_splitmix64_below(random, count);
+        channel = first + adamoe_splitmix64_below(random, count - first);
     } while (channel == a->zero || channel == a->full);
     return channel;
 }
 
-/* Up to 16 weights of a row, low .. high, not at the anchors; then the anchor. `row` is zero before. */
+/* Up to 16 weights of a row, low .. high, not at the anchors, some of them among the last four, where blocks end
+ * that are not full; then the anchor. `row` is zero before. */
 static void draw_row(adamoe_splitmix64 *random, const adamoe_anchors *a, int low, int high, size_t columns,
                      int *row)
 {
-    for (size_t i = 0; i < 16 && i < columns; ++i) {
-        row[draw_channel(random, a, columns)] = draw(random, low, high);
+    enum { WEIGHTS = 16, LAST = 4 };
+    for (size_t i = 0; i < WEIGHTS && i < columns; ++i) {
+        const size_t before = i < LAST && columns > WEIGHTS ? columns - LAST : 0;
+        row[draw_channel(random, a, before, columns)] = draw(random, low, high);
     }
     if (a->zero != ADAMOE_NOWHERE) {
         row[a->zero] = ANCHOR;
@@ -88,7 +91,7 @@ static void draw_gate_row(adamoe_splitmix64 *random, const adamoe_exact_data *da
     }
     if (!zero) {
         const bool one = full || !data->rounded;
-        row[one ? data->one : draw_channel(random, &data->x_anchors, columns)] = 64 * twice;
+        row[one ? data->one : draw_channel(random, &data->x_anchors, 0, columns)] = 64 * twice;
     }
 }
 
@@ -272,7 +275,7 @@ adamoe_status adamoe_exact_experts(const adamoe_checking *k, adamoe_splitmix64 *
     out->half_steps = k->kernel->h == ADAMOE_INT8;
     out->x_anchors = draw_anchors(random, anchored, c->hidden_size);
     out->h_anchors = draw_anchors(random, anchored, c->intermediate_size);
-    out->one = draw_channel(random, &out->x_anchors, c->hidden_size);
+    out->one = draw_channel(random, &out->x_anchors, 0, c->hidden_size);
     ADAMOE_TRY(make_layer(c, random, out));
     ADAMOE_TRY(make_plan(c, random, out));
     choose_rows(random, out, out->plan.inputs, false);
@@ -288,7 +291,7 @@ adamoe_status adamoe_exact_product(const adamoe_checking *k, adamoe_splitmix64 *
     out->halves = steps;
     out->x_anchors = draw_anchors(random, uses(k->kernel, ADAMOE_INT8), c->columns);
     out->h_anchors = (adamoe_anchors){ADAMOE_NOWHERE, ADAMOE_NOWHERE};
-    out->one = draw_channel(random, &out->x_anchors, c->columns);
+    out->one = draw_channel(random, &out->x_anchors, 0, c->columns);
     ADAMOE_TRY(adamoe_random_layer_create(sizes, c->weights, 0, random, &out->layer));
     int *row = calloc(c->columns, sizeof *row);
     if (row == NULL) {

@@ -3,7 +3,7 @@
  * are none; and the grid has the edges that it is there for.
  */
 #include "test.h"
-#include "check/cases/cases.h"
+#include "check/cases/thin.h"
 
 typedef struct grid {
     adamoe_case *cases;
@@ -116,7 +116,7 @@ static void wrong_names_are_none(void **state)
         "experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/null:identity/weights:f32",
         "gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/dispatch/weights:f32", /* not of a routing */
         "gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:bf16",
-        "gradient/d:33/ff:65/n:41/m:8/k:3/tokens:7/routing:random/weights:f32",
+        "gradient/d:33/ff:65/n:321/m:8/k:3/tokens:7/routing:random/weights:f32",
         "bitwise/placement/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32",
         "property/split-batch/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32",
     };
@@ -194,9 +194,11 @@ static void the_grid_has_the_edges(void **state)
 static void the_grid_follows_the_tiles(void **state)
 {
     (void)state;
-    static const char *const parts[] = {"/d:23/",    "/d:24/",    "/ff:25/",     "/ff:47/",     "/d:49/",
-                                        "/d:79/",    "/ff:81/",   "rows:23/",    "rows:49/",    "columns:81/",
-                                        "tokens:5/", "tokens:6/", "/tokens:7/r", "/tokens:13/", "count:11/"};
+    static const char *const parts[] = {
+        "/d:23/",          "/d:24/",      "/ff:25/",     "/ff:47/",     "/d:49/",       "/d:79/",
+        "/ff:81/",         "rows:23/",    "rows:49/",    "columns:81/", "tokens:5/",    "tokens:6/",
+        "tokens:19/r",     "/d:73/ff:3/", "/ff:73/",     "rows:73/",    "columns:241/", "count:19/",
+        "gradient/d:241/", "/tokens:7/r", "/tokens:13/", "count:11/"};
     const adamoe_tiles tiles = {.rows = 6, .columns = 24, .depth = 80};
     grid g = {.count = 0};
     assert_ok(adamoe_check_grid(&tiles, false, &g.cases, &g.count));
@@ -212,12 +214,41 @@ static void the_grid_follows_the_tiles(void **state)
     free(g.cases);
 }
 
+/* A tile of a real size brings thin cases; one that even they are too large for is said. */
+static void large_tiles_have_thin_cases(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "exact/experts/d:12289/ff:3/n:2/m:1/k:2/tokens:1/routing:random/weights:bf16",
+        "bound/experts/d:4095/ff:1/n:2/m:1/k:2/tokens:1/routing:random/weights:f32",
+        "exact/experts/d:4/ff:3/n:2/m:1/k:2/tokens:769/routing:one/weights:bf16",
+        "bound/gradient/d:4/ff:3/n:2/m:1/k:2/tokens:257/routing:one/weights:f32"};
+    const adamoe_tiles tiles = {.rows = 256, .columns = 4096, .depth = 5000000};
+    grid g = {.count = 0};
+    assert_ok(adamoe_check_grid(&tiles, false, &g.cases, &g.count));
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        bool found = false;
+        for (size_t j = 0; j < g.count && !found; ++j) {
+            found = strcmp(adamoe_name_case(&g.cases[j]).text, names[i]) == 0;
+        }
+        if (!found) {
+            fail_msg("no case is %s", names[i]);
+        }
+    }
+    free(g.cases);
+    const adamoe_not_tried none = adamoe_thin_cases_not_tried(NULL, false);
+    assert_int_equal(none.count, 0);
+    const adamoe_not_tried some = adamoe_thin_cases_not_tried(&tiles, false);
+    assert_int_equal(some.count, 1);
+    assert_string_equal(some.text[0], "sizes above 262144 at its tile of 5000000 terms of a sum");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_there_and_back),       cmocka_unit_test(every_part_of_a_name_counts),
         cmocka_unit_test(wrong_names_are_none),       cmocka_unit_test(the_grid_has_the_edges),
-        cmocka_unit_test(the_grid_follows_the_tiles),
+        cmocka_unit_test(the_grid_follows_the_tiles), cmocka_unit_test(large_tiles_have_thin_cases),
     };
     return cmocka_run_group_tests(tests, make_grid, free_grid);
 }
