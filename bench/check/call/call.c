@@ -23,6 +23,7 @@ void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_ca
     } else {
         adamoe_watch_backwards(manner->placement.threads, &c->team);
     }
+    adamoe_process_settings_read(&c->settings);
 }
 
 void check_call_wrong(check_call *c, const char *format, ...)
@@ -78,7 +79,9 @@ void check_call_returned(check_call *c, const char *function, const adamoe_contr
                          adamoe_status status)
 {
     char parts[200];
-    const unsigned here = adamoe_control_state_restore(before), tasks = atomic_exchange(&c->team.changed, 0);
+    unsigned here = adamoe_control_state_restore(before);
+    here |= adamoe_process_settings_restore(&c->settings);
+    const unsigned tasks = atomic_exchange(&c->team.changed, 0);
     if (c->out->end == ADAMOE_CALL_DONE && status.code != ADAMOE_OK) {
         const bool cannot = status.code == ADAMOE_NOT_SUPPORTED;
         c->out->end = cannot ? ADAMOE_CALL_NOT_SUPPORTED : ADAMOE_CALL_WRONG;
@@ -136,7 +139,9 @@ static void run_multiply(check_call *c, const adamoe_matrix *matrix, const float
         before = adamoe_control_state_read();
         check_call_returned(c, "multiply", &before, kernel->multiply(prepared, &run, x, count, y));
     }
+    before = adamoe_control_state_read();
     kernel->release_matrix(prepared);
+    check_call_returned(c, "release_matrix", &before, adamoe_ok());
 }
 
 static adamoe_status multiply_guarded(check_call *c, const adamoe_matrix *matrix, const float *x,
@@ -264,7 +269,7 @@ static adamoe_status run_experts(check_call *c, const adamoe_layer *layer, const
     const adamoe_kernel *kernel = c->manner->kernel;
     adamoe_prepared *prepared = NULL;
     adamoe_status status = adamoe_ok();
-    const adamoe_control_state before = adamoe_control_state_read();
+    adamoe_control_state before = adamoe_control_state_read();
     check_call_returned(c, "prepare", &before,
                         kernel->prepare(&c->host.host, layer, &c->manner->placement, &prepared));
     if (prepared == NULL) {
@@ -276,7 +281,9 @@ static adamoe_status run_experts(check_call *c, const adamoe_layer *layer, const
     if (status.code == ADAMOE_OK && c->out->end == ADAMOE_CALL_DONE) {
         status = compute(c, prepared, layer, call->plan, call->x, y);
     }
+    before = adamoe_control_state_read();
     kernel->release(prepared);
+    check_call_returned(c, "release", &before, adamoe_ok());
     return status;
 }
 

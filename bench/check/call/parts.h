@@ -5,6 +5,7 @@
 #define ADAMOE_CHECK_CALL_PARTS_H
 
 #include "check/call/call.h"
+#include "check/call/process.h"
 #include "check/cases/cases.h"
 
 /* A plan has seven arrays and one or two inputs; two plans may follow the weights. */
@@ -19,6 +20,7 @@ typedef struct check_call {
     adamoe_guarded work;
     adamoe_guarded input[CHECK_CALL_INPUTS]; /* [inputs] read-only */
     size_t inputs;
+    adamoe_process_settings settings; /* as they were at the begin */
 } check_call;
 
 /* The structure must not move between begin and end. */
@@ -34,7 +36,8 @@ __attribute__((format(printf, 2, 3))) void check_call_wrong(check_call *c, const
 adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, size_t alignment,
                                const void **out);
 
-/* What a function of the kernel reported, and whether it left the processor's modes as they were. */
+/* What a function of the kernel reported, and whether it left the processor's modes and the settings of the process
+ * as they were. */
 void check_call_returned(check_call *c, const char *function, const adamoe_control_state *before,
                          adamoe_status status);
 

@@ -2,6 +2,7 @@
  * The processor's modes before and after a call.
  */
 #include "check/call/state.h"
+#include "check/call/process.h"
 
 #include <string.h>
 
@@ -25,29 +26,46 @@ static bool has_state_in_use(void)
     return answer == 2;
 }
 
-/* Bit 2: the upper halves of ymm; bit 6: of the first 16 zmm. Both are what vzeroupper clears. */
-static bool upper_vectors_in_use(void)
+/* Bits 2 and 6 are the upper halves of ymm and of the first 16 zmm, which vzeroupper clears; bits 17 and 18 the
+ * configuration and the data of the tiles of AMX, which tilerelease clears. */
+#define UPPER_VECTOR_BITS (1u << 2 | 1u << 6)
+#define TILE_BITS         (1u << 17 | 1u << 18)
+
+static unsigned state_in_use(void)
 {
     if (!has_state_in_use()) {
-        return false;
+        return 0;
     }
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
-    return (low & (1u << 2 | 1u << 6)) != 0;
+    return low;
 }
+
+/* What fnstenv stores in 64-bit mode. */
+typedef struct x87_environment {
+    uint16_t control, unused_1, status, unused_2, tags, unused_3;
+    uint32_t pointers[4];
+} x87_environment;
+
+/* Every register of the x87 is empty. MMX marks them as full; the next long double then becomes a NaN. */
+#define X87_EMPTY 0xffffu
 
 adamoe_control_state adamoe_control_state_read(void)
 {
     uint32_t sse;
-    uint16_t x87;
+    x87_environment x87;
     uint64_t flags;
     __asm__ volatile("pushfq\n\tpopq %0" : "=r"(flags) : : "memory");
     __asm__ volatile("cld" : : : "cc");
     __asm__ volatile("stmxcsr %0" : "=m"(sse));
-    __asm__ volatile("fnstcw %0" : "=m"(x87));
+    __asm__ volatile("fnstenv %0" : "=m"(x87)); /* masks all exceptions: hence fldenv */
+    __asm__ volatile("fldenv %0" : : "m"(x87));
+    const unsigned in_use = state_in_use();
     return (adamoe_control_state){.sse_control = sse & SSE_CONTROL_BITS,
-                                  .x87_control = x87,
-                                  .upper_vectors = upper_vectors_in_use(),
+                                  .x87_control = x87.control,
+                                  .x87_registers = x87.tags != X87_EMPTY,
+                                  .upper_vectors = (in_use & UPPER_VECTOR_BITS) != 0,
+                                  .tiles = (in_use & TILE_BITS) != 0,
                                   .backwards = (flags & 1u << 10) != 0};
 }
 
@@ -69,6 +87,14 @@ unsigned adamoe_control_state_restore(const adamoe_control_state *before)
         __asm__ volatile("vzeroupper");
         changed |= ADAMOE_STATE_UPPER_VECTORS;
     }
+    if (now.x87_registers && !before->x87_registers) {
+        __asm__ volatile("emms");
+        changed |= ADAMOE_STATE_X87_REGISTERS;
+    }
+    if (now.tiles && !before->tiles) {
+        __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"); /* tilerelease */
+        changed |= ADAMOE_STATE_TILES;
+    }
     return changed | (now.backwards && !before->backwards ? ADAMOE_STATE_DIRECTION_FLAG : 0u);
 }
 
@@ -89,8 +115,10 @@ unsigned adamoe_control_state_restore(const adamoe_control_state *before)
 
 void adamoe_control_state_describe(unsigned changed, char *text, size_t size)
 {
-    static const char *const names[] = {"MXCSR (rounding, denormals or masks)", "the x87 control word",
-                                        "the upper halves of vector registers", "the direction flag"};
+    static const char *const names[] = {
+        "MXCSR (rounding, denormals or masks)",          "the x87 control word",
+        "the upper halves of vector registers",          "the direction flag",
+        "registers of the x87 in use (emms is missing)", "tiles of AMX in use"};
     text[0] = '\0';
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         if ((changed >> i & 1u) != 0) {
@@ -98,6 +126,7 @@ void adamoe_control_state_describe(unsigned changed, char *text, size_t size)
             (void)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ", names[i]);
         }
     }
+    adamoe_process_settings_describe(changed, text, size);
 }
 
 /* One run of a watched team. */
@@ -110,9 +139,12 @@ typedef struct watched_run {
 static void watched_task(void *context, size_t i, uint32_t thread)
 {
     const watched_run *run = context;
+    adamoe_thread_settings settings;
+    adamoe_thread_settings_read(&settings);
     const adamoe_control_state before = adamoe_control_state_read();
     run->task(run->context, i, thread);
-    const unsigned changed = adamoe_control_state_restore(&before);
+    const unsigned changed =
+        adamoe_control_state_restore(&before) | adamoe_thread_settings_restore(&settings);
     if (changed != 0) {
         atomic_fetch_or(&run->watched->changed, changed);
     }

@@ -4,7 +4,7 @@
  *
  * A kernel may set its own rounding, flush denormals or walk backwards, as long as it puts everything back:
  * what it leaves behind changes the results of code that has nothing to do with it. The modes belong to a
- * thread, so each task is watched in the thread that runs it.
+ * thread, so each task is watched in the thread that runs it; so are the thread's own settings (process.h).
  *
  * Left out: the exception flags, which every operation may raise. Elsewhere than on x86-64 nothing is
  * watched.
@@ -22,11 +22,13 @@ enum {
     ADAMOE_STATE_X87_CONTROL = 1u << 1,    /* precision, rounding, masks */
     ADAMOE_STATE_UPPER_VECTORS = 1u << 2,  /* the upper halves of vector registers: vzeroupper is missing */
     ADAMOE_STATE_DIRECTION_FLAG = 1u << 3, /* string instructions go backwards */
+    ADAMOE_STATE_X87_REGISTERS = 1u << 4,  /* MMX was used and emms is missing */
+    ADAMOE_STATE_TILES = 1u << 5,          /* AMX was used and tilerelease is missing */
 };
 
 typedef struct adamoe_control_state {
     uint32_t sse_control, x87_control;
-    bool upper_vectors, backwards;
+    bool upper_vectors, backwards, x87_registers, tiles;
 } adamoe_control_state;
 
 adamoe_control_state adamoe_control_state_read(void);
@@ -34,7 +36,8 @@ adamoe_control_state adamoe_control_state_read(void);
 /* Which parts differ from `before`; the modes are put back. */
 unsigned adamoe_control_state_restore(const adamoe_control_state *before);
 
-/* The names of the parts in `changed`, separated by commas: "MXCSR (flush to zero)". */
+/* The names of the parts in `changed`, separated by commas, and of settings of check/call/process.h: "MXCSR
+ * (rounding, denormals or masks), the umask". */
 void adamoe_control_state_describe(unsigned changed, char *text, size_t size);
 
 /* In which order a watched team runs its tasks. The contract allows any, from any thread. */
