@@ -334,9 +334,19 @@ typedef struct adamoe_kernel {
     /* False where the machine cannot run it; then *why_not is a static text. */
     bool (*supported)(const char **why_not);
 
-    /* Packs and places the weights of a layer once. The layer's data must outlive *out unless the kernel
-     * copies it; callers assume that it does not. `release` takes it back; it accepts NULL, and so does
-     * release_matrix. */
+    /* Packs and places the weights of a layer once. The data that the matrices point to must outlive *out unless
+     * the kernel copies it; callers assume that it does not. So must the structure `host`, which `release` uses.
+     * What else is given by address ends when prepare has returned: the layer and its array of experts, the
+     * placement and its thread_node. A kernel copies what it needs of them.
+     *
+     * Where the host refuses memory, prepare returns ADAMOE_ENVIRONMENT; on any error it has given back what it
+     * took, and *out is of no use. `release` takes back what prepare made; it accepts NULL, and so does
+     * release_matrix. All of this holds for prepare_matrix and its matrix too.
+     *
+     * No function of a kernel leaves the process otherwise than it found it: threads, descriptors and memory do
+     * not grow from call to call; handlers and masks of signals, affinity, locale, working folder, umask,
+     * environment and limits are what they were, and so are the modes and the registers of the processor
+     * (MXCSR, x87, vzeroupper, emms, tiles), in each thread of the team. */
     adamoe_status (*prepare)(const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out);
     void (*release)(adamoe_prepared *prepared);

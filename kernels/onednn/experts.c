@@ -7,6 +7,7 @@
  * the plan's order. The blocks do not depend on the number of threads, so neither do the bits of the result.
  */
 #include "onednn/packed.h"
+#include "machine/keep_placement.h"
 #include "numbers.h"
 
 #include <math.h>
@@ -20,6 +21,7 @@ struct adamoe_prepared {
     adamoe_arithmetic type;
     size_t hidden_size, intermediate_size, experts;
     size_t input_depth, hidden_depth; /* elements of a row of x and of h: onednn_depth of the sizes */
+    adamoe_host host;
     adamoe_placement placement;
     size_t scratch_bytes;  /* for each thread */
     packed_expert *expert; /* [experts] */
@@ -35,6 +37,7 @@ void onednn_release(adamoe_prepared *prepared)
         onednn_packed_free(&prepared->expert[e].w3);
         onednn_packed_free(&prepared->expert[e].w2);
     }
+    adamoe_free_kept_placement(&prepared->host, &prepared->placement);
     free(prepared->expert);
     free(prepared);
 }
@@ -85,11 +88,15 @@ adamoe_status onednn_prepare(adamoe_arithmetic type, const adamoe_host *host, co
                                   .input_depth = onednn_depth(type, layer->hidden_size),
                                   .hidden_depth = onednn_depth(type, layer->intermediate_size),
                                   .experts = layer->experts,
-                                  .placement = *placement,
+                                  .host = *host,
                                   .expert = calloc(layer->experts, sizeof *prepared->expert)};
-    const adamoe_status status = prepared->expert == NULL
-                                     ? adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory")
-                                     : pack_experts(host, layer, prepared);
+    adamoe_status status = adamoe_keep_placement(host, placement, &prepared->placement);
+    if (status.code == ADAMOE_OK && prepared->expert == NULL) {
+        status = adamoe_error(ADAMOE_ENVIRONMENT, "oneDNN: out of memory");
+    }
+    if (status.code == ADAMOE_OK) {
+        status = pack_experts(host, layer, prepared);
+    }
     if (status.code != ADAMOE_OK) {
         onednn_release(prepared);
         return status;

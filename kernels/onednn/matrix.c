@@ -2,6 +2,7 @@
  * The dense product on oneDNN, with equal rows of the matrix computed once, so that they give equal bits.
  */
 #include "onednn/packed.h"
+#include "machine/keep_placement.h"
 #include "numbers.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 struct adamoe_prepared_matrix {
     adamoe_arithmetic type;
     size_t rows, columns; /* as the caller sees the matrix */
+    adamoe_host host;
     adamoe_placement placement;
     size_t scratch_bytes;
     onednn_packed packed;
@@ -22,6 +24,7 @@ void onednn_release_matrix(adamoe_prepared_matrix *prepared)
         return;
     }
     onednn_packed_free(&prepared->packed);
+    adamoe_free_kept_placement(&prepared->host, &prepared->placement);
     free(prepared->source);
     free(prepared);
 }
@@ -123,9 +126,12 @@ adamoe_status onednn_prepare_matrix(adamoe_arithmetic type, const adamoe_host *h
     prepared->type = type;
     prepared->rows = matrix->rows;
     prepared->columns = matrix->columns;
-    prepared->placement = *placement;
+    prepared->host = *host;
     const onednn_place place = {host, placement, ONEDNN_SPREAD};
-    const adamoe_status status = pack_matrix(matrix, &place, prepared);
+    adamoe_status status = adamoe_keep_placement(host, placement, &prepared->placement);
+    if (status.code == ADAMOE_OK) {
+        status = pack_matrix(matrix, &place, prepared);
+    }
     if (status.code != ADAMOE_OK) {
         onednn_release_matrix(prepared);
         return status;

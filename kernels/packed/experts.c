@@ -9,7 +9,7 @@
 #include "packed/experts.h"
 #include "machine/clock.h"
 #include "machine/node_tasks.h"
-#include "packed/keep_placement.h"
+#include "machine/keep_placement.h"
 #include "packed/tasks.h"
 #include "machine/placement.h"
 
@@ -41,7 +41,7 @@ void adamoe_packed_release(adamoe_prepared *prepared)
     if (prepared->expert != NULL) {
         host.release(host.context, prepared->expert);
     }
-    adamoe_packed_placement_free(&host, &prepared->placement);
+    adamoe_free_kept_placement(&host, &prepared->placement);
     host.release(host.context, prepared);
 }
 
@@ -83,7 +83,7 @@ adamoe_status adamoe_packed_prepare(const packed_products *products, const adamo
     adamoe_status status = out_of_memory;
     if (prepared->expert != NULL) {
         memset(prepared->expert, 0, bytes);
-        status = adamoe_packed_placement_copy(host, placement, &prepared->placement);
+        status = adamoe_keep_placement(host, placement, &prepared->placement);
     }
     if (status.code == ADAMOE_OK) {
         status = pack_experts(layer, placement, prepared);

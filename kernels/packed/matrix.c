@@ -3,7 +3,7 @@
  */
 #include "packed/experts.h"
 #include "machine/node_tasks.h"
-#include "packed/keep_placement.h"
+#include "machine/keep_placement.h"
 #include "packed/tasks.h"
 #include "machine/placement.h"
 
@@ -18,7 +18,7 @@ void adamoe_packed_release_matrix(adamoe_prepared_matrix *prepared)
     if (prepared != NULL) {
         const adamoe_host host = prepared->host;
         adamoe_packed_free(&host, &prepared->matrix);
-        adamoe_packed_placement_free(&host, &prepared->placement);
+        adamoe_free_kept_placement(&host, &prepared->placement);
         host.release(host.context, prepared);
     }
 }
@@ -33,7 +33,7 @@ adamoe_status adamoe_packed_prepare_matrix(const packed_products *products, cons
         return adamoe_error(ADAMOE_ENVIRONMENT, "packed matrix: out of memory");
     }
     *prepared = (adamoe_prepared_matrix){.host = *host};
-    adamoe_status status = adamoe_packed_placement_copy(host, placement, &prepared->placement);
+    adamoe_status status = adamoe_keep_placement(host, placement, &prepared->placement);
     if (status.code == ADAMOE_OK) {
         status = adamoe_packed_create(host, products, matrix, NULL, placement, ADAMOE_ALL_NODES,
                                       &prepared->matrix);

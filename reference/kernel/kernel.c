@@ -8,6 +8,7 @@
 struct adamoe_prepared {
     adamoe_host host;
     adamoe_layer layer;
+    adamoe_expert expert[]; /* [layer.experts] the caller's array is gone when prepare has returned */
 };
 
 struct adamoe_prepared_matrix {
@@ -26,12 +27,17 @@ static adamoe_status prepare(const adamoe_host *host, const adamoe_layer *layer,
                              const adamoe_placement *placement, adamoe_prepared **out)
 {
     (void)placement;
-    adamoe_prepared *prepared = host->allocate(host->context, sizeof *prepared, _Alignof(adamoe_prepared));
+    const size_t bytes = sizeof(adamoe_prepared) + layer->experts * sizeof(adamoe_expert);
+    adamoe_prepared *prepared = host->allocate(host->context, bytes, _Alignof(adamoe_prepared));
     if (prepared == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "reference: prepare: out of memory");
     }
     prepared->host = *host;
     prepared->layer = *layer;
+    prepared->layer.expert = prepared->expert;
+    for (size_t e = 0; e < layer->experts; ++e) {
+        prepared->expert[e] = layer->expert[e];
+    }
     *out = prepared;
     return adamoe_ok();
 }

@@ -10,6 +10,16 @@
 
 /* ----------------------------------------------------------------------------------------- what all share */
 
+/* A kernel adds to what is there: seconds that no call lasts, so that a time that was set instead is seen. */
+#define SECONDS_BEFORE 0x1p20
+
+static void check_call_start_stages(check_call *c)
+{
+    for (size_t i = 0; i < ADAMOE_STAGES; ++i) {
+        c->stage_seconds[i] = SECONDS_BEFORE;
+    }
+}
+
 void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_call_outcome *out)
 {
     *out = (adamoe_call_outcome){.end = ADAMOE_CALL_DONE};
@@ -17,6 +27,8 @@ void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_ca
     c->out = out;
     c->inputs = 0;
     c->work = (adamoe_guarded){0};
+    c->given = (adamoe_guarded){0};
+    check_call_start_stages(c);
     adamoe_guarded_host_create(manner->placement.nodes, &c->host);
     if (manner->team != NULL) {
         adamoe_watch_team(manner->team, &c->team);
@@ -57,6 +69,7 @@ void check_call_end(check_call *c)
         check_call_wrong(c, "wrote outside of its workspace");
     }
     adamoe_guarded_free(&c->work);
+    adamoe_guarded_free(&c->given);
     for (size_t i = 0; i < c->inputs; ++i) {
         adamoe_guarded_free(&c->input[i]);
     }
@@ -91,6 +104,12 @@ void check_call_returned(check_call *c, const char *function, const adamoe_contr
         adamoe_control_state_describe(here | tasks, parts, sizeof parts);
         check_call_wrong(c, "%s%s left changed: %s", function, here != 0 ? "" : ", in a task,", parts);
     }
+    for (size_t i = 0; i < ADAMOE_STAGES; ++i) {
+        if (!(c->stage_seconds[i] >= SECONDS_BEFORE && c->stage_seconds[i] < 2.0 * SECONDS_BEFORE)) {
+            check_call_wrong(c, "%s made %g of %g seconds of stage %zu, instead of adding its own", function,
+                             c->stage_seconds[i], SECONDS_BEFORE, i);
+        }
+    }
 }
 
 bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run)
@@ -101,7 +120,11 @@ bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run)
         check_call_wrong(c, "there is no memory for the workspace of %zu bytes that it asks for", bytes);
         return false;
     }
-    *run = (adamoe_run){.team = &c->team.team, .work = c->work.data, .work_bytes = bytes};
+    check_call_start_stages(c);
+    *run = (adamoe_run){.team = &c->team.team,
+                        .work = c->work.data,
+                        .work_bytes = bytes,
+                        .stage_seconds = c->manner->end == ADAMOE_GUARD_FRONT ? c->stage_seconds : NULL};
     return true;
 }
 
@@ -121,18 +144,68 @@ static void output_finish(check_call *c, adamoe_guarded *buffer, size_t count, f
     adamoe_guarded_free(buffer);
 }
 
+/* What prepare and prepare_matrix are given by address, in pages of their own. */
+typedef struct given {
+    adamoe_layer layer;
+    adamoe_matrix matrix;
+    adamoe_placement placement;
+    adamoe_expert expert[]; /* [layer.experts], and behind them thread_node */
+} given;
+
+/* One of `layer` and `matrix` may be NULL. Errors: memory. */
+static adamoe_status give(check_call *c, const adamoe_layer *layer, const adamoe_matrix *matrix, given **out)
+{
+    const adamoe_placement *placement = &c->manner->placement;
+    const size_t experts = layer == NULL ? 0 : layer->experts;
+    const size_t nodes = placement->thread_node == NULL ? 0 : placement->threads;
+    const size_t bytes = sizeof(given) + experts * sizeof(adamoe_expert) + nodes * sizeof(uint32_t);
+    ADAMOE_TRY(adamoe_guarded_create(bytes, _Alignof(given), ADAMOE_GUARD_BACK, &c->given));
+    given *g = (given *)(void *)c->given.data;
+    uint32_t *thread_node = (uint32_t *)(void *)(g->expert + experts);
+    g->placement = *placement;
+    if (nodes > 0) {
+        memcpy(thread_node, placement->thread_node, nodes * sizeof *thread_node);
+        g->placement.thread_node = thread_node;
+    }
+    if (layer != NULL) {
+        g->layer = *layer;
+        memcpy(g->expert, layer->expert, experts * sizeof *g->expert);
+        g->layer.expert = g->expert;
+    }
+    if (matrix != NULL) {
+        g->matrix = *matrix;
+    }
+    *out = g;
+    return adamoe_ok();
+}
+
+/* prepare or prepare_matrix has returned: what it was given is its caller's again. False where there is nothing to
+ * go on with. */
+static bool prepared_well(check_call *c, const char *function, const adamoe_control_state *before,
+                          adamoe_status status, const void *prepared)
+{
+    adamoe_guarded_close(&c->given);
+    check_call_returned(c, function, before, status);
+    if (status.code == ADAMOE_OK && prepared == NULL) {
+        check_call_wrong(c, "%s reported success and gave nothing", function);
+    }
+    return status.code == ADAMOE_OK && prepared != NULL;
+}
+
 /* ------------------------------------------------------------------------------------------ dense product */
 
-static void run_multiply(check_call *c, const adamoe_matrix *matrix, const float *x, size_t count, float *y)
+static adamoe_status run_multiply(check_call *c, const adamoe_matrix *matrix, const float *x, size_t count,
+                                  float *y)
 {
     const adamoe_kernel *kernel = c->manner->kernel;
     adamoe_prepared_matrix *prepared = NULL;
+    given *g = NULL;
     adamoe_run run;
+    ADAMOE_TRY(give(c, NULL, matrix, &g));
     adamoe_control_state before = adamoe_control_state_read();
-    check_call_returned(c, "prepare_matrix", &before,
-                        kernel->prepare_matrix(&c->host.host, matrix, &c->manner->placement, &prepared));
-    if (prepared == NULL) {
-        return;
+    const adamoe_status status = kernel->prepare_matrix(&c->host.host, &g->matrix, &g->placement, &prepared);
+    if (!prepared_well(c, "prepare_matrix", &before, status, prepared)) {
+        return adamoe_ok();
     }
     if (c->out->end == ADAMOE_CALL_DONE &&
         check_call_reserve(c, kernel->matrix_work_bytes(prepared, count), &run)) {
@@ -141,7 +214,9 @@ static void run_multiply(check_call *c, const adamoe_matrix *matrix, const float
     }
     before = adamoe_control_state_read();
     kernel->release_matrix(prepared);
+    kernel->release_matrix(NULL);
     check_call_returned(c, "release_matrix", &before, adamoe_ok());
+    return adamoe_ok();
 }
 
 static adamoe_status multiply_guarded(check_call *c, const adamoe_matrix *matrix, const float *x,
@@ -154,9 +229,9 @@ static adamoe_status multiply_guarded(check_call *c, const adamoe_matrix *matrix
     ADAMOE_TRY(check_call_input(c, matrix->data, matrix->rows * row, 1, &guarded.data));
     ADAMOE_TRY(check_call_input(c, x, count * matrix->columns * sizeof *x, _Alignof(float), &guarded_x));
     ADAMOE_TRY(output_create(c, count * matrix->rows, &buffer));
-    run_multiply(c, &guarded, guarded_x, count, (float *)(void *)buffer.data);
+    const adamoe_status status = run_multiply(c, &guarded, guarded_x, count, (float *)(void *)buffer.data);
     output_finish(c, &buffer, count * matrix->rows, y);
-    return adamoe_ok();
+    return status;
 }
 
 adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamoe_matrix *matrix,
@@ -268,12 +343,12 @@ static adamoe_status run_experts(check_call *c, const adamoe_layer *layer, const
 {
     const adamoe_kernel *kernel = c->manner->kernel;
     adamoe_prepared *prepared = NULL;
-    adamoe_status status = adamoe_ok();
+    given *g = NULL;
+    ADAMOE_TRY(give(c, layer, NULL, &g));
     adamoe_control_state before = adamoe_control_state_read();
-    check_call_returned(c, "prepare", &before,
-                        kernel->prepare(&c->host.host, layer, &c->manner->placement, &prepared));
-    if (prepared == NULL) {
-        return status;
+    adamoe_status status = kernel->prepare(&c->host.host, &g->layer, &g->placement, &prepared);
+    if (!prepared_well(c, "prepare", &before, status, prepared)) {
+        return adamoe_ok();
     }
     if (call->before != NULL && c->out->end == ADAMOE_CALL_DONE) {
         status = compute_before(c, prepared, layer, call);
@@ -283,6 +358,7 @@ static adamoe_status run_experts(check_call *c, const adamoe_layer *layer, const
     }
     before = adamoe_control_state_read();
     kernel->release(prepared);
+    kernel->release(NULL);
     check_call_returned(c, "release", &before, adamoe_ok());
     return status;
 }
@@ -308,4 +384,54 @@ adamoe_status adamoe_call_experts(const adamoe_call_manner *manner, const adamoe
     check_call_end(&c);
     free(expert);
     return status;
+}
+
+/* ------------------------------------------------------------------------------------------ refused memory */
+
+/* One attempt with the n-th allocation refused; false in *again where there were no more than n. */
+static adamoe_status prepare_refused(check_call *c, const adamoe_layer *layer, const adamoe_matrix *matrix,
+                                     size_t n, bool *again)
+{
+    const adamoe_kernel *kernel = c->manner->kernel;
+    adamoe_prepared *experts = NULL;
+    adamoe_prepared_matrix *product = NULL;
+    given *g = NULL;
+    ADAMOE_TRY(give(c, layer, matrix, &g));
+    c->host.refused = n;
+    const adamoe_control_state before = adamoe_control_state_read();
+    const adamoe_status status =
+        layer != NULL ? kernel->prepare(&c->host.host, &g->layer, &g->placement, &experts)
+                      : kernel->prepare_matrix(&c->host.host, &g->matrix, &g->placement, &product);
+    *again = c->host.asked > n;
+    const bool expected = *again && status.code == ADAMOE_ENVIRONMENT;
+    const void *prepared = layer != NULL ? (const void *)experts : (const void *)product;
+    if (prepared_well(c, "prepare", &before, expected ? adamoe_ok() : status, expected ? c : prepared)) {
+        /* A kernel that found another way is prepared. */
+        if (!expected && layer != NULL) {
+            kernel->release(experts);
+        } else if (!expected) {
+            kernel->release_matrix(product);
+        }
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_call_refused(const adamoe_call_manner *manner, const adamoe_layer *layer,
+                                  const adamoe_matrix *matrix, adamoe_call_outcome *out)
+{
+    bool again = true;
+    for (size_t n = 0; again; ++n) {
+        check_call c;
+        check_call_begin(&c, manner, out);
+        const adamoe_status status = prepare_refused(&c, layer, matrix, n, &again);
+        check_call_end(&c);
+        ADAMOE_TRY(status);
+        if (out->end != ADAMOE_CALL_DONE) {
+            const adamoe_call_outcome found = *out;
+            (void)snprintf(out->detail, sizeof out->detail, "allocation %zu of prepare refused: %.250s",
+                           n + 1, found.detail);
+            return adamoe_ok();
+        }
+    }
+    return adamoe_ok();
 }

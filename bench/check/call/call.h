@@ -4,7 +4,8 @@
  *
  * Inputs are read-only copies between inaccessible pages; the output is filled with NaN, the workspace is
  * exactly as long as the kernel asked and filled with NaN too; memory that the kernel takes from its host is
- * guarded, and must be given back; the processor's modes are compared after each function and each task.
+ * guarded, and must be given back; structures that prepare is given are closed when it has returned; seconds of the
+ * stages are asked for in every other call; the processor's modes are compared after each function and each task.
  */
 #ifndef ADAMOE_CHECK_CALL_CALL_H
 #define ADAMOE_CHECK_CALL_CALL_H
@@ -84,6 +85,12 @@ adamoe_status adamoe_call_backward(const adamoe_call_manner *manner, const adamo
 /* x is [count, columns], y [count, rows]. */
 adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamoe_matrix *matrix,
                                    const float *x, size_t count, float *y, adamoe_call_outcome *out);
+
+/* kernel->prepare of `layer`, or prepare_matrix of `matrix` where that is NULL, as often as it takes allocations of
+ * its host, with another one refused each time: it must report ADAMOE_ENVIRONMENT and give everything back, or do
+ * without. Errors: memory. */
+adamoe_status adamoe_call_refused(const adamoe_call_manner *manner, const adamoe_layer *layer,
+                                  const adamoe_matrix *matrix, adamoe_call_outcome *out);
 
 /* kernel->route, on a routing of its own that is filled with 0xff and has guarded arrays: reads `logits`, and
  * writes the other arrays of *out_routing, whose sizes and rule are set. */

@@ -107,6 +107,13 @@ void adamoe_guarded_free(adamoe_guarded *buffer)
     *buffer = (adamoe_guarded){0};
 }
 
+void adamoe_guarded_close(const adamoe_guarded *buffer)
+{
+    if (buffer->body != NULL) {
+        (void)mprotect(buffer->body, buffer->body_bytes, PROT_NONE);
+    }
+}
+
 /* -------------------------------------------------------------------------------------------------- host */
 
 typedef struct adamoe_guarded_allocation {
@@ -114,9 +121,20 @@ typedef struct adamoe_guarded_allocation {
     struct adamoe_guarded_allocation *next;
 } adamoe_guarded_allocation;
 
+static bool refuses(adamoe_guarded_host *host)
+{
+    pthread_mutex_lock(&host->mutex);
+    const bool refused = host->asked++ == host->refused;
+    pthread_mutex_unlock(&host->mutex);
+    return refused;
+}
+
 static void *allocate(void *context, size_t bytes, size_t alignment)
 {
     adamoe_guarded_host *host = context;
+    if (refuses(host)) {
+        return NULL;
+    }
     adamoe_guarded_allocation *allocation = calloc(1, sizeof *allocation);
     /* What a kernel keeps has structures in it: never less aligned than malloc's. */
     const size_t least = _Alignof(max_align_t), aligned = alignment < least ? least : alignment;
@@ -185,7 +203,8 @@ void adamoe_guarded_host_create(uint32_t nodes, adamoe_guarded_host *out)
 {
     *out = (adamoe_guarded_host){
         .host = {.context = out, .allocate = allocate, .release = release, .allocate_on = allocate_on},
-        .nodes = nodes};
+        .nodes = nodes,
+        .refused = SIZE_MAX};
     (void)pthread_mutex_init(&out->mutex, NULL);
 }
 

@@ -42,6 +42,9 @@ adamoe_status adamoe_guarded_copy(const void *data, size_t bytes, size_t alignme
 /* False where the pattern before or behind the data has changed. */
 bool adamoe_guarded_intact(const adamoe_guarded *buffer);
 
+/* From now on every access is a fault. Accepts a buffer of zeros. */
+void adamoe_guarded_close(const adamoe_guarded *buffer);
+
 /* Accepts a buffer of zeros. */
 void adamoe_guarded_free(adamoe_guarded *buffer);
 
@@ -53,6 +56,8 @@ typedef struct adamoe_guarded_host {
     pthread_mutex_t mutex;
     struct adamoe_guarded_allocation *first;
     uint32_t nodes;    /* of the placement: allocate_on knows no others */
+    size_t asked;      /* allocations so far, refused or not */
+    size_t refused;    /* the allocation before which there were so many is refused; SIZE_MAX: none is */
     bool unknown_node; /* memory was asked for on another node */
     bool damaged;      /* an allocation was given back with a changed pattern */
     bool unknown_free; /* something was given back that had not been taken */

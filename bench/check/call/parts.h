@@ -18,6 +18,8 @@ typedef struct check_call {
     adamoe_guarded_host host;
     adamoe_watched_team team;
     adamoe_guarded work;
+    double stage_seconds[ADAMOE_STAGES]; /* asked for where buffers touch the page before them */
+    adamoe_guarded given;                /* what prepare is given by address; closed when it has returned */
     adamoe_guarded input[CHECK_CALL_INPUTS]; /* [inputs] read-only */
     size_t inputs;
     adamoe_process_settings settings; /* as they were at the begin */

@@ -11,9 +11,9 @@
 const char *const adamoe_tier_names[ADAMOE_TIERS] = {"exact",    "bound",   "bitwise",
                                                      "property", "routing", "model"};
 
-const char *const adamoe_property_names[ADAMOE_PROPERTIES] = {"permuted-tokens", "permuted-experts",
-                                                              "split-batch",     "unused-null-experts",
-                                                              "scaled-combine",  "poisoned-token"};
+const char *const adamoe_property_names[ADAMOE_PROPERTIES] = {
+    "permuted-tokens", "permuted-experts", "split-batch",   "unused-null-experts",
+    "scaled-combine",  "poisoned-token",   "refused-memory"};
 
 const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES] = {"runs", "threads", "batch", "placement"};
 
@@ -263,7 +263,8 @@ static bool fits(const adamoe_case *c)
 {
     switch (c->kind) {
     case ADAMOE_CASE_MULTIPLY:
-        return c->rows > 0 && c->columns > 0 && is_bearable(c->rows, c->columns, 1) &&
+        return !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_REFUSED_MEMORY) &&
+               c->rows > 0 && c->columns > 0 && is_bearable(c->rows, c->columns, 1) &&
                is_bearable(c->tokens, c->rows, 1) && is_bearable(c->tokens, c->columns, 1);
     case ADAMOE_CASE_EXPERTS:
         return experts_fit(c);
@@ -298,7 +299,9 @@ static bool parse_kind(const char *cursor, adamoe_case *c)
         {"gradient", ADAMOE_CASE_GRADIENT,
          1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE, parse_experts},
         {"multiply", ADAMOE_CASE_MULTIPLY,
-         1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE, parse_multiply},
+         1u << ADAMOE_TIER_EXACT | 1u << ADAMOE_TIER_BOUND | 1u << ADAMOE_TIER_BITWISE |
+             1u << ADAMOE_TIER_PROPERTY,
+         parse_multiply},
         {"attention", ADAMOE_CASE_ATTENTION, 1u << ADAMOE_TIER_BOUND, parse_attention},
         {"", ADAMOE_CASE_MODEL, 1u << ADAMOE_TIER_MODEL, parse_model},
         {"route", ADAMOE_CASE_ROUTE, 1u << ADAMOE_TIER_ROUTING, parse_route},

@@ -58,9 +58,12 @@ typedef enum adamoe_property {
     ADAMOE_PROPERTY_UNUSED_NULL_EXPERTS = 3,
     ADAMOE_PROPERTY_SCALED_COMBINE = 4,
     ADAMOE_PROPERTY_POISONED_TOKEN = 5, /* a token that is NaN leaves all others as they are */
+    ADAMOE_PROPERTY_REFUSED_MEMORY =
+        6, /* prepare fails as it should, whichever allocation is refused; also of a
+                                         * dense product */
 } adamoe_property;
 
-#define ADAMOE_PROPERTIES 6
+#define ADAMOE_PROPERTIES 7
 
 extern const char *const adamoe_property_names[ADAMOE_PROPERTIES];
 

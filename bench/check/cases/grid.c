@@ -250,7 +250,7 @@ static adamoe_status add_properties(adamoe_case_list *list)
             adamoe_case c = small_shapes[i];
             c.tier = ADAMOE_TIER_PROPERTY;
             c.property = (adamoe_property)p;
-            if (c.kind == ADAMOE_CASE_EXPERTS) {
+            if (c.kind == ADAMOE_CASE_EXPERTS || p == ADAMOE_PROPERTY_REFUSED_MEMORY) {
                 ADAMOE_TRY(adamoe_case_list_add(list, c));
             }
         }

@@ -231,7 +231,8 @@ static adamoe_status poisoned_token(const trial *t)
 static adamoe_status run(trial *t)
 {
     static adamoe_status (*const properties[ADAMOE_PROPERTIES])(const trial *) = {
-        permuted_tokens, permuted_experts, split_batch, unused_null_experts, scaled_combine, poisoned_token};
+        permuted_tokens, permuted_experts, split_batch, unused_null_experts,
+        scaled_combine,  poisoned_token,   NULL};
     const adamoe_layer *layer = &t->data->layer.layer;
     bool go_on = false;
     ADAMOE_TRY(compute(t, layer, t->data->plan, t->data->x, t->expected, &go_on));
@@ -246,8 +247,28 @@ static adamoe_status run(trial *t)
     return properties[t->k->c->property](t);
 }
 
+/* Nothing is computed: prepare alone is judged. */
+static adamoe_status refused_memory(const adamoe_checking *k)
+{
+    const adamoe_call_manner manner = adamoe_check_manner(k, ADAMOE_GUARD_BACK);
+    const bool experts = k->c->kind == ADAMOE_CASE_EXPERTS;
+    adamoe_case_data data;
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(adamoe_case_data_create(k->c, k->seed, &data));
+    const adamoe_status status = adamoe_call_refused(&manner, experts ? &data.layer.layer : NULL,
+                                                     experts ? NULL : &data.matrix, &outcome);
+    adamoe_case_data_free(&data);
+    if (status.code == ADAMOE_OK) {
+        (void)adamoe_check_called(k, &outcome);
+    }
+    return status;
+}
+
 adamoe_status adamoe_check_property(const adamoe_checking *k)
 {
+    if (k->c->property == ADAMOE_PROPERTY_REFUSED_MEMORY) {
+        return refused_memory(k);
+    }
     const size_t count = k->c->tokens * k->c->hidden_size;
     adamoe_case_data data;
     trial t = {.k = k, .data = &data};

@@ -1,12 +1,12 @@
 /*
  * Copies of placements.
  */
-#include "packed/keep_placement.h"
+#include "machine/keep_placement.h"
 
 #include <string.h>
 
-adamoe_status adamoe_packed_placement_copy(const adamoe_host *host, const adamoe_placement *placement,
-                                           adamoe_placement *out)
+adamoe_status adamoe_keep_placement(const adamoe_host *host, const adamoe_placement *placement,
+                                    adamoe_placement *out)
 {
     uint32_t *thread_node = NULL;
     if (placement->thread_node != NULL) {
@@ -22,7 +22,7 @@ adamoe_status adamoe_packed_placement_copy(const adamoe_host *host, const adamoe
     return adamoe_ok();
 }
 
-void adamoe_packed_placement_free(const adamoe_host *host, adamoe_placement *placement)
+void adamoe_free_kept_placement(const adamoe_host *host, adamoe_placement *placement)
 {
     if (placement->thread_node != NULL) {
         host->release(host->context, (void *)(uintptr_t)placement->thread_node);
