@@ -32,9 +32,14 @@ static adamoe_status prepare_with(const adamoe_host *host, const adamoe_layer *l
     spoiled.expert = prepared->expert;
     prepared->hidden_size = layer->hidden_size;
     prepared->experts = layer->experts;
-    assert_ok(adamoe_reference_kernel.prepare(host, &spoiled, placement, &prepared->inner));
+    const adamoe_status status = adamoe_reference_kernel.prepare(host, &spoiled, placement, &prepared->inner);
+    if (status.code != ADAMOE_OK) { /* the check refuses memory, too */
+        free(prepared->expert);
+        free(prepared);
+        return status;
+    }
     *out = prepared;
-    return adamoe_ok();
+    return status;
 }
 
 static adamoe_status prepare_honestly(const adamoe_host *host, const adamoe_layer *layer,
@@ -45,6 +50,9 @@ static adamoe_status prepare_honestly(const adamoe_host *host, const adamoe_laye
 
 static void release(adamoe_prepared *prepared)
 {
+    if (prepared == NULL) {
+        return;
+    }
     adamoe_reference_kernel.release(prepared->inner);
     free(prepared->expert);
     free(prepared);
