@@ -210,7 +210,7 @@ static void forget_numbers(char *text)
     for (const char *from = text; *from != '\0';) {
         if (isdigit((unsigned char)*from)) {
             while (isdigit((unsigned char)from[0]) ||
-                   (strchr(".,", from[0]) != NULL && isdigit((unsigned char)from[1]))) {
+                   ((from[0] == '.' || from[0] == ',') && isdigit((unsigned char)from[1]))) {
                 ++from;
             }
             *to++ = '#';
