@@ -2,7 +2,7 @@
  * adamoe flops: FLOPs per token by part, and both reductions, from a config and a mean load.
  */
 #include "flops.h"
-#include "config.h"
+#include "config/config.h"
 #include "program/json_output.h"
 #include "program/options.h"
 #include "program/result_files.h"

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_CHECKPOINT_H
 #define ADAMOE_CHECKPOINT_H
 
-#include "config.h"
+#include "config/config.h"
 #include "safetensors/safetensors.h"
 
 typedef struct adamoe_checkpoint adamoe_checkpoint;

@@ -49,10 +49,23 @@ adamoe_status adamoe_tensor_reader_matrix(adamoe_tensor_reader *reader, const ch
 
 /* ------------------------------------------------------------------------------------------------- router */
 
+static bool has_tensor(const adamoe_safetensors *file, const char *prefix, adamoe_tensor_naming naming,
+                       adamoe_weight weight)
+{
+    const adamoe_tensor_name name = adamoe_name_in_layer(prefix, naming, weight, 0);
+    return adamoe_safetensors_find(file, name.text) != NULL;
+}
+
 adamoe_tensor_naming adamoe_layer_naming(const adamoe_safetensors *file, const char *prefix)
 {
-    const adamoe_tensor_name fused = adamoe_name_in_layer(prefix, ADAMOE_NAMED_FUSED, ADAMOE_WEIGHT_GATE, 0);
-    return adamoe_safetensors_find(file, fused.text) != NULL ? ADAMOE_NAMED_FUSED : ADAMOE_NAMED_SPARSE;
+    if (has_tensor(file, prefix, ADAMOE_NAMED_LINEAR, ADAMOE_WEIGHT_GATE)) {
+        return ADAMOE_NAMED_LINEAR;
+    }
+    if (!has_tensor(file, prefix, ADAMOE_NAMED_FUSED, ADAMOE_WEIGHT_GATE)) {
+        return ADAMOE_NAMED_SPARSE;
+    }
+    return has_tensor(file, prefix, ADAMOE_NAMED_SINGLE, ADAMOE_WEIGHT_W1) ? ADAMOE_NAMED_SINGLE
+                                                                           : ADAMOE_NAMED_FUSED;
 }
 
 adamoe_status adamoe_layer_read_router(adamoe_tensor_reader *reader, const char *prefix,
@@ -105,10 +118,22 @@ static adamoe_status read_single(adamoe_tensor_reader *reader, const char *prefi
     return adamoe_ok();
 }
 
-static adamoe_tensor_name stack_name(const char *prefix, const char *stack)
+/* All experts in two tensors: w1 above w3, and w2. */
+static bool is_stacked(adamoe_tensor_naming naming)
 {
+    return naming == ADAMOE_NAMED_FUSED || naming == ADAMOE_NAMED_LINEAR;
+}
+
+typedef enum stack_kind { STACK_UP, STACK_DOWN } stack_kind;
+
+static adamoe_tensor_name stack_name(const char *prefix, adamoe_tensor_naming naming, stack_kind which)
+{
+    static const char *const fused[] = {"mlp.experts.gate_up_proj", "mlp.experts.down_proj"};
+    static const char *const linear[] = {"block_sparse_moe.input_linear.weight",
+                                         "block_sparse_moe.output_linear.weight"};
     adamoe_tensor_name out;
-    (void)snprintf(out.text, sizeof out.text, "%smlp.experts.%s", prefix, stack);
+    (void)snprintf(out.text, sizeof out.text, "%s%s", prefix,
+                   naming == ADAMOE_NAMED_LINEAR ? linear[which] : fused[which]);
     return out;
 }
 
@@ -142,14 +167,15 @@ static adamoe_matrix stack_rows(const adamoe_tensor *stack, size_t first, size_t
     return (adamoe_matrix){(const uint8_t *)stack->data + offset, stack->dtype, rows, columns};
 }
 
-static adamoe_status read_fused(adamoe_tensor_reader *reader, const char *prefix, const adamoe_layer *layer,
-                                adamoe_expert *experts)
+static adamoe_status read_stacks(adamoe_tensor_reader *reader, const char *prefix,
+                                 adamoe_tensor_naming naming, const adamoe_layer *layer,
+                                 adamoe_expert *experts)
 {
     const size_t d = layer->hidden_size, ff = layer->intermediate_size;
     const adamoe_tensor *gate_up, *down;
     size_t gate_up_rows;
-    const adamoe_tensor_name gate_up_name = stack_name(prefix, "gate_up_proj");
-    const adamoe_tensor_name down_name = stack_name(prefix, "down_proj");
+    const adamoe_tensor_name gate_up_name = stack_name(prefix, naming, STACK_UP);
+    const adamoe_tensor_name down_name = stack_name(prefix, naming, STACK_DOWN);
     if (__builtin_mul_overflow(ff, (size_t)2, &gate_up_rows)) {
         return adamoe_tensor_error(adamoe_safetensors_path(reader->file), gate_up_name.text,
                                    "an intermediate size of %zu overflows", ff);
@@ -169,16 +195,16 @@ adamoe_status adamoe_layer_read_experts(adamoe_tensor_reader *reader, const char
                                         adamoe_expert *experts)
 {
     layer->expert = experts;
-    return naming == ADAMOE_NAMED_FUSED ? read_fused(reader, prefix, layer, experts)
-                                        : read_single(reader, prefix, naming, layer, experts);
+    return is_stacked(naming) ? read_stacks(reader, prefix, naming, layer, experts)
+                              : read_single(reader, prefix, naming, layer, experts);
 }
 
 adamoe_status adamoe_layer_intermediate_size(const adamoe_tensor_reader *reader, const char *prefix,
                                              adamoe_tensor_naming naming, size_t *out)
 {
-    const bool fused = naming == ADAMOE_NAMED_FUSED;
-    const adamoe_tensor_name name =
-        fused ? stack_name(prefix, "down_proj") : adamoe_name_in_layer(prefix, naming, ADAMOE_WEIGHT_W1, 0);
+    const bool fused = is_stacked(naming);
+    const adamoe_tensor_name name = fused ? stack_name(prefix, naming, STACK_DOWN)
+                                          : adamoe_name_in_layer(prefix, naming, ADAMOE_WEIGHT_W1, 0);
     const size_t rank = fused ? 3 : 2;
     const adamoe_tensor *tensor;
     ADAMOE_TRY(adamoe_tensor_reader_find(reader, name.text, &tensor));

@@ -1,7 +1,7 @@
 /*
  * The tensors of one expert layer under their names in a file: what a checkpoint and a layer file share.
  *
- * Names are those of reference/tensors.h. Fused, all experts stand in two tensors of rank 3.
+ * Names are those of reference/tensors.h. Fused and linear, all experts stand in two tensors of rank 3.
  */
 #ifndef ADAMOE_LAYER_WEIGHTS_H
 #define ADAMOE_LAYER_WEIGHTS_H
@@ -26,7 +26,8 @@ adamoe_status adamoe_tensor_reader_find(const adamoe_tensor_reader *reader, cons
 adamoe_status adamoe_tensor_reader_matrix(adamoe_tensor_reader *reader, const char *name, size_t rows,
                                           size_t columns, adamoe_matrix *out);
 
-/* Fused where there is a tensor PREFIXmlp.gate.weight, else sparse. */
+/* By the router's name: block_sparse_moe.router.layer is linear, mlp.gate is single where its first expert is there,
+ * else fused, and all else is sparse. */
 adamoe_tensor_naming adamoe_layer_naming(const adamoe_safetensors *file, const char *prefix);
 
 /* The intermediate size of a layer of such names (not dense), from the shape of its first expert. */

@@ -3,9 +3,31 @@
  */
 #include "architecture.h"
 
+#include <math.h>
+
 static bool has_router(const adamoe_architecture *architecture)
 {
     return !architecture->dense;
+}
+
+static bool has_query_key_norm(const adamoe_architecture *architecture)
+{
+    return architecture->query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
+}
+
+static bool has_biases(const adamoe_architecture *architecture)
+{
+    return architecture->biases;
+}
+
+static bool has_shared_expert(const adamoe_architecture *architecture)
+{
+    return architecture->shared_expert;
+}
+
+static bool has_multipliers(const adamoe_architecture *architecture)
+{
+    return architecture->multipliers;
 }
 
 static const struct refusal {
@@ -14,6 +36,14 @@ static const struct refusal {
     const char *message;
 } refusals[] = {
     {ADAMOE_USE_LORA_EXPERTS, has_router, "LoRA experts: the base is not a dense model"},
+    {ADAMOE_USE_LORA_EXPERTS, has_query_key_norm,
+     "LoRA experts: not implemented for a base with an RMSNorm of queries and keys"},
+    {ADAMOE_USE_LORA_EXPERTS, has_biases, "LoRA experts: not implemented for a base with biases"},
+    {ADAMOE_USE_LORA_EXPERTS, has_multipliers, "LoRA experts: not implemented for a base with multipliers"},
+    {ADAMOE_USE_TRAINING, has_query_key_norm, "training: not implemented for an RMSNorm of queries and keys"},
+    {ADAMOE_USE_TRAINING, has_biases, "training: not implemented for biases"},
+    {ADAMOE_USE_TRAINING, has_shared_expert, "training: not implemented for a shared expert"},
+    {ADAMOE_USE_TRAINING, has_multipliers, "training: not implemented for multipliers"},
 };
 
 adamoe_status adamoe_architecture_check(const adamoe_architecture *architecture, adamoe_model_use use)
@@ -24,4 +54,10 @@ adamoe_status adamoe_architecture_check(const adamoe_architecture *architecture,
         }
     }
     return adamoe_ok();
+}
+
+double adamoe_query_multiplier(const adamoe_config *config)
+{
+    return config->architecture.multipliers ? config->multiplier.attention * sqrt((double)config->head_dim)
+                                            : 1.0;
 }

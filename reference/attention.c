@@ -4,6 +4,7 @@
  */
 #include "attention.h"
 #include "layer.h"
+#include "norm.h"
 #include "numbers.h"
 #include "rotary.h"
 
@@ -73,7 +74,27 @@ void adamoe_attention_head(const float *query, const float *keys, const float *v
 static void rotate_heads(const adamoe_config *config, float *x, size_t heads, size_t position)
 {
     for (size_t h = 0; h < heads; ++h) {
-        adamoe_rotary(x + h * config->head_dim, config->head_dim, config->rope_theta, position);
+        adamoe_rotate_head(config, x + h * config->head_dim, position);
+    }
+}
+
+static void add_bias(const adamoe_matrix *bias, float *x)
+{
+    for (size_t c = 0; c < bias->columns; ++c) {
+        x[c] = (float)((double)x[c] + adamoe_matrix_at(bias, 0, c));
+    }
+}
+
+/* The gain is as wide as what one norm is over: a head, or all of them. */
+static void norm_heads(const adamoe_config *config, const adamoe_matrix *gain, float *x, size_t heads)
+{
+    adamoe_rms_norm(gain, config->rms_norm_eps, x, heads * config->head_dim / gain->columns, x);
+}
+
+static void multiply(double factor, float *x, size_t count)
+{
+    for (size_t c = 0; c < count; ++c) {
+        x[c] = (float)(factor * (double)x[c]);
     }
 }
 
@@ -82,11 +103,22 @@ static void attend(const adamoe_config *config, const adamoe_attention *attentio
                    size_t position, const float *x, float *out, float *query, float *mixed, double *buffer)
 {
     const size_t hd = config->head_dim, stride = config->key_value_heads * hd;
+    float *key = keys + position * stride, *value = values + position * stride;
     adamoe_matrix_vector_float(&attention->q, x, query, buffer);
-    adamoe_matrix_vector_float(&attention->k, x, keys + position * stride, buffer);
-    adamoe_matrix_vector_float(&attention->v, x, values + position * stride, buffer);
+    adamoe_matrix_vector_float(&attention->k, x, key, buffer);
+    adamoe_matrix_vector_float(&attention->v, x, value, buffer);
+    if (config->architecture.biases) {
+        add_bias(&attention->q_bias, query);
+        add_bias(&attention->k_bias, key);
+        add_bias(&attention->v_bias, value);
+    }
+    if (config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+        norm_heads(config, &attention->q_norm, query, config->heads);
+        norm_heads(config, &attention->k_norm, key, config->key_value_heads);
+    }
     rotate_heads(config, query, config->heads, position);
-    rotate_heads(config, keys + position * stride, config->key_value_heads, position);
+    rotate_heads(config, key, config->key_value_heads, position);
+    multiply(adamoe_query_multiplier(config), query, config->heads * hd);
     for (size_t h = 0; h < config->heads; ++h) {
         const size_t kv = h * config->key_value_heads / config->heads;
         adamoe_attention_head(query + h * hd, keys + kv * hd, values + kv * hd, stride, hd, position,

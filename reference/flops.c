@@ -11,6 +11,14 @@ static uint64_t expert_row_flops(const adamoe_config *c)
     return 2 * 3 * (uint64_t)c->hidden_size * c->intermediate_size;
 }
 
+/* A shared expert and its gate; 0 where there is none. */
+static uint64_t shared_token_flops(const adamoe_config *c)
+{
+    return c->architecture.shared_expert
+               ? 2 * (uint64_t)c->hidden_size * (3 * (uint64_t)c->shared_intermediate_size + 1)
+               : 0;
+}
+
 static uint64_t router_token_flops(const adamoe_config *c, size_t null_experts)
 {
     return c->architecture.dense ? 0 : 2 * (uint64_t)c->hidden_size * (c->experts + null_experts);
@@ -36,7 +44,8 @@ adamoe_flops adamoe_count_flops(const adamoe_config *config, size_t null_experts
 {
     const uint64_t layers = config->layers;
     adamoe_flops flops = {
-        .experts = expert_row_flops(config) * work->expert_rows,
+        .experts =
+            expert_row_flops(config) * work->expert_rows + shared_token_flops(config) * layers * work->tokens,
         .router = router_token_flops(config, null_experts) * layers * work->tokens,
         .attention = projection_token_flops(config) * layers * work->tokens +
                      visible_key_flops(config) * layers * work->visible_keys,
@@ -74,7 +83,7 @@ adamoe_token_flops adamoe_flops_per_token(const adamoe_config *config, size_t nu
 {
     const double layers = (double)config->layers;
     adamoe_token_flops flops = {
-        .experts = layers * load * (double)expert_row_flops(config),
+        .experts = layers * (load * (double)expert_row_flops(config) + (double)shared_token_flops(config)),
         .router = layers * (double)router_token_flops(config, null_experts),
         .attention = layers * ((double)projection_token_flops(config) +
                                visible_keys * (double)visible_key_flops(config)),

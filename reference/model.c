@@ -19,11 +19,19 @@ typedef struct activations {
     double *work;                      /* of an expert layer, and of the head */
 } activations;
 
+/* Of a shared expert: its input, its output, and what it needs itself. */
+static size_t shared_work(const adamoe_config *config)
+{
+    return 2 * config->hidden_size +
+           adamoe_expert_work(config->hidden_size, config->shared_intermediate_size);
+}
+
 static size_t work_doubles(const adamoe_model *model)
 {
     const size_t layer = adamoe_layer_work(&model->block[0].moe); /* all layers have the same sizes */
     const size_t head = adamoe_model_head_work(&model->config);
-    return layer > head ? layer : head;
+    const size_t shared = shared_work(&model->config), larger = layer > head ? layer : head;
+    return larger > shared ? larger : shared;
 }
 
 static void free_activations(activations *a)
@@ -51,8 +59,28 @@ static adamoe_status allocate_activations(const adamoe_model *model, size_t coun
 
 static void add_update(const adamoe_config *config, activations *a)
 {
+    const double multiplier = config->architecture.multipliers ? config->multiplier.residual : 1.0;
     for (size_t i = 0; i < a->count * config->hidden_size; ++i) {
-        a->residual[i] += a->update[i];
+        a->residual[i] = (float)((double)a->residual[i] + multiplier * (double)a->update[i]);
+    }
+}
+
+/* update += sigmoid(shared_gate . x) * E(x) with the shared expert E, for every token. */
+static void add_shared_expert(const adamoe_model *model, size_t layer, activations *a)
+{
+    const adamoe_block *block = &model->block[layer];
+    const size_t d = model->config.hidden_size;
+    double *x = a->work, *y = x + d, *expert_work = y + d;
+    for (size_t t = 0; t < a->count; ++t) {
+        double gate = 0.0;
+        for (size_t c = 0; c < d; ++c) {
+            x[c] = (double)a->normed[t * d + c];
+            gate += adamoe_matrix_at(&block->shared_gate, 0, c) * x[c];
+        }
+        adamoe_expert_forward(&block->shared, adamoe_float32_operands, x, y, expert_work);
+        for (size_t c = 0; c < d; ++c) {
+            a->update[t * d + c] = (float)((double)a->update[t * d + c] + y[c] / (1.0 + exp(-gate)));
+        }
     }
 }
 
@@ -103,6 +131,9 @@ static adamoe_status block_forward(const adamoe_model *model, size_t layer, adam
     ADAMOE_TRY(in_layer(layer, route(model, layer, a->normed, a->count, observer, &plan)));
     adamoe_layer_forward(&block->moe, adamoe_float32_operands, a->normed, plan, a->update, a->work);
     adamoe_plan_free(plan);
+    if (config->architecture.shared_expert) {
+        add_shared_expert(model, layer, a);
+    }
     add_update(config, a);
     return adamoe_ok();
 }
@@ -117,6 +148,9 @@ adamoe_status adamoe_model_head(const adamoe_model *model, const float *hidden, 
 {
     adamoe_matrix_vector_float(&model->head, hidden + token * model->config.hidden_size, logits, work);
     for (size_t v = 0; v < model->config.vocab_size; ++v) {
+        if (model->config.architecture.multipliers) {
+            logits[v] = (float)((double)logits[v] / model->config.multiplier.logits);
+        }
         if (!isfinite(logits[v])) {
             return adamoe_error(ADAMOE_BAD_INPUT, "head: token %zu: logit of vocabulary entry %zu is %s",
                                 token, v, isnan(logits[v]) ? "NaN" : "infinite");
@@ -145,9 +179,11 @@ static adamoe_status forward(const adamoe_model *model, adamoe_cache *cache, con
                              const adamoe_observer *observer, activations *a, float *logits)
 {
     const size_t d = model->config.hidden_size;
+    const double multiplier =
+        model->config.architecture.multipliers ? model->config.multiplier.embedding : 1.0;
     for (size_t t = 0; t < a->count; ++t) {
         for (size_t c = 0; c < d; ++c) {
-            a->residual[t * d + c] = (float)adamoe_matrix_at(&model->embedding, tokens[t], c);
+            a->residual[t * d + c] = (float)(multiplier * adamoe_matrix_at(&model->embedding, tokens[t], c));
         }
     }
     for (size_t layer = 0; layer < model->config.layers; ++layer) {

@@ -9,6 +9,8 @@
 typedef struct adamoe_block {
     adamoe_matrix input_norm, post_attention_norm; /* [1, hidden_size] */
     adamoe_attention attention;
+    adamoe_expert shared;      /* where the architecture has one: [shared_intermediate_size, hidden_size] */
+    adamoe_matrix shared_gate; /* [1, hidden_size] */
     adamoe_layer moe;
 } adamoe_block;
 
@@ -29,9 +31,18 @@ typedef enum adamoe_weight {
     ADAMOE_WEIGHT_K,
     ADAMOE_WEIGHT_V,
     ADAMOE_WEIGHT_O,
+    ADAMOE_WEIGHT_Q_BIAS,
+    ADAMOE_WEIGHT_K_BIAS,
+    ADAMOE_WEIGHT_V_BIAS,
+    ADAMOE_WEIGHT_Q_NORM,
+    ADAMOE_WEIGHT_K_NORM,
     ADAMOE_WEIGHT_POST_ATTENTION_NORM,
     ADAMOE_WEIGHT_GATE,
     ADAMOE_WEIGHT_GATE2,
+    ADAMOE_WEIGHT_SHARED_W1,
+    ADAMOE_WEIGHT_SHARED_W3,
+    ADAMOE_WEIGHT_SHARED_W2,
+    ADAMOE_WEIGHT_SHARED_GATE,
     ADAMOE_WEIGHT_W1,
     ADAMOE_WEIGHT_W3,
     ADAMOE_WEIGHT_W2,

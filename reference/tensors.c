@@ -14,8 +14,11 @@ typedef enum size_name {
     VOCABULARY,
     HIDDEN,
     INTERMEDIATE,
-    QUERIES, /* heads * head_dim */
-    KEYS,    /* key_value_heads * head_dim */
+    SHARED_INTERMEDIATE,
+    QUERIES,        /* heads * head_dim */
+    KEYS,           /* key_value_heads * head_dim */
+    NORMED_QUERIES, /* what one norm of a query is over: a head, or all heads */
+    NORMED_KEYS,
     TRUE_EXPERTS,
     NULL_EXPERTS,
 } size_name;
@@ -23,6 +26,21 @@ typedef enum size_name {
 static bool has_router(const adamoe_config *config)
 {
     return !config->architecture.dense;
+}
+
+static bool has_biases(const adamoe_config *config)
+{
+    return config->architecture.biases;
+}
+
+static bool has_query_key_norm(const adamoe_config *config)
+{
+    return config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
+}
+
+static bool has_shared_expert(const adamoe_config *config)
+{
+    return config->architecture.shared_expert;
 }
 
 static bool has_own_head(const adamoe_config *config)
@@ -34,9 +52,16 @@ static bool has_own_head(const adamoe_config *config)
 #define OF_LAYER(place)  .scope = ADAMOE_TENSOR_OF_LAYER, .field = offsetof(adamoe_block, place)
 #define OF_EXPERT(place) .scope = ADAMOE_TENSOR_OF_EXPERT, .field = offsetof(adamoe_expert, place)
 #define SIZE(r, c)       .rows = r, .columns = c
-#define NAMED(text)      .name = {text, text, text} /* the same in all files */
-#define GATE(text)       .name = {"block_sparse_moe." text, "mlp." text, NULL}
-#define EXPERT(old, new) .name = {"block_sparse_moe.experts.#." old, NULL, "mlp." new}
+#define NAMED(text)      .name = {text, text, text, text, text} /* the same in all files */
+#define GATE(text, linear)                                                                                   \
+    .name = {[ADAMOE_NAMED_SPARSE] = "block_sparse_moe." text,                                               \
+             [ADAMOE_NAMED_FUSED] = "mlp." text,                                                             \
+             [ADAMOE_NAMED_SINGLE] = "mlp." text,                                                            \
+             [ADAMOE_NAMED_LINEAR] = "block_sparse_moe.router." linear}
+#define EXPERT(old, new)                                                                                     \
+    .name = {[ADAMOE_NAMED_SPARSE] = "block_sparse_moe.experts.#." old,                                      \
+             [ADAMOE_NAMED_DENSE] = "mlp." new,                                                              \
+             [ADAMOE_NAMED_SINGLE] = "mlp.experts.#." new}
 
 /* In the order of a walk, which goes through the layers where it comes to their weights, and within a layer
  * through its experts. In a name '#' is the number of an expert. */
@@ -45,8 +70,9 @@ static const struct row {
     size_t field; /* its offset in the structure of the scope */
     unsigned kind;
     size_name rows, columns;
-    const char *name[ADAMOE_TENSOR_NAMINGS]; /* without what stands before it, and `.weight` behind it */
-    bool without_front;                      /* no "model." stands before it */
+    const char
+        *name[ADAMOE_TENSOR_NAMINGS]; /* without what stands before it, and `.weight` or `.bias` behind it */
+    bool without_front;               /* no "model." stands before it */
     bool to_residual;
     bool (*present)(const adamoe_config *config); /* NULL: every model has it */
 } table[ADAMOE_WEIGHTS] = {
@@ -63,12 +89,33 @@ static const struct row {
                          NAMED("self_attn.v_proj")},
     [ADAMOE_WEIGHT_O] = {OF_LAYER(attention.o), .kind = ADAMOE_ATTENTION, SIZE(HIDDEN, QUERIES),
                          NAMED("self_attn.o_proj"), .to_residual = true},
+    [ADAMOE_WEIGHT_Q_BIAS] = {OF_LAYER(attention.q_bias), .kind = ADAMOE_BIASES, SIZE(ONE, QUERIES),
+                              NAMED("self_attn.q_proj"), .present = has_biases},
+    [ADAMOE_WEIGHT_K_BIAS] = {OF_LAYER(attention.k_bias), .kind = ADAMOE_BIASES, SIZE(ONE, KEYS),
+                              NAMED("self_attn.k_proj"), .present = has_biases},
+    [ADAMOE_WEIGHT_V_BIAS] = {OF_LAYER(attention.v_bias), .kind = ADAMOE_BIASES, SIZE(ONE, KEYS),
+                              NAMED("self_attn.v_proj"), .present = has_biases},
+    [ADAMOE_WEIGHT_Q_NORM] = {OF_LAYER(attention.q_norm), .kind = ADAMOE_GAINS, SIZE(ONE, NORMED_QUERIES),
+                              NAMED("self_attn.q_norm"), .present = has_query_key_norm},
+    [ADAMOE_WEIGHT_K_NORM] = {OF_LAYER(attention.k_norm), .kind = ADAMOE_GAINS, SIZE(ONE, NORMED_KEYS),
+                              NAMED("self_attn.k_norm"), .present = has_query_key_norm},
     [ADAMOE_WEIGHT_POST_ATTENTION_NORM] = {OF_LAYER(post_attention_norm), .kind = ADAMOE_GAINS,
                                            SIZE(ONE, HIDDEN), NAMED("post_attention_layernorm")},
     [ADAMOE_WEIGHT_GATE] = {OF_LAYER(moe.gate), .kind = ADAMOE_ROUTER, SIZE(TRUE_EXPERTS, HIDDEN),
-                            GATE("gate"), .present = has_router},
+                            GATE("gate", "layer"), .present = has_router},
     [ADAMOE_WEIGHT_GATE2] = {OF_LAYER(moe.gate2), .kind = ADAMOE_ROUTER, SIZE(NULL_EXPERTS, HIDDEN),
-                             GATE("gate2"), .present = has_router},
+                             GATE("gate2", "layer2"), .present = has_router},
+    [ADAMOE_WEIGHT_SHARED_W1] = {OF_LAYER(shared.w1), .kind = ADAMOE_SHARED_EXPERT,
+                                 SIZE(SHARED_INTERMEDIATE, HIDDEN), NAMED("mlp.shared_expert.gate_proj"),
+                                 .present = has_shared_expert},
+    [ADAMOE_WEIGHT_SHARED_W3] = {OF_LAYER(shared.w3), .kind = ADAMOE_SHARED_EXPERT,
+                                 SIZE(SHARED_INTERMEDIATE, HIDDEN), NAMED("mlp.shared_expert.up_proj"),
+                                 .present = has_shared_expert},
+    [ADAMOE_WEIGHT_SHARED_W2] = {OF_LAYER(shared.w2), .kind = ADAMOE_SHARED_EXPERT,
+                                 SIZE(HIDDEN, SHARED_INTERMEDIATE), NAMED("mlp.shared_expert.down_proj"),
+                                 .to_residual = true, .present = has_shared_expert},
+    [ADAMOE_WEIGHT_SHARED_GATE] = {OF_LAYER(shared_gate), .kind = ADAMOE_SHARED_EXPERT, SIZE(ONE, HIDDEN),
+                                   NAMED("mlp.shared_expert_gate"), .present = has_shared_expert},
 
     [ADAMOE_WEIGHT_W1] = {OF_EXPERT(w1), .kind = ADAMOE_EXPERTS, SIZE(INTERMEDIATE, HIDDEN),
                           EXPERT("w1", "gate_proj")},
@@ -83,6 +130,16 @@ static const struct row {
                             .without_front = true, .present = has_own_head},
 };
 
+static size_t heads_of_norm(const adamoe_config *config, size_t heads)
+{
+    return config->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_WIDTH ? heads : 1;
+}
+
+static bool is_vector(const struct row *row)
+{
+    return row->kind == ADAMOE_GAINS || row->kind == ADAMOE_BIASES;
+}
+
 static size_t size_of(const adamoe_config *config, size_name name)
 {
     switch (name) {
@@ -94,10 +151,16 @@ static size_t size_of(const adamoe_config *config, size_name name)
         return config->hidden_size;
     case INTERMEDIATE:
         return config->intermediate_size;
+    case SHARED_INTERMEDIATE:
+        return config->shared_intermediate_size;
     case QUERIES:
         return config->heads * config->head_dim;
     case KEYS:
         return config->key_value_heads * config->head_dim;
+    case NORMED_QUERIES:
+        return heads_of_norm(config, config->heads) * config->head_dim;
+    case NORMED_KEYS:
+        return heads_of_norm(config, config->key_value_heads) * config->head_dim;
     case TRUE_EXPERTS:
         return config->experts;
     case NULL_EXPERTS:
@@ -126,7 +189,7 @@ adamoe_model_tensor adamoe_tensor_of(const adamoe_config *config, adamoe_weight 
                                  .expert = row->scope == ADAMOE_TENSOR_OF_EXPERT ? expert : 0,
                                  .kind = row->kind,
                                  .to_residual = row->to_residual,
-                                 .rank = row->kind == ADAMOE_GAINS ? 1 : 2,
+                                 .rank = is_vector(row) ? 1 : 2,
                                  .rows = size_of(config, row->rows),
                                  .columns = size_of(config, row->columns)};
 }
@@ -199,18 +262,20 @@ bool adamoe_next_tensor(adamoe_tensor_walk *walk, adamoe_model_tensor *out)
 
 adamoe_tensor_naming adamoe_naming_of(const adamoe_config *config)
 {
-    return config->architecture.dense ? ADAMOE_NAMED_DENSE : ADAMOE_NAMED_SPARSE;
+    return config->architecture.dense ? ADAMOE_NAMED_DENSE : config->architecture.naming;
 }
 
-static adamoe_tensor_name join(const char *prefix, const char *name, size_t expert)
+static adamoe_tensor_name join(const char *prefix, const struct row *row, adamoe_tensor_naming naming,
+                               size_t expert)
 {
     adamoe_tensor_name out;
-    const char *mark = strchr(name, '#');
+    const char *name = row->name[naming], *mark = strchr(name, '#');
+    const char *end = row->kind == ADAMOE_BIASES ? "bias" : "weight";
     if (mark == NULL) {
-        (void)snprintf(out.text, sizeof out.text, "%s%s.weight", prefix, name);
+        (void)snprintf(out.text, sizeof out.text, "%s%s.%s", prefix, name, end);
     } else {
-        (void)snprintf(out.text, sizeof out.text, "%s%.*s%zu%s.weight", prefix, (int)(mark - name), name,
-                       expert, mark + 1);
+        (void)snprintf(out.text, sizeof out.text, "%s%.*s%zu%s.%s", prefix, (int)(mark - name), name, expert,
+                       mark + 1, end);
     }
     return out;
 }
@@ -218,7 +283,7 @@ static adamoe_tensor_name join(const char *prefix, const char *name, size_t expe
 adamoe_tensor_name adamoe_name_in_layer(const char *prefix, adamoe_tensor_naming naming, adamoe_weight weight,
                                         size_t expert)
 {
-    return join(prefix, table[weight].name[naming], expert);
+    return join(prefix, &table[weight], naming, expert);
 }
 
 adamoe_tensor_name adamoe_name_of_tensor(const adamoe_model_tensor *tensor, adamoe_tensor_naming naming,
@@ -230,7 +295,7 @@ adamoe_tensor_name adamoe_name_of_tensor(const adamoe_model_tensor *tensor, adam
         return adamoe_name_in_layer(layer, naming, tensor->weight, tensor->expert);
     }
     const struct row *row = &table[tensor->weight];
-    return join(row->without_front ? "" : front, row->name[naming], 0);
+    return join(row->without_front ? "" : front, row, naming, 0);
 }
 
 /* -------------------------------------------------------------------------------------------------- places */

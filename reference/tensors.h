@@ -19,7 +19,9 @@ enum {
     ADAMOE_ATTENTION = 1u << 3,
     ADAMOE_ROUTER = 1u << 4,
     ADAMOE_EXPERTS = 1u << 5,
-    ADAMOE_ALL_PARAMETERS = (1u << 6) - 1u,
+    ADAMOE_BIASES = 1u << 6,        /* vectors as well */
+    ADAMOE_SHARED_EXPERT = 1u << 7, /* and its gate */
+    ADAMOE_ALL_PARAMETERS = (1u << 8) - 1u,
 };
 
 /* What one tensor belongs to. */
@@ -35,8 +37,8 @@ typedef struct adamoe_model_tensor {
     size_t layer, expert; /* 0 where the scope has none */
     unsigned kind;        /* one of the above */
     bool to_residual;     /* what it gives is added to the residual */
-    size_t rank;          /* 1 for a gain, otherwise 2 */
-    size_t rows, columns; /* rows of 1 for a gain; 0 for a gate2 of a model without null experts */
+    size_t rank;          /* 1 for a vector, otherwise 2 */
+    size_t rows, columns; /* rows of 1 for a vector; 0 for a gate2 of a model without null experts */
 } adamoe_model_tensor;
 
 /* Whether models of this config have the weight as a tensor of its own. A head that is tied has none; a dense
@@ -60,8 +62,9 @@ adamoe_tensor_totals adamoe_count_tensors(const adamoe_config *config);
 /* ------------------------------------------------------------------------------------------------- walking */
 
 /* Begin with {.config = ...}; adamoe_next_tensor gives one tensor after the other and, at the end, false. The
- * order is that of files and of training states: the embedding; layer by layer the norm, q, k, v and o, the
- * second norm, the gates, and expert by expert w1, w3 and w2; the final norm; the head. */
+ * order is that of files and of training states: the embedding; layer by layer the norm, q, k, v and o, their
+ * biases and norms, the second norm, the gates, the shared expert, and expert by expert w1, w3 and w2; the final
+ * norm; the head. */
 typedef struct adamoe_tensor_walk {
     const adamoe_config *config;
     size_t weight, layer, expert; /* what comes next */
@@ -70,14 +73,6 @@ typedef struct adamoe_tensor_walk {
 bool adamoe_next_tensor(adamoe_tensor_walk *walk, adamoe_model_tensor *out);
 
 /* --------------------------------------------------------------------------------------------------- names */
-
-/* How a file names router and experts. */
-typedef enum adamoe_tensor_naming {
-    ADAMOE_NAMED_SPARSE, /* block_sparse_moe.gate.weight, block_sparse_moe.experts.{j}.w1.weight */
-    ADAMOE_NAMED_FUSED,  /* mlp.gate.weight; the experts stand in two stacks, and have no name here */
-    ADAMOE_NAMED_DENSE,  /* mlp.gate_proj.weight; no router */
-    ADAMOE_TENSOR_NAMINGS
-} adamoe_tensor_naming;
 
 /* The names that files of such a model are written with. */
 adamoe_tensor_naming adamoe_naming_of(const adamoe_config *config);

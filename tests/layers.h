@@ -23,7 +23,9 @@ static const layer house[] = {
     {"datasets/files", "reference"},
     {"datasets/safetensors", "reference datasets/files"},
     {"datasets/tokenizer", "reference datasets/files"},
-    {"datasets", "reference reference/lora datasets/files datasets/safetensors datasets/tokenizer"},
+    {"datasets/config", "reference datasets/files"},
+    {"datasets",
+     "reference reference/lora datasets/files datasets/safetensors datasets/tokenizer datasets/config"},
     {"datasets/generate", "reference datasets datasets/files datasets/safetensors"},
 
     /* kernels: the machine, parts of a layer, models, training, instruction sets, and who picks */
@@ -72,12 +74,13 @@ static const layer house[] = {
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
                     "kernels/train/model bench/eval bench/program"},
     {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
-    {"bench/reproduce/study", "datasets datasets/files bench/program bench/statistics bench/reproduce/sides"},
+    {"bench/reproduce/study",
+     "datasets/config datasets/files bench/program bench/statistics bench/reproduce/sides"},
     {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/statistics bench/timing "
                         "bench/reproduce/study"},
 
     /* the verbs */
-    {"bench", "reference datasets datasets/files datasets/tokenizer kernels/ bench/"},
+    {"bench", "reference datasets datasets/config datasets/files datasets/tokenizer kernels/ bench/"},
 
     /* the tests mirror the house */
     {"tests", "reference/ datasets/"},

@@ -137,6 +137,7 @@ static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, co
     ADAMOE_TRY(
         forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
     ADAMOE_TRY(kernel->experts(block->experts, &state->run, state->normed, plan, state->update));
+    ADAMOE_TRY(forward_shared(forward, block));
     state->has_update = true;
     return adamoe_ok();
 }

@@ -11,8 +11,8 @@
 
 /* One layer's weights as the kernel holds them. */
 typedef struct forward_block {
-    adamoe_prepared *experts;
-    adamoe_block gains;      /* the layer's weights; its gains, which norms read row by row, are float32 */
+    adamoe_prepared *experts, *shared; /* `shared` is NULL where there is no shared expert */
+    adamoe_block gains;      /* the layer's weights; its vectors, which are read row by row, are float32 */
     float *gain_values;      /* what they point to */
     unsigned char *qkv_rows; /* the rows of q, k and v as one matrix, since they share their input */
     adamoe_prepared_matrix *qkv; /* the same for the kernel, which may have copied it or not */
@@ -84,8 +84,12 @@ typedef struct forward_state {
     float *keys, *values;              /* [rows, key_value_heads * head_dim] of a part */
     float *cosine, *sine;              /* [longest, head_dim / 2] */
     float *gain;                       /* [hidden_size] of the final norm */
-    uint32_t *token;                   /* [rows] */
-    size_t *position;                  /* [rows] */
+    float *shared;       /* [rows, hidden_size] what the shared expert gives, where there is one */
+    float *shared_scale; /* [rows] */
+    uint32_t *identity;  /* [rows + 1] 0, 1, 2, ... */
+    uint32_t shared_offset[2];
+    uint32_t *token;  /* [rows] */
+    size_t *position; /* [rows] */
     adamoe_routing_space routing;
     adamoe_plan_space plan;
     bool has_plan;          /* a dense model has one plan for all its layers */
@@ -127,6 +131,12 @@ adamoe_status forward_project(const adamoe_forward *forward, const forward_block
  * whole batch. */
 void forward_router(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
                     float *logits);
+
+/* Prepares the shared expert of a layer, where there is one. */
+adamoe_status forward_shared_prepare(const adamoe_forward *forward, size_t layer, forward_block *block);
+
+/* state->update += what the shared expert gives for state->normed, where there is one. */
+adamoe_status forward_shared(const adamoe_forward *forward, const forward_block *block);
 
 /* The head at state->wanted: calls hooks->logits for each position. */
 adamoe_status forward_head_logits(adamoe_forward *forward, const adamoe_batch_hooks *hooks);

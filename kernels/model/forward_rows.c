@@ -9,14 +9,25 @@
 void forward_embed(const adamoe_forward *forward)
 {
     forward_state *state = forward->state;
+    const adamoe_config *config = &forward->model->config;
     adamoe_embed_rows(forward->team, &forward->model->embedding, state->token, state->rows, state->residual);
+    if (config->architecture.multipliers) {
+        adamoe_multiply_rows(forward->team, (float)config->multiplier.embedding, state->rows,
+                             config->hidden_size, state->residual);
+    }
     state->has_update = false;
 }
 
 static adamoe_row_norm norm_of(const adamoe_forward *forward, const float *gain)
 {
     const adamoe_config *config = &forward->model->config;
-    return (adamoe_row_norm){forward->ops, config->hidden_size, config->rms_norm_eps, gain};
+    return (adamoe_row_norm){
+        .ops = forward->ops,
+        .hidden_size = config->hidden_size,
+        .eps = config->rms_norm_eps,
+        .gain = gain,
+        .update_factor = config->architecture.multipliers ? (float)config->multiplier.residual : 0.0f,
+    };
 }
 
 void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain, forward_rows rows,
@@ -44,11 +55,55 @@ static void norm_wanted_row(const void *context, size_t i, uint32_t thread)
 
 void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gain)
 {
+    const adamoe_config *config = &forward->model->config;
     forward_state *state = forward->state;
     const wanted_call call = {state, norm_of(forward, state->gain)};
     adamoe_widen_row(gain, 0, state->gain);
+    for (size_t c = 0; config->architecture.multipliers && c < gain->columns; ++c) {
+        state->gain[c] = (float)((double)state->gain[c] / config->multiplier.logits);
+    }
     adamoe_each_row(forward->team, state->wanted_count, norm_wanted_row, &call);
     state->has_update = false;
+}
+
+typedef struct heads_call {
+    const adamoe_forward *forward;
+    const adamoe_attention *attention; /* its biases and gains in float32 */
+} heads_call;
+
+/* The bias of a row's query, key or value. */
+static void add_bias(const adamoe_forward *forward, const adamoe_matrix *bias, float *x)
+{
+    forward->ops->add(x, bias->data, bias->columns);
+}
+
+/* RMSNorm of what a gain is as wide as: every head, or all of them. */
+static void norm_heads(const adamoe_forward *forward, const adamoe_matrix *gain, size_t width, float *x)
+{
+    for (size_t at = 0; at < width; at += gain->columns) {
+        forward->ops->rms_norm(x + at, gain->data, forward->model->config.rms_norm_eps, gain->columns,
+                               x + at);
+    }
+}
+
+static void finish_projection_row(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const heads_call *call = context;
+    const adamoe_forward *forward = call->forward;
+    const adamoe_config *config = &forward->model->config;
+    const adamoe_attention *attention = call->attention;
+    const size_t width = config->heads * config->head_dim, kv = config->key_value_heads * config->head_dim;
+    float *query = forward->state->projected + row * (width + 2 * kv), *key = query + width;
+    if (config->architecture.biases) {
+        add_bias(forward, &attention->q_bias, query);
+        add_bias(forward, &attention->k_bias, key);
+        add_bias(forward, &attention->v_bias, key + kv);
+    }
+    if (config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+        norm_heads(forward, &attention->q_norm, width, query);
+        norm_heads(forward, &attention->k_norm, kv, key);
+    }
 }
 
 adamoe_status forward_project(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
@@ -60,8 +115,16 @@ adamoe_status forward_project(const adamoe_forward *forward, const forward_block
                                   state->cosine, state->sine,   state->position + rows.first};
     ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + rows.first * config->hidden_size,
                                 rows.count, state->projected));
+    if (config->architecture.biases || config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+        adamoe_each_row(forward->team, rows.count, finish_projection_row,
+                        &(heads_call){forward, &block->gains.attention});
+    }
     adamoe_split_and_rotate_rows(forward->team, &rotary, rows.count, state->projected, state->query, keys,
                                  values);
+    if (config->architecture.multipliers) {
+        adamoe_multiply_rows(forward->team, (float)adamoe_query_multiplier(config), rows.count,
+                             config->heads * config->head_dim, state->query);
+    }
     return adamoe_ok();
 }
 

@@ -9,15 +9,17 @@
 
 static void free_row_arrays(forward_state *state)
 {
-    void *const arrays[] = {state->residual, state->normed,  state->update,   state->query,
-                            state->mixed,    state->keys,    state->values,   state->token,
-                            state->wanted,   state->log_sum, state->position, state->projected};
+    void *const arrays[] = {state->residual, state->normed,       state->update,   state->query,
+                            state->mixed,    state->keys,         state->values,   state->token,
+                            state->wanted,   state->log_sum,      state->position, state->projected,
+                            state->shared,   state->shared_scale, state->identity};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; ++i) {
         free(arrays[i]);
     }
     state->residual = state->normed = state->update = state->query = NULL;
     state->mixed = state->keys = state->values = state->projected = NULL;
-    state->token = NULL;
+    state->shared = state->shared_scale = NULL;
+    state->token = state->identity = NULL;
     state->wanted = NULL;
     state->log_sum = NULL;
     state->position = NULL;
@@ -82,6 +84,7 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
         return adamoe_ok();
     }
     const size_t kv = c->key_value_heads * c->head_dim, width = c->heads * c->head_dim;
+    const size_t shared = c->architecture.shared_expert ? rows + rows / 4 : 0;
     free_row_arrays(state);
     rows += rows / 4; /* batches of questions differ by some tokens, and new memory takes time to appear */
     const bool complete =
@@ -91,6 +94,9 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
         (state->query = floats(rows * width)) != NULL && (state->mixed = floats(rows * width)) != NULL &&
         (state->keys = floats(rows * kv)) != NULL && (state->values = floats(rows * kv)) != NULL &&
         (state->projected = floats(rows * (width + 2 * kv))) != NULL &&
+        (state->shared = floats(shared * c->hidden_size)) != NULL &&
+        (state->shared_scale = floats(shared)) != NULL &&
+        (state->identity = calloc(shared + 1, sizeof *state->identity)) != NULL &&
         (state->token = calloc(rows, sizeof *state->token)) != NULL &&
         (state->wanted = calloc(rows + 1, sizeof *state->wanted)) != NULL &&
         (state->log_sum = calloc(rows, sizeof *state->log_sum)) != NULL &&

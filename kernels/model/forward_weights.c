@@ -62,7 +62,14 @@ static adamoe_status prepare_qkv(const adamoe_forward *forward, const adamoe_att
     return forward->kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->qkv);
 }
 
-/* The gains of a layer that its model has, whichever they are. */
+/* Gains, biases, and the row of a shared expert's gate. */
+static bool is_read_by_rows(const adamoe_model_tensor *tensor)
+{
+    return tensor->scope == ADAMOE_TENSOR_OF_LAYER &&
+           (tensor->rank == 1 || tensor->weight == ADAMOE_WEIGHT_SHARED_GATE);
+}
+
+/* The vectors of a layer that its model has, whichever they are. */
 static adamoe_status prepare_gains(const adamoe_forward *forward, size_t layer, forward_block *block)
 {
     const adamoe_model *model = forward->model;
@@ -71,8 +78,7 @@ static adamoe_status prepare_gains(const adamoe_forward *forward, size_t layer, 
     size_t count = 0, floats = 0;
     for (size_t i = 0; i < ADAMOE_WEIGHTS; ++i) {
         const adamoe_model_tensor tensor = adamoe_tensor_of(&model->config, (adamoe_weight)i, 0, 0);
-        if (tensor.kind == ADAMOE_GAINS && tensor.scope == ADAMOE_TENSOR_OF_LAYER &&
-            adamoe_has_weight(&model->config, tensor.weight)) {
+        if (is_read_by_rows(&tensor) && adamoe_has_weight(&model->config, tensor.weight)) {
             gain[count++] = tensor;
             floats += tensor.columns;
         }
@@ -101,6 +107,7 @@ static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, 
     ADAMOE_TRY(prepare_qkv(forward, attention, block));
     ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->o, place, &block->o));
     ADAMOE_TRY(prepare_router(forward, &weights->moe, block));
+    ADAMOE_TRY(forward_shared_prepare(forward, layer, block));
     return kernel->prepare(&forward->host, &weights->moe, place, &block->experts);
 }
 
@@ -131,6 +138,9 @@ void forward_block_release(const adamoe_forward *forward, forward_block *block)
     if (block->experts != NULL) {
         kernel->release(block->experts);
     }
+    if (block->shared != NULL) {
+        kernel->release(block->shared);
+    }
     free(block->gain_values);
     free(block->router_rows);
     free(block->qkv_rows);
@@ -143,7 +153,9 @@ static double prepared_bytes(const adamoe_kernel *kernel, const adamoe_config *c
     const double d = (double)c->hidden_size;
     const double attention =
         d * (double)((3 * c->heads + 4 * c->key_value_heads) * c->head_dim); /* qkv twice */
-    const double experts = 3.0 * d * (double)c->intermediate_size * (double)c->experts;
+    const double experts = 3.0 * d *
+                           ((double)c->intermediate_size * (double)c->experts +
+                            (double)(c->architecture.shared_expert ? c->shared_intermediate_size : 0));
     const double elements = (double)c->layers * (attention + experts) + d * (double)c->vocab_size;
     return elements * (double)adamoe_arithmetic_bytes(kernel->weight);
 }

@@ -3,6 +3,7 @@
  */
 #include "model/rows.h"
 #include "numbers.h"
+#include "rotary.h"
 
 #include <math.h>
 #include <string.h>
@@ -83,8 +84,12 @@ void adamoe_embed_rows(const adamoe_team *team, const adamoe_matrix *embedding, 
 
 void adamoe_add_and_norm_row(const adamoe_row_norm *norm, float *x, const float *update, float *normed)
 {
-    if (update != NULL) {
+    static const size_t only = 0;
+    if (update != NULL && norm->update_factor == 0.0f) {
         norm->ops->add(x, update, norm->hidden_size);
+    } else if (update != NULL) {
+        const adamoe_listed_rows row = {update, &only, norm->hidden_size};
+        norm->ops->mix(&norm->update_factor, &row, 0, 1, norm->hidden_size, x);
     }
     norm->ops->rms_norm(x, norm->gain, norm->eps, norm->hidden_size, normed);
 }
@@ -133,6 +138,27 @@ void adamoe_norm_rows(const adamoe_team *team, const adamoe_row_norm *norm, cons
     adamoe_each_row(team, rows, norm_row, &(norm_call){norm, x, list, normed});
 }
 
+typedef struct multiply_call {
+    float factor;
+    size_t columns;
+    float *x;
+} multiply_call;
+
+static void multiply_row(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const multiply_call *call = context;
+    float *x = call->x + row * call->columns;
+    for (size_t c = 0; c < call->columns; ++c) {
+        x[c] *= call->factor;
+    }
+}
+
+void adamoe_multiply_rows(const adamoe_team *team, float factor, size_t rows, size_t columns, float *x)
+{
+    adamoe_each_row(team, rows, multiply_row, &(multiply_call){factor, columns, x});
+}
+
 /* --------------------------------------------------------------------------------------------------- rotary */
 
 void adamoe_rotary_angles(const adamoe_config *config, size_t positions, float *cosine, float *sine,
@@ -140,7 +166,7 @@ void adamoe_rotary_angles(const adamoe_config *config, size_t positions, float *
 {
     const size_t half = config->head_dim / 2;
     for (size_t i = 0; i < half; ++i) {
-        const double frequency = pow(config->rope_theta, -2.0 * (double)i / (double)config->head_dim);
+        const double frequency = adamoe_rotary_frequency(config, i);
         for (size_t p = 0; p < positions; ++p) {
             const double angle = (double)p * frequency;
             cosine[p * half + i] = (float)cos(angle);

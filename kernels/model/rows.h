@@ -30,10 +30,11 @@ typedef struct adamoe_row_norm {
     const adamoe_vector_ops *ops;
     size_t hidden_size;
     double eps;
-    const float *gain; /* [hidden_size] */
+    const float *gain;   /* [hidden_size] */
+    float update_factor; /* what an update is multiplied by before it is added; 0 means 1 */
 } adamoe_row_norm;
 
-/* One row: x += update, unless that is NULL; normed = RMSNorm(x). */
+/* One row: x += update_factor * update, unless that is NULL; normed = RMSNorm(x). */
 void adamoe_add_and_norm_row(const adamoe_row_norm *norm, float *x, const float *update, float *normed);
 
 /* The same for all of x, update and normed [rows, hidden_size]. */
@@ -44,10 +45,13 @@ void adamoe_add_and_norm_rows(const adamoe_team *team, const adamoe_row_norm *no
 void adamoe_norm_rows(const adamoe_team *team, const adamoe_row_norm *norm, const float *x,
                       const uint32_t *list, size_t rows, float *normed);
 
+/* x [rows, columns] = factor * x. */
+void adamoe_multiply_rows(const adamoe_team *team, float factor, size_t rows, size_t columns, float *x);
+
 /* --------------------------------------------------------------------------------------------------- rotary */
 
 /* cosine, sine and, unless it is NULL, minus_sine [positions, head_dim / 2] of the angle position *
- * theta^(-2i/head_dim), computed in double and rounded once. */
+ * adamoe_rotary_frequency(i), computed in double and rounded once. */
 void adamoe_rotary_angles(const adamoe_config *config, size_t positions, float *cosine, float *sine,
                           float *minus_sine);
 

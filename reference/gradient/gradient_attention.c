@@ -4,6 +4,7 @@
  */
 #include "attention.h"
 #include "gradient/gradient.h"
+#include "rotary.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -56,8 +57,7 @@ static void rotate_heads(const adamoe_config *config, double *x, size_t heads, s
     for (size_t h = 0; h < heads; ++h) {
         double *head = x + h * config->head_dim;
         for (size_t i = 0; i < half; ++i) {
-            const double angle = turn * (double)position *
-                                 pow(config->rope_theta, -2.0 * (double)i / (double)config->head_dim);
+            const double angle = turn * (double)position * adamoe_rotary_frequency(config, i);
             const double first = head[i], second = head[i + half];
             head[i] = first * cos(angle) - second * sin(angle);
             head[i + half] = second * cos(angle) + first * sin(angle);

@@ -2,7 +2,7 @@
  * Reading config.json: what Hugging Face writes is understood, and whatever is not implemented is refused by
  * name.
  */
-#include "config.h"
+#include "config/config.h"
 #include "temporary_folder.h"
 
 /* The config of Mixtral-8x7B: the sizes are public facts. */
@@ -194,6 +194,47 @@ static void reads_rope_theta_old_and_new(void **state)
     assert_true(config.rope_theta == 1e6);
 }
 
+static void reads_rope_scaling(void **state)
+{
+    (void)state;
+    adamoe_config config;
+    bool given;
+    assert_ok(parse_text(llama, &config, &given));
+    assert_int_equal(config.rope_scaling.type, ADAMOE_ROPE_DEFAULT);
+    assert_ok(
+        parse_edited(llama, "", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}", &config, &given));
+    assert_int_equal(config.rope_scaling.type, ADAMOE_ROPE_LINEAR);
+    assert_true(config.rope_scaling.factor == 4.0);
+    static const char llama3[] = "{\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+                                 "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}";
+    char member[600];
+    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    for (size_t i = 0; i < 2; ++i) {
+        (void)snprintf(member, sizeof member, "\"rope_theta\":500000.0,\"%s\":%s", keys[i], llama3);
+        assert_ok(parse_edited(llama, "", member, &config, &given));
+        assert_int_equal(config.rope_scaling.type, ADAMOE_ROPE_LLAMA3);
+        assert_true(config.rope_theta == 500000.0 && config.rope_scaling.factor == 8.0);
+        assert_true(config.rope_scaling.low_frequency_factor == 1.0);
+        assert_true(config.rope_scaling.high_frequency_factor == 4.0);
+        assert_true(config.rope_scaling.original_context == 8192.0);
+    }
+    (void)snprintf(member, sizeof member, "\"rope_scaling\":%s,\"rope_parameters\":%s", llama3, llama3);
+    assert_ok(parse_edited(llama, "", member, &config, &given)); /* twice the same */
+}
+
+static void reads_layer_types(void **state)
+{
+    (void)state;
+    adamoe_config config;
+    bool given;
+    assert_ok(parse_edited(llama, "",
+                           "\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\","
+                           "\"full_attention\",\"full_attention\"]",
+                           &config, &given));
+    assert_ok(parse_edited(mixtral, "num_hidden_layers",
+                           "\"num_hidden_layers\":1,\"layer_types\":[\"full_attention\"]", &config, &given));
+}
+
 static void reads_other_optional_keys(void **state)
 {
     (void)state;
@@ -227,6 +268,16 @@ static void accepts_what_changes_nothing(void **state)
         "\"_name_or_path\":\"somewhere\"",
         "\"pretraining_tp\":1,\"is_llama_config\":true,\"rope_interleaved\":false",
         "\"what_nobody_has_heard_of\":null",
+        "\"unsloth_version\":\"2025.1.5\",\"unsloth_fixed\":true",
+        "\"id2label\":{\"0\":\"LABEL_0\"},\"label2id\":{\"LABEL_0\":0}",
+        "\"auto_map\":{\"AutoModelForCausalLM\":\"modeling_x.X\"},\"name_or_path\":\"a/b\"",
+        "\"attn_implementation\":\"sdpa\",\"hidden_dropout\":0.1,\"attn_pdrop\":0.1,\"embd_pdrop\":0.0",
+        "\"is_encoder_decoder\":false,\"add_cross_attention\":false,\"pruned_heads\":{},\"is_decoder\":true",
+        "\"temperature\":0.7,\"top_p\":0.9,\"do_sample\":true,\"max_length\":20,\"bad_words_ids\":null",
+        "\"aux_loss_alpha\":0.001,\"router_z_loss_coef\":0.001,\"seq_aux\":true",
+        "\"rope_scaling\":{\"type\":\"default\"}",
+        "\"rope_scaling\":{\"rope_type\":\"default\",\"type\":\"default\",\"partial_rotary_factor\":1.0}",
+        "\"clip_qkv\":null,\"use_mrope\":false",
     };
     adamoe_config config;
     bool given;
@@ -241,18 +292,47 @@ static const struct refusal {
     const char *base, *key, *member, *message;
 } refusals[] = {
     /* what is not implemented */
-    {mixtral, "architectures", "\"architectures\":[\"MistralForCausalLM\"]",
-     "config.json: architectures: MistralForCausalLM is not implemented"},
+    {mixtral, "architectures", "\"architectures\":[\"DbrxForCausalLM\"]",
+     "config.json: architectures: DbrxForCausalLM is not implemented"},
     {mixtral, "architectures", "\"architectures\":[]", "architectures: is no list of one name"},
     {mixtral, "architectures", "\"architectures\":\"MixtralForCausalLM\"", "is no list of one name"},
     {mixtral, "architectures", "\"architectures\":[\"LlamaForCausalLM\"]",
      "model_type: is not that of LlamaForCausalLM"},
-    {mixtral, "model_type", "\"model_type\":\"qwen2_moe\"", "model_type: qwen2_moe is not implemented"},
+    {mixtral, "model_type", "\"model_type\":\"deepseek_v3\"", "model_type: deepseek_v3 is not implemented"},
     {llama, "architectures", "", "config.json: architectures: missing"},
     {mixtral, "hidden_act", "\"hidden_act\":\"gelu\"", "config.json: hidden_act: gelu is not implemented"},
-    {mixtral, "", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}", "rope_scaling: not implemented"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}",
+     "rope_scaling: type: dynamic is not implemented"},
+    {mixtral, "", "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1.0]}",
+     "rope_scaling: rope_type: longrope is not implemented"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"mrope\",\"mrope_section\":[2]}",
+     "rope_scaling: type: mrope is not"},
     {mixtral, "", "\"rope_parameters\":{\"rope_type\":\"yarn\"}",
-     "rope_parameters: rope_type: not implemented"},
+     "rope_parameters: rope_type: yarn is not implemented"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"default\",\"factor\":2}",
+     "rope_scaling: type: is not rope_type"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":3}", "rope_scaling: type: is no string"},
+    {mixtral, "", "\"rope_scaling\":2.0", "rope_scaling: is no object"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"linear\"}", "rope_scaling: factor: missing"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}",
+     "rope_scaling: factor: is no positive"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":[4.0]}",
+     "rope_scaling: factor: is a list"},
+    {mixtral, "", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"low_freq_factor\":1}",
+     "rope_scaling: low_freq_factor: not implemented"},
+    {mixtral, "",
+     "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
+     "\"high_freq_factor\":4}",
+     "rope_scaling: original_max_position_embeddings: missing"},
+    {mixtral, "",
+     "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+     "\"high_freq_factor\":4,\"original_max_position_embeddings\":8192}",
+     "rope_scaling: high_freq_factor: is not above low_freq_factor"},
+    {mixtral, "",
+     "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+     "\"rope_parameters\":{\"rope_theta\":1e6}",
+     "rope_scaling: is not that of rope_parameters"},
+    {mixtral, "", "\"rope_scaling\":{\"rope_theta\":1e6}", "rope_scaling: rope_theta: not implemented"},
     {mixtral, "", "\"rope_parameters\":{\"factor\":8.0}", "rope_parameters: factor: not implemented"},
     {mixtral, "", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor: not impl"},
     {mixtral, "", "\"rope_parameters\":{\"rope_theta\":1e4}", "rope_theta: is not that of rope_parameters"},
@@ -262,7 +342,30 @@ static const struct refusal {
     {llama, "", "\"mlp_bias\":true", "mlp_bias: not implemented"},
     {llama, "", "\"rope_interleaved\":true", "rope_interleaved: not implemented"},
     {mixtral, "", "\"quantization_config\":{\"bits\":4}", "quantization_config: not implemented"},
-    {mixtral, "", "\"auto_map\":{}", "config.json: auto_map: unknown key"},
+    {mixtral, "", "\"attn_logit_softcapping\":50.0",
+     "config.json: attn_logit_softcapping: unknown key, which might change what is computed"},
+    {mixtral, "", "\"embedding_multiplier\":12.0", "embedding_multiplier: unknown key, which might change"},
+    {mixtral, "", "\"num_experts\":4", "num_experts: 4, but num_local_experts is 8"},
+    {mixtral, "", "\"is_encoder_decoder\":true", "is_encoder_decoder: not implemented"},
+    {mixtral, "", "\"add_cross_attention\":true", "add_cross_attention: not implemented"},
+    {mixtral, "", "\"pruned_heads\":{\"0\":[1]}", "pruned_heads: not implemented"},
+    {mixtral, "", "\"clip_qkv\":8.0", "clip_qkv: not implemented"},
+    {llama, "", "\"layer_types\":[\"full_attention\"]",
+     "layer_types: is no list of 5 names, one for each layer"},
+    {llama, "", "\"layer_types\":\"full_attention\"", "layer_types: is no list of 5 names"},
+    {llama, "",
+     "\"layer_types\":[\"full_attention\",\"full_attention\",\"sliding_attention\",\"full_attention\","
+     "\"full_attention\"]",
+     "layer_types: layer 2: sliding_attention, but sliding_window makes it full_attention"},
+    {llama, "", "\"layer_types\":[1,2,3,4,5]", "layer_types: layer 0: no name, but sliding_window makes it"},
+    {llama, "intermediate_size", "\"intermediate_size\":[172,172,172,172,172]",
+     "intermediate_size: is a list, and one number is expected: layers that differ are not implemented"},
+    {llama, "num_key_value_heads", "\"num_key_value_heads\":[4,4,4,4,2]",
+     "num_key_value_heads: is a list, and"},
+    {llama, "rms_norm_eps", "\"rms_norm_eps\":[1e-6]", "rms_norm_eps: is a list, and one number is expected"},
+    {llama, "rms_norm_eps", "\"rms_norm_eps\":1e39", "rms_norm_eps: 1e+39 has no float32"},
+    {llama, "", "\"rope_theta\":1e300", "rope_theta: 1e+300 has no float32"},
+    {mixtral, "model_type", "\"model_type\":[\"mixtral\"]", "model_type: is no string"},
     {llama, "", "\"sliding_window\":16", "sliding_window: LlamaForCausalLM has none"},
     {llama, "", "\"num_local_experts\":8", "num_local_experts: LlamaForCausalLM has no router"},
     {llama, "", "\"num_null_experts\":0", "num_null_experts: LlamaForCausalLM has no router"},
@@ -377,6 +480,8 @@ int main(void)
         cmocka_unit_test(reads_the_file_of_a_real_model),
         cmocka_unit_test(reads_the_keys_of_this_project),
         cmocka_unit_test(reads_rope_theta_old_and_new),
+        cmocka_unit_test(reads_rope_scaling),
+        cmocka_unit_test(reads_layer_types),
         cmocka_unit_test(reads_other_optional_keys),
         cmocka_unit_test(accepts_what_changes_nothing),
         cmocka_unit_test(refuses_by_name),

@@ -1,7 +1,7 @@
 /*
  * Any bytes as config.json: an error, or a config that keeps what config.h promises.
  */
-#include "config.h"
+#include "config/config.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -30,6 +30,12 @@ static void check(const adamoe_config *config, bool null_experts_given)
     require(!null_experts_given || config->rule.top_k <= config->experts + config->null_experts);
     require(isfinite(config->rms_norm_eps) && config->rms_norm_eps > 0.0);
     require(isfinite(config->rope_theta) && config->rope_theta > 0.0);
+    require(!config->architecture.shared_expert ||
+            (config->shared_intermediate_size > 0 &&
+             config->shared_intermediate_size <= SIZE_MAX / 16 / config->hidden_size));
+    require(config->multiplier.embedding > 0.0 && config->multiplier.attention > 0.0 &&
+            config->multiplier.residual > 0.0 && config->multiplier.logits > 0.0);
+    require(config->rope_scaling.type == ADAMOE_ROPE_DEFAULT || config->rope_scaling.factor > 0.0);
     require(!config->has_bos || config->bos < config->vocab_size);
     for (size_t i = 0; i < config->eos_count; ++i) {
         require(config->eos[i] < config->vocab_size);

@@ -89,6 +89,28 @@ static void dense_models_have_no_router(void **state)
     assert_int_equal(adamoe_count_flops(&dense, 0, &work).router, 0);
 }
 
+/* Of Qwen1.5-MoE-A2.7B: what every token has beside its experts, in counts and in means. */
+static void a_shared_expert_is_counted_for_every_token(void **state)
+{
+    (void)state;
+    adamoe_config with = {.hidden_size = 2048,
+                          .intermediate_size = 1408,
+                          .layers = 24,
+                          .heads = 16,
+                          .key_value_heads = 16,
+                          .head_dim = 128,
+                          .experts = 60,
+                          .shared_intermediate_size = 5632};
+    const adamoe_config without = with;
+    const adamoe_work work = {.tokens = 5, .expert_rows = 5 * 24 * 4};
+    with.architecture.shared_expert = true;
+    const uint64_t more =
+        adamoe_count_flops(&with, 0, &work).experts - adamoe_count_flops(&without, 0, &work).experts;
+    assert_true(more == UINT64_C(5) * 24 * 2 * 2048 * (3 * 5632 + 1));
+    assert_true(adamoe_flops_per_token(&with, 0, 4.0, 0.0, 0.0).experts * 5.0 ==
+                (double)adamoe_count_flops(&with, 0, &work).experts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +118,7 @@ int main(void)
         cmocka_unit_test(counts_by_hand),
         cmocka_unit_test(means_agree_with_counts),
         cmocka_unit_test(dense_models_have_no_router),
+        cmocka_unit_test(a_shared_expert_is_counted_for_every_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,16 @@ static const adamoe_config sparse = {.vocab_size = 11,
                                      .experts = 2,
                                      .null_experts = 7};
 
+/* Everything that an architecture can have. */
+static adamoe_config rich(adamoe_query_key_norm norm)
+{
+    adamoe_config config = sparse;
+    config.shared_intermediate_size = 9;
+    config.architecture = (adamoe_architecture){
+        .query_key_norm = norm, .biases = true, .shared_expert = true, .naming = ADAMOE_NAMED_SINGLE};
+    return config;
+}
+
 typedef struct expected_tensor {
     const char *name;
     size_t rank, rows, columns;
@@ -96,6 +106,47 @@ static void tensors_of_a_tied_llama(void **state)
     assert_walk(&config, expected, sizeof expected / sizeof *expected);
 }
 
+static void tensors_of_a_rich_architecture(void **state)
+{
+    static const expected_tensor expected[] = {
+        {"model.embed_tokens.weight", 2, 11, 8},
+        {"model.layers.0.input_layernorm.weight", 1, 1, 8},
+        {"model.layers.0.self_attn.q_proj.weight", 2, 12, 8},
+        {"model.layers.0.self_attn.k_proj.weight", 2, 4, 8},
+        {"model.layers.0.self_attn.v_proj.weight", 2, 4, 8},
+        {"model.layers.0.self_attn.o_proj.weight", 2, 8, 12},
+        {"model.layers.0.self_attn.q_proj.bias", 1, 1, 12},
+        {"model.layers.0.self_attn.k_proj.bias", 1, 1, 4},
+        {"model.layers.0.self_attn.v_proj.bias", 1, 1, 4},
+        {"model.layers.0.self_attn.q_norm.weight", 1, 1, 12},
+        {"model.layers.0.self_attn.k_norm.weight", 1, 1, 4},
+        {"model.layers.0.post_attention_layernorm.weight", 1, 1, 8},
+        {"model.layers.0.mlp.gate.weight", 2, 2, 8},
+        {"model.layers.0.mlp.gate2.weight", 2, 7, 8},
+        {"model.layers.0.mlp.shared_expert.gate_proj.weight", 2, 9, 8},
+        {"model.layers.0.mlp.shared_expert.up_proj.weight", 2, 9, 8},
+        {"model.layers.0.mlp.shared_expert.down_proj.weight", 2, 8, 9},
+        {"model.layers.0.mlp.shared_expert_gate.weight", 2, 1, 8},
+        {"model.layers.0.mlp.experts.0.gate_proj.weight", 2, 5, 8},
+        {"model.layers.0.mlp.experts.0.up_proj.weight", 2, 5, 8},
+        {"model.layers.0.mlp.experts.0.down_proj.weight", 2, 8, 5},
+        {"model.layers.0.mlp.experts.1.gate_proj.weight", 2, 5, 8},
+        {"model.layers.0.mlp.experts.1.up_proj.weight", 2, 5, 8},
+        {"model.layers.0.mlp.experts.1.down_proj.weight", 2, 8, 5},
+        {"model.norm.weight", 1, 1, 8},
+        {"lm_head.weight", 2, 11, 8},
+    };
+    (void)state;
+    adamoe_config config = rich(ADAMOE_QUERY_KEY_NORM_WIDTH);
+    config.layers = 1;
+    assert_walk(&config, expected, sizeof expected / sizeof *expected);
+    config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS;
+    assert_int_equal(adamoe_tensor_of(&config, ADAMOE_WEIGHT_Q_NORM, 0, 0).columns, 4);
+    assert_int_equal(adamoe_tensor_of(&config, ADAMOE_WEIGHT_K_NORM, 0, 0).columns, 4);
+    assert_string_equal(adamoe_name_in_layer("", ADAMOE_NAMED_LINEAR, ADAMOE_WEIGHT_GATE, 0).text,
+                        "block_sparse_moe.router.layer.weight");
+}
+
 static void a_model_without_layers(void **state)
 {
     static const expected_tensor expected[] = {
@@ -133,31 +184,32 @@ static void every_field_has_one_tensor(void **state)
 {
     static const char mark = 0;
     const adamoe_matrix marked = {&mark, ADAMOE_F32, 3, 4};
+    const adamoe_config all = rich(ADAMOE_QUERY_KEY_NORM_HEADS);
     adamoe_weights w;
     adamoe_model_tensor tensor;
     size_t tensors = 0;
     (void)state;
-    assert_ok(adamoe_weights_create(&sparse, &w));
-    for (adamoe_tensor_walk walk = {.config = &sparse}; adamoe_next_tensor(&walk, &tensor); ++tensors) {
+    assert_ok(adamoe_weights_create(&all, &w));
+    for (adamoe_tensor_walk walk = {.config = &all}; adamoe_next_tensor(&walk, &tensor); ++tensors) {
         adamoe_matrix *place = adamoe_weights_at(&w, &tensor);
         assert_true(place->data == NULL);
         *place = marked;
         assert_ptr_equal(adamoe_model_at(&w.model, &tensor), place);
     }
-    size_t found = matrices_at(w.expert, sparse.layers * sparse.experts * sizeof *w.expert, &marked) +
+    size_t found = matrices_at(w.expert, all.layers * all.experts * sizeof *w.expert, &marked) +
                    matrices_at(&w.model.embedding, 3 * sizeof(adamoe_matrix), &marked);
-    for (size_t layer = 0; layer < sparse.layers; ++layer) {
+    for (size_t layer = 0; layer < all.layers; ++layer) {
         const adamoe_block *block = &w.block[layer];
         found += matrices_at(block, offsetof(adamoe_block, moe), &marked) +
                  matrices_at(&block->moe.gate, 2 * sizeof(adamoe_matrix), &marked);
         assert_int_equal(offsetof(adamoe_block, moe) % sizeof(adamoe_matrix), 0);
-        assert_ptr_equal(block->moe.expert, w.expert + layer * sparse.experts);
+        assert_ptr_equal(block->moe.expert, w.expert + layer * all.experts);
         assert_int_equal(block->moe.null_experts, 7);
     }
     assert_int_equal(found, tensors);
     assert_int_equal(sizeof(adamoe_expert), 3 * sizeof(adamoe_matrix));
-    assert_int_equal(tensors, 3 + sparse.layers * (offsetof(adamoe_block, moe) / sizeof(adamoe_matrix) + 2 +
-                                                   3 * sparse.experts));
+    assert_int_equal(tensors, 3 + all.layers * (offsetof(adamoe_block, moe) / sizeof(adamoe_matrix) + 2 +
+                                                3 * all.experts));
     adamoe_weights_free(&w);
 }
 
@@ -197,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_of_mixtral),
         cmocka_unit_test(tensors_of_a_tied_llama),
+        cmocka_unit_test(tensors_of_a_rich_architecture),
         cmocka_unit_test(a_model_without_layers),
         cmocka_unit_test(sizes_beyond_memory_are_counted),
         cmocka_unit_test(every_field_has_one_tensor),

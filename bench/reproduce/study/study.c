@@ -2,7 +2,7 @@
  * A study from its options to its report: its folder, its inputs, and the order of its runs.
  */
 #include "reproduce/study/study.h"
-#include "config.h"
+#include "config/config.h"
 #include "files/json_file.h"
 #include "program/json_output.h"
 #include "files/mapped_file.h"

@@ -26,7 +26,10 @@ void network_each_row(const adamoe_lora_network *n, size_t rows, network_row *co
 
 static adamoe_row_norm norm_of(const adamoe_lora_network *n, size_t gain)
 {
-    return (adamoe_row_norm){n->ops, n->config->hidden_size, n->config->rms_norm_eps, network_gain(n, gain)};
+    return (adamoe_row_norm){.ops = n->ops,
+                             .hidden_size = n->config->hidden_size,
+                             .eps = n->config->rms_norm_eps,
+                             .gain = network_gain(n, gain)};
 }
 
 void network_norm(const adamoe_lora_network *n, size_t gain, const float *x, const uint32_t *list,

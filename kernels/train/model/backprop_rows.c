@@ -31,7 +31,10 @@ float *backprop_gradient(const adamoe_backprop *b, unsigned kind, const adamoe_m
 
 static adamoe_row_norm norm_of(const adamoe_backprop *b, const adamoe_matrix *gain)
 {
-    return (adamoe_row_norm){b->ops, b->config->hidden_size, b->config->rms_norm_eps, gain->data};
+    return (adamoe_row_norm){.ops = b->ops,
+                             .hidden_size = b->config->hidden_size,
+                             .eps = b->config->rms_norm_eps,
+                             .gain = gain->data};
 }
 
 void backprop_norm(const adamoe_backprop *b, const adamoe_matrix *gain, const float *x, const uint32_t *list,
