@@ -15,6 +15,8 @@
 #ifndef ADAMOE_CHECK_RUN_H
 #define ADAMOE_CHECK_RUN_H
 
+#include "check/call/call.h"
+#include "check/kinds/kinds.h"
 #include "check/tiers/result.h"
 
 /* Runs the case with the threads of `team`, placed as `placement` says, which is for as many threads (NULL:

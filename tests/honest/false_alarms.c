@@ -30,8 +30,8 @@ enum { CASES_FOR_A_SEED = 3, THREADS = 2 };
 static double work_of(const adamoe_case *c)
 {
     const double rows = (double)c->tokens * (double)c->mixture.top_k;
-    const double products = c->kind == ADAMOE_CASE_GRADIENT ? 9.0 : 3.0; /* a row with each matrix */
-    return c->kind == ADAMOE_CASE_MULTIPLY
+    const double products = c->kind == &adamoe_kind_gradient ? 9.0 : 3.0; /* a row with each matrix */
+    return c->kind == &adamoe_kind_multiply
                ? (double)c->tokens * (double)c->rows * (double)c->columns
                : products * rows * (double)c->hidden_size * (double)c->intermediate_size;
 }
@@ -54,7 +54,7 @@ typedef struct study {
 static bool is_known(const study *s, const adamoe_case *c)
 {
     return strcmp(s->kernel->name, "honest-silu-newton") == 0 && c->tier == ADAMOE_TIER_EXACT &&
-           c->kind == ADAMOE_CASE_EXPERTS;
+           c->kind == &adamoe_kind_experts;
 }
 
 static void note(study *s, const adamoe_case *c, uint64_t seed, const adamoe_check_result *result)
@@ -72,7 +72,7 @@ static void note(study *s, const adamoe_case *c, uint64_t seed, const adamoe_che
     if (c->tier == ADAMOE_TIER_BOUND && result->has_element && result->status != ADAMOE_CHECK_VACUOUS) {
         s->ratio[s->tensors++] = result->largest_ratio;
         s->largest_rms = fmax(s->largest_rms, result->rms_ratio);
-        s->gradients += c->kind == ADAMOE_CASE_GRADIENT;
+        s->gradients += c->kind == &adamoe_kind_gradient;
         for (size_t i = 0; i < ADAMOE_GRADIENT_TENSORS; ++i) {
             s->gradient_ratio[i] = fmax(s->gradient_ratio[i], result->tensor_ratio[i]);
         }

@@ -17,6 +17,8 @@ adamoe_status adamoe_case_list_add(adamoe_case_list *list, adamoe_case c)
         list->cases = grown;
         list->room = room;
     }
+    c.kind = list->kind;
+    c.tier = list->tier;
     list->cases[list->count++] = c;
     return adamoe_ok();
 }
@@ -31,6 +33,8 @@ static bool is_alike(const adamoe_case *a, const adamoe_case *b)
 
 adamoe_status adamoe_case_list_add_new(adamoe_case_list *list, adamoe_case c)
 {
+    c.kind = list->kind;
+    c.tier = list->tier;
     const adamoe_case_name name = adamoe_name_case(&c);
     for (size_t i = 0; i < list->count; ++i) {
         if (is_alike(&list->cases[i], &c) && strcmp(adamoe_name_case(&list->cases[i]).text, name.text) == 0) {

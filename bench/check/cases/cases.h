@@ -17,7 +17,8 @@
  *   routing/logits/d:65/n:8/m:8/k:3/tokens:33/weights:f32
  *   model/grouped-heads
  *
- * No name is a part of another one, so that a whole name picks exactly its case.
+ * No name is a part of another one, so that a whole name picks exactly its case. Left out: which kinds there
+ * are, check/kinds/kinds.h.
  */
 #ifndef ADAMOE_CHECK_CASES_CASES_H
 #define ADAMOE_CHECK_CASES_CASES_H
@@ -39,15 +40,8 @@ typedef enum adamoe_tier {
 /* "exact", "bound", "bitwise", "property", "routing", "model". */
 extern const char *const adamoe_tier_names[ADAMOE_TIERS];
 
-typedef enum adamoe_case_kind {
-    ADAMOE_CASE_EXPERTS = 0,   /* adamoe_kernel.experts */
-    ADAMOE_CASE_MULTIPLY = 1,  /* adamoe_kernel.multiply; among the rows of the matrix are equal ones */
-    ADAMOE_CASE_ROUTE = 2,     /* adamoe_kernel.route, or the program's own router */
-    ADAMOE_CASE_LOGITS = 3,    /* router logits by adamoe_kernel.multiply, and what is selected from them */
-    ADAMOE_CASE_ATTENTION = 4, /* adamoe_kernel.attention, or the program's own */
-    ADAMOE_CASE_MODEL = 5,     /* a small model on the kernel */
-    ADAMOE_CASE_GRADIENT = 6,  /* adamoe_kernel.backward */
-} adamoe_case_kind;
+/* What is called, and all that `adamoe check` knows of it: check/cases/kind.h. */
+typedef struct adamoe_case_kind adamoe_case_kind;
 
 /* A change of the input whose effect on the output is known: an oracle that
  * needs no second implementation. */
@@ -58,9 +52,8 @@ typedef enum adamoe_property {
     ADAMOE_PROPERTY_UNUSED_NULL_EXPERTS = 3,
     ADAMOE_PROPERTY_SCALED_COMBINE = 4,
     ADAMOE_PROPERTY_POISONED_TOKEN = 5, /* a token that is NaN leaves all others as they are */
-    ADAMOE_PROPERTY_REFUSED_MEMORY =
-        6, /* prepare fails as it should, whichever allocation is refused; also of a
-                                         * dense product */
+    /* prepare fails as it should, whichever allocation is refused; also of a dense product */
+    ADAMOE_PROPERTY_REFUSED_MEMORY = 6,
 } adamoe_property;
 
 #define ADAMOE_PROPERTIES 7
@@ -110,7 +103,7 @@ typedef enum adamoe_logits_kind {
 
 typedef struct adamoe_case {
     adamoe_tier tier;
-    adamoe_case_kind kind;
+    const adamoe_case_kind *kind;
     adamoe_dtype weights;
     size_t tokens; /* also the count of a dense product */
     /* of experts and their gradient; of routing as far as it applies */
@@ -138,15 +131,5 @@ typedef struct adamoe_case_name {
 } adamoe_case_name;
 
 adamoe_case_name adamoe_name_case(const adamoe_case *c);
-
-/* The case of a name, which need not be in the grid; a name without a tier means `bound`. False where it is
- * no name, where n, m, k and the routing do not fit together, or where it is too large to be checked (2^28
- * weights, 2^28 outputs). */
-bool adamoe_parse_case(const char *name, adamoe_case *out);
-
-/* All cases that are checked by default, or all there are, in the order of their tiers, to be freed with
- * free(). `tiles` are the kernel's, or NULL: sizes at, below and above each are among the cases. Errors:
- * memory. */
-adamoe_status adamoe_check_grid(const adamoe_tiles *tiles, bool exhaustive, adamoe_case **out, size_t *count);
 
 #endif

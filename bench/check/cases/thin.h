@@ -5,21 +5,34 @@
 #ifndef ADAMOE_CHECK_CASES_THIN_H
 #define ADAMOE_CHECK_CASES_THIN_H
 
-#include "check/cases/case_list.h"
+#include "check/cases/cases.h"
 
-/* Adds, for each tile that the kernel declares, sizes of tile - 1, tile, tile + 1, 2 tile + 1 and 3 tile + 1:
- * of both sizes of an expert for tiles of columns and of depth, of one expert's inputs for tiles of rows, and
- * of a dense product likewise. `tier` is exact or bound. `tiles` may be NULL. Errors: memory. */
-adamoe_status adamoe_add_thin_cases(adamoe_case_list *list, const adamoe_tiles *tiles, adamoe_tier tier,
-                                    bool exhaustive);
+/* What is large: rows of one product (inputs of an expert), columns of its result, or terms of its sums. */
+typedef enum adamoe_axis { ADAMOE_AXIS_ROWS, ADAMOE_AXIS_COLUMNS, ADAMOE_AXIS_DEPTH } adamoe_axis;
 
-/* Adds sizes that no tile names and that tables and counters end at: long vectors, many experts, many rows of
- * a matrix, many tokens, every number of tokens from 1 to 40, many experts of one token. `tier` is exact or
- * bound. Errors: memory. */
-adamoe_status adamoe_add_long_cases(adamoe_case_list *list, adamoe_tier tier);
+typedef struct adamoe_thin_size {
+    adamoe_axis axis;
+    size_t size;
+    size_t turn; /* small sizes and types of weights change with it */
+} adamoe_thin_size;
 
-/* Both for gradients, in the tier `bound`. Errors: memory. */
-adamoe_status adamoe_add_thin_gradients(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive);
+#define ADAMOE_MOST_THIN_SIZES 21
+
+typedef struct adamoe_thin_sizes {
+    adamoe_thin_size at[ADAMOE_MOST_THIN_SIZES];
+    size_t count;
+} adamoe_thin_sizes;
+
+/* For each tile that the kernel declares, tile - 1, tile, tile + 1, 2 tile + 1 and 3 tile + 1; and sizes that no
+ * tile names and that tables and counters end at. `tiles` may be NULL. */
+adamoe_thin_sizes adamoe_choose_thin_sizes(const adamoe_tiles *tiles, bool exhaustive);
+
+/* Every number of rows up to here: kernels have code of their own for what a block of rows leaves. */
+#define ADAMOE_EVERY_COUNT 40
+
+/* A small size, another one for each turn: 1 to 4; 3 or 4 in the tier `exact`, since int8 needs 3 channels to
+ * be exact. */
+size_t adamoe_thin_small(adamoe_tier tier, size_t turn);
 
 #define ADAMOE_MOST_NOT_TRIED 3
 

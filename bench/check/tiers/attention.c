@@ -165,7 +165,7 @@ static void expect_head(const trial *t, double exp_error, size_t query, size_t h
 
 static void expect_all(const adamoe_checking *k, const trial *t)
 {
-    const double exp_error = k->exp_error;
+    const double exp_error = k->attention_exp_error;
     for (size_t s = 0; s < t->call.spans; ++s) {
         const adamoe_attention_span *span = &t->span[s];
         find_rows(t, s);
@@ -193,7 +193,7 @@ static adamoe_status compare(const adamoe_checking *k, const trial *t)
     return adamoe_ok();
 }
 
-adamoe_status adamoe_check_attention(const adamoe_checking *k)
+adamoe_status adamoe_check_attention_bound(const adamoe_checking *k)
 {
     trial t = {.queries = 0};
     make_spans(k->c, &t);

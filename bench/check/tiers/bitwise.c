@@ -16,46 +16,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct operation operation;
+
 /* A subject: what is computed again and again, rows of `width` from rows of x. */
 typedef struct subject {
     const adamoe_checking *k;
+    const operation *of;
     const adamoe_case_data *data;
-    size_t tokens, width;
+    size_t tokens, width, x_width;
     float *expected, *got; /* [tokens, width] */
 } subject;
+
+/* The experts, or a dense product. */
+struct operation {
+    /* Of all tokens. */
+    adamoe_status (*compute)(const subject *s, const adamoe_call_manner *manner, float *y,
+                             adamoe_call_outcome *outcome);
+    /* Of some tokens, whose rows are x. */
+    adamoe_status (*compute_some)(const subject *s, const adamoe_call_manner *manner, adamoe_arrangement some,
+                                  const float *x, float *y, adamoe_call_outcome *outcome);
+    /* With prepared weights that have computed something else before, or NULL. */
+    adamoe_status (*compute_after)(const subject *s, const adamoe_call_manner *manner, float *y,
+                                   adamoe_call_outcome *outcome);
+};
 
 static adamoe_status compute_tokens(const subject *s, const adamoe_call_manner *manner,
                                     adamoe_arrangement arrangement, float *y, adamoe_call_outcome *outcome)
 {
-    const size_t width = s->k->c->kind == ADAMOE_CASE_EXPERTS ? s->k->c->hidden_size : s->k->c->columns;
-    adamoe_plan *plan = NULL;
     float *x = NULL;
-    ADAMOE_TRY(adamoe_check_floats(arrangement.tokens * width, &x));
-    adamoe_arrange_rows(s->data->x, arrangement, width, x);
-    adamoe_status status = adamoe_ok();
-    if (s->k->c->kind == ADAMOE_CASE_MULTIPLY) {
-        status = adamoe_call_multiply(manner, &s->data->matrix, x, arrangement.tokens, y, outcome);
-    } else {
-        status = adamoe_arrange_plan(s->data->plan, arrangement, &plan);
-        if (status.code == ADAMOE_OK) {
-            const adamoe_experts_call call = {.layer = &s->data->layer.layer, .plan = plan, .x = x};
-            status = adamoe_call_experts(manner, &call, y, outcome);
-        }
-    }
-    adamoe_plan_free(plan);
+    ADAMOE_TRY(adamoe_check_floats(arrangement.tokens * s->x_width, &x));
+    adamoe_arrange_rows(s->data->x, arrangement, s->x_width, x);
+    const adamoe_status status = s->of->compute_some(s, manner, arrangement, x, y, outcome);
     free(x);
     return status;
-}
-
-static adamoe_status compute(const subject *s, const adamoe_call_manner *manner, float *y,
-                             adamoe_call_outcome *outcome)
-{
-    const adamoe_case *c = s->k->c;
-    if (c->kind == ADAMOE_CASE_MULTIPLY) {
-        return adamoe_call_multiply(manner, &s->data->matrix, s->data->x, c->tokens, y, outcome);
-    }
-    const adamoe_experts_call call = {.layer = &s->data->layer.layer, .plan = s->data->plan, .x = s->data->x};
-    return adamoe_call_experts(manner, &call, y, outcome);
 }
 
 /* Computes in a manner and compares; true in *go_on where it is the same. */
@@ -64,7 +57,7 @@ static adamoe_status compare(const void *subject_of, const adamoe_call_manner *m
 {
     const subject *s = subject_of;
     adamoe_call_outcome outcome;
-    ADAMOE_TRY(compute(s, manner, s->got, &outcome));
+    ADAMOE_TRY(s->of->compute(s, manner, s->got, &outcome));
     *go_on = adamoe_check_called(s->k, &outcome) &&
              adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width, what);
     return adamoe_ok();
@@ -72,31 +65,22 @@ static adamoe_status compare(const void *subject_of, const adamoe_call_manner *m
 
 /* --------------------------------------------------------------------------------------------- guarantees */
 
-/* With prepared weights that have computed something else before, and with buffers aligned differently. */
+/* With buffers aligned differently, and with prepared weights that have computed something else before. */
 static adamoe_status check_runs(const subject *s)
 {
     const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_FRONT);
     bool go_on = true;
     ADAMOE_TRY(adamoe_check_runs(s->k, compare, s, &go_on));
-    if (!go_on || s->k->c->kind != ADAMOE_CASE_EXPERTS || s->tokens < 2) {
+    if (!go_on || s->of->compute_after == NULL || s->tokens < 2) {
         return adamoe_ok();
     }
-    uint32_t last = (uint32_t)s->tokens - 1;
-    adamoe_plan *plan = NULL;
-    ADAMOE_TRY(adamoe_arrange_plan(s->data->plan, (adamoe_arrangement){.token = &last, .tokens = 1}, &plan));
-    const adamoe_experts_call call = {.layer = &s->data->layer.layer,
-                                      .plan = s->data->plan,
-                                      .x = s->data->x,
-                                      .before = plan,
-                                      .before_x = s->data->x};
     adamoe_call_outcome outcome;
-    const adamoe_status status = adamoe_call_experts(&manner, &call, s->got, &outcome);
-    adamoe_plan_free(plan);
-    if (status.code == ADAMOE_OK && adamoe_check_called(s->k, &outcome)) {
+    ADAMOE_TRY(s->of->compute_after(s, &manner, s->got, &outcome));
+    if (adamoe_check_called(s->k, &outcome)) {
         (void)adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width,
                                      "with weights that computed another batch before, and the first run");
     }
-    return status;
+    return adamoe_ok();
 }
 
 static adamoe_status check_threads(const subject *s)
@@ -165,7 +149,7 @@ static adamoe_status check_placement(const subject *s)
     const adamoe_call_manner one_node = {.kernel = s->k->kernel, .placement = adamoe_one_node(4)};
     adamoe_call_outcome outcome;
     size_t done = 0;
-    ADAMOE_TRY(compute(s, &one_node, s->expected, &outcome));
+    ADAMOE_TRY(s->of->compute(s, &one_node, s->expected, &outcome));
     bool go_on = adamoe_check_called(s->k, &outcome);
     for (size_t i = 0; i < count * 4 && go_on; ++i) {
         adamoe_call_manner manner = one_node;
@@ -173,7 +157,7 @@ static adamoe_status check_placement(const subject *s)
         manner.placement.policy = (adamoe_numa_policy)(i % 4);
         manner.placement.nodes = topologies[i / 4].nodes;
         manner.placement.thread_node = topologies[i / 4].thread_node;
-        ADAMOE_TRY(compute(s, &manner, s->got, &outcome));
+        ADAMOE_TRY(s->of->compute(s, &manner, s->got, &outcome));
         if (outcome.end != ADAMOE_CALL_NOT_SUPPORTED) {
             (void)snprintf(what, sizeof what, "policy %s on %s, and one node", policies[i % 4],
                            topologies[i / 4].name);
@@ -194,7 +178,7 @@ static adamoe_status check_guarantee(const subject *s)
                                                                                 check_batch, check_placement};
     const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
     adamoe_call_outcome outcome;
-    ADAMOE_TRY(compute(s, &manner, s->expected, &outcome));
+    ADAMOE_TRY(s->of->compute(s, &manner, s->expected, &outcome));
     if (!adamoe_check_called(s->k, &outcome)) {
         return adamoe_ok();
     }
@@ -204,29 +188,113 @@ static adamoe_status check_guarantee(const subject *s)
     return checks[s->k->c->guarantee](s);
 }
 
-adamoe_status adamoe_check_bitwise(const adamoe_checking *k)
+/* Frees the data. */
+static adamoe_status check(subject *s, adamoe_case_data *data)
 {
-    const adamoe_case *c = k->c;
-    if ((k->kernel->guarantees >> c->guarantee & 1u) == 0) {
+    adamoe_status status = adamoe_check_floats(s->tokens * s->width, &s->expected);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_check_floats(s->tokens * s->width, &s->got);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = check_guarantee(s);
+    }
+    free(s->expected);
+    free(s->got);
+    adamoe_case_data_free(data);
+    return status;
+}
+
+static bool is_claimed(const adamoe_checking *k)
+{
+    if ((k->kernel->guarantees >> k->c->guarantee & 1u) == 0) {
         adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "same bits for %s: not claimed",
-                            adamoe_guarantee_names[c->guarantee]);
+                            adamoe_guarantee_names[k->c->guarantee]);
+        return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ experts */
+
+static adamoe_status compute_experts(const subject *s, const adamoe_call_manner *manner, float *y,
+                                     adamoe_call_outcome *outcome)
+{
+    const adamoe_experts_call call = {.layer = &s->data->layer.layer, .plan = s->data->plan, .x = s->data->x};
+    return adamoe_call_experts(manner, &call, y, outcome);
+}
+
+static adamoe_status compute_some_experts(const subject *s, const adamoe_call_manner *manner,
+                                          adamoe_arrangement some, const float *x, float *y,
+                                          adamoe_call_outcome *outcome)
+{
+    adamoe_plan *plan = NULL;
+    ADAMOE_TRY(adamoe_arrange_plan(s->data->plan, some, &plan));
+    const adamoe_experts_call call = {.layer = &s->data->layer.layer, .plan = plan, .x = x};
+    const adamoe_status status = adamoe_call_experts(manner, &call, y, outcome);
+    adamoe_plan_free(plan);
+    return status;
+}
+
+/* After the last token alone. */
+static adamoe_status compute_experts_after(const subject *s, const adamoe_call_manner *manner, float *y,
+                                           adamoe_call_outcome *outcome)
+{
+    uint32_t last = (uint32_t)s->tokens - 1;
+    adamoe_plan *plan = NULL;
+    ADAMOE_TRY(adamoe_arrange_plan(s->data->plan, (adamoe_arrangement){.token = &last, .tokens = 1}, &plan));
+    const adamoe_experts_call call = {.layer = &s->data->layer.layer,
+                                      .plan = s->data->plan,
+                                      .x = s->data->x,
+                                      .before = plan,
+                                      .before_x = s->data->x};
+    const adamoe_status status = adamoe_call_experts(manner, &call, y, outcome);
+    adamoe_plan_free(plan);
+    return status;
+}
+
+adamoe_status adamoe_check_experts_bitwise(const adamoe_checking *k)
+{
+    static const operation experts = {compute_experts, compute_some_experts, compute_experts_after};
+    const adamoe_case *c = k->c;
+    adamoe_case_data data;
+    if (!is_claimed(k)) {
         return adamoe_ok();
     }
-    adamoe_case_data data;
+    ADAMOE_TRY(adamoe_experts_data_create(c, k->seed, &data));
     subject s = {.k = k,
+                 .of = &experts,
                  .data = &data,
                  .tokens = c->tokens,
-                 .width = c->kind == ADAMOE_CASE_EXPERTS ? c->hidden_size : c->rows};
-    ADAMOE_TRY(adamoe_case_data_create(c, k->seed, &data));
-    adamoe_status status = adamoe_check_floats(s.tokens * s.width, &s.expected);
-    if (status.code == ADAMOE_OK) {
-        status = adamoe_check_floats(s.tokens * s.width, &s.got);
+                 .width = c->hidden_size,
+                 .x_width = c->hidden_size};
+    return check(&s, &data);
+}
+
+/* --------------------------------------------------------------------------------------- a dense product */
+
+static adamoe_status compute_product(const subject *s, const adamoe_call_manner *manner, float *y,
+                                     adamoe_call_outcome *outcome)
+{
+    return adamoe_call_multiply(manner, &s->data->matrix, s->data->x, s->tokens, y, outcome);
+}
+
+static adamoe_status compute_some_products(const subject *s, const adamoe_call_manner *manner,
+                                           adamoe_arrangement some, const float *x, float *y,
+                                           adamoe_call_outcome *outcome)
+{
+    return adamoe_call_multiply(manner, &s->data->matrix, x, some.tokens, y, outcome);
+}
+
+adamoe_status adamoe_check_multiply_bitwise(const adamoe_checking *k)
+{
+    static const operation product = {compute_product, compute_some_products, NULL};
+    const adamoe_case *c = k->c;
+    adamoe_case_data data;
+    if (!is_claimed(k)) {
+        return adamoe_ok();
     }
-    if (status.code == ADAMOE_OK) {
-        status = check_guarantee(&s);
-    }
-    free(s.expected);
-    free(s.got);
-    adamoe_case_data_free(&data);
-    return status;
+    ADAMOE_TRY(adamoe_multiply_data_create(c, k->seed, &data));
+    subject s = {
+        .k = k, .of = &product, .data = &data, .tokens = c->tokens, .width = c->rows, .x_width = c->columns};
+    return check(&s, &data);
 }

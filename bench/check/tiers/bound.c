@@ -78,33 +78,42 @@ static adamoe_status judge_multiply(const adamoe_checking *k, const adamoe_case_
     return adamoe_ok();
 }
 
-static adamoe_status judge(const adamoe_checking *k, const adamoe_case_data *data)
+typedef adamoe_status judge_data(const adamoe_checking *k, const adamoe_case_data *data,
+                                 adamoe_yardstick *yardstick, float *y);
+
+/* With an output of `count` elements. Frees the data. */
+static adamoe_status judge(const adamoe_checking *k, size_t count, judge_data *run, adamoe_case_data *data)
 {
-    const bool experts = k->c->kind == ADAMOE_CASE_EXPERTS;
-    const size_t count = k->c->tokens * (experts ? k->c->hidden_size : k->c->rows);
-    adamoe_yardstick yardstick;
+    adamoe_yardstick yardstick = {0};
     float *y = NULL;
-    ADAMOE_TRY(adamoe_check_floats(count, &y));
-    adamoe_status status = adamoe_yardstick_create(count, &yardstick);
+    adamoe_status status = adamoe_check_floats(count, &y);
     if (status.code == ADAMOE_OK) {
-        status = experts ? judge_experts(k, data, &yardstick, y) : judge_multiply(k, data, &yardstick, y);
-        adamoe_yardstick_free(&yardstick);
+        status = adamoe_yardstick_create(count, &yardstick);
     }
+    if (status.code == ADAMOE_OK) {
+        status = run(k, data, &yardstick, y);
+    }
+    adamoe_yardstick_free(&yardstick);
     free(y);
+    adamoe_case_data_free(data);
     return status;
 }
 
-adamoe_status adamoe_check_bound(const adamoe_checking *k)
+adamoe_status adamoe_check_experts_bound(const adamoe_checking *k)
 {
     if (k->c->magnitude == ADAMOE_MAGNITUDE_DENORMAL && k->kernel->accumulate == ADAMOE_INT32) {
-        /* Whether the sum or the scale of the weights is multiplied first decides between
-         * a denormal and 0. */
+        /* Whether the sum or the scale of the weights is multiplied first decides between a denormal and 0. */
         adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "the product of two int8 scales underflows");
         return adamoe_ok();
     }
     adamoe_case_data data;
-    ADAMOE_TRY(adamoe_case_data_create(k->c, k->seed, &data));
-    const adamoe_status status = judge(k, &data);
-    adamoe_case_data_free(&data);
-    return status;
+    ADAMOE_TRY(adamoe_experts_data_create(k->c, k->seed, &data));
+    return judge(k, k->c->tokens * k->c->hidden_size, judge_experts, &data);
+}
+
+adamoe_status adamoe_check_multiply_bound(const adamoe_checking *k)
+{
+    adamoe_case_data data;
+    ADAMOE_TRY(adamoe_multiply_data_create(k->c, k->seed, &data));
+    return judge(k, k->c->tokens * k->c->rows, judge_multiply, &data);
 }

@@ -98,17 +98,32 @@ static adamoe_status make_matrix(const adamoe_case *c, adamoe_splitmix64 *random
     return make_states(c, random, c->columns, data);
 }
 
-adamoe_status adamoe_case_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out)
+typedef adamoe_status make_data(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data);
+
+static adamoe_status create(const adamoe_case *c, uint64_t seed, make_data *make, adamoe_case_data *out)
 {
     adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, seed);
     *out = (adamoe_case_data){0};
-    const adamoe_status status = c->kind == ADAMOE_CASE_EXPERTS    ? make_experts(c, &random, out)
-                                 : c->kind == ADAMOE_CASE_GRADIENT ? make_gradient(c, &random, out)
-                                                                   : make_matrix(c, &random, out);
+    const adamoe_status status = make(c, &random, out);
     if (status.code != ADAMOE_OK) {
         adamoe_case_data_free(out);
     }
     return status;
+}
+
+adamoe_status adamoe_experts_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out)
+{
+    return create(c, seed, make_experts, out);
+}
+
+adamoe_status adamoe_gradient_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out)
+{
+    return create(c, seed, make_gradient, out);
+}
+
+adamoe_status adamoe_multiply_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out)
+{
+    return create(c, seed, make_matrix, out);
 }
 
 void adamoe_case_data_free(adamoe_case_data *data)

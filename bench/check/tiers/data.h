@@ -21,8 +21,10 @@ typedef struct adamoe_case_data {
     size_t distinct;
 } adamoe_case_data;
 
-/* Errors: memory. On failure nothing is left allocated. */
-adamoe_status adamoe_case_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out);
+/* Of experts, of their gradient, of a dense product. Errors: memory. On failure nothing is left allocated. */
+adamoe_status adamoe_experts_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out);
+adamoe_status adamoe_gradient_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out);
+adamoe_status adamoe_multiply_data_create(const adamoe_case *c, uint64_t seed, adamoe_case_data *out);
 void adamoe_case_data_free(adamoe_case_data *data);
 
 #endif

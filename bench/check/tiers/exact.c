@@ -194,23 +194,33 @@ static adamoe_status check_multiply(const adamoe_checking *k, exact_trial *trial
     return status;
 }
 
-adamoe_status adamoe_check_exact(const adamoe_checking *k)
+typedef adamoe_status check_trial(const adamoe_checking *k, exact_trial *trial, adamoe_splitmix64 *random);
+
+/* `narrowest` is the number of terms of the shortest sum. */
+static adamoe_status check(const adamoe_checking *k, size_t narrowest, check_trial *run)
 {
-    const adamoe_case *c = k->c;
-    const bool experts = c->kind == ADAMOE_CASE_EXPERTS;
-    if (!adamoe_exact_has_room(k->kernel, experts ? c->hidden_size : c->columns) ||
-        (experts && !adamoe_exact_has_room(k->kernel, c->intermediate_size))) {
+    if (!adamoe_exact_has_room(k->kernel, narrowest)) {
         adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "too narrow for the channels that make int8 exact");
         return adamoe_ok();
     }
-    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, k->seed);
+    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(k->c).text, k->seed);
     exact_trial trial = {.exact = true};
-    const adamoe_status status =
-        experts ? check_experts(k, &trial, &random) : check_multiply(k, &trial, &random);
+    const adamoe_status status = run(k, &trial, &random);
     if (status.code == ADAMOE_OK && !trial.exact && k->out->status != ADAMOE_CHECK_SKIPPED) {
         adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "a sum is too large to be exact");
     }
     adamoe_exact_data_free(&trial.data);
     adamoe_yardstick_free(&trial.yardstick);
     return status;
+}
+
+adamoe_status adamoe_check_experts_exact(const adamoe_checking *k)
+{
+    const size_t d = k->c->hidden_size, ff = k->c->intermediate_size;
+    return check(k, d < ff ? d : ff, check_experts);
+}
+
+adamoe_status adamoe_check_multiply_exact(const adamoe_checking *k)
+{
+    return check(k, k->c->columns, check_multiply);
 }

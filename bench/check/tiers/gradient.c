@@ -1,9 +1,8 @@
 /*
- * Gradients: the tier `bound`, and what it shares with the others. Random weights, inputs and derivatives of
- * the output, each tensor by the bound of reference/gradient/gradient_bound.h.
+ * Gradients: the tier `bound`. Random weights, inputs and derivatives of the output, each tensor by the bound of
+ * reference/gradient/gradient_bound.h.
  */
 #include "check/tiers/data.h"
-#include "check/tiers/gradient.h"
 #include "check/tiers/gradient_judge.h"
 #include "check/tiers/tiers.h"
 #include "gradient/gradient_bound.h"
@@ -20,23 +19,11 @@ static adamoe_status judge_data(const adamoe_checking *k, const adamoe_case_data
     return status;
 }
 
-static adamoe_status check_bound(const adamoe_checking *k)
+adamoe_status adamoe_check_gradient_bound(const adamoe_checking *k)
 {
     adamoe_case_data data;
-    ADAMOE_TRY(adamoe_case_data_create(k->c, k->seed, &data));
+    ADAMOE_TRY(adamoe_gradient_data_create(k->c, k->seed, &data));
     const adamoe_status status = judge_data(k, &data);
     adamoe_case_data_free(&data);
     return status;
-}
-
-adamoe_status adamoe_check_gradient(const adamoe_checking *k)
-{
-    switch (k->c->tier) {
-    case ADAMOE_TIER_EXACT:
-        return adamoe_check_gradient_exact(k);
-    case ADAMOE_TIER_BITWISE:
-        return adamoe_check_gradient_bitwise(k);
-    default:
-        return check_bound(k);
-    }
 }

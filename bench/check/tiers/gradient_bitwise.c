@@ -6,8 +6,8 @@
 #include "check/tiers/arrange.h"
 #include "check/tiers/again.h"
 #include "check/tiers/data.h"
-#include "check/tiers/gradient.h"
 #include "check/tiers/gradient_judge.h"
+#include "check/tiers/tiers.h"
 #include "machine/host.h"
 #include "machine/team.h"
 
@@ -219,7 +219,7 @@ adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k)
         return adamoe_ok();
     }
     adamoe_case_data data;
-    ADAMOE_TRY(adamoe_case_data_create(c, k->seed, &data));
+    ADAMOE_TRY(adamoe_gradient_data_create(c, k->seed, &data));
     subject s = {.k = k, .call = {&data.layer.layer, data.plan, data.x, data.dy}};
     adamoe_status status = adamoe_gradient_output_create(s.call.layer, s.call.plan, &s.expected);
     if (status.code == ADAMOE_OK) {

@@ -13,9 +13,9 @@ typedef struct adamoe_checking {
     const adamoe_case *c;
     uint64_t seed;
     const adamoe_team *team;
-    adamoe_placement placement; /* of its threads */
-    double exp_error;           /* of a softmax, in units of 2^-24 */
-    adamoe_check_result *out;   /* passed, until something is found */
+    adamoe_placement placement;                  /* of its threads */
+    double route_exp_error, attention_exp_error; /* of their softmax, in units of 2^-24 */
+    adamoe_check_result *out;                    /* passed, until something is found */
 } adamoe_checking;
 
 /* The usual manner: the team's threads where they are placed. */

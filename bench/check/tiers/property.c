@@ -247,36 +247,41 @@ static adamoe_status run(trial *t)
     return properties[t->k->c->property](t);
 }
 
-/* Nothing is computed: prepare alone is judged. */
-static adamoe_status refused_memory(const adamoe_checking *k)
+/* Nothing is computed: prepare alone is judged, of a layer or of a matrix. Frees the data. */
+static adamoe_status refused_memory(const adamoe_checking *k, const adamoe_layer *layer,
+                                    const adamoe_matrix *matrix, adamoe_case_data *data)
 {
     const adamoe_call_manner manner = adamoe_check_manner(k, ADAMOE_GUARD_BACK);
-    const bool experts = k->c->kind == ADAMOE_CASE_EXPERTS;
-    adamoe_case_data data;
     adamoe_call_outcome outcome;
-    ADAMOE_TRY(adamoe_case_data_create(k->c, k->seed, &data));
-    const adamoe_status status = adamoe_call_refused(&manner, experts ? &data.layer.layer : NULL,
-                                                     experts ? NULL : &data.matrix, &outcome);
-    adamoe_case_data_free(&data);
+    const adamoe_status status = adamoe_call_refused(&manner, layer, matrix, &outcome);
+    adamoe_case_data_free(data);
     if (status.code == ADAMOE_OK) {
         (void)adamoe_check_called(k, &outcome);
     }
     return status;
 }
 
-adamoe_status adamoe_check_property(const adamoe_checking *k)
+adamoe_status adamoe_check_multiply_property(const adamoe_checking *k)
 {
-    if (k->c->property == ADAMOE_PROPERTY_REFUSED_MEMORY) {
-        return refused_memory(k);
-    }
+    adamoe_case_data data;
+    ADAMOE_TRY(adamoe_multiply_data_create(k->c, k->seed, &data));
+    return refused_memory(k, NULL, &data.matrix, &data);
+}
+
+adamoe_status adamoe_check_experts_property(const adamoe_checking *k)
+{
     const size_t count = k->c->tokens * k->c->hidden_size;
     adamoe_case_data data;
     trial t = {.k = k, .data = &data};
+    if (k->c->property == ADAMOE_PROPERTY_REFUSED_MEMORY) {
+        ADAMOE_TRY(adamoe_experts_data_create(k->c, k->seed, &data));
+        return refused_memory(k, &data.layer.layer, NULL, &data);
+    }
     if (k->c->tokens == 0) {
         adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "there is nothing to compare");
         return adamoe_ok();
     }
-    ADAMOE_TRY(adamoe_case_data_create(k->c, k->seed, &data));
+    ADAMOE_TRY(adamoe_experts_data_create(k->c, k->seed, &data));
     t.order = calloc(k->c->tokens + k->c->mixture.experts, sizeof *t.order);
     adamoe_status status = adamoe_yardstick_create(count, &t.yardstick);
     float **const arrays[] = {&t.expected, &t.got, &t.x};

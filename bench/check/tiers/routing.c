@@ -83,12 +83,12 @@ static bool same_values(const adamoe_checking *k, const adamoe_routing *got, con
     const size_t top_k = got->rule.top_k, all = got->experts + got->null_experts;
     const float *logits = expected->logits + t * all;
     const uint32_t *ids = expected->id + t * top_k;
-    const softmax_bound whole = bound_of(logits, NULL, all, all, k->exp_error);
+    const softmax_bound whole = bound_of(logits, NULL, all, all, k->route_exp_error);
     const softmax_bound normed =
         got->rule.norm == ADAMOE_NORM_NONE
             ? whole
             : bound_of(logits, ids, top_k, got->rule.norm == ADAMOE_NORM_TRUE ? got->experts : all,
-                       k->exp_error);
+                       k->route_exp_error);
     for (size_t j = 0; j < top_k + all; ++j) {
         const size_t i = j < top_k ? ids[j] : j - top_k;
         const double logit = (double)logits[i];
@@ -187,7 +187,7 @@ static adamoe_status compare_plans(const adamoe_checking *k, const adamoe_routin
     return status;
 }
 
-static adamoe_status check_route(const adamoe_checking *k)
+adamoe_status adamoe_check_route_routing(const adamoe_checking *k)
 {
     const adamoe_case *c = k->c;
     const size_t all = c->mixture.experts + c->mixture.null_experts;
@@ -307,8 +307,13 @@ static adamoe_status compare_logits(const adamoe_checking *k, const adamoe_matri
     return compare_selection(k, yardstick, logits);
 }
 
-static adamoe_status check_computed(const adamoe_checking *k)
+adamoe_status adamoe_check_logits_routing(const adamoe_checking *k)
 {
+    if (k->kernel->x != ADAMOE_FLOAT32 || k->kernel->weight != ADAMOE_FLOAT32) {
+        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED,
+                            "the router is computed in float32, not by a kernel that rounds its operands");
+        return adamoe_ok();
+    }
     const adamoe_case *c = k->c;
     const size_t all = c->mixture.experts + c->mixture.null_experts;
     adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(c).text, k->seed);
@@ -334,17 +339,4 @@ static adamoe_status check_computed(const adamoe_checking *k)
     free(x);
     free(logits);
     return status;
-}
-
-adamoe_status adamoe_check_routing(const adamoe_checking *k)
-{
-    if (k->c->kind == ADAMOE_CASE_ROUTE) {
-        return check_route(k);
-    }
-    if (k->kernel->x != ADAMOE_FLOAT32 || k->kernel->weight != ADAMOE_FLOAT32) {
-        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED,
-                            "the router is computed in float32, not by a kernel that rounds its operands");
-        return adamoe_ok();
-    }
-    return check_computed(k);
 }

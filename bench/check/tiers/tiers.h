@@ -1,19 +1,26 @@
 /*
- * The tiers of `adamoe check`: check/run.c chooses among them.
+ * The tiers of `adamoe check`, kind by kind: the rows of check/kinds/ name them.
  */
 #ifndef ADAMOE_CHECK_TIERS_TIERS_H
 #define ADAMOE_CHECK_TIERS_TIERS_H
 
 #include "check/tiers/judge.h"
 
-/* One function for each tier. Errors: memory. */
-adamoe_status adamoe_check_exact(const adamoe_checking *k);
-adamoe_status adamoe_check_bound(const adamoe_checking *k);
-adamoe_status adamoe_check_attention(const adamoe_checking *k);
-adamoe_status adamoe_check_gradient(const adamoe_checking *k); /* of all three tiers that it has */
+/* One function for each kind and tier. Errors: memory. */
+adamoe_status adamoe_check_experts_exact(const adamoe_checking *k);
+adamoe_status adamoe_check_experts_bound(const adamoe_checking *k);
+adamoe_status adamoe_check_experts_bitwise(const adamoe_checking *k);
+adamoe_status adamoe_check_experts_property(const adamoe_checking *k);
+adamoe_status adamoe_check_multiply_exact(const adamoe_checking *k);
+adamoe_status adamoe_check_multiply_bound(const adamoe_checking *k);
+adamoe_status adamoe_check_multiply_bitwise(const adamoe_checking *k);
+adamoe_status adamoe_check_multiply_property(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_exact(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_bound(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k);
+adamoe_status adamoe_check_attention_bound(const adamoe_checking *k);
+adamoe_status adamoe_check_route_routing(const adamoe_checking *k);
+adamoe_status adamoe_check_logits_routing(const adamoe_checking *k);
 adamoe_status adamoe_check_model_tier(const adamoe_checking *k);
-adamoe_status adamoe_check_bitwise(const adamoe_checking *k);
-adamoe_status adamoe_check_property(const adamoe_checking *k);
-adamoe_status adamoe_check_routing(const adamoe_checking *k);
 
 #endif

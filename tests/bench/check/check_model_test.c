@@ -44,7 +44,7 @@ static void the_definition_passes(void **state)
     assert_ok(adamoe_check_grid(NULL, false, &cases, &count));
     for (size_t i = 0; i < count; ++i) {
         adamoe_check_result result;
-        if (cases[i].tier >= ADAMOE_TIER_ROUTING || cases[i].kind == ADAMOE_CASE_ATTENTION) {
+        if (cases[i].tier >= ADAMOE_TIER_ROUTING || cases[i].kind == &adamoe_kind_attention) {
             assert_ok(adamoe_check_run(&adamoe_reference_kernel, &cases[i], 1, team, NULL, &result));
             if (result.status != ADAMOE_CHECK_PASSED) {
                 fail_msg("%s: %s", adamoe_name_case(&cases[i]).text, result.detail);

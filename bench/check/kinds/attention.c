@@ -1,0 +1,86 @@
+/*
+ * The kind `attention`: adamoe_kernel.attention, or the program's own.
+ */
+#include "check/cases/words.h"
+#include "check/kinds/kinds.h"
+#include "check/tiers/tiers.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+static const char *const spans[] = {"single", "shared"};
+
+static void print(const adamoe_case *c, adamoe_case_name *name)
+{
+    adamoe_name_append(name, "/heads:%zu/kv:%zu/dim:%zu/window:%zu/tokens:%zu", c->heads, c->key_value_heads,
+                       c->head_dim, c->window, c->tokens);
+    adamoe_name_append_magnitude(name, c);
+    adamoe_name_append(name, "/%s", spans[c->shared ? 1 : 0]);
+}
+
+static bool parse(const char *text, adamoe_case *c)
+{
+    size_t shared = 0;
+    if (!adamoe_name_take_size(&text, "/heads:", &c->heads) ||
+        !adamoe_name_take_size(&text, "/kv:", &c->key_value_heads) ||
+        !adamoe_name_take_size(&text, "/dim:", &c->head_dim) ||
+        !adamoe_name_take_size(&text, "/window:", &c->window) ||
+        !adamoe_name_take_size(&text, "/tokens:", &c->tokens)) {
+        return false;
+    }
+    adamoe_name_take_magnitude(&text, c);
+    const bool read = adamoe_name_take_word(&text, "/", spans, 2, &shared);
+    c->shared = shared == 1;
+    return read;
+}
+
+static bool fits(const adamoe_case *c)
+{
+    return c->key_value_heads > 0 && c->heads >= c->key_value_heads && c->head_dim > 0 && c->tokens > 0 &&
+           c->tokens <= 1024 && adamoe_is_bearable(c->tokens, c->heads, c->head_dim);
+}
+
+static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    static const size_t shapes[][5] = {
+        /* heads, key-value heads, head_dim, window, tokens */
+        {1, 1, 1, 0, 1},
+        {4, 2, 8, 0, 9},
+        {6, 2, 16, 5, 17},
+        {4, 4, 7, 0, 33},
+        {8, 1, 64, 16, 40},
+        {3, 1, 15, 1, 5},
+        {2, 2, 33, 64, 70},
+        {9, 3, 32, 2, 8},
+        {4, 2, 128, 7, 12},
+        {6, 3, 20, 30, 31},
+        /* more keys, wider heads, more heads than tables have, one at a time */
+        {2, 1, 4, 0, 300},
+        {1, 1, 5, 200, 300},
+        {2, 2, 256, 0, 5},
+        {32, 32, 3, 0, 7},
+        {36, 12, 4, 5, 9}};
+    enum { HUGE_SHAPES = 6 }; /* of those, once more with scores whose exp overflows */
+    (void)tiles, (void)exhaustive;
+    for (size_t i = 0; i < 2 * (COUNT_OF(shapes) + HUGE_SHAPES); ++i) {
+        const bool huge = i / 2 >= COUNT_OF(shapes);
+        const size_t *shape = shapes[i / 2 % COUNT_OF(shapes)];
+        const adamoe_case c = {.magnitude = huge ? ADAMOE_MAGNITUDE_HUGE : ADAMOE_MAGNITUDE_USUAL,
+                               .heads = shape[0],
+                               .key_value_heads = shape[1],
+                               .head_dim = shape[2],
+                               .window = shape[3],
+                               .tokens = shape[4],
+                               .shared = i % 2 == 1};
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+const adamoe_case_kind adamoe_kind_attention = {
+    .name = "attention",
+    .print = print,
+    .parse = parse,
+    .fits = fits,
+    .list = list_all,
+    .run = {[ADAMOE_TIER_BOUND] = adamoe_check_attention_bound},
+};

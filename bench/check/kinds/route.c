@@ -1,0 +1,110 @@
+/*
+ * The kinds `route`, adamoe_kernel.route or the program's own router on given logits; and `logits`, those of a
+ * router by adamoe_kernel.multiply, and what is selected from them.
+ */
+#include "check/cases/words.h"
+#include "check/kinds/kinds.h"
+#include "check/kinds/layer_cases.h"
+#include "check/kinds/needs.h"
+#include "check/tiers/tiers.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+static const char *const logits_names[ADAMOE_LOGITS_KINDS] = {
+    "random",   "ties",       "copies",   "near-ties", "all-equal", "signed-zeros",
+    "all-null", "one-expert", "denormal", "huge",      "nan",       "infinite"};
+static const char *const norm_names[] = {"true", "all", "none"}; /* in the order of adamoe_norm */
+
+static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8},    {1, 0, 1}, {1, 7, 2},    {5, 0, 5},
+                                          {3, 6, 4}, {64, 32, 12}, {2, 2, 1}, {300, 20, 40}};
+
+/* The last one, with more tokens, experts and places than tables have. */
+enum { LARGE = COUNT_OF(mixtures) - 1, MANY_TOKENS = 200 };
+
+/* ----------------------------------------------------------------------------------------------- `route` */
+
+static void print_route(const adamoe_case *c, adamoe_case_name *name)
+{
+    adamoe_name_append_mixture(name, c);
+    adamoe_name_append(name, "/logits:%s/norm:%s", logits_names[c->logits], norm_names[c->norm]);
+}
+
+static bool parse_route(const char *text, adamoe_case *c)
+{
+    size_t logits = 0, norm = 0;
+    const bool read = adamoe_name_take_mixture(&text, c) &&
+                      adamoe_name_take_word(&text, "/logits:", logits_names, ADAMOE_LOGITS_KINDS, &logits) &&
+                      adamoe_name_take_word(&text, "/norm:", norm_names, 3, &norm);
+    c->logits = (adamoe_logits_kind)logits;
+    c->norm = (adamoe_norm)norm;
+    return read;
+}
+
+static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    static const size_t tokens[] = {0, 1, 7, 33};
+    (void)tiles, (void)exhaustive;
+    for (size_t at = 0; at < COUNT_OF(mixtures) * ADAMOE_LOGITS_KINDS; ++at) {
+        const size_t i = at / ADAMOE_LOGITS_KINDS, kind = at % ADAMOE_LOGITS_KINDS;
+        const adamoe_case c = {.mixture = mixtures[i],
+                               .tokens = i == LARGE                  ? MANY_TOKENS
+                                         : kind >= ADAMOE_LOGITS_NAN ? tokens[1 + (i + kind) % 3]
+                                                                     : tokens[(i + kind) % 4],
+                               .logits = (adamoe_logits_kind)kind,
+                               .norm = (adamoe_norm)((i + kind) % 3)};
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+const adamoe_case_kind adamoe_kind_route = {
+    .name = "route",
+    .print = print_route,
+    .parse = parse_route,
+    .fits = adamoe_mixture_fits,
+    .list = list_routes,
+    .run = {[ADAMOE_TIER_ROUTING] = adamoe_check_route_routing},
+};
+
+/* ---------------------------------------------------------------------------------------------- `logits` */
+
+static void print_logits(const adamoe_case *c, adamoe_case_name *name)
+{
+    adamoe_name_append(name, "/d:%zu", c->hidden_size);
+    adamoe_name_append_mixture(name, c);
+    adamoe_name_append_weights(name, c);
+}
+
+static bool parse_logits(const char *text, adamoe_case *c)
+{
+    return adamoe_name_take_size(&text, "/d:", &c->hidden_size) && adamoe_name_take_mixture(&text, c) &&
+           adamoe_name_take_weights(&text, c);
+}
+
+static bool logits_fit(const adamoe_case *c)
+{
+    return adamoe_mixture_fits(c) && c->hidden_size > 0 && adamoe_is_bearable(c->tokens, c->hidden_size, 1);
+}
+
+static adamoe_status list_logits(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    (void)tiles, (void)exhaustive;
+    for (size_t i = 0; i < COUNT_OF(mixtures); ++i) {
+        const adamoe_case c = {.hidden_size = 33 * i + 31,
+                               .mixture = mixtures[i],
+                               .tokens = i == LARGE ? MANY_TOKENS : 65,
+                               .weights = adamoe_case_dtypes[i % ADAMOE_CASE_DTYPES]};
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+const adamoe_case_kind adamoe_kind_logits = {
+    .name = "logits",
+    .print = print_logits,
+    .parse = parse_logits,
+    .fits = logits_fit,
+    .list = list_logits,
+    .missing = adamoe_missing_product,
+    .run = {[ADAMOE_TIER_ROUTING] = adamoe_check_logits_routing},
+};
