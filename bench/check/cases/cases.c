@@ -2,7 +2,8 @@
  * The name of a case.
  */
 #include "check/cases/kind.h"
-#include "check/cases/words.h"
+
+#include <string.h>
 
 const char *const adamoe_tier_names[ADAMOE_TIERS] = {"exact",    "bound",   "bitwise",
                                                      "property", "routing", "model"};
@@ -12,6 +13,15 @@ const char *const adamoe_property_names[ADAMOE_PROPERTIES] = {
     "scaled-combine",  "poisoned-token",   "refused-memory"};
 
 const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES] = {"runs", "threads", "batch", "placement"};
+
+void adamoe_name_append(adamoe_case_name *name, const char *format, ...)
+{
+    const size_t used = strlen(name->text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(name->text + used, sizeof name->text - used, format, arguments);
+    va_end(arguments);
+}
 
 adamoe_case_name adamoe_name_case(const adamoe_case *c)
 {

@@ -130,6 +130,10 @@ typedef struct adamoe_case_name {
     char text[192];
 } adamoe_case_name;
 
+/* Adds to a name; what goes beyond its room is cut off. */
+__attribute__((format(printf, 2, 3))) void adamoe_name_append(adamoe_case_name *name, const char *format,
+                                                              ...);
+
 adamoe_case_name adamoe_name_case(const adamoe_case *c);
 
 #endif

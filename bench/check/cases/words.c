@@ -10,15 +10,6 @@
 static const char *const magnitude_names[] = {"usual", "denormal", "huge"};
 static const char *const weight_names[] = {"f32", "f16", "bf16"}; /* in the order of adamoe_dtype */
 
-void adamoe_name_append(adamoe_case_name *name, const char *format, ...)
-{
-    const size_t used = strlen(name->text);
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(name->text + used, sizeof name->text - used, format, arguments);
-    va_end(arguments);
-}
-
 void adamoe_name_append_mixture(adamoe_case_name *name, const adamoe_case *c)
 {
     adamoe_name_append(name, "/n:%zu/m:%zu/k:%zu/tokens:%zu", c->mixture.experts, c->mixture.null_experts,

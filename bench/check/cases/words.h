@@ -8,9 +8,6 @@
 
 /* ---------------------------------------------------------------------------------------------- to a name */
 
-__attribute__((format(printf, 2, 3))) void adamoe_name_append(adamoe_case_name *name, const char *format,
-                                                              ...);
-
 /* "/n:8/m:8/k:3/tokens:7", "/values:huge" or nothing, and "/weights:bf16". */
 void adamoe_name_append_mixture(adamoe_case_name *name, const adamoe_case *c);
 void adamoe_name_append_magnitude(adamoe_case_name *name, const adamoe_case *c);
