@@ -288,8 +288,10 @@ typedef struct adamoe_float_expert_gradient {
  *   dh = c * w2^T dy[t],                    dg = dh * u * silu'(g),  du = dh * silu(g),
  *   dw2 += c * dy[t] h^T,                   dw1 += dg x[t]^T,        dw3 += du x[t]^T,
  *   dx[t] += w1^T dg + w3^T du,             and once dx[t] += self_scale[t] * dy[t].
- * The sums begin at 0: every element of every output is written, whatever it held before. So the matrices of
- * an expert without rows get 0, and so does dx of a token that selected zero null experts alone.
+ * The sums begin at +0: every element of every output is written, whatever it held before. So the matrices of
+ * an expert without rows get +0, and so does dx of a token that selected zero null experts alone; what is not
+ * finite in x or dy of a token shows in what that token has a part in, and nowhere else. combine and self_scale
+ * are any finite floats: with a weight of 0, dcombine is what it is with any other.
  *
  * The plan is one of a routing: inputs equals tokens, dispatch is NULL, and each row stands in one list, that
  * of the token that it reads. All arrays are aligned as floats are, no more; outputs overlap nothing. */
@@ -358,7 +360,15 @@ typedef struct adamoe_kernel {
     /* y[t] = sum over the places i of token t, in ascending order, of combine[i] * E_e(dispatch[r] *
      * x[input[r]]) with row r = token_row[i] of expert e, plus self_scale[t] * x[t]. x is [inputs,
      * hidden_size], y [tokens, hidden_size]; they do not overlap. Writes every row of y, those of tokens
-     * without a row too. x and y are aligned as floats are, no more. */
+     * without a row too. x and y are aligned as floats are, no more.
+     *
+     * Values. combine, dispatch and self_scale are any finite floats: negative, denormal and 0 too. A weight
+     * of 0 is a factor like any other, since 0 times NaN is NaN. Denormal results are not taken for 0. The y of
+     * a token without a place is +0 where there is no self_scale, whatever its x is; the sign of any other zero
+     * is free. An x that is not finite leaves no finite number in the y of the tokens that sum a row of it, and
+     * shows in no other; only int8 operands, which have no such value, may lose it. Where a product is added to
+     * a sum it may be rounded first or not: the bound covers both. silu(z) is within silu_error of its value for
+     * every z: it need not be z for large z, and may be 0 where exp(-z) overflows. */
     adamoe_status (*experts)(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                              const adamoe_plan *plan, float *y);
 

@@ -3,6 +3,7 @@
  * contract asks of every dense product: equal rows of a matrix give bit-equal columns.
  */
 #include "check/tiers/data.h"
+#include "check/tiers/empty_sums.h"
 #include "check/tiers/tiers.h"
 
 #include <math.h>
@@ -26,7 +27,8 @@ static adamoe_status judge_experts(const adamoe_checking *k, const adamoe_case_d
             ADAMOE_TRY(adamoe_layer_yardstick(call.layer, adamoe_kernel_arithmetic(k->kernel), call.x,
                                               call.plan, yardstick));
         }
-        if (!adamoe_check_judge(k, yardstick, y, k->c->hidden_size, 1.0)) {
+        if (!adamoe_check_judge(k, yardstick, y, k->c->hidden_size, 1.0) ||
+            !adamoe_check_empty_tokens(k, call.plan, y, k->c->hidden_size, "y of a token without experts")) {
             return adamoe_ok();
         }
     }

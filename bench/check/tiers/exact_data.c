@@ -14,6 +14,9 @@
 #define TINY         0x1p-149f
 #define LARGEST_TINY 190
 
+/* A weight that is denormal. */
+#define TINY_WEIGHT 0x1p-140
+
 static bool uses(const adamoe_kernel *kernel, adamoe_arithmetic kind)
 {
     return kernel->x == kind || kernel->h == kind || kernel->weight == kind;
@@ -194,14 +197,36 @@ static adamoe_status draw_states(adamoe_splitmix64 *random, adamoe_exact_data *d
     return adamoe_ok();
 }
 
-/* 1 or 2. */
-static adamoe_status draw_scales(adamoe_splitmix64 *random, size_t count, float **out)
+/* low .. 2, of which the first is not 0, so that there is something to see. */
+static adamoe_status draw_scales(adamoe_splitmix64 *random, size_t count, int low, float **out)
 {
     ADAMOE_TRY(adamoe_check_floats(count, out));
     for (size_t i = 0; i < count; ++i) {
-        (*out)[i] = (float)draw(random, 1, 2);
+        (*out)[i] = (float)draw(random, i == 0 ? 1 : low, 2);
     }
     return adamoe_ok();
+}
+
+/* The first token from a random one on that has a place, where others have normal weights. */
+static void shrink_weights(adamoe_splitmix64 *random, adamoe_exact_data *data)
+{
+    const adamoe_plan *plan = &data->plan;
+    const size_t first = plan->tokens < 3 ? 0 : adamoe_splitmix64_below(random, plan->tokens);
+    data->tiny_token = ADAMOE_NOWHERE;
+    for (size_t i = 0; i < plan->tokens && plan->tokens >= 3 && data->tiny_token == ADAMOE_NOWHERE; ++i) {
+        const size_t t = (first + i) % plan->tokens;
+        data->tiny_token = plan->token_offset[t] < plan->token_offset[t + 1] ? t : ADAMOE_NOWHERE;
+    }
+    if (data->tiny_token == ADAMOE_NOWHERE) {
+        return;
+    }
+    const size_t t = data->tiny_token;
+    for (size_t i = plan->token_offset[t]; i < plan->token_offset[t + 1]; ++i) {
+        data->combine[i] *= (float)TINY_WEIGHT;
+    }
+    if (data->self_scale != NULL) {
+        data->self_scale[t] *= (float)TINY_WEIGHT;
+    }
 }
 
 /* As in Soft MoE: every row of the plan reads a slot of its own, and a token sums any number of rows, each of
@@ -244,16 +269,17 @@ static adamoe_status make_plan(const adamoe_case *c, adamoe_splitmix64 *random, 
     if (c->slots) {
         ADAMOE_TRY(make_slots(random, data));
     }
-    ADAMOE_TRY(draw_scales(random, data->plan.token_offset[c->tokens], &data->combine));
+    ADAMOE_TRY(draw_scales(random, data->plan.token_offset[c->tokens], -1, &data->combine));
     data->plan.combine = data->combine;
     if (c->dispatch) {
-        ADAMOE_TRY(draw_scales(random, data->plan.rows, &data->dispatch));
+        ADAMOE_TRY(draw_scales(random, data->plan.rows, 1, &data->dispatch));
         data->plan.dispatch = data->dispatch;
     }
     if (data->plan.self_scale != NULL) {
-        ADAMOE_TRY(draw_scales(random, c->tokens, &data->self_scale));
+        ADAMOE_TRY(draw_scales(random, c->tokens, -1, &data->self_scale));
         data->plan.self_scale = data->self_scale;
     }
+    shrink_weights(random, data);
     return adamoe_ok();
 }
 
@@ -272,7 +298,7 @@ adamoe_status adamoe_exact_experts(const adamoe_checking *k, adamoe_splitmix64 *
     out->rounded = anchored || uses(k->kernel, ADAMOE_BFLOAT16);
     /* what an identity expert passes on is x as it is, not rounded */
     out->halves = k->kernel->x == ADAMOE_INT8 && c->null_kind == ADAMOE_NULL_ZERO;
-    out->half_steps = k->kernel->h == ADAMOE_INT8;
+    out->half_steps = k->kernel->h == ADAMOE_INT8 && adamoe_exact_silu(k->kernel);
     out->x_anchors = draw_anchors(random, anchored, c->hidden_size);
     out->h_anchors = draw_anchors(random, anchored, c->intermediate_size);
     out->one = draw_channel(random, &out->x_anchors, 0, c->hidden_size);
@@ -314,6 +340,16 @@ void adamoe_exact_data_free(adamoe_exact_data *data)
     free(data->input);
     free(data->token_offset);
     free(data->token_row);
+}
+
+bool adamoe_exact_silu(const adamoe_kernel *kernel)
+{
+    return kernel->silu_error < 1.0f || kernel->h == ADAMOE_BFLOAT16;
+}
+
+double adamoe_exact_weight_unit(const adamoe_exact_data *data, size_t t)
+{
+    return t == data->tiny_token ? TINY_WEIGHT : 1.0;
 }
 
 double adamoe_exact_unit(const adamoe_exact_data *data, size_t i)

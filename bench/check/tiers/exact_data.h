@@ -2,8 +2,8 @@
  * The data of the tier `exact`: small integers on which no rounding that a kernel declares can be ambiguous.
  * check/tiers/exact.c says why the results are exact; this is how the operands are made so.
  *
- * silu is the identity or 0: a gate's pre-activation is 0 or at least 64. Weights of the combine are powers
- * of two. bfloat16 holds integers of 8 significant bits: h = a b with a a power of two and |b| small. int8
+ * silu is the identity or 0: a gate's pre-activation is 0 or at least 64. Weights of the combine are -1, 0,
+ * 1 and 2; those of one token are as small as 2^-140, so that its output is denormal. bfloat16 holds integers of 8 significant bits: h = a b with a a power of two and |b| small. int8
  * divides by max(abs) / 127, so the largest value of each row must be 127 times a power of two. Three
  * channels of x arrange that: `zero`, where x is 0 and every row of w1 and w3 holds its 127; `full`, where x
  * is 127 and every weight is 0; `one`, where x is 1. And two channels of h: `zero`, where h is 0 and every
@@ -33,12 +33,13 @@ typedef struct adamoe_exact_data {
     float *combine, *dispatch, *self_scale;
     uint32_t *input, *token_offset, *token_row;
     adamoe_anchors x_anchors, h_anchors;
-    size_t one;      /* the channel where x is 1 */
-    size_t zero_row; /* of x: all zeros; or ADAMOE_NOWHERE */
-    size_t tiny_row; /* of x: integers times 2^-149, up to 190; or ADAMOE_NOWHERE */
-    bool rounded;    /* some operand is rounded to bfloat16 or int8 */
-    bool halves;     /* x may stand halfway between two integers, the steps that it is rounded to */
-    bool half_steps; /* and h between two of its own: the step is that of channel h_anchors.full / 127 */
+    size_t one;        /* the channel where x is 1 */
+    size_t zero_row;   /* of x: all zeros; or ADAMOE_NOWHERE */
+    size_t tiny_row;   /* of x: integers times 2^-149, up to 190; or ADAMOE_NOWHERE */
+    size_t tiny_token; /* whose weights are integers times 2^-140; or ADAMOE_NOWHERE */
+    bool rounded;      /* some operand is rounded to bfloat16 or int8 */
+    bool halves;       /* x may stand halfway between two integers, the steps that it is rounded to */
+    bool half_steps;   /* and h between two of its own: the step is that of channel h_anchors.full / 127 */
 } adamoe_exact_data;
 
 /* False where a sum of `width` terms has no room for the anchors that the kernel needs. */
@@ -50,6 +51,14 @@ adamoe_status adamoe_exact_experts(const adamoe_checking *k, adamoe_splitmix64 *
 adamoe_status adamoe_exact_product(const adamoe_checking *k, adamoe_splitmix64 *random,
                                    adamoe_exact_data *out);
 void adamoe_exact_data_free(adamoe_exact_data *data);
+
+/* silu(z) is z for the gates of this tier, to far less than a rounding, and the floats beside z are away from it by a
+ * unit of silu_error or more: a kernel that declares less gives z itself. One that rounds h to bfloat16 does so too, as
+ * far as the sums can see. */
+bool adamoe_exact_silu(const adamoe_kernel *kernel);
+
+/* The unit of the weights of token t: its combine and self_scale are integers of it. */
+double adamoe_exact_weight_unit(const adamoe_exact_data *data, size_t t);
 
 /* The unit of row i of x: its integers are `steps` of it. */
 double adamoe_exact_unit(const adamoe_exact_data *data, size_t i);

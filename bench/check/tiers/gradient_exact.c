@@ -5,7 +5,7 @@
  * silu does not stand in the way: a gate's pre-activation is 0, where silu is 0 and its slope one half, or at
  * least 64, where it is the identity and its slope 1 to the last bit of a float32. The channel `one`, where x
  * is 1, has 64 in the rows of w1 that are not all zeros; what else they hold adds to it, for no x is
- * negative. Weights of the combine are 1 or 2. That each sum is exact is counted while it is formed: all its
+ * negative. Weights of the combine are -1, 0, 1 and 2. That each sum is exact is counted while it is formed: all its
  * terms are multiples of a power of two, and their magnitudes add up to at most 2^24 of it.
  */
 #include "check/tiers/data.h"
@@ -131,10 +131,10 @@ static adamoe_status make_plan(adamoe_splitmix64 *random, exact_gradient *g)
     adamoe_routing_free(routing);
     ADAMOE_TRY(status);
     g->plan = *g->made;
-    ADAMOE_TRY(make_values(random, g->plan.token_offset[c->tokens], 1, 2, &g->combine));
+    ADAMOE_TRY(make_values(random, g->plan.token_offset[c->tokens], -1, 2, &g->combine));
     g->plan.combine = g->combine;
     if (g->plan.self_scale != NULL) {
-        ADAMOE_TRY(make_values(random, c->tokens, 1, 2, &g->self_scale));
+        ADAMOE_TRY(make_values(random, c->tokens, -1, 2, &g->self_scale));
         g->plan.self_scale = g->self_scale;
     }
     return adamoe_ok();

@@ -2,6 +2,7 @@
  * Calling and judging a gradient, tensor by tensor: see gradient_judge.h.
  */
 #include "check/tiers/gradient_judge.h"
+#include "check/tiers/empty_sums.h"
 
 #include <math.h>
 #include <string.h>
@@ -52,6 +53,26 @@ static bool judge_tensors(const adamoe_checking *k, const adamoe_yardstick *cons
     return true;
 }
 
+/* What no row adds to is +0. */
+static bool empty_sums_are_zero(const adamoe_checking *k, const adamoe_plan *plan,
+                                const adamoe_gradient_output *got)
+{
+    bool zero = adamoe_check_empty_tokens(k, plan, got->tensor[ADAMOE_GRADIENT_X],
+                                          got->width[ADAMOE_GRADIENT_X], "that of a token without experts");
+    if (!zero) {
+        adamoe_check_gradient_place(k, ADAMOE_GRADIENT_X);
+    }
+    for (size_t i = ADAMOE_GRADIENT_W1; i <= ADAMOE_GRADIENT_W2 && zero; ++i) {
+        const size_t rows = got->count[i] / (got->width[i] * plan->experts);
+        zero = adamoe_check_empty_experts(k, plan, got->tensor[i], rows, got->width[i],
+                                          "an expert has no rows: it");
+        if (!zero) {
+            adamoe_check_gradient_place(k, i);
+        }
+    }
+    return zero;
+}
+
 static adamoe_status call_and_judge(const adamoe_checking *k, const adamoe_gradient_call *call,
                                     const adamoe_yardstick *const *yardstick,
                                     const adamoe_gradient_output *got)
@@ -61,7 +82,8 @@ static adamoe_status call_and_judge(const adamoe_checking *k, const adamoe_gradi
     for (size_t i = 0; i < 2; ++i) {
         const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
         ADAMOE_TRY(adamoe_call_backward(&manner, call, got, &outcome));
-        if (!adamoe_check_called(k, &outcome) || !judge_tensors(k, yardstick, got)) {
+        if (!adamoe_check_called(k, &outcome) || !judge_tensors(k, yardstick, got) ||
+            !empty_sums_are_zero(k, call->plan, got)) {
             return adamoe_ok();
         }
     }
