@@ -50,7 +50,9 @@ typedef struct bench_options {
 } bench_options;
 
 static const struct argp_option options_list[] = {
-    {"preset", OPTION_PRESET, "NAME", 0, "tiny (default), olmoe, mixtral-8x7b, qwen3-30b-a3b or longcat-like",
+    {"preset", OPTION_PRESET, "NAME", 0,
+     "tiny (default), olmoe, mixtral-8x7b, qwen3-30b-a3b, longcat-like, qwen1.5-moe-a2.7b, "
+     "granite-3.0-1b-a400m, mistral-7b, qwen2.5-7b or qwen3-8b",
      0},
     {"tokens", OPTION_TOKENS, "T,...", 0, "Numbers of tokens (default: 1,4,16,64,256,512)", 0},
     {"routing", OPTION_ROUTING, "KIND", 0,

@@ -16,7 +16,7 @@ typedef struct adamoe_preset {
     adamoe_dtype weights;  /* as checkpoints of this model store them */
 } adamoe_preset;
 
-#define ADAMOE_PRESETS 5
+#define ADAMOE_PRESETS 10
 
 extern const adamoe_preset adamoe_presets[ADAMOE_PRESETS];
 

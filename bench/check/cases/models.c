@@ -9,7 +9,8 @@
 
 const char *const adamoe_check_model_names[ADAMOE_CHECK_MODELS] = {
     "grouped-heads", "sliding-window", "one-key-head",      "all-heads",    "dense",
-    "identity",      "tied-head",      "many-null-experts", "not-a-number",
+    "identity",      "tied-head",      "many-null-experts", "head-norm",    "width-norm",
+    "shared-expert", "multipliers",    "llama3-rotary",     "not-a-number",
 };
 
 #define ADAMOE_CHECK_MODEL_OF_NAN (ADAMOE_CHECK_MODELS - 1)
@@ -33,6 +34,23 @@ static const adamoe_config configs[ADAMOE_CHECK_MODELS] = {
      .architecture.tied_head = true},
     {COMMON, .key_value_heads = 2, .experts = 2, .null_experts = 14, .sliding_window = 3,
      .rule = {.top_k = 4, .norm = ADAMOE_NORM_NONE}},
+    {COMMON, .key_value_heads = 2, .experts = 4, .null_experts = 4, .rule = {.top_k = 3},
+     .architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS},
+    {COMMON, .key_value_heads = 2, .experts = 3, .null_experts = 1,
+     .rule = {.top_k = 4, .norm = ADAMOE_NORM_NONE},
+     .architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_WIDTH},
+    {COMMON, .key_value_heads = 2, .experts = 2, .null_experts = 2, .shared_intermediate_size = 20,
+     .rule = {.top_k = 4, .norm = ADAMOE_NORM_NONE}, .architecture = {.biases = true, .shared_expert = true}},
+    {COMMON, .key_value_heads = 2, .experts = 3, .null_experts = 3, .rule = {.top_k = 6},
+     .multiplier = {.embedding = 6.0, .attention = 0.2, .residual = 0.35, .logits = 3.0},
+     .architecture.multipliers = true},
+    {COMMON, .key_value_heads = 2, .experts = 1, .null_experts = 0, .architecture.dense = true,
+     .rule = {.top_k = 1},
+     .rope_scaling = {.type = ADAMOE_ROPE_LLAMA3,
+                      .factor = 8.0,
+                      .low_frequency_factor = 1.0,
+                      .high_frequency_factor = 4.0,
+                      .original_context = 64.0}},
     {COMMON, .key_value_heads = 2, .experts = 4, .null_experts = 4, .rule = {.top_k = 3}},
 };
 

@@ -7,7 +7,7 @@
 #include "splitmix64.h"
 #include "tensors.h"
 
-#define ADAMOE_CHECK_MODELS 9
+#define ADAMOE_CHECK_MODELS 14
 
 /* What each is there for: "grouped-heads", ... The last one has a NaN in a router's weights. */
 extern const char *const adamoe_check_model_names[ADAMOE_CHECK_MODELS];
