@@ -50,6 +50,12 @@ const adamoe_layer *adamoe_layer_file_layer(const adamoe_layer_file *file);
 adamoe_rule adamoe_layer_file_rule(const adamoe_layer_file *file);
 const adamoe_safetensors *adamoe_layer_file_tensors(const adamoe_layer_file *file);
 
+/* The name of the router that __metadata__ asks for, or NULL: AdaMoE's rule. Where there is one, the layer has no
+ * gates and no null experts, its experts are those of the file, and the tensors that are named as the second
+ * function says are for the router (router_inputs.h). */
+const char *adamoe_layer_file_router(const adamoe_layer_file *file);
+bool adamoe_layer_file_is_for_router(const char *name);
+
 /* hidden_states [tokens, hidden_size], widened to float32; owned by the file. */
 const float *adamoe_layer_file_hidden_states(const adamoe_layer_file *file, size_t *tokens);
 

@@ -2,14 +2,15 @@
  * One expert layer with its inputs in a safetensors file. Names are those of a checkpoint without
  * `model.layers.{i}.`; sizes come from the shapes, and __metadata__ must agree with them.
  *
- * Tensors that are not part of the layer (expected outputs, say) are left to the caller. Left out: dense
- * layers, which have no router to test.
+ * Tensors that are not part of the layer (expected outputs, say) are left to the caller, and so is all that a
+ * router reads where __metadata__ names one. Left out: dense layers, which have no router to test.
  */
 #include "checkpoint.h"
 #include "layer_weights.h"
 #include "numbers.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct adamoe_layer_file {
     adamoe_layer layer;
     adamoe_expert *expert; /* [n] */
     adamoe_rule rule;
+    const char *router;   /* its name, or NULL */
     float *hidden_states; /* [tokens, hidden_size] */
     size_t tokens;
 };
@@ -111,7 +113,11 @@ static adamoe_status read_rule(adamoe_layer_file *file)
 static adamoe_status check_sizes(const adamoe_layer_file *file)
 {
     ADAMOE_TRY(check_count(file, "num_local_experts", file->layer.experts));
-    ADAMOE_TRY(check_count(file, "num_null_experts", file->layer.null_experts));
+    if (file->router != NULL) {
+        ADAMOE_TRY(check_count(file, "experts", file->layer.experts));
+    } else {
+        ADAMOE_TRY(check_count(file, "num_null_experts", file->layer.null_experts));
+    }
     ADAMOE_TRY(check_count(file, "hidden_size", file->layer.hidden_size));
     ADAMOE_TRY(check_count(file, "intermediate_size", file->layer.intermediate_size));
     return check_count(file, "tokens", file->tokens);
@@ -158,18 +164,69 @@ static adamoe_status read_layer(adamoe_layer_file *file, adamoe_tensor_reader *r
     return adamoe_layer_read_experts(reader, "", naming, layer, file->expert);
 }
 
+/* One more than the largest number that a tensor of an expert bears; what is beyond the number of tensors leaves a
+ * gap, and is found to be no part of the layer. */
+static size_t count_experts(const adamoe_layer_file *file)
+{
+    size_t experts = 1;
+    for (size_t i = 0; i < adamoe_safetensors_count(file->tensors); ++i) {
+        const char *name = adamoe_safetensors_at(file->tensors, i)->name;
+        size_t expert;
+        if (sscanf(name, "block_sparse_moe.experts.%9zu.", &expert) == 1 && expert >= experts &&
+            expert < adamoe_safetensors_count(file->tensors)) {
+            experts = expert + 1;
+        }
+    }
+    return experts;
+}
+
+/* A router brings its own gate, or none: the experts are those that are there, and the hidden size is that of the
+ * hidden states. */
+static adamoe_status read_experts_alone(adamoe_layer_file *file, adamoe_tensor_reader *reader)
+{
+    const adamoe_tensor *hidden_states;
+    adamoe_layer *layer = &file->layer;
+    ADAMOE_TRY(adamoe_tensor_reader_find(reader, "hidden_states", &hidden_states));
+    if (hidden_states->rank != 2 || hidden_states->elements == 0) {
+        return adamoe_tensor_error(adamoe_safetensors_path(file->tensors), "hidden_states",
+                                   "is no matrix, or an empty one");
+    }
+    layer->hidden_size = hidden_states->shape[1];
+    layer->gate = (adamoe_matrix){.dtype = ADAMOE_F32, .columns = layer->hidden_size};
+    layer->gate2 = layer->gate;
+    ADAMOE_TRY(adamoe_layer_intermediate_size(reader, "", ADAMOE_NAMED_SPARSE, &layer->intermediate_size));
+    if (layer->intermediate_size == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: experts: intermediate size 0",
+                            adamoe_safetensors_path(file->tensors));
+    }
+    layer->experts = count_experts(file);
+    file->expert = calloc(layer->experts, sizeof *file->expert);
+    if (file->expert == NULL) {
+        return no_memory(adamoe_safetensors_path(file->tensors));
+    }
+    return adamoe_layer_read_experts(reader, "", ADAMOE_NAMED_SPARSE, layer, file->expert);
+}
+
 static bool has_prefix(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+bool adamoe_layer_file_is_for_router(const char *name)
+{
+    return has_prefix(name, "block_sparse_moe.gate") || has_prefix(name, "mlp.") ||
+           has_prefix(name, "router.");
+}
+
 /* What is named like a part of the layer and was not read would change its output: a bias, an expert beyond
- * n. */
+ * n. What a router may read is left to whoever runs it. */
 static adamoe_status check_unused(const adamoe_layer_file *file, const adamoe_tensor_reader *reader)
 {
     for (size_t i = 0; i < adamoe_safetensors_count(file->tensors); ++i) {
         const char *name = adamoe_safetensors_at(file->tensors, i)->name;
-        if (!reader->taken[i] && (has_prefix(name, "block_sparse_moe.") || has_prefix(name, "mlp."))) {
+        const bool is_part = has_prefix(name, "block_sparse_moe.") || has_prefix(name, "mlp.");
+        const bool is_left = file->router != NULL && adamoe_layer_file_is_for_router(name);
+        if (!reader->taken[i] && is_part && !is_left) {
             return adamoe_tensor_error(adamoe_safetensors_path(file->tensors), name, "not expected");
         }
     }
@@ -206,7 +263,9 @@ static adamoe_status read_file(adamoe_layer_file *file, const char *path)
     ADAMOE_TRY(adamoe_safetensors_open(path, &file->tensors));
     adamoe_tensor_reader reader;
     ADAMOE_TRY(adamoe_tensor_reader_create(file->tensors, &reader));
-    adamoe_status status = read_layer(file, &reader);
+    file->router = adamoe_safetensors_metadata(file->tensors, "router");
+    adamoe_status status =
+        file->router != NULL ? read_experts_alone(file, &reader) : read_layer(file, &reader);
     if (status.code == ADAMOE_OK) {
         status = check_unused(file, &reader);
     }
@@ -214,7 +273,7 @@ static adamoe_status read_file(adamoe_layer_file *file, const char *path)
     ADAMOE_TRY(status);
     ADAMOE_TRY(read_hidden_states(file));
     ADAMOE_TRY(check_sizes(file));
-    return read_rule(file);
+    return file->router != NULL ? adamoe_ok() : read_rule(file);
 }
 
 /* ------------------------------------------------------------------------------------------------- public */
@@ -258,6 +317,11 @@ adamoe_rule adamoe_layer_file_rule(const adamoe_layer_file *file)
 const adamoe_safetensors *adamoe_layer_file_tensors(const adamoe_layer_file *file)
 {
     return file->tensors;
+}
+
+const char *adamoe_layer_file_router(const adamoe_layer_file *file)
+{
+    return file->router;
 }
 
 const float *adamoe_layer_file_hidden_states(const adamoe_layer_file *file, size_t *tokens)

@@ -18,14 +18,15 @@ static const layer house[] = {
     {"reference/gradient", "reference"},
     {"reference/lora", "reference reference/gradient"},
     {"reference/kernel", "reference reference/gradient"},
+    {"reference/routers", "reference"},
 
     /* what is read from disk and written to it */
     {"datasets/files", "reference"},
     {"datasets/safetensors", "reference datasets/files"},
     {"datasets/tokenizer", "reference datasets/files"},
     {"datasets/config", "reference datasets/files"},
-    {"datasets",
-     "reference reference/lora datasets/files datasets/safetensors datasets/tokenizer datasets/config"},
+    {"datasets", "reference reference/lora reference/routers datasets/files datasets/safetensors "
+                 "datasets/tokenizer datasets/config"},
     {"datasets/generate", "reference datasets datasets/files datasets/safetensors"},
 
     /* kernels: the machine, parts of a layer, models, training, instruction sets, and who picks */
@@ -86,6 +87,7 @@ static const layer house[] = {
     /* the tests mirror the house */
     {"tests", "reference/ datasets/"},
     {"tests/reference", "reference/ datasets/ tests"},
+    {"tests/reference/routers", "reference/ datasets/ tests"},
     {"tests/datasets", "reference/ datasets/ tests"},
     {"tests/kernels", "reference/ datasets/ kernels/ bench/layers bench/timing tests"},
     {"tests/bench", "reference/ datasets/ kernels/ bench/ tests"},

@@ -1,0 +1,132 @@
+/*
+ * Null copies (arXiv 2601.15370, the paper's section 4): reference/README.md section 12.14. One null logit, copied as often
+ * as the wanted share of true experts asks for.
+ */
+#include "routers/parts.h"
+
+#include <math.h>
+
+enum { TOP_K, RHO, ALPHA, Z };
+
+static const adamoe_router_parameter parameters[] = {
+    [TOP_K] = {.name = "top_k",
+               .kind = ADAMOE_PARAMETER_COUNT,
+               .need = ADAMOE_PARAMETER_REQUIRED,
+               .low = 1.0,
+               .high = ADAMOE_ANY_COUNT},
+    [RHO] = {.name = "rho",
+             .kind = ADAMOE_PARAMETER_NUMBER,
+             .need = ADAMOE_PARAMETER_REQUIRED,
+             .low = 0.0,
+             .low_open = true,
+             .high = 1.0},
+    [ALPHA] = ADAMOE_NUMBER("alpha", 0.0, ADAMOE_ANY, 0.02),
+    [Z] = ADAMOE_NUMBER("z", 0.0, ADAMOE_ANY, 0.001),
+};
+
+/* What a rho near 0 asks for is refused before it is allocated. */
+#define MOST_COPIES 0x1p20
+
+/* M = floor(N (1 - rho) / rho + 1/2) copies. */
+static adamoe_status count_copies(const adamoe_router_call *call, size_t *copies)
+{
+    const double rho = call->value[RHO], count = floor((double)call->experts * (1.0 - rho) / rho + 0.5);
+    if (count > MOST_COPIES) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "rho: %.9g asks for %.9g null copies, more than %.0f", rho,
+                            count, MOST_COPIES);
+    }
+    *copies = (size_t)count;
+    return adamoe_ok();
+}
+
+/* l = [W x; the null logit M times]. */
+static adamoe_status copied_logits(const adamoe_router_call *call, size_t ids, adamoe_routed *out,
+                                   double **logits)
+{
+    const size_t S = call->tokens, n = call->experts, d = call->hidden_size;
+    double *gate, *null_row;
+    ADAMOE_TRY(adamoe_router_numbers(call, "block_sparse_moe.gate.weight", n, d, out, &gate));
+    ADAMOE_TRY(adamoe_router_numbers(call, "block_sparse_moe.gate2.weight", 1, d, out, &null_row));
+    ADAMOE_TRY(adamoe_routed_numbers(out, "logits", S, ids, logits));
+    for (size_t s = 0; s < S; ++s) {
+        for (size_t i = 0; i < ids; ++i) {
+            const double *row = i < n ? gate + i * d : null_row;
+            double sum = 0.0;
+            for (size_t c = 0; c < d; ++c) {
+                sum += row[c] * (double)call->hidden_states[s * d + c];
+            }
+            (*logits)[s * ids + i] = sum;
+        }
+    }
+    return adamoe_router_check_logits(*logits, S, ids);
+}
+
+/* B = softmax over the chosen true experts alone. */
+static void compute_weights(const adamoe_router_call *call, const double *logits, const int64_t *choice,
+                            size_t ids, double *weight)
+{
+    const size_t n = call->experts, top_k = (size_t)call->value[TOP_K];
+    for (size_t s = 0; s < call->tokens; ++s) {
+        double largest = -HUGE_VAL, sum = 0.0;
+        for (size_t j = s * top_k; j < (s + 1) * top_k; ++j) {
+            largest = (size_t)choice[j] < n ? fmax(largest, logits[s * ids + (size_t)choice[j]]) : largest;
+        }
+        for (size_t j = s * top_k; j < (s + 1) * top_k; ++j) {
+            sum += (size_t)choice[j] < n ? exp(logits[s * ids + (size_t)choice[j]] - largest) : 0.0;
+        }
+        for (size_t j = s * top_k; j < (s + 1) * top_k; ++j) {
+            const size_t at = s * ids + (size_t)choice[j];
+            weight[at] = (size_t)choice[j] < n ? exp(logits[at] - largest) / sum : 0.0;
+        }
+    }
+}
+
+/* balance = alpha (N + M) sum of f P over all slots; z = z mean of (ln sum exp l)^2. */
+static adamoe_status add_losses(const adamoe_router_call *call, const double *logits, const double *scores,
+                                const int64_t *choice, size_t ids, adamoe_routed *out)
+{
+    const size_t S = call->tokens, top_k = (size_t)call->value[TOP_K];
+    double *count, squares = 0.0, selections = 0.0;
+    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, ids, 1, &count));
+    adamoe_count_choices(choice, S * top_k, ids, count);
+    for (size_t s = 0; s < S; ++s) {
+        const double *l = logits + s * ids;
+        double largest = -HUGE_VAL, sum = 0.0;
+        for (size_t i = 0; i < ids; ++i) {
+            largest = fmax(largest, l[i]);
+        }
+        for (size_t i = 0; i < ids; ++i) {
+            sum += exp(l[i] - largest);
+        }
+        squares += (largest + log(sum)) * (largest + log(sum));
+    }
+    for (size_t e = 0; e < call->experts; ++e) {
+        selections += count[e];
+    }
+    ADAMOE_TRY(adamoe_routed_number(
+        out, "loss.balance", call->value[ALPHA] * (double)ids * adamoe_balance(count, scores, S, ids)));
+    ADAMOE_TRY(adamoe_routed_number(out, "loss.z", call->value[Z] * squares / (double)S));
+    return adamoe_routed_number(out, "loss.mean_true", selections / (double)S);
+}
+
+static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
+{
+    const size_t S = call->tokens, top_k = (size_t)call->value[TOP_K];
+    adamoe_slots placement;
+    double *logits, *scores;
+    int64_t *choice;
+    size_t copies = 0;
+    ADAMOE_TRY(count_copies(call, &copies));
+    const size_t ids = call->experts + copies;
+    ADAMOE_TRY(copied_logits(call, ids, out, &logits));
+    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", S, ids, &scores));
+    adamoe_softmax_rows(logits, S, ids, scores);
+    ADAMOE_TRY(adamoe_choose(call, logits, ids, top_k, out, &choice));
+    ADAMOE_TRY(adamoe_slots_create(call, ids, out, &placement));
+    adamoe_place_all(call, choice, top_k, &placement);
+    compute_weights(call, logits, choice, ids, placement.weight);
+    ADAMOE_TRY(add_losses(call, logits, scores, choice, ids, out));
+    return adamoe_routed_plan(call, &placement, NULL, out);
+}
+
+ADAMOE_ROUTER(null_copies, "copies of one null logit among the true experts");

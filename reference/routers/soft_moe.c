@@ -1,0 +1,176 @@
+/*
+ * Soft MoE (Puigcerver et al., algorithms 1 and 2): reference/README.md section 12.6. The rows of the plan are
+ * slots, whose inputs are mixtures of all tokens; every token has every slot in its list.
+ */
+#include "routers/parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { SLOTS, CAPACITY_FACTOR, NORM_EPSILON };
+
+static const adamoe_router_parameter parameters[] = {
+    [SLOTS] = {.name = "slots",
+               .kind = ADAMOE_PARAMETER_COUNT,
+               .need = ADAMOE_PARAMETER_OPTIONAL,
+               .low = 1.0,
+               .high = ADAMOE_ANY_COUNT},
+    [CAPACITY_FACTOR] = ADAMOE_POSITIVE("capacity_factor", 1.0),
+    [NORM_EPSILON] = ADAMOE_NUMBER("norm_epsilon", 0.0, ADAMOE_ANY, 1e-6),
+};
+
+/* Slots of an expert: as given, or max(1, S c / n rounded half to even). */
+static adamoe_status choose_slots(const adamoe_router_call *call, size_t *slots)
+{
+    const double share =
+        nearbyint((double)call->tokens * call->value[CAPACITY_FACTOR] / (double)call->experts);
+    const double p = isnan(call->value[SLOTS]) ? fmax(1.0, share) : call->value[SLOTS];
+    if (p * (double)call->experts * (double)call->tokens >= (double)UINT32_MAX) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "slots: %.9g of each expert are more than 32 bits count", p);
+    }
+    *slots = (size_t)p;
+    return adamoe_ok();
+}
+
+/* row / (|row| + epsilon), in place. */
+static void normalise(double *row, size_t columns, double epsilon)
+{
+    double squares = 0.0;
+    for (size_t c = 0; c < columns; ++c) {
+        squares += row[c] * row[c];
+    }
+    const double length = sqrt(squares) + epsilon;
+    for (size_t c = 0; c < columns; ++c) {
+        row[c] /= length;
+    }
+}
+
+/* l[s, q] = scale <x^, phi^>. */
+static adamoe_status compute_logits(const adamoe_router_call *call, size_t slots, adamoe_routed *out,
+                                    double **logits)
+{
+    const size_t S = call->tokens, d = call->hidden_size;
+    double *phi, *x, *scale;
+    ADAMOE_TRY(adamoe_router_numbers(call, "router.phi", slots, d, out, &phi));
+    ADAMOE_TRY(adamoe_router_numbers(call, "router.scale", 1, 1, out, &scale));
+    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, d, 1, &x));
+    ADAMOE_TRY(adamoe_routed_numbers(out, "logits", S, slots, logits));
+    for (size_t q = 0; q < slots; ++q) {
+        normalise(phi + q * d, d, call->value[NORM_EPSILON]);
+    }
+    for (size_t s = 0; s < S; ++s) {
+        for (size_t c = 0; c < d; ++c) {
+            x[c] = (double)call->hidden_states[s * d + c];
+        }
+        normalise(x, d, call->value[NORM_EPSILON]);
+        for (size_t q = 0; q < slots; ++q) {
+            double sum = 0.0;
+            for (size_t c = 0; c < d; ++c) {
+                sum += x[c] * phi[q * d + c];
+            }
+            (*logits)[s * slots + q] = scale[0] * sum;
+        }
+    }
+    return adamoe_router_check_logits(*logits, S, slots);
+}
+
+/* D = softmax over the tokens, B = softmax over all slots. */
+static adamoe_status compute_tensors(const adamoe_router_call *call, size_t slots, const double *logits,
+                                     adamoe_routed *out, double **dispatch, double **combine)
+{
+    const size_t S = call->tokens;
+    double *column;
+    ADAMOE_TRY(adamoe_routed_numbers(out, "dispatch", S, slots, dispatch));
+    ADAMOE_TRY(adamoe_routed_numbers(out, "combine", S, slots, combine));
+    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, S, 1, &column));
+    adamoe_softmax_rows(logits, S, slots, *combine);
+    for (size_t q = 0; q < slots; ++q) {
+        for (size_t s = 0; s < S; ++s) {
+            column[s] = logits[s * slots + q];
+        }
+        adamoe_softmax_rows(column, 1, S, column);
+        for (size_t s = 0; s < S; ++s) {
+            (*dispatch)[s * slots + q] = column[s];
+        }
+    }
+    return adamoe_ok();
+}
+
+/* X~[q] = sum over s of D[s, q] x[s]. */
+static adamoe_status mix_slots(const adamoe_router_call *call, size_t slots, const double *dispatch,
+                               adamoe_routed *out)
+{
+    const size_t S = call->tokens, d = call->hidden_size;
+    double *mixed;
+    ADAMOE_TRY(adamoe_routed_numbers(out, "slots", slots, d, &mixed));
+    out->inputs = calloc(slots * d, sizeof *out->inputs);
+    if (out->inputs == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory for %zu slots", slots);
+    }
+    for (size_t q = 0; q < slots; ++q) {
+        for (size_t c = 0; c < d; ++c) {
+            for (size_t s = 0; s < S; ++s) {
+                mixed[q * d + c] += dispatch[s * slots + q] * (double)call->hidden_states[s * d + c];
+            }
+            out->inputs[q * d + c] = (float)mixed[q * d + c];
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Row q is slot q; each token's list has all of them. */
+static adamoe_status make_plan(const adamoe_router_call *call, size_t slots, const double *combine,
+                               adamoe_routed *out)
+{
+    const size_t S = call->tokens, n = call->experts;
+    uint32_t *offset = calloc(n + 1, sizeof *offset), *input = calloc(slots, sizeof *input);
+    uint32_t *token_offset = calloc(S + 1, sizeof *token_offset);
+    uint32_t *token_row = calloc(S * slots, sizeof *token_row);
+    float *weight = calloc(S * slots, sizeof *weight);
+    adamoe_plan *plan = out->plan = calloc(1, sizeof *plan);
+    if (plan == NULL || offset == NULL || input == NULL || token_offset == NULL || token_row == NULL ||
+        weight == NULL) {
+        free(offset);
+        free(input);
+        free(token_offset);
+        free(token_row);
+        free(weight);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory for %zu slots", slots);
+    }
+    for (size_t e = 0; e <= n; ++e) {
+        offset[e] = (uint32_t)(e * (slots / n));
+    }
+    for (size_t q = 0; q < slots; ++q) {
+        input[q] = (uint32_t)q;
+    }
+    for (size_t i = 0; i < S * slots; ++i) {
+        token_offset[i / slots + 1] = (uint32_t)i + 1;
+        token_row[i] = (uint32_t)(i % slots);
+        weight[i] = (float)combine[i];
+    }
+    *plan = (adamoe_plan){.tokens = S,
+                          .inputs = slots,
+                          .rows = slots,
+                          .experts = n,
+                          .offset = offset,
+                          .input = input,
+                          .token_offset = token_offset,
+                          .token_row = token_row,
+                          .combine = weight};
+    return adamoe_ok();
+}
+
+static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
+{
+    size_t p = 0;
+    double *logits, *dispatch, *combine;
+    ADAMOE_TRY(choose_slots(call, &p));
+    const size_t slots = p * call->experts;
+    ADAMOE_TRY(compute_logits(call, slots, out, &logits));
+    ADAMOE_TRY(compute_tensors(call, slots, logits, out, &dispatch, &combine));
+    ADAMOE_TRY(mix_slots(call, slots, dispatch, out));
+    ADAMOE_TRY(adamoe_routed_integer(out, "capacity", p));
+    return make_plan(call, slots, combine, out);
+}
+
+ADAMOE_ROUTER(soft_moe, "every slot is a mixture of all tokens");
