@@ -1,6 +1,7 @@
 /*
  * adamoe layer: one layer on given tensors, its results to a file, and compared with what the file expects.
  */
+#include "layer/routed.h"
 #include "layer/run.h"
 #include "checkpoint.h"
 #include "program/json_output.h"
@@ -86,7 +87,8 @@ static const struct argp layer_argp = {
     .doc = "Computes one layer from the tensors of a file (hidden_states, block_sparse_moe.*). Where the "
            "file has "
            "expected.* tensors, the results are compared with them, by the error bound of the arithmetic; a "
-           "difference is exit code 1."
+           "difference is exit code 1. Where __metadata__ names a router, that one routes, with the "
+           "parameters that __metadata__ gives by its names."
            "\vExample, in the project's folder:\n"
            "  adamoe layer tests/golden/layer/small.safetensors \\\n"
            "      --kernel reference -o out.safetensors\n",
@@ -193,19 +195,12 @@ static void print_run(const layer_options *o, const adamoe_machine *machine, con
 static json_t *run_json(const char *input, const adamoe_machine *machine, const adamoe_layer_run *run,
                         const adamoe_comparison *list, size_t count)
 {
-    json_t *comparisons = json_array();
-    for (size_t i = 0; i < count; ++i) {
-        json_array_append_new(comparisons,
-                              json_pack("{s:s,s:s,s:b,s:o,s:s}", "name", list[i].name, "status",
-                                        adamoe_comparison_status(&list[i]), "passed", (int)list[i].passed,
-                                        "largest_ratio", adamoe_json_number(list[i].largest_ratio), "detail",
-                                        list[i].detail));
-    }
     return json_pack("{s:o,s:o,s:I,s:f,s:f,s:f,s:f,s:o,s:o}", "file", adamoe_json_text(input), "kernel",
                      adamoe_json_text(run->kernel->name), "tokens", (json_int_t)run->tokens, "load",
                      adamoe_routing_load(run->routing), "plain_balance_loss", run->loss.switch_form,
                      "null_averaged_balance_loss", run->loss.null_averaged, "released_code_balance_loss",
-                     run->loss.released, "comparisons", comparisons, "machine", adamoe_machine_json(machine));
+                     run->loss.released, "comparisons", adamoe_comparisons_json(list, count), "machine",
+                     adamoe_machine_json(machine));
 }
 
 static adamoe_status report(const layer_options *o, const adamoe_machine *machine,
@@ -251,13 +246,85 @@ static adamoe_status run_file(const layer_options *o, const adamoe_kernel *kerne
     return status;
 }
 
+static adamoe_status set_parameter(const layer_options *o, adamoe_router_inputs *inputs, const char *name,
+                                   const char *text)
+{
+    const adamoe_status status = adamoe_router_set(inputs->router, inputs->call.value, name, text);
+    return status.code == ADAMOE_OK ? status
+                                    : adamoe_error(status.code, "%.250s: %.250s", o->input, status.message);
+}
+
+/* --top-k, --norm and --null-kind over what the file says, for routers that have them. */
+static adamoe_status set_parameters(const layer_options *o, adamoe_router_inputs *inputs)
+{
+    char top_k[24];
+    (void)snprintf(top_k, sizeof top_k, "%zu", o->top_k);
+    if (o->top_k != 0) {
+        ADAMOE_TRY(set_parameter(o, inputs, "top_k", top_k));
+    }
+    if (o->norm >= 0) {
+        ADAMOE_TRY(set_parameter(o, inputs, "norm", adamoe_norm_names[o->norm]));
+    }
+    return o->null_kind < 0 ? adamoe_ok()
+                            : set_parameter(o, inputs, "null_kind", adamoe_null_kind_names[o->null_kind]);
+}
+
+static adamoe_status report_routed(const layer_options *o, const adamoe_machine *machine,
+                                   const adamoe_routed_run *run, const adamoe_safetensors *file)
+{
+    adamoe_comparison list[ADAMOE_MAX_ROUTED_COMPARISONS];
+    size_t count = 0, failed = 0;
+    ADAMOE_TRY(adamoe_routed_compare(run, file, list, &count));
+    for (size_t i = 0; i < count; ++i) {
+        failed += !list[i].passed;
+    }
+    if (adamoe_json_leaves_stdout(o->json)) {
+        adamoe_routed_print(run, list, count);
+    }
+    if (o->output != NULL) {
+        ADAMOE_TRY(adamoe_routed_write(o->output, run));
+    }
+    if (o->json != NULL) {
+        ADAMOE_TRY(adamoe_json_write(o->json, adamoe_routed_json(o->input, machine, run, list, count)));
+    }
+    if (failed > 0) {
+        return adamoe_error(ADAMOE_DIFFERENCE, "%s: %zu of %zu comparisons failed", o->input, failed, count);
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status route_file(const layer_options *o, const adamoe_kernel *kernel,
+                                const adamoe_machine *machine, const adamoe_layer_file *file,
+                                adamoe_router_inputs *inputs)
+{
+    adamoe_routed_run run;
+    ADAMOE_TRY(set_parameters(o, inputs));
+    ADAMOE_TRY(adamoe_routed_run_create(kernel, file, inputs, machine, &run));
+    const adamoe_status status = report_routed(o, machine, &run, adamoe_layer_file_tensors(file));
+    adamoe_routed_run_free(&run);
+    return status;
+}
+
+static adamoe_status run_routed_file(const layer_options *o, const adamoe_kernel *kernel,
+                                     const adamoe_machine *machine, const adamoe_layer_file *file)
+{
+    adamoe_router_inputs inputs;
+    ADAMOE_TRY(adamoe_safetensors_check_finite(adamoe_layer_file_tensors(file)));
+    ADAMOE_TRY(adamoe_router_inputs_create(file, &inputs));
+    const adamoe_status status = route_file(o, kernel, machine, file, &inputs);
+    adamoe_router_inputs_free(&inputs);
+    return status;
+}
+
 static adamoe_status run_on_machine(const layer_options *o, const adamoe_kernel *kernel,
                                     const adamoe_layer_file *file)
 {
     const adamoe_machine_options wanted = adamoe_options_for_machine(&o->common);
     adamoe_machine machine;
     ADAMOE_TRY(adamoe_machine_open(&wanted, &machine));
-    const adamoe_status status = run_file(o, kernel, &machine, file);
+    const bool routed = adamoe_layer_file_router(file) != NULL;
+    const adamoe_status status =
+        routed ? run_routed_file(o, kernel, &machine, file) : run_file(o, kernel, &machine, file);
     adamoe_machine_close(&machine);
     return status;
 }

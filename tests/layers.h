@@ -70,7 +70,7 @@ static const layer house[] = {
                    "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/program"},
     {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
                    "bench/timing"},
-    {"bench/layer", "reference datasets/safetensors kernels/machine bench/program"},
+    {"bench/layer", "reference datasets datasets/safetensors kernels/machine bench/program"},
     {"bench/report", "reference datasets/files bench/program bench/statistics"},
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "

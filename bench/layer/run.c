@@ -67,20 +67,27 @@ static adamoe_status route(adamoe_layer_run *run, resources *r, adamoe_rule rule
     return status;
 }
 
-static adamoe_status run_experts(adamoe_layer_run *run, resources *r)
+static adamoe_status call_experts(const adamoe_kernel *kernel, adamoe_prepared *prepared, resources *r,
+                                  const float *x, const adamoe_plan *plan, float *y)
 {
-    const adamoe_kernel *kernel = run->kernel;
+    ADAMOE_TRY(reserve(r, kernel->work_bytes(prepared, plan->rows, plan->tokens)));
+    return kernel->experts(prepared, &r->run, x, plan, y);
+}
+
+adamoe_status adamoe_layer_run_experts(const adamoe_kernel *kernel, const adamoe_layer *layer,
+                                       const adamoe_machine *machine, const float *x, const adamoe_plan *plan,
+                                       float **y)
+{
+    resources r = {.machine = machine, .run = {.team = machine->team}};
     adamoe_prepared *prepared = NULL;
-    run->output = calloc(run->tokens * run->layer->hidden_size + 1, sizeof *run->output);
-    if (run->output == NULL) {
+    *y = calloc(plan->tokens * layer->hidden_size + 1, sizeof **y);
+    if (*y == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "layer: out of memory");
     }
-    ADAMOE_TRY(kernel->prepare(&r->machine->host, run->layer, r->machine->placement, &prepared));
-    adamoe_status status = reserve(r, kernel->work_bytes(prepared, run->plan->rows, run->plan->tokens));
-    if (status.code == ADAMOE_OK) {
-        status = kernel->experts(prepared, &r->run, run->hidden_states, run->plan, run->output);
-    }
+    ADAMOE_TRY(kernel->prepare(&machine->host, layer, machine->placement, &prepared));
+    const adamoe_status status = call_experts(kernel, prepared, &r, x, plan, *y);
     kernel->release(prepared);
+    release_work(&r);
     return status;
 }
 
@@ -90,7 +97,8 @@ static adamoe_status run_steps(adamoe_layer_run *run, adamoe_rule rule, resource
     ADAMOE_TRY(route(run, r, rule));
     run->loss = adamoe_routing_balance_loss(run->routing, NULL);
     ADAMOE_TRY(adamoe_plan_create(run->routing, &run->plan));
-    return run_experts(run, r);
+    return adamoe_layer_run_experts(run->kernel, run->layer, r->machine, run->hidden_states, run->plan,
+                                    &run->output);
 }
 
 adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_layer *layer,

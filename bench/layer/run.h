@@ -31,6 +31,12 @@ adamoe_status adamoe_layer_run_create(const adamoe_kernel *kernel, const adamoe_
                                       const adamoe_machine *machine, adamoe_layer_run *out);
 void adamoe_layer_run_free(adamoe_layer_run *run);
 
+/* The kernel's experts alone: prepares, runs and releases. *y is [plan->tokens, hidden_size], and the caller's to
+ * free, on an error too. */
+adamoe_status adamoe_layer_run_experts(const adamoe_kernel *kernel, const adamoe_layer *layer,
+                                       const adamoe_machine *machine, const float *x, const adamoe_plan *plan,
+                                       float **y);
+
 /* One comparison: what was compared, and its outcome as one line for a person. */
 typedef struct adamoe_comparison {
     const char *name;
