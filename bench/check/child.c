@@ -3,6 +3,7 @@
  */
 #include "check/child.h"
 #include "check/call/memory.h"
+#include "check/shortage.h"
 #include "program/json_output.h"
 #include "machine/team.h"
 
@@ -134,6 +135,7 @@ static adamoe_status list(const adamoe_check_options *options, adamoe_registry *
 /* Cases from .. to - 1. */
 typedef struct range {
     size_t from, to;
+    bool again;
 } range;
 
 static adamoe_status run_on(const adamoe_check_options *options, const adamoe_kernel *kernel,
@@ -144,6 +146,9 @@ static adamoe_status run_on(const adamoe_check_options *options, const adamoe_ke
         adamoe_check_result result;
         ADAMOE_TRY(tell(lines, json_pack("{s:I}", "begin", (json_int_t)i)));
         ADAMOE_TRY(adamoe_check_run(kernel, &cases[i], options->common.seed, team, placement, &result));
+        if (result.shortage && !some->again) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "%s", result.detail);
+        }
         ADAMOE_TRY(tell(lines, adamoe_check_result_line(i, &result)));
     }
     return adamoe_ok();
@@ -172,9 +177,10 @@ static adamoe_status run_cases(const adamoe_check_options *options, const adamoe
     return status;
 }
 
-static adamoe_status run_range(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
+static adamoe_status run_range(const adamoe_check_options *options, const char *work, bool again,
+                               adamoe_registry *registry, FILE *lines)
 {
-    range some = {0, 0};
+    range some = {.again = again};
     size_t count = 0;
     adamoe_case *cases = NULL;
     if (options->common.plugin != NULL) {
@@ -182,7 +188,7 @@ static adamoe_status run_range(const adamoe_check_options *options, adamoe_regis
     }
     const adamoe_kernel *kernel =
         options->kernels == 1 ? adamoe_registry_find(registry, options->kernel[0]) : NULL;
-    if (kernel == NULL || sscanf(options->work, "%zu:%zu", &some.from, &some.to) != 2) {
+    if (kernel == NULL || sscanf(work, "%zu:%zu", &some.from, &some.to) != 2) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--work: %s: not for people", options->work);
     }
     ADAMOE_TRY(choose_cases(options, kernel, &cases, &count));
@@ -210,6 +216,27 @@ static void be_a_child(void)
     (void)setrlimit(RLIMIT_CORE, &none);
 }
 
+/* A team of the kernel's own library beside the one that it is given, and those of the cases. */
+static adamoe_status see_what_is_short(const adamoe_check_options *options)
+{
+    enum { OTHERS = 8 };
+    const uint32_t processors = adamoe_available_processors();
+    const uint32_t threads = options->common.threads != 0 ? options->common.threads : processors;
+    return adamoe_check_shortage(options->jobs, threads + processors + OTHERS);
+}
+
+static adamoe_status do_work(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
+{
+    static const char prefix[] = "again:";
+    const bool again = strncmp(options->work, prefix, sizeof prefix - 1) == 0;
+    const char *work = options->work + (again ? sizeof prefix - 1 : 0);
+    if (again) {
+        ADAMOE_TRY(see_what_is_short(options));
+    }
+    return strcmp(work, "list") == 0 ? list(options, registry, lines)
+                                     : run_range(options, work, again, registry, lines);
+}
+
 int adamoe_check_child(const adamoe_check_options *options)
 {
     adamoe_registry *registry = NULL;
@@ -218,10 +245,10 @@ int adamoe_check_child(const adamoe_check_options *options)
         return adamoe_finish("check", adamoe_error(ADAMOE_BAD_INPUT, "--work: not for people"));
     }
     be_a_child();
+    (void)tell(lines, json_pack("{s:b}", "started", 1));
     adamoe_status status = adamoe_registry_create(&registry);
     if (status.code == ADAMOE_OK) {
-        status = strcmp(options->work, "list") == 0 ? list(options, registry, lines)
-                                                    : run_range(options, registry, lines);
+        status = do_work(options, registry, lines);
         adamoe_registry_free(registry);
     }
     if (status.code != ADAMOE_OK) {

@@ -2,10 +2,15 @@
  * The child process of `adamoe check`, in which kernels run, and what it tells its parent: a line of JSON for
  * each event, on a descriptor of its own.
  *
+ *   {"started":true}                                                             it is this program now
  *   {"kernel":"avx2-f32","why_not":null,"cases":["exact/experts/...", ...]}      `list`: one for each kernel
  *   {"begin":17}   {"end":17,"status":0,...}                                     before and after each case
  *   {"error":"out of memory","code":4}                                           the child gave up, or
  *                                                                                its plugin was refused
+ *
+ * A kernel that says that memory or the like is short is believed once: the child gives up. Where a work is done
+ * again, the child first sees whether anything is short (check/shortage.h), and gives up where it is; a
+ * kernel that says so then has failed.
  *
  * A child that ends without a last line was ended by what it ran.
  */

@@ -5,6 +5,7 @@
  */
 #include "check/jobs.h"
 #include "check/process.h"
+#include "check/shortage.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -89,6 +90,9 @@ static adamoe_status add_failed_plugin(adamoe_kernel_checks *checks, const char 
     check->results[0].status = ADAMOE_CHECK_FAILED;
     (void)snprintf(check->results[0].detail, sizeof check->results[0].detail, "%s", message);
     checks->plugin_failed = true;
+    const adamoe_kernel_check last = *check;
+    memmove(checks->kernel + 1, checks->kernel, (checks->count - 1) * sizeof last);
+    checks->kernel[0] = last;
     return adamoe_ok();
 }
 
@@ -107,52 +111,83 @@ static void listed_line(void *context, const json_t *json)
     }
 }
 
-/* Reads all lines; true in *whole where the child came to its end by itself. */
-static adamoe_status list_once(const adamoe_check_options *options, adamoe_kernel_checks *out, bool *whole,
-                               char *how, size_t how_size)
+/* How a child that lists the kernels came to its end. */
+typedef struct ending {
+    bool whole; /* by itself */
+    adamoe_check_blame blame;
+    char how[160];
+} ending;
+
+/* Reads all lines. Errors: what the child reports, its ADAMOE_ENVIRONMENT excepted. */
+static adamoe_status listen(const adamoe_check_options *options, listing *l, ending *out)
+{
+    adamoe_check_process *one = &l->process;
+    bool more = true, late = false;
+    adamoe_status status = adamoe_ok();
+    while (more && !late && status.code == ADAMOE_OK) {
+        struct pollfd waiting = {.fd = one->lines, .events = POLLIN};
+        const int ready = poll(&waiting, 1, 200);
+        more = ready <= 0 || adamoe_check_process_listen(one, listed_line, l);
+        status = adamoe_check_process_look(one, options->timeout, &late);
+    }
+    if (status.code != ADAMOE_OK) {
+        (void)kill(one->id, SIGKILL);
+    }
+    const int end = adamoe_check_process_wait(one);
+    out->whole = !one->hung && one->error.code == ADAMOE_OK && WIFEXITED(end) && WEXITSTATUS(end) == 0;
+    out->blame = adamoe_check_blame_for(one, end, options->timeout, out->how, sizeof out->how);
+    return status.code != ADAMOE_OK || one->error.code == ADAMOE_ENVIRONMENT ? status : one->error;
+}
+
+static adamoe_status list_once(const adamoe_check_options *options, const char *work,
+                               adamoe_kernel_checks *out, ending *end)
 {
     listing l = {.checks = out};
-    adamoe_check_process *one = &l.process;
-    ADAMOE_TRY(adamoe_check_process_start(options, "list", NULL, one));
-    bool more = true;
-    while (more) {
-        struct pollfd waiting = {.fd = one->lines, .events = POLLIN};
-        if (adamoe_check_process_is_late(one, options->timeout)) {
-            (void)kill(one->id, SIGKILL);
-            one->hung = true;
-            break;
-        }
-        const int ready = poll(&waiting, 1, 200);
-        more = ready <= 0 || adamoe_check_process_listen(one, listed_line, &l);
+    *end = (ending){.blame = ADAMOE_CHECK_BLAME_SYSTEM};
+    adamoe_check_list_free(out);
+    adamoe_status status = adamoe_check_process_start(options, work, NULL, &l.process);
+    if (status.code == ADAMOE_ENVIRONMENT) {
+        (void)snprintf(end->how, sizeof end->how, "%.150s", status.message);
+        return adamoe_ok();
     }
-    const int status = adamoe_check_process_wait(one);
-    free(one->text);
-    *whole = !one->hung && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    adamoe_check_describe_end(status, how, how_size);
-    if (one->hung) {
-        (void)snprintf(how, how_size, "hung: nothing after %u s", options->timeout);
+    if (status.code == ADAMOE_OK) {
+        status = listen(options, &l, end);
     }
-    return one->error;
+    free(l.process.text);
+    return status;
+}
+
+/* Once more where the child did not come to its end, after a look at what may be short. */
+static adamoe_status list_twice(const adamoe_check_options *options, adamoe_kernel_checks *out, ending *end)
+{
+    ADAMOE_TRY(list_once(options, "list", out, end));
+    if (!end->whole) {
+        ADAMOE_TRY(list_once(options, "again:list", out, end));
+    }
+    if (!end->whole && (end->blame == ADAMOE_CHECK_BLAME_SYSTEM || options->common.plugin == NULL)) {
+        char limits[160];
+        adamoe_check_describe_limits(limits, sizeof limits);
+        return adamoe_error(ADAMOE_ENVIRONMENT,
+                            "no verdict: the process that lists the kernels, the second time: %s%s", end->how,
+                            limits);
+    }
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_check_list(const adamoe_check_options *options, adamoe_kernel_checks *out)
 {
-    bool whole = false;
-    char how[160], message[240];
+    ending end;
     *out = (adamoe_kernel_checks){0};
-    adamoe_status status = list_once(options, out, &whole, how, sizeof how);
-    if (status.code == ADAMOE_OK && !whole && options->common.plugin != NULL) {
+    adamoe_status status = list_twice(options, out, &end);
+    if (status.code == ADAMOE_OK && !end.whole) {
+        char message[240];
         adamoe_check_options without = *options;
         without.common.plugin = NULL;
-        adamoe_check_list_free(out);
-        (void)snprintf(message, sizeof message, "the process that loaded it %s", how);
-        status = add_failed_plugin(out, options->common.plugin, message);
+        (void)snprintf(message, sizeof message, "the process that loaded it %s", end.how);
+        status = list_twice(&without, out, &end);
         if (status.code == ADAMOE_OK) {
-            status = list_once(&without, out, &whole, how, sizeof how);
+            status = add_failed_plugin(out, options->common.plugin, message);
         }
-    }
-    if (status.code == ADAMOE_OK && !whole) {
-        status = adamoe_error(ADAMOE_ENVIRONMENT, "check: the process that lists the kernels %s", how);
     }
     if (status.code != ADAMOE_OK) {
         adamoe_check_list_free(out);

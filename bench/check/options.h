@@ -20,7 +20,9 @@ typedef struct adamoe_check_options {
     const char *json, *junit, *tap;
     uint32_t jobs;    /* child processes at once */
     uint32_t timeout; /* seconds for one case */
-    const char *work; /* of a child: "list", or "FROM:TO", indices of cases; NULL in the parent */
+    /* of a child: "list", or "FROM:TO", indices of cases; behind "again:" where that could not be done before, and
+     * nothing else runs. NULL in the parent */
+    const char *work;
 } adamoe_check_options;
 
 #endif

@@ -3,13 +3,11 @@
  */
 #include "check/process.h"
 #include "check/child.h"
-#include "machine/clock.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +16,13 @@
 
 extern char **environ;
 
-#define ARGUMENTS 32
+/* Ten options with values, two without, a tier each, and the end. */
+#define ARGUMENTS (2 + 10 * 2 + 2 + ADAMOE_TIERS * 2 + 1)
 
 typedef struct command {
     const char *argument[ARGUMENTS];
     size_t count;
-    char threads[24], seed[24], tiers[ADAMOE_TIERS][16];
+    char threads[24], seed[24], jobs[24];
 } command;
 
 static void add_option(command *c, const char *option, const char *value)
@@ -43,6 +42,8 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     (void)snprintf(c->threads, sizeof c->threads, "%u", options->common.threads);
     (void)snprintf(c->seed, sizeof c->seed, "%" PRIu64, options->common.seed);
     add_option(c, "--seed", c->seed);
+    (void)snprintf(c->jobs, sizeof c->jobs, "%u", options->jobs);
+    add_option(c, "--jobs", c->jobs);
     if (options->common.threads != 0) {
         add_option(c, "--threads", c->threads);
     }
@@ -74,53 +75,20 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     }
 }
 
-/* How long the thread of the process that waited longest has waited for a processor, in seconds; 0 where the
- * system does not tell. On a busy machine that is no sign of a hang. */
-static double processor_delay(pid_t process)
+adamoe_status adamoe_check_process_look(adamoe_check_process *c, uint32_t timeout, bool *late)
 {
-    char path[320];
-    double longest = 0.0;
-    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)process);
-    DIR *tasks = opendir(path);
-    for (const struct dirent *entry = tasks == NULL ? NULL : readdir(tasks); entry != NULL;
-         entry = readdir(tasks)) {
-        unsigned long long waited = 0;
-        (void)snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", (int)process, entry->d_name);
-        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
-        if (file != NULL && fscanf(file, "%*u %llu", &waited) == 1) {
-            longest = fmax(longest, 1e-9 * (double)waited);
-        }
-        if (file != NULL) {
-            (void)fclose(file);
-        }
+    const adamoe_check_lateness lateness = adamoe_check_deadline_look(&c->deadline, c->id, timeout);
+    *late = lateness == ADAMOE_CHECK_LATE;
+    if (*late) {
+        c->hung = true;
+        (void)kill(c->id, SIGKILL);
     }
-    if (tasks != NULL) {
-        (void)closedir(tasks);
-    }
-    return longest;
-}
-
-/* The delay is looked at once a second at most: a case may be given what the ones just before it waited. */
-void adamoe_check_process_begin(adamoe_check_process *c, uint32_t timeout)
-{
-    c->begun = adamoe_now();
-    c->deadline = c->begun + (double)timeout;
-    if (c->begun - c->delay_taken > 1.0) {
-        c->delay_then = processor_delay(c->id);
-        c->delay_taken = c->begun;
-    }
-}
-
-bool adamoe_check_process_is_late(adamoe_check_process *c, uint32_t timeout)
-{
-    const double now = adamoe_now();
-    if (now < c->deadline) {
-        return false;
-    }
-    const double delay = fmax(0.0, processor_delay(c->id) - c->delay_then);
-    const double left = (double)timeout - (now - c->begun - delay);
-    c->deadline = now + fmax(left, 0.1);
-    return left <= 0.0;
+    return lateness != ADAMOE_CHECK_STOPPED
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT,
+                              "check: process %d has been stopped for %u s, by a signal or a debugger; "
+                              "`kill -CONT %d' in that time lets it go on",
+                              (int)c->id, timeout, (int)c->id);
 }
 
 /* What the child prints goes to standard error: standard output may be a file of results. */
@@ -152,10 +120,11 @@ adamoe_status adamoe_check_process_start(const adamoe_check_options *options, co
     }
     out->lines = ends[0];
     out->length = 0;
+    out->started = false;
     out->hung = false;
     out->error = adamoe_ok();
-    out->delay_taken = 0.0;
-    adamoe_check_process_begin(out, options->timeout);
+    out->deadline = (adamoe_check_deadline){0};
+    adamoe_check_deadline_begin(&out->deadline, out->id, options->timeout);
     return adamoe_ok();
 }
 
@@ -188,6 +157,7 @@ bool adamoe_check_process_listen(adamoe_check_process *c, void (*line)(void *con
     char *begin = c->text, *end;
     while ((end = memchr(begin, '\n', c->length - (size_t)(begin - c->text))) != NULL) {
         json_t *json = json_loadb(begin, (size_t)(end - begin), 0, NULL);
+        c->started = c->started || json != NULL;
         note_error(c, json);
         line(context, json);
         json_decref(json);
@@ -208,11 +178,40 @@ int adamoe_check_process_wait(adamoe_check_process *c)
     return status;
 }
 
-void adamoe_check_describe_end(int status, char *text, size_t size)
+/* Sent by people, by the system for want of memory, or where a limit is reached. */
+static bool comes_from_outside(int signal_number)
 {
-    if (WIFSIGNALED(status)) {
-        (void)snprintf(text, size, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-    } else {
-        (void)snprintf(text, size, "ended with exit code %d", WEXITSTATUS(status));
+    static const int outside[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGXCPU, SIGXFSZ};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; ++i) {
+        if (signal_number == outside[i]) {
+            return true;
+        }
     }
+    return false;
+}
+
+adamoe_check_blame adamoe_check_blame_for(const adamoe_check_process *c, int status, uint32_t timeout,
+                                          char *text, size_t size)
+{
+    if (c->hung) {
+        (void)snprintf(text, size, "hung: no result after %u s", timeout);
+        return ADAMOE_CHECK_BLAME_KERNEL;
+    }
+    if (c->error.code == ADAMOE_ENVIRONMENT) {
+        (void)snprintf(text, size, "%s", c->error.message);
+        return ADAMOE_CHECK_BLAME_SYSTEM;
+    }
+    bool outside = !c->started;
+    if (WIFSIGNALED(status)) {
+        const int number = WTERMSIG(status);
+        outside = outside || comes_from_outside(number);
+        (void)snprintf(text, size, "ended by signal %d (%s)%s", number, strsignal(number),
+                       number == SIGKILL
+                           ? ", by somebody or for want of memory, of which more, or --jobs 1, helps"
+                           : "");
+    } else {
+        (void)snprintf(text, size, "ended with exit code %d%s", WEXITSTATUS(status),
+                       c->started ? "" : " before it began");
+    }
+    return outside ? ADAMOE_CHECK_BLAME_SYSTEM : ADAMOE_CHECK_BLAME_KERNEL;
 }

@@ -4,6 +4,7 @@
 #ifndef ADAMOE_CHECK_PROCESS_H
 #define ADAMOE_CHECK_PROCESS_H
 
+#include "check/deadline.h"
 #include "check/options.h"
 
 #include <jansson.h>
@@ -15,8 +16,8 @@ typedef struct adamoe_check_process {
     int lines;
     char *text; /* what of a line has come so far */
     size_t length, room;
-    double begun, deadline;         /* of its case; seconds of the monotonic clock */
-    double delay_then, delay_taken; /* how long it had waited for a processor, and when that was looked at */
+    adamoe_check_deadline deadline; /* of its case */
+    bool started;                   /* a line has come: it is this program */
     bool hung;
     adamoe_status error; /* what it reported, or what kept its parent from listening */
 } adamoe_check_process;
@@ -31,14 +32,21 @@ adamoe_status adamoe_check_process_start(const adamoe_check_options *options, co
 bool adamoe_check_process_listen(adamoe_check_process *process,
                                  void (*line)(void *context, const json_t *json), void *context);
 
-/* A case begins, and has `timeout` seconds, not counting those in which it waited for a processor. */
-void adamoe_check_process_begin(adamoe_check_process *process, uint32_t timeout);
-bool adamoe_check_process_is_late(adamoe_check_process *process, uint32_t timeout);
+/* True where it took longer than `timeout` seconds (check/deadline.h), and has been ended. Errors, as
+ * ENVIRONMENT: it has been stopped for so long. */
+adamoe_status adamoe_check_process_look(adamoe_check_process *process, uint32_t timeout, bool *late);
 
 /* Waits for its end and returns the status that waitpid gives. */
 int adamoe_check_process_wait(adamoe_check_process *process);
 
-/* "ended by signal 11 (Segmentation fault)", of such a status. */
-void adamoe_check_describe_end(int status, char *text, size_t size);
+/* Where it ended, or reported an error, before it had done its work: who did it. */
+typedef enum adamoe_check_blame {
+    ADAMOE_CHECK_BLAME_KERNEL = 0, /* a fault, an exit, a hang */
+    ADAMOE_CHECK_BLAME_SYSTEM = 1, /* it did not even start, a signal that comes from outside, ENVIRONMENT */
+} adamoe_check_blame;
+
+/* `status` is waitpid's; `text` becomes "ended by signal 11 (Segmentation fault)" or the like. */
+adamoe_check_blame adamoe_check_blame_for(const adamoe_check_process *process, int status, uint32_t timeout,
+                                          char *text, size_t size);
 
 #endif

@@ -92,6 +92,28 @@ static adamoe_status crash(adamoe_prepared *prepared, const adamoe_run *run, con
     return zeros(prepared, run, x, plan, y);
 }
 
+/* Ends its process where the file that the environment names is not there, and makes it. */
+static adamoe_status crash_once(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
+                                const adamoe_plan *plan, float *y)
+{
+    const char *path = getenv("ADAMOE_TEST_CRASHED");
+    if (path != NULL && access(path, F_OK) != 0) {
+        FILE *file = fopen(path, "w");
+        if (file != NULL) {
+            (void)fclose(file);
+        }
+        (void)raise(SIGILL);
+    }
+    return zeros(prepared, run, x, plan, y);
+}
+
+static adamoe_status claim_shortage(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
+                                    const adamoe_plan *plan, float *y)
+{
+    (void)zeros(prepared, run, x, plan, y);
+    return adamoe_error(ADAMOE_ENVIRONMENT, "broken: out of memory");
+}
+
 static adamoe_status hang(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                           const adamoe_plan *plan, float *y)
 {
@@ -179,6 +201,8 @@ static adamoe_status change_the_modes(adamoe_prepared *prepared, const adamoe_ru
     }
 
 KERNEL("crashing", crash, release);
+KERNEL("crashing-once", crash_once, release);
+KERNEL("claiming-shortage", claim_shortage, release);
 KERNEL("hanging", hang, release);
 KERNEL("writing-behind", write_past_the_end, release);
 KERNEL("writing-before", write_before_the_beginning, release);
@@ -190,6 +214,8 @@ KERNEL("leaking", zeros, leak);
 
 static const adamoe_kernel *const kernels[] = {
     &crash_kernel,
+    &crash_once_kernel,
+    &claim_shortage_kernel,
     &hang_kernel,
     &write_past_the_end_kernel,
     &write_before_the_beginning_kernel,

@@ -207,6 +207,10 @@ static void judge(const adamoe_kernel *kernel, const finding *f, tally *sum)
     }
     print_message("%-36s| %-10s| %s\n", kernel->name, reported ? f->tier : "NOT CAUGHT",
                   reported ? f->place : kernel->summary);
+    if (!reported) {
+        print_message("  exit code %d, %zu cases passed%s%s\n", f->code, f->passed,
+                      f->caught ? ", one failed: " : "", f->detail);
+    }
     if (later != NULL) {
         print_message("%s is caught (exit code %d): take it out of not_caught_yet\n", kernel->name, f->code);
     }

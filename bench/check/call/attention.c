@@ -53,7 +53,5 @@ adamoe_status adamoe_call_attention(const adamoe_call_manner *manner, const adam
 {
     check_call c;
     check_call_begin(&c, manner, out);
-    const adamoe_status status = attend_guarded(&c, call, queries, keys);
-    check_call_end(&c);
-    return status;
+    return check_call_end(&c, attend_guarded(&c, call, queries, keys));
 }

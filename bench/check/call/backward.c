@@ -164,8 +164,7 @@ adamoe_status adamoe_call_backward(const adamoe_call_manner *manner, const adamo
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
     }
     check_call_begin(&b->call, manner, out);
-    const adamoe_status status = call_guarded(b, call, output);
-    check_call_end(&b->call);
+    const adamoe_status status = check_call_end(&b->call, call_guarded(b, call, output));
     for (size_t i = 0; i < b->parts; ++i) {
         adamoe_guarded_free(&b->part[i]);
     }

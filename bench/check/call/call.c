@@ -50,7 +50,7 @@ void check_call_wrong(check_call *c, const char *format, ...)
     va_end(arguments);
 }
 
-void check_call_end(check_call *c)
+adamoe_status check_call_end(check_call *c, adamoe_status status)
 {
     const size_t left = adamoe_guarded_host_free(&c->host);
     if (left > 0) {
@@ -73,6 +73,10 @@ void check_call_end(check_call *c)
     for (size_t i = 0; i < c->inputs; ++i) {
         adamoe_guarded_free(&c->input[i]);
     }
+    const bool wanting = c->host.failed && c->out->end == ADAMOE_CALL_WRONG;
+    return status.code == ADAMOE_OK && wanting
+               ? adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for a kernel: %.250s", c->out->detail)
+               : status;
 }
 
 adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, size_t alignment,
@@ -98,6 +102,7 @@ void check_call_returned(check_call *c, const char *function, const adamoe_contr
     if (c->out->end == ADAMOE_CALL_DONE && status.code != ADAMOE_OK) {
         const bool cannot = status.code == ADAMOE_NOT_SUPPORTED;
         c->out->end = cannot ? ADAMOE_CALL_NOT_SUPPORTED : ADAMOE_CALL_WRONG;
+        c->out->shortage = status.code == ADAMOE_ENVIRONMENT;
         (void)snprintf(c->out->detail, sizeof c->out->detail, "%s: %.250s", function, status.message);
     }
     if ((here | tasks) != 0) {
@@ -117,6 +122,7 @@ bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run)
     enum { WORK_ALIGNMENT = 64 };
     adamoe_guarded_free(&c->work);
     if (adamoe_guarded_create(bytes, WORK_ALIGNMENT, c->manner->end, &c->work).code != ADAMOE_OK) {
+        c->host.failed = c->host.failed || bytes < ADAMOE_GUARDED_MOST;
         check_call_wrong(c, "there is no memory for the workspace of %zu bytes that it asks for", bytes);
         return false;
     }
@@ -239,9 +245,7 @@ adamoe_status adamoe_call_multiply(const adamoe_call_manner *manner, const adamo
 {
     check_call c;
     check_call_begin(&c, manner, out);
-    const adamoe_status status = multiply_guarded(&c, matrix, x, count, y);
-    check_call_end(&c);
-    return status;
+    return check_call_end(&c, multiply_guarded(&c, matrix, x, count, y));
 }
 
 /* ------------------------------------------------------------------------------------------------ experts */
@@ -380,8 +384,7 @@ adamoe_status adamoe_call_experts(const adamoe_call_manner *manner, const adamoe
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
     }
     check_call_begin(&c, manner, out);
-    const adamoe_status status = experts_guarded(&c, expert, call, y);
-    check_call_end(&c);
+    const adamoe_status status = check_call_end(&c, experts_guarded(&c, expert, call, y));
     free(expert);
     return status;
 }
@@ -423,9 +426,7 @@ adamoe_status adamoe_call_refused(const adamoe_call_manner *manner, const adamoe
     for (size_t n = 0; again; ++n) {
         check_call c;
         check_call_begin(&c, manner, out);
-        const adamoe_status status = prepare_refused(&c, layer, matrix, n, &again);
-        check_call_end(&c);
-        ADAMOE_TRY(status);
+        ADAMOE_TRY(check_call_end(&c, prepare_refused(&c, layer, matrix, n, &again)));
         if (out->end != ADAMOE_CALL_DONE) {
             const adamoe_call_outcome found = *out;
             (void)snprintf(out->detail, sizeof out->detail, "allocation %zu of prepare refused: %.250s",

@@ -22,6 +22,7 @@ typedef enum adamoe_call_end {
 
 typedef struct adamoe_call_outcome {
     adamoe_call_end end;
+    bool shortage; /* the error is the kernel's ADAMOE_ENVIRONMENT */
     char detail[320];
 } adamoe_call_outcome;
 

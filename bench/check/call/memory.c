@@ -141,6 +141,9 @@ static void *allocate(void *context, size_t bytes, size_t alignment)
     if (allocation == NULL ||
         adamoe_guarded_create(bytes, aligned, ADAMOE_GUARD_BACK, &allocation->buffer).code != ADAMOE_OK) {
         free(allocation);
+        pthread_mutex_lock(&host->mutex);
+        host->failed = host->failed || bytes < ADAMOE_GUARDED_MOST;
+        pthread_mutex_unlock(&host->mutex);
         return NULL;
     }
     pthread_mutex_lock(&host->mutex);

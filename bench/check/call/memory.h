@@ -30,6 +30,9 @@ typedef struct adamoe_guarded {
  * where its value is used. For the whole process, and not while other threads take buffers. */
 void adamoe_guarded_allow_reads(void);
 
+/* No case needs so much at once: who asks for more is wrong, and no shortage. */
+#define ADAMOE_GUARDED_MOST ((size_t)1 << 36)
+
 /* `bytes` bytes, aligned to `alignment` (a power of two), filled with 0xff: a NaN in every
  * float and double. Errors: memory. */
 adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard_end end,
@@ -58,6 +61,7 @@ typedef struct adamoe_guarded_host {
     uint32_t nodes;    /* of the placement: allocate_on knows no others */
     size_t asked;      /* allocations so far, refused or not */
     size_t refused;    /* the allocation before which there were so many is refused; SIZE_MAX: none is */
+    bool failed;       /* one that should not have been: there is no memory for it */
     bool unknown_node; /* memory was asked for on another node */
     bool damaged;      /* an allocation was given back with a changed pattern */
     bool unknown_free; /* something was given back that had not been taken */

@@ -28,8 +28,9 @@ typedef struct check_call {
 /* The structure must not move between begin and end. */
 void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_call_outcome *out);
 
-/* Frees everything, and reports what was left allocated or written outside. */
-void check_call_end(check_call *c);
+/* Frees everything, and reports what was left allocated or written outside. Returns `status`, or ENVIRONMENT where
+ * memory for the kernel was wanting, and it therefore came to nothing. */
+adamoe_status check_call_end(check_call *c, adamoe_status status);
 
 /* Notes an error of the kernel, unless there is one already. */
 __attribute__((format(printf, 2, 3))) void check_call_wrong(check_call *c, const char *format, ...);

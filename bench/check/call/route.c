@@ -66,6 +66,5 @@ adamoe_status adamoe_call_route(const adamoe_call_manner *manner, const float *l
     check_call_begin(&c, manner, out);
     const adamoe_status status = route_guarded(&c, logits, &buffers, out_routing);
     free_buffers(&buffers);
-    check_call_end(&c);
-    return status;
+    return check_call_end(&c, status);
 }

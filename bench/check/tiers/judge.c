@@ -32,6 +32,7 @@ bool adamoe_check_called(const adamoe_checking *k, const adamoe_call_outcome *ou
     }
     adamoe_check_settle(k, outcome->end == ADAMOE_CALL_WRONG ? ADAMOE_CHECK_FAILED : ADAMOE_CHECK_SKIPPED,
                         "%s", outcome->detail);
+    k->out->shortage = outcome->shortage;
     return false;
 }
 

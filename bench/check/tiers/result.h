@@ -30,6 +30,7 @@ typedef struct adamoe_check_result {
     double bound;         /* how far it may be off; 0 where it must be equal */
     double largest_ratio; /* of error / bound, at that element; infinite for a NaN, or where 0 is allowed */
     double rms_ratio;     /* of the whole tensor; above 1 fails */
+    bool shortage;        /* failed: the kernel says that memory, threads or the like are short */
     /* of a gradient that is judged by a bound: the largest of each tensor; a child process
      * does not tell it */
     double tensor_ratio[ADAMOE_GRADIENT_TENSORS];
