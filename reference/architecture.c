@@ -20,11 +20,6 @@ static bool has_biases(const adamoe_architecture *architecture)
     return architecture->biases;
 }
 
-static bool has_shared_expert(const adamoe_architecture *architecture)
-{
-    return architecture->shared_expert;
-}
-
 static bool has_multipliers(const adamoe_architecture *architecture)
 {
     return architecture->multipliers;
@@ -40,10 +35,6 @@ static const struct refusal {
      "LoRA experts: not implemented for a base with an RMSNorm of queries and keys"},
     {ADAMOE_USE_LORA_EXPERTS, has_biases, "LoRA experts: not implemented for a base with biases"},
     {ADAMOE_USE_LORA_EXPERTS, has_multipliers, "LoRA experts: not implemented for a base with multipliers"},
-    {ADAMOE_USE_TRAINING, has_query_key_norm, "training: not implemented for an RMSNorm of queries and keys"},
-    {ADAMOE_USE_TRAINING, has_biases, "training: not implemented for biases"},
-    {ADAMOE_USE_TRAINING, has_shared_expert, "training: not implemented for a shared expert"},
-    {ADAMOE_USE_TRAINING, has_multipliers, "training: not implemented for multipliers"},
 };
 
 adamoe_status adamoe_architecture_check(const adamoe_architecture *architecture, adamoe_model_use use)

@@ -19,7 +19,7 @@ typedef enum adamoe_tensor_naming {
     ADAMOE_NAMED_FUSED,  /* mlp.gate.weight; the experts stand in two stacks, and have no name here */
     ADAMOE_NAMED_DENSE,  /* mlp.gate_proj.weight; no router */
     ADAMOE_NAMED_SINGLE, /* mlp.gate.weight, mlp.experts.{j}.gate_proj.weight */
-    ADAMOE_NAMED_LINEAR, /* block_sparse_moe.router.layer.weight; two stacks, input_linear and output_linear */
+    ADAMOE_NAMED_LINEAR, /* block_sparse_moe.router.layer.weight; files have two stacks, input_linear and output_linear */
     ADAMOE_TENSOR_NAMINGS
 } adamoe_tensor_naming;
 

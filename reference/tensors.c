@@ -61,7 +61,8 @@ static bool has_own_head(const adamoe_config *config)
 #define EXPERT(old, new)                                                                                     \
     .name = {[ADAMOE_NAMED_SPARSE] = "block_sparse_moe.experts.#." old,                                      \
              [ADAMOE_NAMED_DENSE] = "mlp." new,                                                              \
-             [ADAMOE_NAMED_SINGLE] = "mlp.experts.#." new}
+             [ADAMOE_NAMED_SINGLE] = "mlp.experts.#." new,                                                   \
+             [ADAMOE_NAMED_LINEAR] = "block_sparse_moe.experts.#." old}
 
 /* In the order of a walk, which goes through the layers where it comes to their weights, and within a layer
  * through its experts. In a name '#' is the number of an expert. */

@@ -12,6 +12,7 @@
 #include "files/output_file.h"
 #include "generate/tokenizer_file.h"
 #include "train/data.h"
+#include "train/stacks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -348,13 +349,27 @@ static void *stored(const float *value, size_t count, adamoe_dtype dtype)
     return out;
 }
 
+/* What is listed: at most as many tensors as there are parameters. */
+typedef struct tensor_list {
+    adamoe_tensor *tensor;
+    adamoe_tensor_name *stack; /* the names of stacks */
+    void *stacked;             /* the bytes that they are views of */
+} tensor_list;
+
 /* A vanilla model has no gate2, and its file none either. */
 static size_t list_tensors(const adamoe_parameters *p, adamoe_dtype dtype, const void *data,
-                           adamoe_tensor *tensor)
+                           const tensor_list *list)
 {
+    adamoe_tensor *tensor = list->tensor;
     size_t count = 0;
     for (size_t i = 0; i < p->parameters; ++i) {
         const adamoe_parameter *w = &p->parameter[i];
+        if (list->stacked != NULL && w->kind == ADAMOE_EXPERTS) {
+            adamoe_train_list_stacks(p, i, dtype, list->stacked, &list->stack[count], &tensor[count]);
+            count += 2;
+            i += 3 * p->model.config.experts - 1;
+            continue;
+        }
         const size_t shape = w->rank == 1 ? w->columns : w->rows;
         if (shape > 0) {
             tensor[count++] =
@@ -375,15 +390,22 @@ static adamoe_status export_weights(const adamoe_train_options *o, const adamoe_
     const adamoe_metadata metadata[] = {{"format", "pt"}, {"adamoe_training", run}};
     const adamoe_dtype dtype = model_dtype(o);
     char *to = adamoe_train_path(o->out, "model.safetensors");
-    adamoe_tensor *tensor = calloc(p->parameters, sizeof *tensor);
+    const bool stacks = adamoe_train_has_stacks(&p->model.config);
     void *narrow = stored(p->value, p->count, dtype);
+    const void *data = narrow != NULL ? narrow : (const void *)p->value;
+    tensor_list list = {.tensor = calloc(p->parameters, sizeof *list.tensor),
+                        .stack = calloc(p->parameters, sizeof *list.stack),
+                        .stacked = stacks ? adamoe_train_stack(p, dtype, data) : NULL};
     adamoe_status status = out_of_memory();
-    if (to != NULL && tensor != NULL && (narrow != NULL || dtype == ADAMOE_F32)) {
-        const size_t count = list_tensors(p, dtype, narrow != NULL ? narrow : p->value, tensor);
-        status = adamoe_safetensors_write(to, tensor, count, metadata, 2);
+    if (to != NULL && list.tensor != NULL && list.stack != NULL && (list.stacked != NULL || !stacks) &&
+        (narrow != NULL || dtype == ADAMOE_F32)) {
+        const size_t count = list_tensors(p, dtype, data, &list);
+        status = adamoe_safetensors_write(to, list.tensor, count, metadata, 2);
     }
     free(to);
-    free(tensor);
+    free(list.tensor);
+    free(list.stack);
+    free(list.stacked);
     free(narrow);
     return status;
 }

@@ -98,10 +98,10 @@ static void combine_token(const void *context, size_t t, uint32_t thread)
     const adamoe_plan *plan = p->plan;
     const size_t d = p->hidden_size;
     float *y = s->y + t * d;
-    if (s->residual != NULL) {
-        memcpy(y, s->residual + t * d, d * sizeof *y);
-    } else {
+    if (s->residual == NULL) {
         memset(y, 0, d * sizeof *y);
+    } else if (s->residual != s->y) {
+        memcpy(y, s->residual + t * d, d * sizeof *y);
     }
     for (size_t i = plan->token_offset[t]; i < plan->token_offset[t + 1]; ++i) {
         p->train_ops->add_scaled(y, plan->combine[i], p->slots + plan->token_row[i] * d, d);

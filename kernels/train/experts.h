@@ -51,7 +51,7 @@ typedef struct adamoe_experts_pass {
 } adamoe_experts_pass;
 
 /* y = residual + the weighted sum over each token's experts + self_scale * x; [tokens, d]. residual may be
- * NULL for 0. */
+ * NULL for 0, or y. */
 void adamoe_experts_forward(const adamoe_experts_pass *pass, const float *residual, float *y);
 
 /* The part of the forward pass that the way back needs: fills gate and up. */

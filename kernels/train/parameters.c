@@ -135,11 +135,11 @@ void adamoe_parameters_initialise(adamoe_parameters *p, uint64_t seed, double de
         float *value = p->value + p->parameter[i].first;
         const size_t count = tensor.rows * tensor.columns;
         const double damping = tensor.to_residual ? sqrt(2.0 * (double)c->layers) : 1.0;
-        if (tensor.kind != ADAMOE_GAINS) { /* a uniform number in -1 .. 1 has the deviation 1 / sqrt(3) */
+        if (tensor.rank == 2) { /* a uniform number in -1 .. 1 has the deviation 1 / sqrt(3) */
             draw(value, count, adamoe_splitmix64_stream(seed, i), (float)(deviation * sqrt(3.0) / damping));
         }
-        for (size_t j = 0; j < count && tensor.kind == ADAMOE_GAINS; ++j) {
-            value[j] = 1.0f;
+        for (size_t j = 0; j < count && tensor.rank == 1; ++j) {
+            value[j] = tensor.kind == ADAMOE_GAINS ? 1.0f : 0.0f;
         }
     }
     if (c->null_experts > 0 && c->null_experts % c->experts == 0) {

@@ -12,8 +12,8 @@ typedef struct adamoe_parameter {
     char name[128];       /* as in reference/README.md section 8 */
     unsigned kind;        /* ADAMOE_EMBEDDING ... ADAMOE_EXPERTS */
     size_t first;         /* where it begins in the array */
-    size_t rank;          /* 1 for a gain, otherwise 2 */
-    size_t rows, columns; /* rows of 1 for a gain; 0 for a gate2 of a model without null experts */
+    size_t rank;          /* 1 for a vector, otherwise 2 */
+    size_t rows, columns; /* rows of 1 for a vector; 0 for a gate2 of a model without null experts */
 } adamoe_parameter;
 
 /* The array holds the tensors in the order of adamoe_next_tensor, without gaps, so that gate2 follows gate and
@@ -39,7 +39,7 @@ void adamoe_parameters_free(adamoe_parameters *parameters);
 /* value = the weights of a model of the same sizes, widened. */
 void adamoe_parameters_copy(adamoe_parameters *parameters, const adamoe_model *model);
 
-/* value = a start from scratch: gains 1, gate2 = copies of gate's rows where m is a multiple of n
+/* value = a start from scratch: gains 1, biases 0, gate2 = copies of gate's rows where m is a multiple of n
  * (reference/README.md section 2.1), all other weights uniform with deviation `deviation`, a generator for
  * each matrix, those of o and w2 divided by sqrt(2 layers) as in GPT-2, so that the residual does not grow
  * with depth. A seed gives the same bits on every machine. */

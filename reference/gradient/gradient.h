@@ -23,11 +23,17 @@
 /* Arrays in the shapes of the matrices of the same names. */
 typedef struct adamoe_attention_gradient {
     double *q, *k, *v, *o;
+    double *q_bias, *k_bias, *v_bias, *q_norm, *k_norm; /* where the architecture has them */
 } adamoe_attention_gradient;
 
 typedef struct adamoe_expert_gradient {
     double *w1, *w3, *w2;
 } adamoe_expert_gradient;
+
+typedef struct adamoe_shared_gradient {
+    adamoe_expert_gradient expert;
+    double *gate;
+} adamoe_shared_gradient;
 
 typedef struct adamoe_layer_gradient {
     double *gate, *gate2;
@@ -111,6 +117,13 @@ void adamoe_plan_backward(const adamoe_layer *layer, const double *x, const adam
                           const adamoe_plan_weights *weights, const double *dy, double *dx,
                           const adamoe_expert_gradient *expert, const adamoe_plan_weights *derivative,
                           double *work);
+
+/* The shared expert of a block (reference/README.md section 8.2): y += sigmoid(shared_gate . x) * E(x) for one
+ * token, then the gradient. All are [hidden_size]; work is [adamoe_shared_work], which serves both. */
+size_t adamoe_shared_work(const adamoe_config *config);
+void adamoe_shared_double(const adamoe_block *block, const double *x, double *y, double *work);
+void adamoe_shared_backward(const adamoe_block *block, const double *x, const double *dy, double *dx,
+                            const adamoe_shared_gradient *gradient, double *work);
 
 /* adamoe_plan_backward as the functions of adamoe_kernel, from floats to floats. */
 size_t adamoe_reference_backward_work_bytes(const adamoe_backward_call *call, uint32_t threads);

@@ -4,6 +4,7 @@
  */
 #include "attention.h"
 #include "gradient/gradient.h"
+#include "numbers.h"
 #include "rotary.h"
 
 #include <math.h>
@@ -12,9 +13,10 @@
 
 /* One value, or one derivative, for each position of the sequence. */
 typedef struct projections {
-    double *query;       /* [count, heads, head_dim] rotated */
-    double *key, *value; /* [count, key_value_heads, head_dim]; keys are rotated */
-    double *mixed;       /* [count, heads, head_dim] what the output projection reads */
+    double *raw_query, *raw_key; /* query and key before their norm, if they have one, with their bias */
+    double *query;               /* [count, heads, head_dim] rotated, times adamoe_query_multiplier */
+    double *key, *value;         /* [count, key_value_heads, head_dim]; keys are rotated */
+    double *mixed;               /* [count, heads, head_dim] what the output projection reads */
 } projections;
 
 static size_t query_width(const adamoe_config *config)
@@ -29,6 +31,8 @@ static size_t key_width(const adamoe_config *config)
 
 static void free_projections(projections *p)
 {
+    free(p->raw_query);
+    free(p->raw_key);
     free(p->query);
     free(p->key);
     free(p->value);
@@ -37,11 +41,14 @@ static void free_projections(projections *p)
 
 static bool allocate_projections(const adamoe_config *config, size_t count, projections *p)
 {
-    p->query = calloc(count + 1, query_width(config) * sizeof(double)); /* + 1: calloc(0) may give NULL */
+    p->raw_query = calloc(count + 1, query_width(config) * sizeof(double)); /* + 1: calloc(0) may give NULL */
+    p->raw_key = calloc(count + 1, key_width(config) * sizeof(double));
+    p->query = calloc(count + 1, query_width(config) * sizeof(double));
     p->key = calloc(count + 1, key_width(config) * sizeof(double));
     p->value = calloc(count + 1, key_width(config) * sizeof(double));
     p->mixed = calloc(count + 1, query_width(config) * sizeof(double));
-    return p->query != NULL && p->key != NULL && p->value != NULL && p->mixed != NULL;
+    return p->raw_query != NULL && p->raw_key != NULL && p->query != NULL && p->key != NULL &&
+           p->value != NULL && p->mixed != NULL;
 }
 
 static adamoe_status out_of_memory(size_t count)
@@ -65,17 +72,53 @@ static void rotate_heads(const adamoe_config *config, double *x, size_t heads, s
     }
 }
 
+static void multiply(double factor, double *x, size_t count)
+{
+    for (size_t c = 0; c < count; ++c) {
+        x[c] *= factor;
+    }
+}
+
+/* y = W x + b; a NULL bias is none. */
+static void project_row(const adamoe_matrix *matrix, const adamoe_matrix *bias, const double *x, double *y,
+                        double *row_buffer)
+{
+    adamoe_matrix_vector(matrix, ADAMOE_FLOAT64, x, y, row_buffer);
+    for (size_t c = 0; bias != NULL && c < matrix->rows; ++c) {
+        y[c] += adamoe_matrix_at(bias, 0, c);
+    }
+}
+
+/* The norm of queries or keys [width], if there is one, over as much at a time as its gain is wide. */
+static void norm_row(const adamoe_config *config, const adamoe_matrix *gain, const double *raw, size_t width,
+                     double *out)
+{
+    if (config->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_NONE) {
+        memcpy(out, raw, width * sizeof *out);
+        return;
+    }
+    for (size_t at = 0; at < width; at += gain->columns) {
+        adamoe_rms_norm_double(gain, config->rms_norm_eps, raw + at, out + at);
+    }
+}
+
 static void project(const adamoe_config *config, const adamoe_attention *attention, const double *x,
                     size_t count, projections *p, double *row_buffer)
 {
     const size_t q = query_width(config), kv = key_width(config);
+    const bool biases = config->architecture.biases;
     for (size_t t = 0; t < count; ++t) {
         const double *input = x + t * config->hidden_size;
-        adamoe_matrix_vector(&attention->q, ADAMOE_FLOAT64, input, p->query + t * q, row_buffer);
-        adamoe_matrix_vector(&attention->k, ADAMOE_FLOAT64, input, p->key + t * kv, row_buffer);
-        adamoe_matrix_vector(&attention->v, ADAMOE_FLOAT64, input, p->value + t * kv, row_buffer);
+        project_row(&attention->q, biases ? &attention->q_bias : NULL, input, p->raw_query + t * q,
+                    row_buffer);
+        project_row(&attention->k, biases ? &attention->k_bias : NULL, input, p->raw_key + t * kv,
+                    row_buffer);
+        project_row(&attention->v, biases ? &attention->v_bias : NULL, input, p->value + t * kv, row_buffer);
+        norm_row(config, &attention->q_norm, p->raw_query + t * q, q, p->query + t * q);
+        norm_row(config, &attention->k_norm, p->raw_key + t * kv, kv, p->key + t * kv);
         rotate_heads(config, p->query + t * q, config->heads, t, 1.0);
         rotate_heads(config, p->key + t * kv, config->key_value_heads, t, 1.0);
+        multiply(adamoe_query_multiplier(config), p->query + t * q, q);
     }
 }
 
@@ -163,18 +206,49 @@ static void mix_head_backward(const adamoe_config *config, const projections *p,
     }
 }
 
+/* draw, the derivative of what norm_row reads, from dout, that of what it gives; draw begins at 0. */
+static void norm_row_backward(const adamoe_config *config, const adamoe_matrix *gain, const double *raw,
+                              size_t width, const double *dout, double *draw, double *dgain)
+{
+    if (config->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_NONE) {
+        memcpy(draw, dout, width * sizeof *draw);
+        return;
+    }
+    for (size_t at = 0; at < width; at += gain->columns) {
+        adamoe_rms_norm_backward(gain, config->rms_norm_eps, raw + at, dout + at, draw + at, dgain);
+    }
+}
+
+/* Through y = W x + b; dbias may be NULL. */
+static void project_row_backward(const adamoe_matrix *matrix, const double *x, const double *dy, double *dx,
+                                 double *dmatrix, double *dbias)
+{
+    adamoe_product_backward(matrix, x, dy, dx, dmatrix);
+    for (size_t c = 0; dbias != NULL && c < matrix->rows; ++c) {
+        dbias[c] += dy[c];
+    }
+}
+
 static void project_backward(const adamoe_config *config, const adamoe_attention *attention, const double *x,
-                             size_t count, projections *d, double *dx,
+                             size_t count, const projections *p, projections *d, double *dx,
                              const adamoe_attention_gradient *gradient)
 {
     const size_t q = query_width(config), kv = key_width(config), hidden = config->hidden_size;
     for (size_t t = 0; t < count; ++t) {
         double *dinput = dx == NULL ? NULL : dx + t * hidden;
+        const double *input = x + t * hidden;
+        multiply(adamoe_query_multiplier(config), d->query + t * q, q);
         rotate_heads(config, d->query + t * q, config->heads, t, -1.0);
         rotate_heads(config, d->key + t * kv, config->key_value_heads, t, -1.0);
-        adamoe_product_backward(&attention->q, x + t * hidden, d->query + t * q, dinput, gradient->q);
-        adamoe_product_backward(&attention->k, x + t * hidden, d->key + t * kv, dinput, gradient->k);
-        adamoe_product_backward(&attention->v, x + t * hidden, d->value + t * kv, dinput, gradient->v);
+        norm_row_backward(config, &attention->q_norm, p->raw_query + t * q, q, d->query + t * q,
+                          d->raw_query + t * q, gradient->q_norm);
+        norm_row_backward(config, &attention->k_norm, p->raw_key + t * kv, kv, d->key + t * kv,
+                          d->raw_key + t * kv, gradient->k_norm);
+        project_row_backward(&attention->q, input, d->raw_query + t * q, dinput, gradient->q,
+                             gradient->q_bias);
+        project_row_backward(&attention->k, input, d->raw_key + t * kv, dinput, gradient->k,
+                             gradient->k_bias);
+        project_row_backward(&attention->v, input, d->value + t * kv, dinput, gradient->v, gradient->v_bias);
     }
 }
 
@@ -209,7 +283,7 @@ adamoe_status adamoe_attention_mix_double(const adamoe_config *config, double *q
                                           double *value, size_t count, double *mixed)
 {
     const size_t q = query_width(config), kv = key_width(config);
-    projections p = {query, key, value, mixed};
+    projections p = {.query = query, .key = key, .value = value, .mixed = mixed};
     double *share = calloc(count + 1, sizeof *share);
     if (share == NULL) {
         return out_of_memory(count);
@@ -244,7 +318,7 @@ adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamo
                 mix_head_backward(config, &p, t, h, buffer, buffer + count, &d);
             }
         }
-        project_backward(config, attention, x, count, &d, dx, gradient);
+        project_backward(config, attention, x, count, &p, &d, dx, gradient);
     }
     free_projections(&p);
     free_projections(&d);

@@ -22,6 +22,7 @@ typedef struct run {
     double *probability_sums; /* [layers, n + m] */
     double *normed, *update;  /* what a part reads and writes */
     double *dresidual, *dnormed;
+    double *shared_work;  /* of a shared expert */
     double *head_work;    /* [hidden_size + vocab_size] */
     double *token_logits; /* [n + m] */
     float *logits;        /* [tokens, n + m] as the selection compares them */
@@ -56,6 +57,7 @@ static void free_run(run *r)
     free(r->update);
     free(r->dresidual);
     free(r->dnormed);
+    free(r->shared_work);
     free(r->head_work);
     free(r->token_logits);
     free(r->logits);
@@ -65,25 +67,27 @@ static adamoe_status allocate_run(const adamoe_model *model, const adamoe_traini
 {
     const adamoe_config *config = &model->config;
     const size_t all = config->experts + config->null_experts, tokens = batch->offset[batch->sequences];
-    const size_t states = tokens * config->hidden_size;
+    const size_t width = tokens * config->hidden_size;
     *r = (run){.model = model,
                .batch = batch,
                .tokens = tokens,
-               .attention_input = calloc(config->layers + 1, states * sizeof(double)),
-               .experts_input = calloc(config->layers + 1, states * sizeof(double)),
+               .attention_input = calloc(config->layers + 1, width * sizeof(double)),
+               .experts_input = calloc(config->layers + 1, width * sizeof(double)),
                .routing = calloc(config->layers + 1, sizeof *r->routing), /* + 1: calloc(0) may give NULL */
                .slope = calloc(config->layers + 1, all * sizeof(double)),
                .probability_sums = calloc(config->layers + 1, all * sizeof(double)),
-               .normed = calloc(states, sizeof(double)),
-               .update = calloc(states, sizeof(double)),
-               .dresidual = calloc(states, sizeof(double)),
-               .dnormed = calloc(states, sizeof(double)),
+               .normed = calloc(width, sizeof(double)),
+               .update = calloc(width, sizeof(double)),
+               .dresidual = calloc(width, sizeof(double)),
+               .dnormed = calloc(width, sizeof(double)),
+               .shared_work = calloc(adamoe_shared_work(config), sizeof(double)),
                .head_work = calloc(config->hidden_size + config->vocab_size, sizeof(double)),
                .token_logits = calloc(all, sizeof(double)),
                .logits = calloc(tokens, all * sizeof(float))};
     if (r->attention_input == NULL || r->experts_input == NULL || r->routing == NULL || r->slope == NULL ||
         r->probability_sums == NULL || r->normed == NULL || r->update == NULL || r->dresidual == NULL ||
-        r->dnormed == NULL || r->head_work == NULL || r->token_logits == NULL || r->logits == NULL) {
+        r->dnormed == NULL || r->shared_work == NULL || r->head_work == NULL || r->token_logits == NULL ||
+        r->logits == NULL) {
         free_run(r);
         return adamoe_error(ADAMOE_ENVIRONMENT, "gradient: out of memory for %zu tokens", tokens);
     }
@@ -137,11 +141,32 @@ static void normalise_backward(const run *r, const adamoe_matrix *gain, const do
     memset(r->dnormed, 0, r->tokens * d * sizeof *r->dnormed);
 }
 
-/* out = x + update */
+static size_t states(const run *r)
+{
+    return r->tokens * r->model->config.hidden_size;
+}
+
+/* One of the multipliers, or 1 where the architecture has none. */
+static double multiplier(const run *r, double value)
+{
+    return r->model->config.architecture.multipliers ? value : 1.0;
+}
+
+/* out = x + update, the update times the residual multiplier */
 static void add_update(const run *r, const double *x, double *out)
 {
-    for (size_t i = 0; i < r->tokens * r->model->config.hidden_size; ++i) {
-        out[i] = x[i] + r->update[i];
+    const double factor = multiplier(r, r->model->config.multiplier.residual);
+    for (size_t i = 0; i < states(r); ++i) {
+        out[i] = x[i] + factor * r->update[i];
+    }
+}
+
+/* update becomes its derivative: dresidual times the residual multiplier. */
+static void add_update_backward(const run *r)
+{
+    const double factor = multiplier(r, r->model->config.multiplier.residual);
+    for (size_t i = 0; i < states(r); ++i) {
+        r->update[i] = factor * r->dresidual[i];
     }
 }
 
@@ -157,6 +182,7 @@ static adamoe_status attention_forward(const run *r, size_t layer)
     return adamoe_ok();
 }
 
+/* From `update`, the derivative of what attention gives. */
 static adamoe_status attention_backward(const run *r, size_t layer, const adamoe_attention_gradient *gradient)
 {
     const adamoe_config *config = &r->model->config;
@@ -164,7 +190,7 @@ static adamoe_status attention_backward(const run *r, size_t layer, const adamoe
     for (size_t s = 0; s < r->batch->sequences; ++s) {
         ADAMOE_TRY(adamoe_attention_backward(
             config, &r->model->block[layer].attention, r->normed + offset[s] * d, offset[s + 1] - offset[s],
-            r->dresidual + offset[s] * d, r->dnormed + offset[s] * d, gradient));
+            r->update + offset[s] * d, r->dnormed + offset[s] * d, gradient));
     }
     return adamoe_ok();
 }
@@ -189,6 +215,25 @@ static adamoe_status route(const run *r, size_t layer, const adamoe_observer *ob
     return adamoe_ok();
 }
 
+/* update += what the shared expert gives, where there is one. */
+static void shared_forward(const run *r, size_t layer)
+{
+    const size_t d = r->model->config.hidden_size;
+    for (size_t t = 0; t < r->tokens && r->model->config.architecture.shared_expert; ++t) {
+        adamoe_shared_double(&r->model->block[layer], r->normed + t * d, r->update + t * d, r->shared_work);
+    }
+}
+
+/* dnormed += through it, from `update`. */
+static void shared_backward(const run *r, size_t layer, const adamoe_shared_gradient *gradient)
+{
+    const size_t d = r->model->config.hidden_size;
+    for (size_t t = 0; t < r->tokens && r->model->config.architecture.shared_expert; ++t) {
+        adamoe_shared_backward(&r->model->block[layer], r->normed + t * d, r->update + t * d,
+                               r->dnormed + t * d, gradient, r->shared_work);
+    }
+}
+
 /* x += attention(norm(x)); x += experts(norm(x)) */
 static adamoe_status block_forward(const run *r, size_t layer, const adamoe_observer *observer)
 {
@@ -201,6 +246,7 @@ static adamoe_status block_forward(const run *r, size_t layer, const adamoe_obse
     ADAMOE_TRY(route(r, layer, observer));
     ADAMOE_TRY(adamoe_layer_double(&block->moe, r->routing[layer], r->normed, r->update,
                                    r->probability_sums + layer * all_experts(r)));
+    shared_forward(r, layer);
     add_update(r, experts_input(r, layer), attention_input(r, layer + 1));
     return adamoe_ok();
 }
@@ -210,13 +256,16 @@ static adamoe_status block_backward(const run *r, size_t layer, const adamoe_blo
 {
     const adamoe_block *block = &r->model->block[layer];
     normalise(r, &block->post_attention_norm, experts_input(r, layer));
+    add_update_backward(r);
     ADAMOE_TRY(adamoe_layer_backward(&block->moe, r->routing[layer], r->normed,
-                                     r->slope + layer * all_experts(r), r->dresidual, r->dnormed,
+                                     r->slope + layer * all_experts(r), r->update, r->dnormed,
                                      &gradient->moe));
+    shared_backward(r, layer, &gradient->shared);
     normalise_backward(r, &block->post_attention_norm, experts_input(r, layer),
                        gradient->post_attention_norm);
 
     normalise(r, &block->input_norm, attention_input(r, layer));
+    add_update_backward(r);
     ADAMOE_TRY(attention_backward(r, layer, &gradient->attention));
     normalise_backward(r, &block->input_norm, attention_input(r, layer), gradient->input_norm);
     return adamoe_ok();
@@ -268,6 +317,13 @@ static double balance(const run *r, const adamoe_objective *objective)
     return loss;
 }
 
+static void multiply(double factor, double *x, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        x[i] *= factor;
+    }
+}
+
 static adamoe_status forward(const run *r, const adamoe_objective *objective, const adamoe_observer *observer,
                              adamoe_training_loss *loss)
 {
@@ -276,10 +332,12 @@ static adamoe_status forward(const run *r, const adamoe_objective *objective, co
         adamoe_matrix_row(&r->model->embedding, r->batch->token[t],
                           r->attention_input + t * config->hidden_size);
     }
+    multiply(multiplier(r, config->multiplier.embedding), r->attention_input, states(r));
     for (size_t layer = 0; layer < config->layers; ++layer) {
         ADAMOE_TRY(in_layer(layer, block_forward(r, layer, observer)));
     }
     normalise(r, &r->model->final_norm, attention_input(r, config->layers));
+    multiply(1.0 / multiplier(r, config->multiplier.logits), r->normed, states(r)); /* and so the logits */
     ADAMOE_TRY(head_forward(r, loss->targets, &loss->cross_entropy));
     loss->balance = balance(r, objective);
     loss->total = loss->cross_entropy + loss->balance;
@@ -291,10 +349,12 @@ static adamoe_status backward(const run *r, size_t targets, const adamoe_model_g
     const adamoe_config *config = &r->model->config;
     const size_t d = config->hidden_size;
     head_backward(r, targets, gradient->head);
+    multiply(1.0 / multiplier(r, config->multiplier.logits), r->dnormed, states(r));
     normalise_backward(r, &r->model->final_norm, attention_input(r, config->layers), gradient->final_norm);
     for (size_t layer = config->layers; layer-- > 0;) {
         ADAMOE_TRY(in_layer(layer, block_backward(r, layer, &gradient->block[layer])));
     }
+    multiply(multiplier(r, config->multiplier.embedding), r->dresidual, states(r));
     for (size_t t = 0; t < r->tokens && gradient->embedding != NULL; ++t) {
         for (size_t c = 0; c < d; ++c) {
             gradient->embedding[r->batch->token[t] * d + c] += r->dresidual[t * d + c];

@@ -15,6 +15,7 @@
 typedef struct adamoe_block_gradient {
     double *input_norm, *post_attention_norm;
     adamoe_attention_gradient attention;
+    adamoe_shared_gradient shared; /* where the architecture has one */
     adamoe_layer_gradient moe;
 } adamoe_block_gradient;
 

@@ -40,6 +40,28 @@ static const adamoe_config base = {.vocab_size = 53,
                                    .sliding_window = 7,
                                    .context = 64};
 
+/* With all that families have besides. */
+static const adamoe_config rich = {.vocab_size = 53,
+                                   .hidden_size = 20,
+                                   .intermediate_size = 27,
+                                   .shared_intermediate_size = 33,
+                                   .layers = 2,
+                                   .heads = 6,
+                                   .key_value_heads = 2,
+                                   .head_dim = 10,
+                                   .experts = 4,
+                                   .null_experts = 4,
+                                   .rule = {3, ADAMOE_NORM_TRUE, ADAMOE_NULL_IDENTITY},
+                                   .architecture = {.query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS,
+                                                    .biases = true,
+                                                    .shared_expert = true,
+                                                    .multipliers = true},
+                                   .multiplier = {1.5, 0.4, 0.6, 1.7},
+                                   .rms_norm_eps = 1e-5,
+                                   .rope_theta = 1e4,
+                                   .sliding_window = 7,
+                                   .context = 64};
+
 static uint64_t next_random(uint64_t *state)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -112,10 +134,25 @@ static void list_reference(const adamoe_parameters *p, const adamoe_model_gradie
         list[n++] = b->attention.k;
         list[n++] = b->attention.v;
         list[n++] = b->attention.o;
+        if (c->architecture.biases) {
+            list[n++] = b->attention.q_bias;
+            list[n++] = b->attention.k_bias;
+            list[n++] = b->attention.v_bias;
+        }
+        if (c->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+            list[n++] = b->attention.q_norm;
+            list[n++] = b->attention.k_norm;
+        }
         list[n++] = b->post_attention_norm;
         if (!c->architecture.dense) {
             list[n++] = b->moe.gate;
             list[n++] = b->moe.gate2;
+        }
+        if (c->architecture.shared_expert) {
+            list[n++] = b->shared.expert.w1;
+            list[n++] = b->shared.expert.w3;
+            list[n++] = b->shared.expert.w2;
+            list[n++] = b->shared.gate;
         }
         for (size_t e = 0; e < c->experts; ++e) {
             list[n++] = b->moe.expert[e].w1;
@@ -326,6 +363,33 @@ static void test_dense(void **state)
     check("dense", config, paper);
 }
 
+/* What families have beside Mixtral's parts, in two configurations. */
+static const adamoe_multipliers some_multipliers = {1.5, 0.4, 0.6, 1.7};
+
+static void test_norms_of_heads_and_a_shared_expert(void **state)
+{
+    (void)state;
+    adamoe_config config = base;
+    config.shared_intermediate_size = 33;
+    config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS;
+    config.architecture.biases = config.architecture.shared_expert = true;
+    check("heads, biases, shared", config, paper);
+}
+
+static void test_norms_of_the_width_and_multipliers(void **state)
+{
+    (void)state;
+    adamoe_config config = base;
+    config.shared_intermediate_size = 11;
+    config.multiplier = some_multipliers;
+    config.rule.norm = ADAMOE_NORM_NONE;
+    config.rule.null_kind = ADAMOE_NULL_IDENTITY;
+    config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_WIDTH;
+    config.architecture.multipliers = config.architecture.tied_head = config.architecture.shared_expert =
+        true;
+    check("width, multipliers", config, paper);
+}
+
 /* A mistake of one part in a thousand in one weight matrix is seen. */
 static void test_a_small_mistake_is_seen(void **state)
 {
@@ -355,7 +419,7 @@ static void test_threads_give_the_same_bits(void **state)
 {
     (void)state;
     subject s;
-    make_subject(&base, paper, &s);
+    make_subject(&rich, paper, &s);
     float *expected = new_gradient(&s), *gradient = new_gradient(&s);
     const adamoe_backprop_result one = compute(&s, SIZE_MAX, 1, ADAMOE_ALL_PARAMETERS, expected);
     for (uint32_t threads = 2; threads <= 4; ++threads) {
@@ -373,7 +437,7 @@ static void test_frozen_weights_have_no_gradient(void **state)
 {
     (void)state;
     subject s;
-    make_subject(&base, paper, &s);
+    make_subject(&rich, paper, &s);
     float *all = new_gradient(&s), *gradient = new_gradient(&s);
     compute(&s, SIZE_MAX, 2, ADAMOE_ALL_PARAMETERS, all);
     for (unsigned kind = 1; kind < ADAMOE_ALL_PARAMETERS; kind <<= 1) {
@@ -462,6 +526,8 @@ int main(void)
         cmocka_unit_test(test_no_norm_and_a_tied_head),
         cmocka_unit_test(test_vanilla),
         cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_norms_of_heads_and_a_shared_expert),
+        cmocka_unit_test(test_norms_of_the_width_and_multipliers),
         cmocka_unit_test(test_a_small_mistake_is_seen),
         cmocka_unit_test(test_threads_give_the_same_bits),
         cmocka_unit_test(test_frozen_weights_have_no_gradient),

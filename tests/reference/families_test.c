@@ -224,12 +224,35 @@ static void frequencies_of_llama3(void **state)
     assert_true(adamoe_rotary_frequency(&linear, 5) * 4.0 == adamoe_rotary_frequency(&plain, 5));
 }
 
+/* What LoRA experts do not know, and that training knows all of it. */
+static void uses_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct refusal {
+        adamoe_architecture architecture;
+        const char *message;
+    } refusals[] = {
+        {{.dense = false}, "LoRA experts: the base is not a dense model"},
+        {{.dense = true, .query_key_norm = ADAMOE_QUERY_KEY_NORM_WIDTH},
+         "LoRA experts: not implemented for a base with an RMSNorm of queries and keys"},
+        {{.dense = true, .biases = true}, "LoRA experts: not implemented for a base with biases"},
+        {{.dense = true, .multipliers = true}, "LoRA experts: not implemented for a base with multipliers"},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; ++i) {
+        assert_error(adamoe_architecture_check(&refusals[i].architecture, ADAMOE_USE_LORA_EXPERTS),
+                     ADAMOE_BAD_INPUT, refusals[i].message);
+        assert_ok(adamoe_architecture_check(&refusals[i].architecture, ADAMOE_USE_TRAINING));
+    }
+    assert_ok(adamoe_architecture_check(&(adamoe_architecture){.dense = true}, ADAMOE_USE_LORA_EXPERTS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_equal_those_of_transformers),
         cmocka_unit_test(each_part_of_a_family_matters),
         cmocka_unit_test(frequencies_of_llama3),
+        cmocka_unit_test(uses_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

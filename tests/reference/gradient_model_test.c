@@ -78,6 +78,29 @@ static void the_loss_is_that_of_the_forward(void **state)
     }
 }
 
+/* The same with all that families have beside Mixtral's parts. */
+static void the_loss_of_other_families_is_that_of_the_forward(void **state)
+{
+    (void)state;
+    for (int norm = ADAMOE_QUERY_KEY_NORM_HEADS; norm <= ADAMOE_QUERY_KEY_NORM_WIDTH; ++norm) {
+        subject s;
+        selection seen, again = {.margin = HUGE_VAL};
+        adamoe_config config = base_config;
+        config.shared_intermediate_size = 4;
+        config.multiplier = (adamoe_multipliers){1.5, 0.75, 0.625, 1.25};
+        config.architecture = (adamoe_architecture){.query_key_norm = (adamoe_query_key_norm)norm,
+                                                    .biases = true,
+                                                    .shared_expert = true,
+                                                    .multipliers = true};
+        make_subject(config, (adamoe_objective){.alpha = 0.0}, &s);
+        find_weights(&s, &seen);
+        const adamoe_observer observer = {&again, see_selection};
+        const adamoe_training_loss loss = evaluate(&s, &seen, NULL);
+        assert_true(fabs(loss.cross_entropy - forward_cross_entropy(&s, &observer)) < 2e-5);
+        free_subject(&s);
+    }
+}
+
 /* Without a balance loss the gradient of a batch is the mean of its sequences' gradients, each with the
  * weight of its targets: no sequence sees another. Calls add up. */
 static void sequences_add_up(void **state)
@@ -213,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loss_is_that_of_the_forward),
+        cmocka_unit_test(the_loss_of_other_families_is_that_of_the_forward),
         cmocka_unit_test(sequences_add_up),
         cmocka_unit_test(exact_ties),
         cmocka_unit_test(frozen_weights),

@@ -29,6 +29,9 @@ uint64_t next_random(uint64_t *state)
 
 static adamoe_matrix matrix_at(const subject *s, const double *gradient, size_t rows, size_t columns)
 {
+    if (gradient == NULL) { /* the model has no such weight */
+        return (adamoe_matrix){.dtype = ADAMOE_F32};
+    }
     return (adamoe_matrix){s->weight + (gradient - s->gradient->values), ADAMOE_F32, rows, columns};
 }
 
@@ -38,6 +41,7 @@ static void make_block(subject *s, size_t layer)
     const adamoe_block_gradient *g = &s->gradient->block[layer];
     const size_t d = c->hidden_size, ff = c->intermediate_size;
     const size_t q = c->heads * c->head_dim, kv = c->key_value_heads * c->head_dim;
+    const bool all_heads = c->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_WIDTH;
     adamoe_expert *expert = s->expert + layer * c->experts;
     for (size_t e = 0; e < c->experts; ++e) {
         expert[e] = (adamoe_expert){.w1 = matrix_at(s, g->moe.expert[e].w1, ff, d),
@@ -47,7 +51,16 @@ static void make_block(subject *s, size_t layer)
     s->block[layer] = (adamoe_block){
         .input_norm = matrix_at(s, g->input_norm, 1, d),
         .post_attention_norm = matrix_at(s, g->post_attention_norm, 1, d),
-        .attention = {.q = matrix_at(s, g->attention.q, q, d),
+        .shared = {.w1 = matrix_at(s, g->shared.expert.w1, c->shared_intermediate_size, d),
+                   .w3 = matrix_at(s, g->shared.expert.w3, c->shared_intermediate_size, d),
+                   .w2 = matrix_at(s, g->shared.expert.w2, d, c->shared_intermediate_size)},
+        .shared_gate = matrix_at(s, g->shared.gate, 1, d),
+        .attention = {.q_bias = matrix_at(s, g->attention.q_bias, 1, q),
+                      .k_bias = matrix_at(s, g->attention.k_bias, 1, kv),
+                      .v_bias = matrix_at(s, g->attention.v_bias, 1, kv),
+                      .q_norm = matrix_at(s, g->attention.q_norm, 1, all_heads ? q : c->head_dim),
+                      .k_norm = matrix_at(s, g->attention.k_norm, 1, all_heads ? kv : c->head_dim),
+                      .q = matrix_at(s, g->attention.q, q, d),
                       .k = matrix_at(s, g->attention.k, kv, d),
                       .v = matrix_at(s, g->attention.v, kv, d),
                       .o = matrix_at(s, g->attention.o, d, q)},

@@ -70,6 +70,23 @@ static size_t list_classes(const subject *s, parameter_class *list)
         list[n++] = (parameter_class){"k", g->attention.k, kv * d};
         list[n++] = (parameter_class){"v", g->attention.v, kv * d};
         list[n++] = (parameter_class){"o", g->attention.o, q * d};
+        if (c->architecture.biases) {
+            list[n++] = (parameter_class){"q_bias", g->attention.q_bias, q};
+            list[n++] = (parameter_class){"k_bias", g->attention.k_bias, kv};
+            list[n++] = (parameter_class){"v_bias", g->attention.v_bias, kv};
+        }
+        if (c->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+            const bool all_heads = c->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_WIDTH;
+            list[n++] = (parameter_class){"q_norm", g->attention.q_norm, all_heads ? q : c->head_dim};
+            list[n++] = (parameter_class){"k_norm", g->attention.k_norm, all_heads ? kv : c->head_dim};
+        }
+        if (c->architecture.shared_expert) {
+            const size_t ff = c->shared_intermediate_size;
+            list[n++] = (parameter_class){"shared w1", g->shared.expert.w1, ff * d};
+            list[n++] = (parameter_class){"shared w3", g->shared.expert.w3, ff * d};
+            list[n++] = (parameter_class){"shared w2", g->shared.expert.w2, ff * d};
+            list[n++] = (parameter_class){"shared gate", g->shared.gate, d};
+        }
         list[n++] = (parameter_class){"gate", g->moe.gate, c->architecture.dense ? 0 : c->experts * d};
         list[n++] = (parameter_class){"gate2", g->moe.gate2, c->null_experts * d};
         for (size_t e = 0; e < c->experts; ++e) {
@@ -193,6 +210,34 @@ static void other_shapes(void **state)
     check_gradient("more null than true", config, with_balance, 6);
 }
 
+/* What families have beside Mixtral's parts. */
+static void other_families(void **state)
+{
+    (void)state;
+    adamoe_config config = base_config;
+    config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS;
+    check_gradient("norm of heads", config, with_balance, 6);
+    config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_WIDTH;
+    config.architecture.biases = true;
+    config.rule.norm = ADAMOE_NORM_NONE;
+    check_gradient("norm of the width, biases", config, with_balance, 6);
+    config = base_config;
+    config.architecture.biases = config.architecture.shared_expert = true;
+    config.shared_intermediate_size = 4;
+    check_gradient("shared expert, biases", config, with_balance, 6);
+    config = base_config;
+    config.architecture.multipliers = config.architecture.tied_head = true;
+    config.multiplier = (adamoe_multipliers){1.5, 0.75, 0.625, 1.25};
+    check_gradient("multipliers, tied", config, with_balance, 6);
+    config = base_config;
+    config.rope_scaling = (adamoe_rope_scaling){.type = ADAMOE_ROPE_LLAMA3,
+                                                .factor = 4.0,
+                                                .low_frequency_factor = 1.0,
+                                                .high_frequency_factor = 4.0,
+                                                .original_context = 16.0};
+    check_gradient("llama3 rotary", config, with_balance, 6);
+}
+
 /* Two slots, of which one goes to both tokens, with a scale of their inputs: y and its derivatives with
  * respect to x and to the weights of the plan, for a fixed direction dy. The loss is dy · y. */
 static void a_plan_with_slots(void **state)
@@ -258,6 +303,7 @@ int main(void)
         cmocka_unit_test(norms_and_null_kinds),
         cmocka_unit_test(balance_forms_and_poolings),
         cmocka_unit_test(other_shapes),
+        cmocka_unit_test(other_families),
         cmocka_unit_test(a_plan_with_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,10 +158,16 @@ static adamoe_status layer_forward(adamoe_backprop *b, size_t layer, const adamo
     return adamoe_ok();
 }
 
+static float embedding_factor(const adamoe_backprop *b)
+{
+    return b->config->architecture.multipliers ? (float)b->config->multiplier.embedding : 1.0f;
+}
+
 static adamoe_status forward(adamoe_backprop *b, const adamoe_observer *observer)
 {
-    adamoe_embed_rows(b->team, &b->parameters->model.embedding, b->batch->token, b->tokens,
-                      b->config->layers > 0 ? b->layer[0].attention_input : b->at.output);
+    float *first = b->config->layers > 0 ? b->layer[0].attention_input : b->at.output;
+    adamoe_embed_rows(b->team, &b->parameters->model.embedding, b->batch->token, b->tokens, first);
+    backprop_multiply(b, embedding_factor(b), b->tokens, b->config->hidden_size, first);
     for (size_t layer = 0; layer < b->config->layers; ++layer) {
         const adamoe_status status = layer_forward(b, layer, observer);
         if (status.code != ADAMOE_OK) {
@@ -245,6 +251,7 @@ static void embedding_backward(const adamoe_backprop *b)
 {
     embedding_call call = {b, backprop_gradient(b, ADAMOE_EMBEDDING, &b->parameters->model.embedding)};
     if (call.dembedding != NULL) {
+        backprop_multiply(b, embedding_factor(b), b->tokens, b->config->hidden_size, b->at.dresidual);
         const size_t tasks = (b->config->hidden_size + EMBEDDING_COLUMNS - 1) / EMBEDDING_COLUMNS;
         b->team->run(b->team->state, tasks, embedding_task, &call);
     }

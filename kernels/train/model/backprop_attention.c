@@ -26,17 +26,42 @@ static void rotate(const adamoe_backprop *b, const float *sine, float *query, fl
     adamoe_rotate_rows(b->team, &rotary, b->tokens, query, key);
 }
 
+/* Biases, norms, rotation, and the multiplier of queries. */
+static void finish_projection(const adamoe_backprop *b, const adamoe_attention *w, const backprop_layer *l)
+{
+    backprop_add_bias(b, &w->q_bias, l->raw_query);
+    backprop_add_bias(b, &w->k_bias, l->raw_key);
+    backprop_add_bias(b, &w->v_bias, l->value);
+    backprop_head_norm(b, &w->q_norm, l->raw_query, query_width(b), l->query);
+    backprop_head_norm(b, &w->k_norm, l->raw_key, key_width(b), l->key);
+    rotate(b, b->at.sine, l->query, l->key);
+    backprop_multiply(b, (float)adamoe_query_multiplier(b->config), b->tokens, query_width(b), l->query);
+}
+
+/* The way back through it: dquery, dkey and dvalue become derivatives of the products. */
+static void finish_projection_backward(const adamoe_backprop *b, const adamoe_attention *w,
+                                       const backprop_layer *l)
+{
+    backprop_multiply(b, (float)adamoe_query_multiplier(b->config), b->tokens, query_width(b), b->at.dquery);
+    rotate(b, b->at.minus_sine, b->at.dquery, b->at.dkey);
+    backprop_head_norm_backward(b, &w->q_norm, l->raw_query, query_width(b), b->at.dquery);
+    backprop_head_norm_backward(b, &w->k_norm, l->raw_key, key_width(b), b->at.dkey);
+    backprop_bias_backward(b, b->at.dquery, query_width(b), backprop_gradient(b, ADAMOE_BIASES, &w->q_bias));
+    backprop_bias_backward(b, b->at.dkey, key_width(b), backprop_gradient(b, ADAMOE_BIASES, &w->k_bias));
+    backprop_bias_backward(b, b->at.dvalue, key_width(b), backprop_gradient(b, ADAMOE_BIASES, &w->v_bias));
+}
+
 adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
 {
     const adamoe_attention *w = &backprop_block(b, layer)->attention;
     const backprop_layer *l = &b->layer[layer];
     const size_t t = b->tokens, d = b->config->hidden_size, q = query_width(b), kv = key_width(b);
     backprop_norm(b, &backprop_block(b, layer)->input_norm, l->attention_input, NULL, t, b->at.normed);
-    b->gemm[0] = adamoe_gemm_forward(b->at.normed, w->q.data, t, d, q, l->query);
-    b->gemm[1] = adamoe_gemm_forward(b->at.normed, w->k.data, t, d, kv, l->key);
+    b->gemm[0] = adamoe_gemm_forward(b->at.normed, w->q.data, t, d, q, l->raw_query);
+    b->gemm[1] = adamoe_gemm_forward(b->at.normed, w->k.data, t, d, kv, l->raw_key);
     b->gemm[2] = adamoe_gemm_forward(b->at.normed, w->v.data, t, d, kv, l->value);
     adamoe_gemm_run(b->gemm_space, b->gemm, 3);
-    rotate(b, b->at.sine, l->query, l->key);
+    finish_projection(b, w, l);
 
     b->call.query = l->query;
     b->call.key = l->key;
@@ -45,6 +70,7 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     const adamoe_run run = {.team = b->team, .work = b->at.work, .work_bytes = b->work_bytes};
     ADAMOE_TRY(adamoe_span_attention(&run, &b->call));
 
+    backprop_multiply(b, backprop_residual_factor(b), t, q, l->mixed);
     memcpy(l->experts_input, l->attention_input, t * d * sizeof(float));
     b->gemm[0] = adamoe_gemm_forward(l->mixed, w->o.data, t, q, d, l->experts_input);
     b->gemm[0].add = true;
@@ -89,6 +115,7 @@ static void output_backward(adamoe_backprop *b, size_t layer)
         b->gemm[count++] = adamoe_gemm_to_weight(b->at.dresidual, b->layer[layer].mixed, t, q, d, dw);
     }
     adamoe_gemm_run(b->gemm_space, b->gemm, count);
+    backprop_multiply(b, backprop_residual_factor(b), t, q, b->at.dmixed);
 }
 
 /* dnormed and the gradients of q, k and v. */
@@ -117,7 +144,7 @@ void backprop_attention_backward(adamoe_backprop *b, size_t layer)
     const adamoe_matrix *norm = &backprop_block(b, layer)->input_norm;
     output_backward(b, layer);
     heads_backward(b, l);
-    rotate(b, b->at.minus_sine, b->at.dquery, b->at.dkey);
+    finish_projection_backward(b, &backprop_block(b, layer)->attention, l);
     backprop_norm(b, norm, l->attention_input, NULL, b->tokens, b->at.normed);
     input_backward(b, layer);
     backprop_norm_backward(b, norm, l->attention_input, NULL, b->tokens, b->at.dnormed);

@@ -32,6 +32,28 @@ static adamoe_experts_pass pass_of(adamoe_backprop *b, size_t layer)
                                  .slots = b->at.slots};
 }
 
+/* The residual multiplier goes into the weights of the plan, so that the sum over a token's experts is what is
+ * added. */
+static void weigh_plan(const adamoe_backprop *b, size_t layer)
+{
+    const adamoe_plan_space *space = &b->layer[layer].plan;
+    const size_t places = space->plan.token_offset[b->tokens];
+    backprop_multiply(b, backprop_residual_factor(b), places, 1, space->combine);
+    if (space->plan.self_scale != NULL) {
+        backprop_multiply(b, backprop_residual_factor(b), b->tokens, 1, space->self_scale);
+    }
+}
+
+/* Derivatives of those weights become those of the routing's. */
+static void weigh_derivatives(const adamoe_backprop *b, size_t layer)
+{
+    const adamoe_plan *plan = &b->layer[layer].plan.plan;
+    backprop_multiply(b, backprop_residual_factor(b), plan->token_offset[b->tokens], 1, b->at.dweight);
+    if (plan->self_scale != NULL) {
+        backprop_multiply(b, backprop_residual_factor(b), b->tokens, 1, b->at.dself);
+    }
+}
+
 adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *next)
 {
     const backprop_layer *l = &b->layer[layer];
@@ -39,7 +61,9 @@ adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *
                   b->at.normed);
     ADAMOE_TRY(backprop_route(b, layer));
     const adamoe_experts_pass pass = pass_of(b, layer);
+    weigh_plan(b, layer);
     adamoe_experts_forward(&pass, l->experts_input, next);
+    backprop_shared_forward(b, layer, next);
     return adamoe_ok();
 }
 
@@ -55,6 +79,8 @@ void backprop_experts_backward(adamoe_backprop *b, size_t layer)
     const adamoe_experts_pass pass = pass_of(b, layer);
     backprop_norm(b, norm, l->experts_input, NULL, b->tokens, b->at.normed);
     adamoe_experts_backward(&pass, b->at.dresidual, &gradient);
+    weigh_derivatives(b, layer);
+    backprop_shared_backward(b, layer);
     if (!b->config->architecture.dense) {
         backprop_router_backward(b, layer);
     }

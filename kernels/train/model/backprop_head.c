@@ -66,7 +66,10 @@ adamoe_status backprop_head(adamoe_backprop *b, double *cross_entropy)
     const size_t d = b->config->hidden_size, vocab = b->config->vocab_size;
     const adamoe_matrix *norm = &b->parameters->model.final_norm;
     const float *head = b->parameters->model.head.data;
+    const float factor =
+        b->config->architecture.multipliers ? (float)(1.0 / b->config->multiplier.logits) : 1.0f;
     backprop_norm(b, norm, b->at.output, b->at.wanted, b->targets, b->at.final_normed);
+    backprop_multiply(b, factor, b->targets, d, b->at.final_normed); /* and so the logits */
     for (size_t first = 0; first < b->targets; first += b->head_rows) {
         const size_t left = b->targets - first, count = left < b->head_rows ? left : b->head_rows;
         b->gemm[0] =
@@ -79,6 +82,7 @@ adamoe_status backprop_head(adamoe_backprop *b, double *cross_entropy)
     }
     ADAMOE_TRY(sum_of_losses(b, cross_entropy));
     if (b->gradient != NULL) {
+        backprop_multiply(b, factor, b->targets, d, b->at.dfinal_normed);
         memset(b->at.dresidual, 0, b->tokens * d * sizeof(float));
         backprop_norm_backward(b, norm, b->at.output, b->at.wanted, b->targets, b->at.dfinal_normed);
     }

@@ -14,6 +14,22 @@ static size_t most_rows(const adamoe_backprop *b)
     return b->tokens * (k < n ? k : n);
 }
 
+/* The rows of a shared expert: all tokens, where there is one. */
+static size_t shared_rows(const adamoe_backprop *b)
+{
+    return b->config->architecture.shared_expert ? b->tokens : 0;
+}
+
+static bool is_normed(const adamoe_backprop *b)
+{
+    return b->config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static void cut_layer(const adamoe_backprop *b, adamoe_cutter *c, backprop_layer *layer)
 {
     const adamoe_config *config = b->config;
@@ -23,10 +39,15 @@ static void cut_layer(const adamoe_backprop *b, adamoe_cutter *c, backprop_layer
     layer->query = adamoe_cut_floats(c, t * q);
     layer->key = adamoe_cut_floats(c, t * kv);
     layer->value = adamoe_cut_floats(c, t * kv);
+    layer->raw_query = is_normed(b) ? adamoe_cut_floats(c, t * q) : layer->query;
+    layer->raw_key = is_normed(b) ? adamoe_cut_floats(c, t * kv) : layer->key;
     layer->mixed = adamoe_cut_floats(c, t * q);
     layer->experts_input = adamoe_cut_floats(c, t * config->hidden_size);
     layer->gate = adamoe_cut_floats(c, most_rows(b) * config->intermediate_size);
     layer->up = adamoe_cut_floats(c, most_rows(b) * config->intermediate_size);
+    layer->shared_gate = adamoe_cut_floats(c, shared_rows(b) * config->shared_intermediate_size);
+    layer->shared_up = adamoe_cut_floats(c, shared_rows(b) * config->shared_intermediate_size);
+    layer->shared_scale = adamoe_cut_floats(c, shared_rows(b));
 }
 
 static void cut_shared(const adamoe_backprop *b, adamoe_cutter *c, backprop_arrays *at)
@@ -34,20 +55,26 @@ static void cut_shared(const adamoe_backprop *b, adamoe_cutter *c, backprop_arra
     const adamoe_config *config = b->config;
     const size_t t = b->tokens, d = config->hidden_size, q = config->heads * config->head_dim;
     const size_t kv = config->key_value_heads * config->head_dim, rows = most_rows(b);
+    const size_t shared = shared_rows(b),
+                 hidden = larger(rows * config->intermediate_size, shared * config->shared_intermediate_size);
     const size_t angles = b->longest * (config->head_dim / 2);
     at->output = adamoe_cut_floats(c, t * d);
     at->normed = adamoe_cut_floats(c, t * d);
     at->dresidual = adamoe_cut_floats(c, t * d);
     at->dnormed = adamoe_cut_floats(c, t * d);
-    at->inverse_rms = adamoe_cut_floats(c, t);
+    at->inverse_rms = adamoe_cut_floats(c, t * config->heads);
     at->dquery = adamoe_cut_floats(c, t * q);
     at->dkey = adamoe_cut_floats(c, t * kv);
     at->dvalue = adamoe_cut_floats(c, t * kv);
+    at->draw = adamoe_cut_floats(c, is_normed(b) ? t * larger(q, kv) : 0);
     at->dmixed = adamoe_cut_floats(c, t * q);
-    at->hidden = adamoe_cut_floats(c, rows * config->intermediate_size);
-    at->dhidden = adamoe_cut_floats(c, rows * config->intermediate_size);
-    at->slots = adamoe_cut_floats(c, rows * d);
+    at->hidden = adamoe_cut_floats(c, hidden);
+    at->dhidden = adamoe_cut_floats(c, hidden);
+    at->slots = adamoe_cut_floats(c, larger(rows, shared) * d);
     at->dweight = adamoe_cut_floats(c, rows);
+    at->dshared = adamoe_cut_floats(c, shared * d);
+    at->dshared_scale = adamoe_cut_floats(c, shared);
+    at->identity = adamoe_cut(c, shared + 1, sizeof *at->identity);
     at->dlogits = adamoe_cut_floats(c, t * (config->experts + config->null_experts));
     at->dself = adamoe_cut_floats(c, t);
     at->cosine = adamoe_cut_floats(c, angles);

@@ -18,9 +18,12 @@
 typedef struct backprop_layer {
     float *attention_input;     /* [T, d] */
     float *query, *key, *value; /* [T, heads * head_dim], [T, key_value_heads * head_dim] */
-    float *mixed;               /* [T, heads * head_dim] */
+    float *raw_query, *raw_key; /* query and key before their norm; the same arrays where they have none */
+    float *mixed;               /* [T, heads * head_dim], times the residual multiplier */
     float *experts_input;       /* [T, d] */
     float *gate, *up;           /* [rows of the plan, intermediate_size] w1 x and w3 x */
+    float *shared_gate, *shared_up; /* [T, shared_intermediate_size] the same of the shared expert */
+    float *shared_scale; /* [T] its weight: sigmoid(shared_gate . x), times the residual multiplier */
     adamoe_routing_space routing;
     adamoe_plan_space plan;
 } backprop_layer;
@@ -30,12 +33,16 @@ typedef struct backprop_arrays {
     float *output;                 /* [T, d] the residual after the last layer */
     float *normed;                 /* [T, d] the norm at work */
     float *dresidual, *dnormed;    /* [T, d] */
-    float *inverse_rms;            /* [T] of the norm at work */
+    float *inverse_rms;            /* [T, heads] of the norm at work */
     float *dquery, *dkey, *dvalue; /* as query, key, value */
+    float *draw;                   /* [T, the wider of query and key] before their norm */
     float *dmixed;                 /* as mixed */
-    float *hidden, *dhidden;       /* [rows, intermediate_size] */
-    float *slots;                  /* [rows, d] what the experts give for each row */
+    float *hidden, *dhidden;       /* [rows, intermediate_size], or [T, shared_intermediate_size] */
+    float *slots;                  /* [rows or T, d] what the experts give for each row */
     float *dweight;                /* [rows] derivatives of the weights, in the order of the plan's places */
+    float *dshared;                /* [T, d] what flows back through the shared expert */
+    float *dshared_scale;          /* [T] of its weights, then of the logits of its gate */
+    uint32_t *identity;            /* [T + 1] 0, 1, 2, ...: the plan of the shared expert */
     float *dlogits;                /* [T, n + m] of the router */
     float *dself;                  /* [T] the derivative of the weight of identity experts */
     float *cosine, *sine, *minus_sine;   /* [longest, head_dim / 2] */
@@ -101,6 +108,34 @@ void backprop_norm(const adamoe_backprop *b, const adamoe_matrix *gain, const fl
 /* dresidual[list[i]] += through the same norm from dnormed[i]; and the gradient of its gain. */
 void backprop_norm_backward(const adamoe_backprop *b, const adamoe_matrix *gain, const float *x,
                             const uint32_t *list, size_t rows, const float *dnormed);
+
+/* What multiplies what attention and experts give: the residual multiplier, or 1. */
+static inline float backprop_residual_factor(const adamoe_backprop *b)
+{
+    return b->config->architecture.multipliers ? (float)b->config->multiplier.residual : 1.0f;
+}
+
+/* x [rows, columns] = factor * x, unless the factor is 1. */
+void backprop_multiply(const adamoe_backprop *b, float factor, size_t rows, size_t columns, float *x);
+
+/* x [T, columns] += a bias [columns]. */
+void backprop_add_bias(const adamoe_backprop *b, const adamoe_matrix *bias, float *x);
+
+/* dbias [columns] = the sum of dy [T, columns] over the tokens in ascending order; dbias may be NULL. */
+void backprop_bias_backward(const adamoe_backprop *b, const float *dy, size_t columns, float *dbias);
+
+/* Queries or keys [T, width] from those before their norm, over as much at a time as the gain is wide; and
+ * dout, the derivative of what the norm gives, becomes that of what it reads. Where the architecture has no
+ * such norm nothing is done. */
+void backprop_head_norm(const adamoe_backprop *b, const adamoe_matrix *gain, const float *raw, size_t width,
+                        float *out);
+void backprop_head_norm_backward(const adamoe_backprop *b, const adamoe_matrix *gain, const float *raw,
+                                 size_t width, float *dout);
+
+/* The shared expert, where there is one. Forward, from `normed`: next += what it gives. Backward, from
+ * dresidual: dnormed += through it. */
+void backprop_shared_forward(adamoe_backprop *b, size_t layer, float *next);
+void backprop_shared_backward(adamoe_backprop *b, size_t layer);
 
 /* The parts of a layer. Forward: `next` is the residual after it. Backward: dresidual, the derivative of what
  * the part gives, becomes that of what it reads. */

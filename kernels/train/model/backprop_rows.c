@@ -4,6 +4,11 @@
 #include "train/model/backprop_parts.h"
 #include "train/norm_backward.h"
 
+#include <string.h>
+
+/* Columns of one task where a bias is summed over all rows. */
+#define COLUMNS_PER_TASK 32
+
 typedef struct rows_call {
     const adamoe_backprop *b;
     backprop_row *compute;
@@ -58,4 +63,91 @@ void backprop_norm_backward(const adamoe_backprop *b, const adamoe_matrix *gain,
                                             .dgain = backprop_gradient(b, ADAMOE_GAINS, gain),
                                             .inverse_rms = b->at.inverse_rms};
     adamoe_norm_backward(b->team, &call);
+}
+
+/* ------------------------------------------------------------------------ what some architectures have besides */
+
+void backprop_multiply(const adamoe_backprop *b, float factor, size_t rows, size_t columns, float *x)
+{
+    if (factor != 1.0f) {
+        adamoe_multiply_rows(b->team, factor, rows, columns, x);
+    }
+}
+
+typedef struct bias_call {
+    const adamoe_backprop *b;
+    const float *bias, *dy;
+    size_t columns;
+    float *x, *dbias;
+} bias_call;
+
+static void bias_row(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const bias_call *call = context;
+    call->b->ops->add(call->x + row * call->columns, call->bias, call->columns);
+}
+
+void backprop_add_bias(const adamoe_backprop *b, const adamoe_matrix *bias, float *x)
+{
+    if (b->config->architecture.biases) {
+        adamoe_each_row(b->team, b->tokens, bias_row,
+                        &(bias_call){.b = b, .bias = bias->data, .columns = bias->columns, .x = x});
+    }
+}
+
+static void bias_task(void *context, size_t task, uint32_t thread)
+{
+    (void)thread;
+    const bias_call *call = context;
+    const size_t first = task * COLUMNS_PER_TASK, left = call->columns - first;
+    const size_t count = left < COLUMNS_PER_TASK ? left : COLUMNS_PER_TASK;
+    memset(call->dbias + first, 0, count * sizeof *call->dbias);
+    for (size_t t = 0; t < call->b->tokens; ++t) {
+        call->b->ops->add(call->dbias + first, call->dy + t * call->columns + first, count);
+    }
+}
+
+void backprop_bias_backward(const adamoe_backprop *b, const float *dy, size_t columns, float *dbias)
+{
+    bias_call call = {.b = b, .dy = dy, .columns = columns, .dbias = dbias};
+    if (b->config->architecture.biases && dbias != NULL) {
+        b->team->run(b->team->state, (columns + COLUMNS_PER_TASK - 1) / COLUMNS_PER_TASK, bias_task, &call);
+    }
+}
+
+static adamoe_row_norm head_norm_of(const adamoe_backprop *b, const adamoe_matrix *gain)
+{
+    adamoe_row_norm norm = norm_of(b, gain);
+    norm.hidden_size = gain->columns;
+    return norm;
+}
+
+void backprop_head_norm(const adamoe_backprop *b, const adamoe_matrix *gain, const float *raw, size_t width,
+                        float *out)
+{
+    if (b->config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+        const adamoe_row_norm norm = head_norm_of(b, gain);
+        adamoe_norm_rows(b->team, &norm, raw, NULL, b->tokens * (width / gain->columns), out);
+    }
+}
+
+void backprop_head_norm_backward(const adamoe_backprop *b, const adamoe_matrix *gain, const float *raw,
+                                 size_t width, float *dout)
+{
+    if (b->config->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_NONE) {
+        return;
+    }
+    const adamoe_row_norm norm = head_norm_of(b, gain);
+    const adamoe_norm_backward_call call = {.norm = &norm,
+                                            .train_ops = b->train_ops,
+                                            .x = raw,
+                                            .rows = b->tokens * (width / gain->columns),
+                                            .dnormed = dout,
+                                            .dx = b->at.draw,
+                                            .dgain = backprop_gradient(b, ADAMOE_GAINS, gain),
+                                            .inverse_rms = b->at.inverse_rms};
+    memset(b->at.draw, 0, b->tokens * width * sizeof *b->at.draw);
+    adamoe_norm_backward(b->team, &call);
+    memcpy(dout, b->at.draw, b->tokens * width * sizeof *dout);
 }

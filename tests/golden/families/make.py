@@ -1,4 +1,4 @@
-"""Makes the folders beside it: for each family of models that datasets/config/families.c knows a random one of 2 layers as Hugging
+"""Makes tokenizer.json and the folders beside it: for each family of models that datasets/config/families.c knows a random one of 2 layers as Hugging
 Face transformers saves it, and the logits that it gives.
 
     pip install torch transformers safetensors numpy      (in a virtual environment outside the tree)
@@ -129,7 +129,27 @@ def save(name, make):
     print(name, sum(os.path.getsize(os.path.join(folder, file)) for file in os.listdir(folder)), "bytes")
 
 
+def write_tokenizer():
+    """tokenizer.json: characters, a few merges, unknown ones as <unk>; the vocabulary of all models here."""
+    merges = ["t h", "th e", "i n", "e r", "a n", "o n"]
+    tokens = ["<unk>", "<s>", "</s>", "\n"] + list(" abcdefghijklmnopqrstuvwxyz0123456789.,:?'ABCDEFQTWHIN")
+    tokens += [merge.replace(" ", "") for merge in merges]
+    assert len(tokens) == SIZES["vocab_size"]
+    special = [{"id": i, "content": tokens[i], "single_word": False, "lstrip": False, "rstrip": False,
+                "normalized": False, "special": True} for i in range(3)]
+    document = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": special, "normalizer": None,
+                "pre_tokenizer": None, "post_processor": None, "decoder": {"type": "Fuse"},
+                "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
+                          "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
+                          "ignore_merges": False, "vocab": {token: i for i, token in enumerate(tokens)},
+                          "merges": merges}}
+    with open(os.path.join(HERE, "tokenizer.json"), "w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False)
+        file.write("\n")
+
+
 def main():
+    write_tokenizer()
     for name in sys.argv[1:] or FAMILIES:
         save(name, FAMILIES[name])
 
