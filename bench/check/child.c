@@ -3,6 +3,7 @@
  */
 #include "check/child.h"
 #include "check/call/memory.h"
+#include "check/not_tried.h"
 #include "check/shortage.h"
 #include "program/json_output.h"
 #include "machine/team.h"
@@ -111,14 +112,16 @@ static adamoe_status tell_kernel(const adamoe_check_options *options, const adam
             status = adamoe_error(ADAMOE_ENVIRONMENT, "child: out of memory");
         }
     }
+    json_t *not_tried =
+        status.code == ADAMOE_OK ? adamoe_check_not_tried(options, kernel, cases, count) : NULL;
     free(cases);
     if (status.code != ADAMOE_OK) {
         json_decref(names);
         return status;
     }
     json_t *reason = runs ? json_null() : adamoe_json_text(why_not == NULL ? "no reason given" : why_not);
-    return tell(lines, json_pack("{s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name), "why_not", reason,
-                                 "cases", names));
+    return tell(lines, json_pack("{s:o,s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name), "why_not",
+                                 reason, "cases", names, "not_tried", not_tried));
 }
 
 static adamoe_status list(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)

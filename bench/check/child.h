@@ -3,7 +3,8 @@
  * each event, on a descriptor of its own.
  *
  *   {"started":true}                                                             it is this program now
- *   {"kernel":"avx2-f32","why_not":null,"cases":["exact/experts/...", ...]}      `list`: one for each kernel
+ *   {"kernel":"avx2-f32","why_not":null,"cases":["exact/experts/...", ...],
+ *    "not_tried":[]}                                                             `list`: one for each kernel
  *   {"begin":17}   {"end":17,"status":0,...}                                     before and after each case
  *   {"error":"out of memory","code":4}                                           the child gave up, or
  *                                                                                its plugin was refused

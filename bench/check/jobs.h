@@ -9,12 +9,15 @@
 #include "check/options.h"
 #include "check/run.h"
 
+#include <jansson.h>
+
 /* A kernel, its cases and what came of them; or a plugin that ended the process that
  * loaded it: one failed result. */
 typedef struct adamoe_kernel_check {
     char *name;
     char *why_not; /* the kernel cannot run here, and has no results; or NULL */
     bool not_loaded;
+    json_t *not_tried;            /* texts (check/not_tried.h); NULL where it was not loaded */
     char **cases;                 /* [count] names */
     adamoe_check_result *results; /* [count] */
     size_t count;

@@ -22,6 +22,7 @@ static void free_check(adamoe_kernel_check *check)
     free(check->results);
     free(check->name);
     free(check->why_not);
+    json_decref(check->not_tried);
 }
 
 void adamoe_check_list_free(adamoe_kernel_checks *checks)
@@ -69,6 +70,7 @@ static adamoe_status add_listed(adamoe_kernel_checks *checks, const char *name, 
     adamoe_kernel_check *check = add_check(checks, name, json_array_size(cases));
     bool complete = check != NULL;
     if (complete) {
+        check->not_tried = json_incref(json_object_get(json, "not_tried"));
         check->why_not = copy_text(why_not);
         complete = why_not == NULL || check->why_not != NULL;
     }

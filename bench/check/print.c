@@ -152,6 +152,16 @@ static void print_tiers(const adamoe_kernel_check *check)
     }
 }
 
+/* One line, however much it is. */
+static void print_not_tried(const adamoe_kernel_check *check)
+{
+    const size_t count = json_array_size(check->not_tried);
+    for (size_t i = 0; i < count; ++i) {
+        printf("%s%s%s", i == 0 ? "  not tried: " : "; ",
+               json_string_value(json_array_get(check->not_tried, i)), i + 1 == count ? "\n" : "");
+    }
+}
+
 void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary)
 {
     if (check->why_not != NULL) {
@@ -169,6 +179,7 @@ void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_sum
     print_tiers(check);
     print_reasons(check, ADAMOE_CHECK_SKIPPED);
     print_reasons(check, ADAMOE_CHECK_VACUOUS);
+    print_not_tried(check);
 }
 
 static json_t *result_json(const adamoe_check_options *options, const adamoe_kernel_check *check, size_t i)
@@ -213,7 +224,7 @@ json_t *adamoe_check_json(const adamoe_check_options *options, const adamoe_kern
                                        : summary->count[ADAMOE_CHECK_PASSED] > 0  ? ADAMOE_CHECK_PASSED
                                        : summary->count[ADAMOE_CHECK_VACUOUS] > 0 ? ADAMOE_CHECK_VACUOUS
                                                                                   : ADAMOE_CHECK_SKIPPED;
-    return json_pack("{s:o,s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "kernel",
+    return json_pack("{s:o,s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:O*,s:o}", "kernel",
                      adamoe_json_text(check->name), "status", adamoe_check_status_names[status], "why_not",
                      check->why_not == NULL ? json_null() : adamoe_json_text(check->why_not), "cases",
                      (json_int_t)(check->why_not != NULL ? 0 : check->count), "passed",
@@ -223,5 +234,6 @@ json_t *adamoe_check_json(const adamoe_check_options *options, const adamoe_kern
                      (json_int_t)summary->count[ADAMOE_CHECK_SKIPPED], "largest_ratio",
                      adamoe_json_number(summary->largest_ratio), "median_ratio",
                      adamoe_json_number(summary->median_ratio), "largest_rms_ratio",
-                     adamoe_json_number(summary->largest_rms_ratio), "results", results);
+                     adamoe_json_number(summary->largest_rms_ratio), "not_tried", check->not_tried, "results",
+                     results);
 }

@@ -193,6 +193,7 @@ static adamoe_status change_the_modes(adamoe_prepared *prepared, const adamoe_ru
         .weight = OPERANDS,                                                                                  \
         .accumulate = ADAMOE_FLOAT32,                                                                        \
         .silu_error = 4.0f,                                                                                  \
+        .tiles = {.depth = 100000},                                                                          \
         .supported = supported,                                                                              \
         .prepare = prepare,                                                                                  \
         .release = RELEASE,                                                                                  \

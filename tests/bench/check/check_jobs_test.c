@@ -74,6 +74,7 @@ static void a_crash_ends_one_case(void **state)
                                    "' --kernel crashing --kernel reference --tier property --case split");
     expect(got, 1, "crashing     8 cases: 0 passed, 8 failed");
     expect(got, 1, "reference    8 cases: 8 passed, 0 failed");
+    assert_null(strstr(got->text, "not tried"));
     assert_int_equal(count_of(got->text, "FAILED crashing property/split-batch/"), 8);
     expect(got, 1, "8 cases of 1 kernel failed");
 }
@@ -121,6 +122,28 @@ static void a_plugin_that_is_refused_is_bad_input(void **state)
            "adamoe check: --plugin: /no/such.so: No such file or directory");
 }
 
+/* Sizes of the tile, kinds of cases; nothing that was not asked for. */
+static void what_is_not_tried_is_said(void **state)
+{
+    (void)state;
+    static const char kinds[] = "multiply, logits, model: the kernel has no dense product; "
+                                "gradient: the kernel has no backward pass";
+    const char *const check = CHECK "--plugin '" ADAMOE_BROKEN "' --kernel crashing --fail-fast ";
+    char line[512];
+    (void)snprintf(line, sizeof line,
+                   "  not tried: %s; sizes above 262144 at its tile of 100000 terms of a sum "
+                   "(--exhaustive tries them)\n",
+                   kinds);
+    expect(run("%s", check), 1, line);
+    (void)snprintf(line, sizeof line, "  not tried: %s\n", kinds);
+    expect(run("%s --exhaustive", check), 1, line);
+    expect(run("%s --tier model", check), 0, "  not tried: model: the kernel has no dense product\n");
+    assert_null(strstr(run("%s --case property/split", check)->text, "not tried"));
+    expect(run("%s --case bound/gradient/d:9/ --json -", check), 0,
+           "\"not_tried\": [\n        \"gradient: the kernel has no backward pass\"\n      ]");
+    expect(run(CHECK "--kernel reference --case bound/gradient/d:9/ --json -"), 0, "\"not_tried\": []");
+}
+
 static void results_for_machines(void **state)
 {
     (void)state;
@@ -148,6 +171,7 @@ int main(void)
         cmocka_unit_test(hangs_are_not_waited_for_without_end),
         cmocka_unit_test(a_plugin_that_crashes_as_it_loads_is_one_line),
         cmocka_unit_test(a_plugin_that_is_refused_is_bad_input),
+        cmocka_unit_test(what_is_not_tried_is_said),
         cmocka_unit_test(results_for_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
