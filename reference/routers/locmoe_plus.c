@@ -124,7 +124,7 @@ static adamoe_status keep_best(const adamoe_router_call *call, const double *aff
     for (size_t e = 0; e < n; ++e) {
         size_t count = 0;
         for (size_t s = 0; s < S; ++s) {
-            count += isfinite(proposed[s * n + e]);
+            count += proposed[s * n + e] > -HUGE_VAL;
         }
         adamoe_select_largest(proposed + e, S, n, count, ranked);
         const size_t kept = count_kept(affinity + e, n, ranked, count, capacity, call->value[AFFINITY_SHARE]);

@@ -157,7 +157,7 @@ static void results_are_written(void **state)
     assert_non_null(document);
     assert_string_equal(json_string_value(json_object_get(document, "router")), "moe_plus_plus");
     const json_t *parameters = json_object_get(document, "parameters");
-    assert_true(json_number_value(json_object_get(parameters, "capacity_factor")) == 1.1);
+    assert_true(json_number_value(json_object_get(parameters, "capacity_factor")) == 1.6);
     assert_string_equal(json_string_value(json_object_get(parameters, "norm")), "none");
     assert_true(json_integer_value(json_object_get(document, "rejected")) > 0);
     assert_true(json_number_value(json_object_get(json_object_get(document, "losses"), "balance")) > 0.0);
@@ -312,7 +312,7 @@ static const bad_parameter bad_parameters[] = {
     {"moe_plus_plus_capacity", "capacity_factor", "0", "capacity_factor: 0 is not a number above 0"},
     {"null_copies", "rho", "0", "rho: 0 is not a number within (0, 1]"},
     {"null_copies", "rho", "1e-9", "rho: 1e-09 asks for 4e+09 null copies, more than 1048576"},
-    {"null_copies", "top_k", "9", "top_k: 9 is not within 1 .. 8"},
+    {"null_copies", "top_k", "9", "top_k: 9 is not within 1 .. 7"},
     {"remoe", "target_k", "4.5", "target_k: 4.5 is above 4 experts"},
     {"remoe", "multiplier", "0.5", "multiplier: 0.5 is not a number of at least 1"},
     {"adamoe", "top_k", "9", "top_k: 9 is not within 1 .. 8"},

@@ -239,19 +239,19 @@ def sparse_expert_choice(seed, c, gamma, iterations, rate):
                learning_rate=rate, capacity=C)
 
 
-def soft_moe(seed, c):
+def soft_moe(seed, c, epsilon):
     layer = Layer(seed)
     p = max(1, round(S * c / N))  # Python rounds half to even
     phi, scale = layer.draw(N * p, D), np.array([1.7], np.float32)
     layer.tensors |= {"router.phi": phi, "router.scale": scale}
     x, mu = layer.x.astype(np.float64), phi.astype(np.float64)
-    hat = [a / (np.linalg.norm(a, axis=1, keepdims=True) + 1e-6) for a in (x, mu)]
+    hat = [a / (np.linalg.norm(a, axis=1, keepdims=True) + epsilon) for a in (x, mu)]
     l = float(scale[0]) * product(*hat)
     dispatch, combine = softmax(l, 0), softmax(l, 1)
     slots = dispatch.T @ x
     y = sum(combine[:, e * p:(e + 1) * p] @ layer.expert(e, slots[e * p:(e + 1) * p]) for e in range(N))
     layer.expect(logits=l, dispatch=dispatch.reshape(S, N, p), combine=combine.reshape(S, N, p), slots=slots, output=y)
-    layer.save("soft_moe", "soft_moe", capacity_factor=c, norm_epsilon=1e-6, capacity=p)
+    layer.save("soft_moe", "soft_moe", capacity_factor=c, norm_epsilon=epsilon, capacity=p)
 
 
 def locality(layer, p, nodes, eta, mu):
@@ -341,8 +341,9 @@ def memoe(seed, k, strength, width=3, anchors=2):
     layer.save("memoe", "memoe", top_k=k, **{"lambda": strength}, anchors=anchors, anchor_size=width)
 
 
-def top_p(seed, tau, most):
+def top_p(name, seed, tau, most=N):
     layer = Layer(seed)
+    layer.x[3] = 0  # every p is 1/n, and their sums meet tau exactly
     l = layer.gates()
     p, chosen = softmax(l), []
     for s in range(S):
@@ -351,12 +352,12 @@ def top_p(seed, tau, most):
         while len(chosen[s]) < most and not total > tau:
             chosen[s].append(ranked[len(chosen[s])])
             total += p[s, chosen[s][-1]]
-            assert abs(total - tau) > 1e-6
+            assert total == tau or abs(total - tau) > 1e-6
     layer.expect(logits=l, scores=p, number=np.array([len(c) for c in chosen]),
                  loss__balance=0.01 * N * (shares(chosen, N) @ p.mean(axis=0)),
                  loss__dynamic=1e-4 * -(p * np.log(p)).sum(axis=1).mean())
     layer.rows(place_all(chosen), p)
-    layer.save("top_p", "top_p", tau=tau, most=most)
+    layer.save(name, "top_p", tau=tau, **({} if most == N else {"most": most}))
 
 
 def loss_free(name, seed, k, score, normalise, scale, groups, kept):
@@ -490,17 +491,18 @@ if __name__ == "__main__":
     expert_choice("softmax_expert_choice", 5, 1.2)
     expert_choice("sinkhorn_expert_choice", 6, 1.0, {"epsilon": 1.5, "iterations": 4})
     sparse_expert_choice(7, 1.4, 0.5, 12, 0.02)
-    soft_moe(8, 1.0)
+    soft_moe(8, 1.0, 0.05)
     locmoe("locmoe", 9, 1.0)
     locmoe("locmoe_bound", 10, 0.5, 0.7)
     locmoe_plus("locmoe_plus", 11, 2, c=0.6)
     locmoe_plus("locmoe_plus_bound", 12, 2, delta_max=0.75, theta=0.6, temperature=0.5)
     memoe(13, 2, 0.3)
-    top_p(14, 0.7, 3)
+    top_p("top_p", 14, 0.85, 2)
+    top_p("top_p_strict", 22, 0.5)
     loss_free("loss_free", 15, 2, "sigmoid", 1, 2.5, 2, 1)
     loss_free("loss_free_softmax", 16, 2, "softmax", 0, 1.5, 1, 1)
     longcat(17, 3, 1.75, 2.0, 2)
     moe_plus_plus("moe_plus_plus", 18, 3, "nonzero", 2, 1, 1, residual=True)
-    moe_plus_plus("moe_plus_plus_capacity", 19, 2, "none", 1, 1, 2, gamma=1.1)
-    null_copies(20, 3, 0.5)
+    moe_plus_plus("moe_plus_plus_capacity", 19, 2, "none", 1, 1, 2, gamma=1.6)
+    null_copies(20, 3, 0.6)
     remoe(21, 1.5, 1e-3)
