@@ -146,6 +146,32 @@ static void run_with_two_experts(kernel_call *c)
 WRONG_KERNEL(order_of_tasks, "wrong-order-of-tasks", "a thread's tasks must ascend, or descend",
              ADAMOE_FLOAT32, .run = run_with_two_experts, .own_bytes = MOST_THREADS * sizeof(two_experts));
 
+/* What a task computes on is slot `task mod 32` of a ring, as if no task were ever 32 behind another: as they are
+ * where tasks begin in ascending order and none is held up. A data race where one is. */
+enum { SLOTS = 32 };
+
+static size_t work_of_ring(const adamoe_prepared *prepared, size_t rows, size_t tokens)
+{
+    const size_t each = (prepared->hidden_size + prepared->intermediate_size) * sizeof(float);
+    return honest_work_bytes(prepared, rows, tokens) + SLOTS * each;
+}
+
+static void row_in_ring(void *call, size_t row, uint32_t thread)
+{
+    (void)thread;
+    honest_row_task(call, row, (uint32_t)(row % SLOTS));
+}
+
+static void run_in_ring(kernel_call *c)
+{
+    const adamoe_team *team = c->run->team;
+    c->scratch = c->outputs + c->plan->rows * c->prepared->hidden_size;
+    team->run(team->state, c->plan->rows, row_in_ring, c);
+    team->run(team->state, c->plan->tokens, honest_token_task, c);
+}
+WRONG_KERNEL(ring_of_32, "wrong-ring-of-32", "a task's memory is a slot of a ring, by its number",
+             ADAMOE_FLOAT32, .run = run_in_ring, .work_bytes = work_of_ring);
+
 /* The first task that needs a copy of a row of weights makes it, and says that it is there before its last value
  * is. Wrong where another thread reads it within that nanosecond: a data race by the letter of C, and seen by
  * ThreadSanitizer in every run with two threads. */
@@ -182,4 +208,4 @@ WRONG_KERNEL(published_early, "wrong-published-early",
              .own_bytes = sizeof(copied_row));
 
 EXPORT_KERNELS(&threads_9, &threads_17, &order_over_8, &smaller_team, &nodes_5, &node_of_thread,
-               &order_of_tasks, &published_early);
+               &order_of_tasks, &ring_of_32, &published_early);

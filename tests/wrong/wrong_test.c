@@ -50,7 +50,6 @@ static const struct {
     char kind;
     const char *kernel, *expected;
 } not_caught_yet[] = {
-    {'D', "wrong-order-of-tasks", "bitwise"},
     {'D', "wrong-published-early", "ThreadSanitizer"},
     {'E', "wrong-third-call", "bitwise"},
     {'E', "wrong-call-counter-8-bit", "bitwise"},

@@ -30,7 +30,9 @@ void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_ca
     c->given = (adamoe_guarded){0};
     check_call_start_stages(c);
     adamoe_guarded_host_create(manner->placement.nodes, &c->host);
-    if (manner->team != NULL) {
+    if (manner->team != NULL && manner->perturbed) {
+        adamoe_watch_perturbed(manner->team, manner->seed, &c->team);
+    } else if (manner->team != NULL) {
         adamoe_watch_team(manner->team, &c->team);
     } else {
         adamoe_watch_backwards(manner->placement.threads, &c->team);

@@ -33,6 +33,8 @@ typedef struct adamoe_call_manner {
         *team; /* NULL: placement.threads threads in name, tasks backwards in the calling thread */
     adamoe_placement placement;
     adamoe_guard_end end; /* which end of every buffer touches an inaccessible page */
+    bool perturbed; /* the team's tasks come in an order and with delays of `seed` (check/call/perturbed.h) */
+    uint64_t seed;
 } adamoe_call_manner;
 
 /* x is [plan->inputs, hidden_size]; y [plan->tokens, hidden_size] receives what the kernel wrote. Where

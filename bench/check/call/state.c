@@ -2,6 +2,7 @@
  * The processor's modes before and after a call.
  */
 #include "check/call/state.h"
+#include "check/call/perturbed.h"
 #include "check/call/process.h"
 
 #include <string.h>
@@ -159,6 +160,10 @@ static void run_watched(void *state, size_t tasks, void (*task)(void *context, s
         watched->inner->run(watched->inner->state, tasks, watched_task, &run);
         return;
     }
+    if (watched->order == ADAMOE_TASKS_PERTURBED) {
+        adamoe_run_perturbed(watched->inner, watched->seed, watched->runs++, tasks, watched_task, &run);
+        return;
+    }
     for (size_t i = tasks; i-- > 0;) {
         watched_task(&run, i, (uint32_t)(i % watched->team.threads));
     }
@@ -170,12 +175,19 @@ static void watch(const adamoe_team *inner, uint32_t threads, adamoe_task_order 
     out->team = (adamoe_team){.state = out, .threads = threads, .run = run_watched};
     out->inner = inner;
     out->order = order;
+    out->seed = out->runs = 0;
     atomic_init(&out->changed, 0);
 }
 
 void adamoe_watch_team(const adamoe_team *inner, adamoe_watched_team *out)
 {
     watch(inner, inner->threads, ADAMOE_TASKS_BY_TEAM, out);
+}
+
+void adamoe_watch_perturbed(const adamoe_team *inner, uint64_t seed, adamoe_watched_team *out)
+{
+    watch(inner, inner->threads, ADAMOE_TASKS_PERTURBED, out);
+    out->seed = seed;
 }
 
 void adamoe_watch_backwards(uint32_t threads, adamoe_watched_team *out)

@@ -45,6 +45,7 @@ typedef enum adamoe_task_order {
     ADAMOE_TASKS_BY_TEAM = 0, /* as the inner team does */
     ADAMOE_TASKS_BACKWARDS =
         1, /* the calling thread alone, last task first, in the name of each thread in turn */
+    ADAMOE_TASKS_PERTURBED = 2, /* by the inner team, in an order and with delays of a seed (perturbed.h) */
 } adamoe_task_order;
 
 /* `team` is for the kernel; its state points to this structure, which therefore must not move. */
@@ -52,11 +53,14 @@ typedef struct adamoe_watched_team {
     adamoe_team team;
     const adamoe_team *inner; /* may be NULL for ADAMOE_TASKS_BACKWARDS */
     adamoe_task_order order;
+    uint64_t seed, runs; /* for ADAMOE_TASKS_PERTURBED; runs so far */
     atomic_uint changed; /* what tasks left changed so far */
 } adamoe_watched_team;
 
 /* inner->threads threads. */
 void adamoe_watch_team(const adamoe_team *inner, adamoe_watched_team *out);
+
+void adamoe_watch_perturbed(const adamoe_team *inner, uint64_t seed, adamoe_watched_team *out);
 
 /* `threads` threads in name, one in fact. */
 void adamoe_watch_backwards(uint32_t threads, adamoe_watched_team *out);

@@ -42,6 +42,29 @@ static adamoe_status run_backwards(const adamoe_checking *k, adamoe_check_again 
     return again(subject, &manner, what, go_on);
 }
 
+/* More threads than a small machine has, so that some wait in the middle of a task. */
+static adamoe_status run_perturbed(const adamoe_checking *k, adamoe_check_again *again, const void *subject,
+                                   bool *go_on)
+{
+    enum { THREADS = 4, TIMES = 6 };
+    adamoe_team *team = NULL;
+    ADAMOE_TRY(adamoe_team_create(THREADS, &team));
+    adamoe_status status = adamoe_ok();
+    for (uint64_t i = 0; i < TIMES && *go_on && status.code == ADAMOE_OK; ++i) {
+        const adamoe_call_manner manner = {.kernel = k->kernel,
+                                           .team = team,
+                                           .placement = adamoe_one_node(THREADS),
+                                           .perturbed = true,
+                                           .seed = k->seed + i};
+        char what[80];
+        (void)snprintf(what, sizeof what, "%d threads with tasks in random order, and %u in turn", THREADS,
+                       k->team->threads);
+        status = again(subject, &manner, what, go_on);
+    }
+    adamoe_team_free(team);
+    return status;
+}
+
 /* The contract: the placement's threads are the most that a team may have, not those that it has. */
 static adamoe_status run_smaller_team(const adamoe_checking *k, adamoe_check_again *again,
                                       const void *subject, bool *go_on)
@@ -64,6 +87,9 @@ adamoe_status adamoe_check_threads(const adamoe_checking *k, adamoe_check_again 
     }
     for (size_t i = 0; i < sizeof in_name / sizeof *in_name && go_on; ++i) {
         ADAMOE_TRY(run_backwards(k, again, subject, in_name[i], &go_on));
+    }
+    if (go_on) {
+        ADAMOE_TRY(run_perturbed(k, again, subject, &go_on));
     }
     return go_on ? run_smaller_team(k, again, subject, &go_on) : adamoe_ok();
 }

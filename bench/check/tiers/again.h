@@ -15,7 +15,8 @@ typedef adamoe_status adamoe_check_again(const void *subject, const adamoe_call_
 adamoe_status adamoe_check_runs(const adamoe_checking *k, adamoe_check_again *again, const void *subject,
                                 bool *go_on);
 
-/* With 1, 2, 3 and 7 threads, and in one whose tasks run backwards. Errors: as `again`; threads. */
+/* With 1, 2, 3 and 7 threads, in one whose tasks run backwards, and in 4 that take them in random order with
+ * random delays. Errors: as `again`; threads. */
 adamoe_status adamoe_check_threads(const adamoe_checking *k, adamoe_check_again *again, const void *subject);
 
 #endif
