@@ -74,7 +74,7 @@ void adamoe_process_settings_read(adamoe_process_settings *out)
     (void)umask(out->umask);
     out->environment = hash_environment();
     for (int i = 0; i < ADAMOE_MOST_LIMITS; ++i) {
-        (void)getrlimit(i, &out->limit[i]);
+        (void)getrlimit((__rlimit_resource_t)i, &out->limit[i]);
     }
 }
 
@@ -103,7 +103,7 @@ static unsigned restore_limits(const adamoe_process_settings *before, const adam
     for (int i = 0; i < ADAMOE_MOST_LIMITS; ++i) {
         if (now->limit[i].rlim_cur != before->limit[i].rlim_cur ||
             now->limit[i].rlim_max != before->limit[i].rlim_max) {
-            (void)setrlimit(i, &before->limit[i]);
+            (void)setrlimit((__rlimit_resource_t)i, &before->limit[i]);
             changed = ADAMOE_SETTING_LIMITS;
         }
     }
