@@ -35,6 +35,8 @@ static const verb verbs[] = {
     {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate, NO_TIMES},
     {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval,
      SHOWS_TIMES},
+    {"routers", "every router of the field on the same tokens, side by side", adamoe_verb_routers,
+     SHOWS_TIMES},
     {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train,
      SHOWS_TIMES},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",

@@ -18,6 +18,7 @@ int adamoe_verb_generate(int count, char **arguments);
 int adamoe_verb_eval(int count, char **arguments);
 int adamoe_verb_reproduce(int count, char **arguments);
 int adamoe_verb_train(int count, char **arguments);
+int adamoe_verb_routers(int count, char **arguments);
 int adamoe_verb_report(int count, char **arguments);
 
 #endif

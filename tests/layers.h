@@ -49,7 +49,7 @@ static const layer house[] = {
     /* the ground of the harness, and what several verbs measure with */
     {"bench/statistics", "reference"},
     {"bench/gbench", ""},
-    {"bench/layers", "reference datasets/safetensors kernels/machine"},
+    {"bench/layers", "reference reference/routers datasets/safetensors kernels/machine"},
     {"bench/program", "reference datasets datasets/files datasets/tokenizer kernels kernels/machine "
                       "kernels/onednn"},
     {"bench/timing", "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/train "
@@ -72,6 +72,7 @@ static const layer house[] = {
                    "bench/timing"},
     {"bench/layer", "reference datasets datasets/safetensors kernels/machine bench/program"},
     {"bench/report", "reference datasets/files bench/program bench/statistics"},
+    {"bench/routers", "reference datasets/files kernels/machine bench/layers bench/program bench/statistics"},
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
                     "kernels/train/model bench/eval bench/program"},
