@@ -5,6 +5,7 @@
 #include "machine/cpu.h"
 
 #include <numa.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,7 +181,7 @@ static void describe_model(adamoe_cpu *out)
     }
 }
 
-void adamoe_cpu_describe(adamoe_cpu *out)
+static void describe(adamoe_cpu *out)
 {
     *out = (adamoe_cpu){.numa_nodes = 1};
     describe_model(out);
@@ -194,4 +195,19 @@ void adamoe_cpu_describe(adamoe_cpu *out)
     if (numa_available() >= 0) {
         out->numa_nodes = (size_t)numa_num_configured_nodes();
     }
+}
+
+/* Once in a process: it reads a dozen files, and every prepare of a packed kernel asks for the caches. */
+static adamoe_cpu cpu;
+
+static void describe_once(void)
+{
+    describe(&cpu);
+}
+
+void adamoe_cpu_describe(adamoe_cpu *out)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, describe_once);
+    *out = cpu;
 }

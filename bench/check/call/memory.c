@@ -1,5 +1,8 @@
 /*
  * Buffers between inaccessible pages, by mmap and mprotect.
+ *
+ * What is freed is inaccessible from then on, and kept for the next buffer of its size: a call takes some dozens,
+ * and the system needs longer to find, clear and map their pages than many a kernel to compute.
  */
 #include "check/call/memory.h"
 
@@ -13,15 +16,80 @@
 /* One for the process, as the processor that it makes up for is. */
 static bool reads_allowed;
 
-void adamoe_guarded_allow_reads(void)
-{
-    reads_allowed = true;
-}
-
 static size_t round_up(size_t bytes, size_t to)
 {
     return (bytes + to - 1) / to * to;
 }
+
+/* --------------------------------------------------------------------------------------- pages that are kept */
+
+#define MOST_KEPT       256
+#define MOST_KEPT_BYTES ((size_t)16 << 20)
+
+/* Pages with guards on both sides; the body is inaccessible. The last that was freed is the first that is used
+ * again, at the same address. */
+typedef struct kept_pages {
+    unsigned char *body;
+    size_t body_bytes;
+} kept_pages;
+
+static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER;
+static kept_pages kept[MOST_KEPT]; /* [kept_count] */
+static size_t kept_count, kept_bytes;
+
+static void unmap(const kept_pages *pages, size_t page)
+{
+    (void)munmap(pages->body - page, pages->body_bytes + 2 * page);
+}
+
+/* False where there is no room for it. */
+static bool keep_pages(const kept_pages *pages)
+{
+    if (mprotect(pages->body, pages->body_bytes, PROT_NONE) != 0) {
+        return false;
+    }
+    pthread_mutex_lock(&kept_mutex);
+    const bool room = kept_count < MOST_KEPT && pages->body_bytes <= MOST_KEPT_BYTES - kept_bytes;
+    if (room) {
+        kept[kept_count++] = *pages;
+        kept_bytes += pages->body_bytes;
+    }
+    pthread_mutex_unlock(&kept_mutex);
+    return room;
+}
+
+/* Pages of just this size, accessible again; NULL where there are none. */
+static unsigned char *take_pages(size_t body_bytes)
+{
+    kept_pages found = {NULL, 0};
+    pthread_mutex_lock(&kept_mutex);
+    for (size_t i = kept_count; i-- > 0 && found.body == NULL;) {
+        if (kept[i].body_bytes == body_bytes) {
+            found = kept[i];
+            memmove(kept + i, kept + i + 1, (--kept_count - i) * sizeof *kept);
+            kept_bytes -= body_bytes;
+        }
+    }
+    pthread_mutex_unlock(&kept_mutex);
+    if (found.body != NULL && mprotect(found.body, body_bytes, PROT_READ | PROT_WRITE) != 0) {
+        unmap(&found, (size_t)sysconf(_SC_PAGESIZE));
+        return NULL;
+    }
+    return found.body;
+}
+
+void adamoe_guarded_allow_reads(void)
+{
+    reads_allowed = true;
+    pthread_mutex_lock(&kept_mutex);
+    for (; kept_count > 0; --kept_count) {
+        unmap(&kept[kept_count - 1], (size_t)sysconf(_SC_PAGESIZE));
+    }
+    kept_bytes = 0;
+    pthread_mutex_unlock(&kept_mutex);
+}
+
+/* ------------------------------------------------------------------------------------------------- buffers */
 
 /* Where the data begin in a body of pages. What is not even aligned as floats are begins
  * at an odd address. */
@@ -45,6 +113,21 @@ static bool guard(unsigned char *guarding, size_t page)
     return mprotect(guarding, page, PROT_READ) == 0;
 }
 
+/* New pages with guards on both sides; NULL without memory. */
+static unsigned char *map_pages(size_t body_bytes, size_t page)
+{
+    unsigned char *pages =
+        mmap(NULL, body_bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) {
+        return NULL;
+    }
+    if (!guard(pages, page) || !guard(pages + page + body_bytes, page)) {
+        (void)munmap(pages, body_bytes + 2 * page);
+        return NULL;
+    }
+    return pages + page;
+}
+
 adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard_end end, adamoe_guarded *out)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -53,14 +136,11 @@ adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }
     const size_t body_bytes = round_up(bytes + 2 * alignment, page);
-    unsigned char *pages =
-        mmap(NULL, body_bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
+    unsigned char *body = take_pages(body_bytes);
+    if (body == NULL) {
+        body = map_pages(body_bytes, page);
     }
-    unsigned char *body = pages + page;
-    if (!guard(pages, page) || !guard(body + body_bytes, page)) {
-        (void)munmap(pages, body_bytes + 2 * page);
+    if (body == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }
     *out = (adamoe_guarded){place(body, body_bytes, bytes, alignment, end), bytes, body, body_bytes, page};
@@ -101,8 +181,9 @@ bool adamoe_guarded_intact(const adamoe_guarded *buffer)
 
 void adamoe_guarded_free(adamoe_guarded *buffer)
 {
-    if (buffer->body != NULL) {
-        (void)munmap(buffer->body - buffer->page, buffer->body_bytes + 2 * buffer->page);
+    const kept_pages pages = {buffer->body, buffer->body_bytes};
+    if (buffer->body != NULL && !keep_pages(&pages)) {
+        unmap(&pages, buffer->page);
     }
     *buffer = (adamoe_guarded){0};
 }

@@ -13,9 +13,9 @@
 
 #define BYTES 64
 
-typedef enum deed { READ_BEHIND, READ_BEFORE, WRITE_BEHIND, WRITE_BEFORE } deed;
+typedef enum deed { READ_BEHIND, READ_BEFORE, WRITE_BEHIND, WRITE_BEFORE, READ_FREED } deed;
 
-/* All of them one float beyond the end that touches a page. */
+/* One float beyond the end that touches a page, or in a buffer that was freed. */
 static void commit(deed what, bool reads_allowed)
 {
     adamoe_guarded buffer;
@@ -29,6 +29,10 @@ static void commit(deed what, bool reads_allowed)
     }
     volatile float *at = (volatile float *)(void *)(end == ADAMOE_GUARD_BACK ? buffer.data + BYTES
                                                                              : buffer.body - sizeof(float));
+    if (what == READ_FREED) {
+        at = (volatile float *)(void *)buffer.data;
+        adamoe_guarded_free(&buffer);
+    }
     if (what == WRITE_BEHIND || what == WRITE_BEFORE) {
         *at = 1.0f;
         _exit(0);
@@ -53,7 +57,7 @@ static int outcome_of(deed what, bool reads_allowed)
 static void every_access_beyond_is_a_fault(void **state)
 {
     (void)state;
-    for (int what = READ_BEHIND; what <= WRITE_BEFORE; ++what) {
+    for (int what = READ_BEHIND; what <= READ_FREED; ++what) {
         assert_int_equal(outcome_of((deed)what, false), SIGSEGV);
     }
 }
@@ -67,11 +71,34 @@ static void readable_guards_hold_nans_and_stop_writes(void **state)
     assert_int_equal(outcome_of(WRITE_BEFORE, true), SIGSEGV);
 }
 
+/* As new: whatever its pages held before, and however little of them could be touched. */
+static void pages_are_used_again(void **state)
+{
+    (void)state;
+    adamoe_guarded first, second;
+    const float values[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+    assert_ok(adamoe_guarded_copy(values, sizeof values, 4, ADAMOE_GUARD_BACK, &first));
+    const unsigned char *body = first.body;
+    adamoe_guarded_close(&first);
+    adamoe_guarded_free(&first);
+    assert_ok(adamoe_guarded_create(BYTES, sizeof(float), ADAMOE_GUARD_FRONT, &second));
+    assert_ptr_equal(second.body, body);
+    assert_true(adamoe_guarded_intact(&second));
+    for (size_t i = 0; i < BYTES; ++i) {
+        assert_int_equal(second.data[i], 0xff);
+    }
+    assert_ok(adamoe_guarded_create(BYTES, sizeof(float), ADAMOE_GUARD_FRONT, &first));
+    assert_ptr_not_equal(first.body, body);
+    adamoe_guarded_free(&first);
+    adamoe_guarded_free(&second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_access_beyond_is_a_fault),
         cmocka_unit_test(readable_guards_hold_nans_and_stop_writes),
+        cmocka_unit_test(pages_are_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
