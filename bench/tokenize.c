@@ -2,6 +2,7 @@
  * adamoe tokenize: a line of ids for each line of text on standard input, or the other way round.
  */
 #include "tokenizer/tokenizer.h"
+#include "program/model_folder.h"
 #include "program/options.h"
 #include "verbs.h"
 
@@ -167,6 +168,7 @@ static adamoe_status run(const tokenize_options *o)
     }
     adamoe_tokenizer *tokenizer = NULL;
     ADAMOE_TRY(adamoe_tokenizer_open(path, &tokenizer));
+    adamoe_model_folder_say_note(path, tokenizer);
     const adamoe_status status = run_lines(o, tokenizer);
     adamoe_tokenizer_close(tokenizer);
     return status;

@@ -6,13 +6,23 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+void adamoe_model_folder_say_note(const char *path, const adamoe_tokenizer *tokenizer)
+{
+    const char *note = adamoe_tokenizer_note(tokenizer);
+    if (note[0] != '\0') {
+        fprintf(stderr, "adamoe: note: %s: %s\n", path, note);
+    }
+}
+
 static adamoe_status open_tokenizer(const char *folder, adamoe_model_folder *out)
 {
     char path[4096];
     if ((size_t)snprintf(path, sizeof path, "%s/tokenizer.json", folder) >= sizeof path) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--model: the path is too long");
     }
-    return adamoe_tokenizer_open(path, &out->tokenizer);
+    ADAMOE_TRY(adamoe_tokenizer_open(path, &out->tokenizer));
+    adamoe_model_folder_say_note(path, out->tokenizer);
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_model_folder_knows(size_t vocab_size, const adamoe_tokens *tokens)

@@ -40,7 +40,7 @@ static adamoe_status set_append(adamoe_added_set *set, adamoe_view pattern, adam
     return adamoe_ok();
 }
 
-/* Sorts a set that is complete. */
+/* Sorts a set that is complete. Two texts may have one normal form; which of them is meant nothing says. */
 static adamoe_status set_finish(const adamoe_place *place, adamoe_added_set *set)
 {
     bool words = false;
@@ -49,6 +49,12 @@ static adamoe_status set_finish(const adamoe_place *place, adamoe_added_set *set
     }
     if (set->count > 0) {
         qsort(set->token, set->count, sizeof *set->token, compare_tokens);
+    }
+    for (size_t i = 1; i < set->count; i++) {
+        if (compare_tokens(&set->token[i - 1], &set->token[i]) == 0) {
+            return adamoe_place_error(place, "the ids %u and %u have the same normal form",
+                                      (unsigned)set->token[i - 1].id, (unsigned)set->token[i].id);
+        }
     }
     if (!words) {
         return adamoe_ok();
@@ -59,10 +65,11 @@ static adamoe_status set_finish(const adamoe_place *place, adamoe_added_set *set
                                   &set->word_character);
 }
 
-/* An added token gets the id of the same text in the vocabulary, else the one after the last. A file that
- * says otherwise would get other ids from the package than it asks for. */
-static adamoe_status add_to_vocabulary(const adamoe_place *place, adamoe_view content, uint32_t id,
-                                       bool special, adamoe_vocabulary *vocabulary)
+/* An added token gets the id of the same text in the vocabulary, else the one after the last: so the package gives
+ * them, whatever the file says. Where a list is only out of order, *id becomes the package's; a file whose ids the
+ * package gives to no token asks for what nobody gives it (check_ids). */
+static adamoe_status add_to_vocabulary(const adamoe_place *place, adamoe_view content, bool special,
+                                       adamoe_vocabulary *vocabulary, uint32_t *id)
 {
     const uint32_t flags = ADAMOE_TOKEN_ADDED | (special ? ADAMOE_TOKEN_SPECIAL : 0);
     const uint32_t known =
@@ -70,22 +77,78 @@ static adamoe_status add_to_vocabulary(const adamoe_place *place, adamoe_view co
     if (known != ADAMOE_NO_TOKEN && (vocabulary->token[known].flags & ADAMOE_TOKEN_ADDED) != 0) {
         return adamoe_place_error(place, "the text of id %u is given twice", (unsigned)known);
     }
-    const uint32_t expected = known != ADAMOE_NO_TOKEN ? known : (uint32_t)vocabulary->count;
-    if (id != expected) {
-        return adamoe_place_error(place, "the id %u where the vocabulary demands %u", (unsigned)id,
-                                  (unsigned)expected);
-    }
+    *id = known != ADAMOE_NO_TOKEN ? known : (uint32_t)vocabulary->count;
     if (known != ADAMOE_NO_TOKEN) {
         vocabulary->token[known].flags |= flags;
         return adamoe_ok();
     }
-    return adamoe_vocabulary_add(vocabulary, place, content, id, flags);
+    return adamoe_vocabulary_add(vocabulary, place, content, *id, flags);
 }
 
-static adamoe_status read_token(const adamoe_place *place, const json_t *value,
-                                const adamoe_normalizer *normalizer, adamoe_text scratch[2],
-                                adamoe_vocabulary *vocabulary, adamoe_added_tokens *out)
+static adamoe_status wrong_id(const adamoe_place *place, uint32_t said, uint32_t demanded)
 {
+    return adamoe_place_error(place, "the id %u where the vocabulary demands %u", (unsigned)said,
+                              (unsigned)demanded);
+}
+
+/* What reading the list needs. */
+typedef struct added_reader {
+    const adamoe_normalizer *normalizer;
+    adamoe_vocabulary *vocabulary;
+    adamoe_added_tokens *out;
+    adamoe_text scratch[2];
+    uint32_t
+        *said; /* [texts] the ids that the file gives to texts that the model does not have, in order ... */
+    size_t *item; /* ... where in the list they stand ... */
+    size_t texts;
+    uint32_t first; /* ... and the first of those that the package gives them, one after the other */
+} added_reader;
+
+/* The id of a token as the package gives it. */
+static adamoe_status take_id(added_reader *r, const adamoe_place *place, size_t item, adamoe_view content,
+                             bool special, uint32_t *id)
+{
+    const uint32_t said = *id;
+    const size_t before = r->vocabulary->count;
+    ADAMOE_TRY(add_to_vocabulary(place, content, special, r->vocabulary, id));
+    if (r->vocabulary->count == before) {
+        return said == *id ? adamoe_ok() : wrong_id(place, said, *id);
+    }
+    r->first = r->texts == 0 ? *id : r->first;
+    r->said[r->texts] = said;
+    r->item[r->texts++] = item;
+    return adamoe_ok();
+}
+
+/* The ids that the file gives must be those that the package gives, in whatever order. */
+static adamoe_status check_ids(const adamoe_place *place, added_reader *r)
+{
+    size_t wrong = SIZE_MAX;
+    bool permuted = true;
+    bool *seen = calloc(r->texts + 1, sizeof *seen);
+    if (seen == NULL) {
+        return adamoe_tokenizer_out_of_memory();
+    }
+    for (size_t i = 0; i < r->texts; i++) {
+        const size_t place_of_said = (size_t)r->said[i] - r->first; /* huge where it is below */
+        permuted = permuted && place_of_said < r->texts && !seen[place_of_said];
+        if (place_of_said < r->texts) {
+            seen[place_of_said] = true;
+        }
+        wrong = wrong == SIZE_MAX && place_of_said != i ? i : wrong;
+    }
+    free(seen);
+    r->out->reordered = wrong != SIZE_MAX;
+    if (permuted || wrong == SIZE_MAX) {
+        return adamoe_ok();
+    }
+    const adamoe_place item = adamoe_place_index(place, r->item[wrong]);
+    return wrong_id(&item, r->said[wrong], r->first + (uint32_t)wrong);
+}
+
+static adamoe_status read_token(added_reader *r, const adamoe_place *place, size_t item, const json_t *value)
+{
+    adamoe_text *scratch = r->scratch;
     static const char *const keys[] = {"id",     "content",    "single_word", "lstrip",
                                        "rstrip", "normalized", "special",     NULL};
     ADAMOE_TRY(adamoe_json_keys(place, value, keys));
@@ -103,12 +166,23 @@ static adamoe_status read_token(const adamoe_place *place, const json_t *value,
     if (content.length == 0 || content.length > PATTERN_BYTES_MOST) {
         return adamoe_place_error(place, "a text of 0 or more than %d bytes", PATTERN_BYTES_MOST);
     }
-    ADAMOE_TRY(adamoe_normalize(normalizer, content, &scratch[0], &scratch[1]));
-    if (normalized && !adamoe_view_equal(content, adamoe_text_view(&scratch[0]))) {
-        return adamoe_place_error(place, "a normalized token that the normalizer changes is not implemented");
+    ADAMOE_TRY(take_id(r, place, item, content, special, &token.id));
+    if (!normalized) {
+        return set_append(&r->out->raw, content, token);
     }
-    ADAMOE_TRY(add_to_vocabulary(place, content, token.id, special, vocabulary));
-    return set_append(normalized ? &out->normalized : &out->raw, content, token);
+    /* It is looked for in the normal form of the text, as its own: the beginning of Llama 1's "<s>" becomes a
+     * blank's sign, so that it is found at the start of a text and nowhere else. */
+    ADAMOE_TRY(adamoe_normalize(r->normalizer, content, &scratch[0], &scratch[1]));
+    const adamoe_view pattern = adamoe_text_view(&scratch[0]);
+    if (pattern.length == 0 || pattern.length > PATTERN_BYTES_MOST) {
+        return adamoe_place_error(place, "a normal form of 0 or more than %d bytes", PATTERN_BYTES_MOST);
+    }
+    if (!adamoe_view_equal(pattern, content)) {
+        /* In the package it decodes to that form, which is no special token's text. */
+        ADAMOE_TRY(adamoe_vocabulary_decode_as(r->vocabulary, token.id, pattern));
+        r->vocabulary->token[token.id].flags &= ~(uint32_t)ADAMOE_TOKEN_SPECIAL;
+    }
+    return set_append(&r->out->normalized, pattern, token);
 }
 
 adamoe_status adamoe_added_tokens_read(const adamoe_place *place, const json_t *value,
@@ -121,14 +195,23 @@ adamoe_status adamoe_added_tokens_read(const adamoe_place *place, const json_t *
     if (!json_is_array(value)) {
         return adamoe_place_error(place, "not a list");
     }
-    adamoe_text scratch[2] = {{0}, {0}};
-    adamoe_status status = adamoe_ok();
+    added_reader r = {.normalizer = normalizer,
+                      .vocabulary = vocabulary,
+                      .out = out,
+                      .said = calloc(json_array_size(value) + 1, sizeof *r.said),
+                      .item = calloc(json_array_size(value) + 1, sizeof *r.item)};
+    adamoe_status status = r.said == NULL || r.item == NULL ? adamoe_tokenizer_out_of_memory() : adamoe_ok();
     for (size_t i = 0; i < json_array_size(value) && status.code == ADAMOE_OK; i++) {
         const adamoe_place item = adamoe_place_index(place, i);
-        status = read_token(&item, json_array_get(value, i), normalizer, scratch, vocabulary, out);
+        status = read_token(&r, &item, i, json_array_get(value, i));
     }
-    adamoe_text_free(&scratch[0]);
-    adamoe_text_free(&scratch[1]);
+    if (status.code == ADAMOE_OK) {
+        status = check_ids(place, &r);
+    }
+    adamoe_text_free(&r.scratch[0]);
+    adamoe_text_free(&r.scratch[1]);
+    free(r.said);
+    free(r.item);
     ADAMOE_TRY(status);
     ADAMOE_TRY(set_finish(place, &out->raw));
     return set_finish(place, &out->normalized);

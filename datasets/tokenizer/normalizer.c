@@ -1,8 +1,8 @@
 /*
- * The normalizers Prepend and Replace (with a string as the pattern), alone or in a Sequence. Every other
- * one, Unicode's normal forms among them, is refused.
+ * The normalizers NFC, Prepend and Replace (with a string as the pattern), alone or in a Sequence. Every other
+ * one, Unicode's other normal forms among them, is refused.
  */
-#include "tokenizer/parts.h"
+#include "tokenizer/nfc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +36,10 @@ static adamoe_status read_step(const adamoe_part *part, void *context)
         return adamoe_place_error(&part->place, "more than %d normalizers", ADAMOE_PARTS_MOST);
     }
     adamoe_normalizer_step *step = &normalizer->step[normalizer->steps++];
+    if (strcmp(part->type, "NFC") == 0) {
+        step->nfc = true;
+        return adamoe_json_keys(&part->place, part->object, (const char *const[]){"type", NULL});
+    }
     if (strcmp(part->type, "Prepend") == 0) {
         return read_prepend(part, step);
     }
@@ -52,6 +56,9 @@ adamoe_status adamoe_normalizer_read(const adamoe_place *place, const json_t *va
 
 static adamoe_status apply(const adamoe_normalizer_step *step, adamoe_view text, adamoe_text *out)
 {
+    if (step->nfc) {
+        return adamoe_text_append_nfc(out, text);
+    }
     const adamoe_view content = {step->content, step->content_length};
     if (step->pattern != NULL) {
         const adamoe_view pattern = {step->pattern, step->pattern_length};

@@ -130,8 +130,9 @@ enum {
 };
 
 typedef struct adamoe_vocabulary_token {
-    size_t offset, length; /* of its text in `bytes` */
-    uint32_t flags;        /* 0: no token has this id */
+    size_t offset, length;                 /* of its text in `bytes` */
+    size_t decoded_offset, decoded_length; /* of what it decodes to, which mostly is the same */
+    uint32_t flags;                        /* 0: no token has this id */
 } adamoe_vocabulary_token;
 
 /* Texts by id and ids by text. */
@@ -153,6 +154,9 @@ adamoe_status adamoe_vocabulary_add(adamoe_vocabulary *vocabulary, const adamoe_
 uint32_t adamoe_vocabulary_find(const adamoe_vocabulary *vocabulary, adamoe_view content, uint32_t flags);
 /* The text of an id; `id` must be one of a token. */
 adamoe_view adamoe_vocabulary_text(const adamoe_vocabulary *vocabulary, uint32_t id);
+/* What an id decodes to, and how that is changed. Errors: memory. */
+adamoe_view adamoe_vocabulary_decoded(const adamoe_vocabulary *vocabulary, uint32_t id);
+adamoe_status adamoe_vocabulary_decode_as(adamoe_vocabulary *vocabulary, uint32_t id, adamoe_view text);
 bool adamoe_vocabulary_has(const adamoe_vocabulary *vocabulary, uint32_t id);
 uint64_t adamoe_vocabulary_hash(adamoe_view content);
 void adamoe_vocabulary_free(adamoe_vocabulary *vocabulary);
@@ -198,6 +202,7 @@ void adamoe_bpe_free(adamoe_bpe *bpe);
 /* -------------------------------------------------------------------- normalizer (tokenizer/normalizer.c) */
 
 typedef struct adamoe_normalizer_step {
+    bool nfc;      /* Unicode's normal form; then there is nothing else */
     char *pattern; /* NULL: `content` goes before the text */
     char *content; /* else: it replaces the pattern */
     size_t pattern_length, content_length;
@@ -257,7 +262,8 @@ typedef struct adamoe_added_set {
 
 typedef struct adamoe_added_tokens {
     adamoe_added_set raw;        /* recognised in the text as given ... */
-    adamoe_added_set normalized; /* ... and in the normal form of what is left */
+    adamoe_added_set normalized; /* ... and, as its own normal form, in that of what is left */
+    bool reordered;              /* the ids are the package's, in the order of the list, and not the file's */
 } adamoe_added_tokens;
 
 /* A walk over the added tokens of one text. Zero-initialise. */

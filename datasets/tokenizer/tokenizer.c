@@ -18,22 +18,25 @@ struct adamoe_tokenizer {
     adamoe_pre_tokenizer pre_tokenizer;
     adamoe_template template;
     adamoe_decoder decoder;
+    char note[160]; /* adamoe_tokenizer_note */
 };
 
 /* ------------------------------------------------------------------------------------------------ reading */
 
-/* Settings of the document that the package would apply while encoding. */
+/* Settings that say how texts become a batch of one length, which nobody asks for here. */
+static const char *const not_applied[] = {"truncation", "padding"};
+
 static adamoe_status check_document(const adamoe_place *root, const json_t *document)
 {
     static const char *const keys[] = {
         "version",       "truncation",     "padding", "added_tokens", "normalizer",
         "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
     ADAMOE_TRY(adamoe_json_keys(root, document, keys));
-    static const char *const unsupported[] = {"truncation", "padding"};
-    for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
-        if (adamoe_json_is_set(json_object_get(document, unsupported[i]))) {
-            const adamoe_place place = adamoe_place_key(root, unsupported[i]);
-            return adamoe_place_error(&place, "not implemented");
+    for (size_t i = 0; i < sizeof not_applied / sizeof not_applied[0]; i++) {
+        const json_t *value = json_object_get(document, not_applied[i]);
+        if (adamoe_json_is_set(value) && !json_is_object(value)) {
+            const adamoe_place place = adamoe_place_key(root, not_applied[i]);
+            return adamoe_place_error(&place, "not an object");
         }
     }
     const json_t *version = json_object_get(document, "version");
@@ -43,6 +46,24 @@ static adamoe_status check_document(const adamoe_place *root, const json_t *docu
         return adamoe_place_error(&place, "not \"1.0\"");
     }
     return adamoe_ok();
+}
+
+/* See adamoe_tokenizer_note. */
+static void take_note(const json_t *document, adamoe_tokenizer *out)
+{
+    const char *separator = "";
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof not_applied / sizeof not_applied[0]; i++) {
+        if (adamoe_json_is_set(json_object_get(document, not_applied[i]))) {
+            used += (size_t)snprintf(out->note + used, sizeof out->note - used, "%s%s is not applied",
+                                     separator, not_applied[i]);
+            separator = "; ";
+        }
+    }
+    if (out->added.reordered) {
+        (void)snprintf(out->note + used, sizeof out->note - used,
+                       "%sadded_tokens get their ids in the order of the list", separator);
+    }
 }
 
 static adamoe_status read_document(const adamoe_place *root, const json_t *document, adamoe_tokenizer *out)
@@ -62,6 +83,7 @@ static adamoe_status read_document(const adamoe_place *root, const json_t *docum
     const adamoe_place post_processor = adamoe_place_key(root, "post_processor");
     ADAMOE_TRY(adamoe_template_read(&post_processor, json_object_get(document, "post_processor"),
                                     &out->vocabulary, &out->template));
+    take_note(document, out);
     const adamoe_place decoder = adamoe_place_key(root, "decoder");
     return adamoe_decoder_read(&decoder, json_object_get(document, "decoder"), &out->decoder);
 }
@@ -109,6 +131,11 @@ void adamoe_tokenizer_close(adamoe_tokenizer *tokenizer)
     adamoe_template_free(&tokenizer->template);
     adamoe_decoder_free(&tokenizer->decoder);
     free(tokenizer);
+}
+
+const char *adamoe_tokenizer_note(const adamoe_tokenizer *tokenizer)
+{
+    return tokenizer->note;
 }
 
 size_t adamoe_tokenizer_vocab_size(const adamoe_tokenizer *tokenizer)
@@ -231,7 +258,7 @@ static adamoe_status collect_texts(const adamoe_vocabulary *vocabulary, const ui
         if (skip_special && (vocabulary->token[ids[i]].flags & ADAMOE_TOKEN_SPECIAL) != 0) {
             continue;
         }
-        ADAMOE_TRY(adamoe_text_append(&texts->bytes, adamoe_vocabulary_text(vocabulary, ids[i])));
+        ADAMOE_TRY(adamoe_text_append(&texts->bytes, adamoe_vocabulary_decoded(vocabulary, ids[i])));
         ADAMOE_TRY(adamoe_texts_end(texts));
     }
     return adamoe_ok();

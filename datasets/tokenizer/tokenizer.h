@@ -3,8 +3,8 @@
  *
  * Byte fallback with metaspace (Mixtral, Llama 2): a normalizer that prepends and replaces blanks, no
  * pre-tokenizer, characters outside the vocabulary as <0xNN>. Byte level (GPT-2; SmolLM2 with individual
- * digits): a pre-tokenizer that splits by a pattern and maps bytes to printable characters.
- * Any other normalizer, pre-tokenizer, post-processor, decoder or model is refused by name, and so is every
+ * digits; Qwen and OLMoE with NFC before it): a pre-tokenizer that splits by a pattern and maps bytes to printable
+ * characters. Any other normalizer, pre-tokenizer, post-processor, decoder or model is refused by name, and so is every
  * setting that is not implemented. What is accepted gives the ids that the Hugging Face package `tokenizers`
  * gives, for all characters that the PCRE2 in use knows.
  */
@@ -30,6 +30,11 @@ adamoe_status adamoe_tokenizer_open(const char *path, adamoe_tokenizer **out);
 adamoe_status adamoe_tokenizer_parse(const char *path, const char *text, size_t length,
                                      adamoe_tokenizer **out);
 void adamoe_tokenizer_close(adamoe_tokenizer *tokenizer);
+
+/* What the file asks for and is not done, for a person, or "": padding and truncation, which the package applies to
+ * batches and which its users set themselves; ids of added tokens in another order than the package gives them. Valid
+ * until close. */
+const char *adamoe_tokenizer_note(const adamoe_tokenizer *tokenizer);
 
 size_t adamoe_tokenizer_vocab_size(const adamoe_tokenizer *tokenizer); /* added tokens included: max id + 1 */
 

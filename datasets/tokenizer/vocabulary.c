@@ -25,6 +25,22 @@ bool adamoe_vocabulary_has(const adamoe_vocabulary *vocabulary, uint32_t id)
     return id < vocabulary->ids && vocabulary->token[id].flags != 0;
 }
 
+adamoe_view adamoe_vocabulary_decoded(const adamoe_vocabulary *vocabulary, uint32_t id)
+{
+    const adamoe_vocabulary_token *token = &vocabulary->token[id];
+    return (adamoe_view){token->decoded_length == 0 ? "" : vocabulary->bytes.data + token->decoded_offset,
+                         token->decoded_length};
+}
+
+adamoe_status adamoe_vocabulary_decode_as(adamoe_vocabulary *vocabulary, uint32_t id, adamoe_view text)
+{
+    const size_t offset = vocabulary->bytes.length;
+    ADAMOE_TRY(adamoe_text_append(&vocabulary->bytes, text));
+    vocabulary->token[id].decoded_offset = offset;
+    vocabulary->token[id].decoded_length = text.length;
+    return adamoe_ok();
+}
+
 adamoe_view adamoe_vocabulary_text(const adamoe_vocabulary *vocabulary, uint32_t id)
 {
     const adamoe_vocabulary_token *token = &vocabulary->token[id];
@@ -118,7 +134,11 @@ adamoe_status adamoe_vocabulary_add(adamoe_vocabulary *vocabulary, const adamoe_
     ADAMOE_TRY(grow_ids(vocabulary, id));
     const size_t offset = vocabulary->bytes.length;
     ADAMOE_TRY(adamoe_text_append(&vocabulary->bytes, content));
-    vocabulary->token[id] = (adamoe_vocabulary_token){offset, content.length, flags};
+    vocabulary->token[id] = (adamoe_vocabulary_token){.offset = offset,
+                                                      .length = content.length,
+                                                      .decoded_offset = offset,
+                                                      .decoded_length = content.length,
+                                                      .flags = flags};
     vocabulary->count++;
     if (!fits || !occupy_slot(vocabulary, id)) {
         return adamoe_place_error(place, "more than %d tokens collide in the hash table", PROBES_MOST);

@@ -170,7 +170,7 @@ static void test_variants(void **state)
     for (size_t i = 0; i < json_array_size(variants); i++) {
         differences += count_differences(json_array_get(variants, i), json_object_get(expected, "texts"));
     }
-    assert_int_equal(json_array_size(variants), 61);
+    assert_int_equal(json_array_size(variants), 67);
     assert_int_equal(differences, 0);
     json_decref(variants);
     json_decref(expected);

@@ -87,8 +87,8 @@ static void test_document(void **state)
     assert_error(parse("{}"), ADAMOE_BAD_INPUT, "FILE: model: absent");
     assert_error(parse_with("version", "\"2.0\""), ADAMOE_BAD_INPUT, "FILE: version: not \"1.0\"");
     assert_error(parse_with("version", "1"), ADAMOE_BAD_INPUT, "FILE: version: not \"1.0\"");
-    assert_error(parse_with("truncation", "{}"), ADAMOE_BAD_INPUT, "FILE: truncation: not implemented");
-    assert_error(parse_with("padding", "{}"), ADAMOE_BAD_INPUT, "FILE: padding: not implemented");
+    assert_error(parse_with("truncation", "512"), ADAMOE_BAD_INPUT, "FILE: truncation: not an object");
+    assert_error(parse_with("padding", "[]"), ADAMOE_BAD_INPUT, "FILE: padding: not an object");
     assert_error(parse_with("extra", "1"), ADAMOE_BAD_INPUT,
                  "FILE: the document: the key \"extra\" is not implemented");
 }
@@ -233,7 +233,8 @@ static void test_normalizer(void **state)
         {"\"NFC\"", "FILE: normalizer: not an object"},
         {"{}", "FILE: normalizer.type: absent"},
         {"{\"type\": 3}", "FILE: normalizer.type: not a string"},
-        {"{\"type\": \"NFC\"}", "FILE: normalizer: NFC is not implemented"},
+        {"{\"type\": \"NFKC\"}", "FILE: normalizer: NFKC is not implemented"},
+        {"{\"type\": \"NFC\", \"x\": 1}", "FILE: normalizer: the key \"x\" is not implemented"},
         {"{\"type\": \"Sequence\"}", "FILE: normalizer.normalizers: absent"},
         {"{\"type\": \"Sequence\", \"normalizers\": 1}", "FILE: normalizer.normalizers: not a list"},
         {"{\"type\": \"Sequence\", \"normalizers\": [], \"x\": 1}",
@@ -320,14 +321,68 @@ static void test_length_of_added_tokens(void **state)
     }
 }
 
-static void test_normalized_token_that_changes(void **state)
+/* A pattern is the normal form of a token; two may become one, and it may be empty. */
+static void test_normalized_tokens(void **state)
 {
     (void)state;
-    static const char text[] =
-        "{\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}, \"added_tokens\": [" ADDED(
-            "0", "\"a\"", "false", "true", "true") "], \"model\": " MODEL(VOCAB ", " MERGES) "}";
+    assert_ok(parse("{\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}, \"added_tokens\": [" ADDED(
+        "0", "\"a\"", "false", "true", "true") "], \"model\": " MODEL(VOCAB ", " MERGES) "}"));
+    static const char replace[] =
+        "{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"x\"}, \"content\": \"%s\"}, "
+        "\"added_tokens\": [" ADDED("3", "\"x\"", "false", "true", "true") ", " ADDED(
+            "4", "\"y\"", "false", "true", "true") "], \"model\": " MODEL(VOCAB ", " MERGES) "}";
+    char text[1024];
+    (void)snprintf(text, sizeof text, replace, "");
     assert_error(parse(text), ADAMOE_BAD_INPUT,
-                 "FILE: added_tokens[0]: a normalized token that the normalizer changes is not implemented");
+                 "FILE: added_tokens[0]: a normal form of 0 or more than 256 bytes");
+    (void)snprintf(text, sizeof text, replace, "y");
+    assert_error(parse(text), ADAMOE_BAD_INPUT,
+                 "FILE: added_tokens: the ids 3 and 4 have the same normal form");
+    (void)snprintf(text, sizeof text, replace, "z");
+    assert_ok(parse(text));
+}
+
+/* What is not applied is said; ids out of order are those that the package gives. */
+static void test_notes(void **state)
+{
+    (void)state;
+    static const struct noted {
+        const char *members, *note;
+    } documents[] = {
+        {"\"padding\": null, \"truncation\": null", ""},
+        {"\"padding\": {\"strategy\": \"BatchLongest\"}", "padding is not applied"},
+        {"\"padding\": {}, \"truncation\": {\"max_length\": 512}",
+         "truncation is not applied; padding is not applied"},
+        {"\"added_tokens\": [" ADDED("4", "\"x\"", "false", "false", "true") ", " ADDED("3", "\"y\"", "false",
+                                                                                        "false", "true") "]",
+         "added_tokens get their ids in the order of the list"},
+        {"\"added_tokens\": [" ADDED("3", "\"x\"", "false", "false", "true") ", " ADDED(
+             "1", "\"b\"", "false", "false", "true") ", " ADDED("4", "\"y\"", "false", "false", "true") "]",
+         ""},
+    };
+    for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++) {
+        char text[2048];
+        adamoe_tokenizer *tokenizer = NULL;
+        (void)snprintf(text, sizeof text, "\xEF\xBB\xBF{%s, \"model\": %s}", documents[i].members,
+                       MODEL(VOCAB ", " MERGES));
+        assert_ok(adamoe_tokenizer_parse("FILE", text, strlen(text), &tokenizer));
+        assert_string_equal(adamoe_tokenizer_note(tokenizer), documents[i].note);
+        uint32_t id;
+        if (i == 3) {
+            assert_true(adamoe_tokenizer_id(tokenizer, "x", &id) && id == 3);
+            assert_true(adamoe_tokenizer_id(tokenizer, "y", &id) && id == 4);
+        }
+        adamoe_tokenizer_close(tokenizer);
+    }
+    static const refusal refusals[] = {
+        {"[" ADDED("5", "\"x\"", "false", "false", "true") ", " ADDED("3", "\"y\"", "false", "false",
+                                                                      "true") "]",
+         "FILE: added_tokens[0]: the id 5 where the vocabulary demands 3"},
+        {"[" ADDED("3", "\"x\"", "false", "false", "true") ", " ADDED("3", "\"y\"", "false", "false",
+                                                                      "true") "]",
+         "FILE: added_tokens[1]: the id 3 where the vocabulary demands 4"},
+    };
+    CHECK("added_tokens", refusals);
 }
 
 static void test_pre_tokenizer(void **state)
@@ -568,7 +623,8 @@ int main(void)
         cmocka_unit_test(test_normalizer),
         cmocka_unit_test(test_added_tokens),
         cmocka_unit_test(test_length_of_added_tokens),
-        cmocka_unit_test(test_normalized_token_that_changes),
+        cmocka_unit_test(test_normalized_tokens),
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(test_pre_tokenizer),
         cmocka_unit_test(test_first_after_normalizer),
         cmocka_unit_test(test_patterns),

@@ -156,6 +156,8 @@ LLAMA3 = (CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]
 GPT4O = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + CONTRACTION + "?|"
          r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + CONTRACTION + "?|"
          r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN2 = (CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+         r"\s+(?!\S)|\s+")
 CL100K = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|"
           r"\s*[\r\n]|\s+(?!\S)|\s+")
 BEHAVIORS = ["Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"]
@@ -245,6 +247,14 @@ def byte_level_variants():
     yield "words of the vocabulary", {"model": {"ignore_merges": True}}
     yield "added tokens", {"added_tokens": added_tokens(1000)}
     yield "no decoder", {"decoder": None}
+    yield "NFC", {"normalizer": {"type": "NFC"}}
+    yield "Qwen 2", dict(normalize({"type": "NFC"}), pre_tokenizer=sequence(split(QWEN2), BYTES_ONLY))
+    yield "NFC, added tokens", {"normalizer": {"type": "NFC"}, "added_tokens": added_tokens(1000) + [
+        added(1015, "o\u030b!", normalized=True), added(1016, "e\u0301", normalized=True, lstrip=True),
+        added(1017, "\u1112\u1161\u11ab"), added(1018, "  ", normalized=True)]}
+    yield "added tokens out of order", {"added_tokens": [
+        added(1002, "[A]"), added(1000, "[AB]", special=True), added(0, "<|endoftext|>", special=True),
+        added(1001, "word", single_word=True)]}
     yield "template", {"post_processor": {"type": "Sequence", "processors": [
         {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
         template(["<|endoftext|>"], ["end"], [0, 5])]}}
@@ -266,6 +276,13 @@ def byte_fallback_variants():
     yield "metaspace, added tokens", dict(
         metaspaces, pre_tokenizer=metaspace("first", False), decoder=metaspace("first"),
         added_tokens=[added(0, "<unk>", special=True)] + added_tokens(700))
+    yield "Llama 1", {"added_tokens": [added(i, content, special=True, normalized=True)
+                                       for i, content in enumerate(["<unk>", "<s>", "</s>"])]}
+    yield "normalized tokens that the normalizer changes", {"added_tokens": [
+        added(0, "<unk>", special=True, normalized=True), added(1, "<s>", special=True)] + [
+            added(700 + i, token["content"] + "\u00a0 " * (i == 3), **{
+                key: value for key, value in token.items() if key not in ("id", "content", "normalized")},
+                normalized=i % 4 != 2) for i, token in enumerate(added_tokens(700))]}
     yield "replaced, added tokens", {
         "normalizer": replace(" ", "▁"), "added_tokens": [added(1, "<s>", special=True, normalized=True)] +
         added_tokens(700)}
