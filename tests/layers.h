@@ -60,7 +60,7 @@ static const layer house[] = {
     {"bench/check/call", "reference bench/check/cases"},
     {"bench/check/tiers", "reference reference/gradient kernels/machine kernels/model bench/layers "
                           "bench/check/cases bench/check/call"},
-    {"bench/check/kinds", "reference bench/check/cases bench/check/tiers"},
+    {"bench/check/kinds", "reference bench/check/cases bench/check/tiers bench/layers"},
     {"bench/check", "reference datasets/files kernels/machine kernels/model bench/program bench/statistics "
                     "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
     {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "

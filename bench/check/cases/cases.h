@@ -122,8 +122,9 @@ typedef struct adamoe_case {
     size_t rows, columns;
     /* of attention */
     size_t heads, key_value_heads, head_dim, window; /* window 0: no limit */
-    bool shared;  /* spans that share prefixes, and one with an earlier call */
-    size_t model; /* index into adamoe_check_model_names */
+    bool shared;   /* spans that share prefixes, and one with an earlier call */
+    size_t model;  /* index into adamoe_check_model_names */
+    size_t router; /* of kind routed: index of adamoe_router_at */
 } adamoe_case;
 
 typedef struct adamoe_case_name {

@@ -8,7 +8,7 @@
 
 /* Every kind by the name of its row; within a tier its cases are listed in this order. */
 #define ADAMOE_CASE_KINDS(row)                                                                               \
-    row(experts) row(multiply) row(gradient) row(attention) row(route) row(logits) row(model)
+    row(experts) row(routed) row(multiply) row(gradient) row(attention) row(route) row(logits) row(model)
 
 #define ADAMOE_DECLARE_KIND(name) extern const adamoe_case_kind adamoe_kind_##name;
 ADAMOE_CASE_KINDS(ADAMOE_DECLARE_KIND)
