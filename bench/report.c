@@ -52,14 +52,15 @@ static const struct argp report_argp = {
     .options = options_list,
     .parser = parse_option,
     .args_doc = "RESULT.json...",
-    .doc = "Makes one self-contained page of what the other verbs wrote with --json: bench, check, eval, "
-           "reproduce, flops, compare, gate and info, in any mixture. It shows rooflines, throughput, load, "
-           "accuracy "
-           "against FLOPs, and checks, as pictures and as numbers; it needs no network and no script."
-           "\vExample, in the project's folder:\n"
-           "  adamoe check --case tokens:7/routing:skewed --json check.json\n"
-           "  adamoe bench --kernel onednn-f32 --tokens 1,16 --json bench.json\n"
-           "  adamoe report check.json bench.json -o report.html\n",
+    .doc =
+        "Makes one self-contained page of what the other verbs wrote with --json: bench, check, eval, "
+        "reproduce, flops, compare, gate, info and routers, in any mixture. It shows rooflines, throughput, load, "
+        "accuracy "
+        "against FLOPs, and checks, as pictures and as numbers; it needs no network and no script."
+        "\vExample, in the project's folder:\n"
+        "  adamoe check --case tokens:7/routing:skewed --json check.json\n"
+        "  adamoe bench --kernel onednn-f32 --tokens 1,16 --json bench.json\n"
+        "  adamoe report check.json bench.json -o report.html\n",
 };
 
 static adamoe_status write_page(const char *path, const adamoe_report *report)

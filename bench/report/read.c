@@ -11,7 +11,7 @@
 #include <string.h>
 
 const char *const adamoe_result_kind_names[ADAMOE_RESULT_KINDS] = {
-    "bench", "check", "eval", "reproduce", "flops", "compare", "gate", "info",
+    "bench", "check", "eval", "reproduce", "flops", "compare", "gate", "info", "routers",
 };
 
 /* -------------------------------------------------------------------------------------------------- kinds */
@@ -32,6 +32,7 @@ static const mark marks[] = {
     {ADAMOE_RESULT_COMPARE, {"regressions", "findings"}, {JSON_INTEGER, JSON_ARRAY}},
     {ADAMOE_RESULT_GATE, {"gate", NULL}, {JSON_OBJECT, JSON_NULL}},
     {ADAMOE_RESULT_INFO, {"cpu", "default_kernel"}, {JSON_OBJECT, JSON_STRING}},
+    {ADAMOE_RESULT_ROUTERS, {"routers", "subject"}, {JSON_ARRAY, JSON_STRING}},
 };
 
 static bool has_key(const json_t *document, const char *key, json_type type)
@@ -52,8 +53,8 @@ static adamoe_status find_kind(adamoe_source *source)
     }
     return adamoe_error(
         ADAMOE_BAD_INPUT,
-        "%.300s: not a result of adamoe: bench, check, eval, reproduce, flops, compare, gate or info "
-        "write one with --json",
+        "%.300s: not a result of adamoe: bench, check, eval, reproduce, flops, compare, gate, info or "
+        "routers write one with --json",
         source->path);
 }
 
@@ -171,6 +172,8 @@ static adamoe_status take(adamoe_report *report, size_t i)
         return add_comparison(report, i, source->document);
     case ADAMOE_RESULT_GATE:
         return add_gate(report, i);
+    case ADAMOE_RESULT_ROUTERS:
+        return check_objects(source, "routers", json_object_get(source->document, "routers"));
     default:
         return adamoe_ok();
     }

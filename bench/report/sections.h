@@ -17,6 +17,7 @@ void adamoe_report_load(const adamoe_report *report, FILE *out);
 void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
 void adamoe_report_flops(const adamoe_report *report, FILE *out);
 void adamoe_report_compared(const adamoe_report *report, FILE *out);
+void adamoe_report_routers(const adamoe_report *report, FILE *out);
 void adamoe_report_environment(const adamoe_report *report, FILE *out);
 
 /* Cases of all files that passed and that failed. */

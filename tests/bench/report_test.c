@@ -302,6 +302,39 @@ static void eval_tells_the_histogram_of_each_layer(void **state)
 
 /* ----------------------------------------------------------------------------------------------- refusals */
 
+/* What `adamoe routers` writes; and names that try to be markup, numbers that are missing. */
+static void routers_stand_side_by_side(void **state)
+{
+    const char *folder = *state;
+    expect(run("cd '%s' && " ADAMOE
+               " routers --routers top_k,soft_moe,locmoe --set locmoe.nodes=3 --tokens 16 "
+               "--repeat 1 --kernel reference --json r.json",
+               folder),
+           0, "");
+    report(state, "r.json");
+    char *page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "<a href=\"#routers\">Routers</a>");
+    expect_part(page, "<h3>tiny, random weights, 16 random tokens</h3>");
+    expect_part(page,
+                "<th scope=\"row\">top_k</th><td class=\"n\">2.00 \xc2\xb1 0</td><td class=\"n\">73.7</td>");
+    expect_part(
+        page,
+        "<th scope=\"row\">locmoe</th><td class=\"wrap\" colspan=\"10\">cannot: nodes: 3 do not divide 8 "
+        "experts</td>");
+    expect_part(page, "<th scope=\"col\" class=\"n\">8 nodes</th>");
+    free(page);
+    write_text(
+        in_folder(state, "r.json").text,
+        "{\"subject\":\"<b>\",\"routers\":[{\"router\":\"<i>\",\"nodes\":[{}]},{\"refused\":\"<u>\"}]}");
+    report(state, "r.json");
+    page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "<h3>&lt;b&gt;</h3>");
+    expect_part(page, "cannot: &lt;u&gt;");
+    free(page);
+}
+
 static void what_is_no_result_is_refused(void **state)
 {
     static const struct {
@@ -315,6 +348,7 @@ static void what_is_no_result_is_refused(void **state)
         {"{\"results\":{\"t\":3},\"adamoe\":{}}", "x.json: results: without an accuracy"},
         {"{\"check\":[],\"evaluation\":{}}", "x.json: results: without an accuracy"},
         {"{\"seed\":1,\"kernels\":[3]}", "x.json: kernels: an entry is not an object"},
+        {"{\"subject\":\"a\",\"routers\":[1]}", "x.json: routers: an entry is not an object"},
         {BENCH(""), "x.json: benchmarks: there is none"},
         {BENCH("{\"name\":\"other/1\"}"),
          "x.json: benchmarks: `other/1' is not layer/PRESET/KERNEL/tokens:T"},
@@ -357,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_gate_shows_its_parts, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_the_verbs_write_is_shown, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(eval_tells_the_histogram_of_each_layer, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(routers_stand_side_by_side, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_no_result_is_refused, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_page_that_cannot_be_written, make_folder, remove_folder),
     };
