@@ -121,6 +121,17 @@ float adamoe_element(const void *data, adamoe_dtype dtype, size_t index)
     return dtype == ADAMOE_F16 ? adamoe_f16_to_float(half) : adamoe_bf16_to_float(half);
 }
 
+void adamoe_set_element(void *data, adamoe_dtype dtype, size_t index, float value)
+{
+    unsigned char *at = (unsigned char *)data + index * adamoe_dtype_bytes(dtype);
+    if (dtype == ADAMOE_F32) {
+        memcpy(at, &value, sizeof value);
+    } else {
+        const uint16_t half = dtype == ADAMOE_F16 ? adamoe_float_to_f16(value) : adamoe_float_to_bf16(value);
+        memcpy(at, &half, sizeof half);
+    }
+}
+
 double adamoe_matrix_at(const adamoe_matrix *matrix, size_t row, size_t column)
 {
     return (double)adamoe_element(matrix->data, matrix->dtype, row * matrix->columns + column);

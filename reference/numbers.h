@@ -29,6 +29,9 @@ uint16_t adamoe_float_to_f16(float value);
 /* Element `index` of an array of `dtype` (not I64). The array may be unaligned. */
 float adamoe_element(const void *data, adamoe_dtype dtype, size_t index);
 
+/* Rounds `value` to `dtype` (not I64) and makes it element `index`. The array may be unaligned. */
+void adamoe_set_element(void *data, adamoe_dtype dtype, size_t index, float value);
+
 /* Element [row, column] of a matrix. */
 double adamoe_matrix_at(const adamoe_matrix *matrix, size_t row, size_t column);
 

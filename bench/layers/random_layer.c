@@ -18,23 +18,13 @@ adamoe_splitmix64 adamoe_random_for(const char *name, uint64_t seed)
     return (adamoe_splitmix64){hash ^ seed};
 }
 
-static void store(void *data, adamoe_dtype dtype, size_t i, float value)
-{
-    if (dtype == ADAMOE_F32) {
-        memcpy((char *)data + i * sizeof value, &value, sizeof value);
-    } else {
-        const uint16_t bits = dtype == ADAMOE_F16 ? adamoe_float_to_f16(value) : adamoe_float_to_bf16(value);
-        memcpy((char *)data + i * sizeof bits, &bits, sizeof bits);
-    }
-}
-
 void adamoe_random_values(adamoe_splitmix64 *random, adamoe_dtype dtype, double bound, size_t count,
                           void *data)
 {
     for (size_t i = 0; i < count; ++i) {
         const int64_t draw = (int64_t)(adamoe_splitmix64_next(random) >> 11);
         const double value = (double)(draw - (INT64_C(1) << 52)) * 0x1p-52; /* in [-1, 1) */
-        store(data, dtype, i, (float)(value * bound));
+        adamoe_set_element(data, dtype, i, (float)(value * bound));
     }
 }
 

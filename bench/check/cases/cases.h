@@ -10,7 +10,9 @@
  *   property/split-batch/experts/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
  *   bound/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/null:identity/weights:f32
  *   bitwise/batch/gradient/d:33/ff:65/n:8/m:8/k:3/tokens:7/routing:random/weights:f32
+ *   bound/experts/d:1/ff:1/n:1/m:0/k:1/tokens:6000/routing:random/values:sweep/weights:f32
  *   bound/multiply/rows:65/columns:33/count:7/weights:f16
+ *   bound/multiply/rows:5/columns:8191/count:3/values:full/weights:f32
  *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/shared
  *   bound/attention/heads:6/kv:2/dim:16/window:5/tokens:9/values:huge/shared
  *   routing/route/n:8/m:8/k:3/tokens:7/logits:ties/norm:true
@@ -73,12 +75,17 @@ typedef enum adamoe_guarantee {
 /* "runs", "threads", "batch", "placement". */
 extern const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES];
 
-/* The size of activations. */
+/* The size of activations, and of weights where they go with it. */
 typedef enum adamoe_magnitude {
     ADAMOE_MAGNITUDE_USUAL = 0,
     ADAMOE_MAGNITUDE_DENORMAL = 1, /* products that a float32 holds as denormals only */
     ADAMOE_MAGNITUDE_HUGE = 2,     /* exp of a gate, or of a score, overflows; no product does */
+    ADAMOE_MAGNITUDE_SWEEP = 3,    /* of a hidden size of 1: gates from -104 to 104, each token another one */
+    ADAMOE_MAGNITUDE_FULL =
+        4, /* every row is one value throughout, so that int8 has 127 or -127 everywhere */
 } adamoe_magnitude;
+
+#define ADAMOE_MAGNITUDES 5
 
 /* Logits that a router is given. */
 typedef enum adamoe_logits_kind {

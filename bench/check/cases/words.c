@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const magnitude_names[] = {"usual", "denormal", "huge"};
+static const char *const magnitude_names[] = {"usual", "denormal", "huge", "sweep", "full"};
 static const char *const weight_names[] = {"f32", "f16", "bf16"}; /* in the order of adamoe_dtype */
 
 void adamoe_name_append_mixture(adamoe_case_name *name, const adamoe_case *c)
@@ -81,7 +81,7 @@ bool adamoe_name_take_mixture(const char **cursor, adamoe_case *c)
 void adamoe_name_take_magnitude(const char **cursor, adamoe_case *c)
 {
     size_t magnitude = 0;
-    (void)adamoe_name_take_word(cursor, "/values:", magnitude_names, 3, &magnitude);
+    (void)adamoe_name_take_word(cursor, "/values:", magnitude_names, ADAMOE_MAGNITUDES, &magnitude);
     c->magnitude = (adamoe_magnitude)magnitude;
 }
 

@@ -44,6 +44,21 @@ static const adamoe_case single_cases[] = {
      .intermediate_size = 1,
      .mixture = {3, 0, 1},
      .pattern = ADAMOE_PATTERN_RANDOM},
+    /* sums of int8 that are as large as so many terms can make them */
+    {.weights = ADAMOE_F32,
+     .tokens = 3,
+     .hidden_size = 8191,
+     .intermediate_size = 2,
+     .mixture = {2, 0, 1},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .magnitude = ADAMOE_MAGNITUDE_FULL},
+    {.weights = ADAMOE_BF16,
+     .tokens = 3,
+     .hidden_size = 2,
+     .intermediate_size = 8191,
+     .mixture = {2, 0, 1},
+     .pattern = ADAMOE_PATTERN_RANDOM,
+     .magnitude = ADAMOE_MAGNITUDE_FULL},
     /* no token */
     {LONG, .weights = ADAMOE_F32, .tokens = 0, .hidden_size = 17, .intermediate_size = 33},
     {LONG, .weights = ADAMOE_BF16, .tokens = 0, .hidden_size = 64, .intermediate_size = 64},
@@ -136,6 +151,7 @@ static adamoe_status list_bound(adamoe_case_list *list, const adamoe_tiles *tile
         ADAMOE_TRY(adamoe_case_list_add(list, single_cases[i]));
     }
     ADAMOE_TRY(list_magnitudes(list));
+    ADAMOE_TRY(adamoe_list_sweeps(list));
     return adamoe_list_thin_layers(list, tiles, exhaustive);
 }
 

@@ -140,6 +140,7 @@ static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles,
         return adamoe_ok();
     }
     ADAMOE_TRY(list_magnitudes(list));
+    ADAMOE_TRY(adamoe_list_sweeps(list));
     return list_thin(list, tiles, exhaustive);
 }
 

@@ -119,12 +119,36 @@ bool adamoe_layer_case_parse(const char *text, adamoe_case *c)
     return adamoe_name_take_weights(&text, c);
 }
 
+/* What fills weights too is made for random values alone. */
+static bool magnitude_fits(const adamoe_case *c)
+{
+    return c->magnitude <= ADAMOE_MAGNITUDE_HUGE ||
+           (c->tier == ADAMOE_TIER_BOUND && (c->magnitude == ADAMOE_MAGNITUDE_FULL || c->hidden_size == 1));
+}
+
 bool adamoe_layer_case_fits(const adamoe_case *c)
 {
-    return adamoe_mixture_fits(c) && c->hidden_size > 0 && c->intermediate_size > 0 &&
+    return magnitude_fits(c) && adamoe_mixture_fits(c) && c->hidden_size > 0 && c->intermediate_size > 0 &&
            adamoe_pattern_fits(c->pattern, c->mixture) &&
            adamoe_is_bearable(3 * c->mixture.experts, c->hidden_size, c->intermediate_size) &&
            adamoe_is_bearable(c->tokens, c->hidden_size, 1);
+}
+
+/* ------------------------------------------------------------------------------------------------- sweeps */
+
+adamoe_status adamoe_list_sweeps(adamoe_case_list *list)
+{
+    static const size_t intermediate_sizes[] = {1, 40};
+    for (size_t i = 0; i < 2; ++i) {
+        ADAMOE_TRY(adamoe_case_list_add(list, (adamoe_case){.hidden_size = 1,
+                                                            .intermediate_size = intermediate_sizes[i],
+                                                            .mixture = {1, 0, 1},
+                                                            .tokens = 8000,
+                                                            .pattern = ADAMOE_PATTERN_RANDOM,
+                                                            .magnitude = ADAMOE_MAGNITUDE_SWEEP,
+                                                            .weights = ADAMOE_F32}));
+    }
+    return adamoe_ok();
 }
 
 /* --------------------------------------------------------------------------------------------- thin cases */

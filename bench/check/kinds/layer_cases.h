@@ -33,6 +33,10 @@ extern const adamoe_dtype adamoe_case_dtypes[ADAMOE_CASE_DTYPES];
 #define ADAMOE_SMALL_LAYERS 8
 extern const adamoe_case adamoe_small_layers[ADAMOE_SMALL_LAYERS];
 
+/* Every value of a gate from -104 to 104 that matters, ADAMOE_MAGNITUDE_SWEEP: alone, and in a vector. Errors:
+ * memory. */
+adamoe_status adamoe_list_sweeps(adamoe_case_list *list);
+
 /* Thin cases, check/cases/thin.h, of the list's tier: both sizes of an expert, the inputs of one expert, every
  * number of them from 1, many experts, many of one token. `tiles` may be NULL. Errors: memory. */
 adamoe_status adamoe_list_thin_layers(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive);

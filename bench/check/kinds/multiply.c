@@ -17,19 +17,31 @@
 static void print(const adamoe_case *c, adamoe_case_name *name)
 {
     adamoe_name_append(name, "/rows:%zu/columns:%zu/count:%zu", c->rows, c->columns, c->tokens);
+    adamoe_name_append_magnitude(name, c);
     adamoe_name_append_weights(name, c);
 }
 
 static bool parse(const char *text, adamoe_case *c)
 {
-    return adamoe_name_take_size(&text, "/rows:", &c->rows) &&
-           adamoe_name_take_size(&text, "/columns:", &c->columns) &&
-           adamoe_name_take_size(&text, "/count:", &c->tokens) && adamoe_name_take_weights(&text, c);
+    if (!adamoe_name_take_size(&text, "/rows:", &c->rows) ||
+        !adamoe_name_take_size(&text, "/columns:", &c->columns) ||
+        !adamoe_name_take_size(&text, "/count:", &c->tokens)) {
+        return false;
+    }
+    adamoe_name_take_magnitude(&text, c);
+    return adamoe_name_take_weights(&text, c);
+}
+
+static bool magnitude_fits(const adamoe_case *c)
+{
+    return c->magnitude == ADAMOE_MAGNITUDE_USUAL ||
+           (c->magnitude == ADAMOE_MAGNITUDE_FULL && c->tier == ADAMOE_TIER_BOUND);
 }
 
 static bool fits(const adamoe_case *c)
 {
-    return !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_REFUSED_MEMORY) &&
+    return magnitude_fits(c) &&
+           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_REFUSED_MEMORY) &&
            c->rows > 0 && c->columns > 0 && adamoe_is_bearable(c->rows, c->columns, 1) &&
            adamoe_is_bearable(c->tokens, c->rows, 1) && adamoe_is_bearable(c->tokens, c->columns, 1);
 }
@@ -43,6 +55,9 @@ static const adamoe_case single_cases[] = {
     {.weights = ADAMOE_F16, .tokens = 130, .rows = 257, .columns = 260},
     {.weights = ADAMOE_F32, .tokens = 0, .rows = 17, .columns = 33},
     {.weights = ADAMOE_BF16, .tokens = 0, .rows = 64, .columns = 64},
+    /* sums of int8 that are as large as so many terms can make them */
+    {.weights = ADAMOE_F32, .tokens = 3, .rows = 5, .columns = 8191, .magnitude = ADAMOE_MAGNITUDE_FULL},
+    {.weights = ADAMOE_BF16, .tokens = 33, .rows = 40, .columns = 1100, .magnitude = ADAMOE_MAGNITUDE_FULL},
 };
 
 /* For what takes many calls. */

@@ -5,6 +5,7 @@
 #include "machine/host.h"
 #include "numbers.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,11 @@ enum { ODD_OFFSET = 1 };
 
 /* h goes with the square of x: 2^-140 is a denormal, 2^100 is not infinite, but
  * exp(-2^50) or exp(2^50) is. */
-static const float magnitude_scale[] = {1.0f, 0x1p-70f, 0x1p50f};
+static const float magnitude_scale[ADAMOE_MAGNITUDES] = {1.0f, 0x1p-70f, 0x1p50f, 1.0f, 1.0f};
+
+/* From 2^-20, where silu(z) is half of z, to 104, where exp(z) is infinite and exp(-z) less than any float. */
+#define SMALLEST_GATE 0x1p-20
+#define LARGEST_GATE  104.0
 
 static adamoe_status out_of_memory(const adamoe_case *c)
 {
@@ -34,6 +39,59 @@ static adamoe_status make_states(const adamoe_case *c, adamoe_splitmix64 *random
         data->x[i] *= magnitude_scale[c->magnitude];
     }
     return adamoe_ok();
+}
+
+/* Half of the tokens have positive values, half negative ones, evenly spread in the logarithm; another seed gives
+ * other values. */
+static void sweep_states(adamoe_splitmix64 *random, size_t count, float *x)
+{
+    const double step = log(LARGEST_GATE / SMALLEST_GATE) / (double)(count / 2 + 1);
+    for (size_t i = 0; i < count; ++i) {
+        const double at = (double)(i / 2) + (double)adamoe_splitmix64_uniform(random);
+        const double size = SMALLEST_GATE * exp(step * at);
+        x[i] = (float)(i % 2 == 0 ? size : -size);
+    }
+}
+
+/* Every row one value, which is positive in the rows of two in turn, or in all. */
+static void fill_rows(unsigned char *values, const adamoe_matrix *like, size_t distinct, bool all_positive)
+{
+    const float size = (float)adamoe_weight_bound(like->columns);
+    for (size_t i = 0; i < like->rows * like->columns; ++i) {
+        const size_t row = i / like->columns % distinct;
+        adamoe_set_element(values, like->dtype, i, all_positive || row % 2 == 0 ? size : -size);
+    }
+}
+
+static unsigned char *values_of(const adamoe_case_data *data, const adamoe_matrix *matrix)
+{
+    return data->layer.memory + ((const unsigned char *)matrix->data - data->layer.memory);
+}
+
+/* silu at each gate, which is x: w1 is 1 throughout. */
+static void sweep_experts(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data)
+{
+    for (size_t e = 0; e < c->mixture.experts; ++e) {
+        const adamoe_matrix *w1 = &data->layer.expert[e].w1;
+        for (size_t i = 0; i < w1->rows; ++i) {
+            adamoe_set_element(values_of(data, w1), w1->dtype, i, 1.0f);
+        }
+    }
+    sweep_states(random, c->tokens, data->x);
+}
+
+/* h is one value throughout a row because w1 and w3 are. */
+static void fill_experts(const adamoe_case *c, adamoe_case_data *data)
+{
+    for (size_t e = 0; e < c->mixture.experts; ++e) {
+        const adamoe_expert *expert = &data->layer.expert[e];
+        fill_rows(values_of(data, &expert->w1), &expert->w1, expert->w1.rows, true);
+        fill_rows(values_of(data, &expert->w3), &expert->w3, expert->w3.rows, true);
+        fill_rows(values_of(data, &expert->w2), &expert->w2, expert->w2.rows, false);
+    }
+    for (size_t i = 0; i < c->tokens * c->hidden_size; ++i) {
+        data->x[i] = i / c->hidden_size % 2 == 0 ? 1.0f : -1.0f;
+    }
 }
 
 /* Scales between a half and one and a half. */
@@ -67,6 +125,11 @@ static adamoe_status make_experts(const adamoe_case *c, adamoe_splitmix64 *rando
                                       c->mixture.null_experts};
     ADAMOE_TRY(adamoe_random_layer_create(sizes, c->weights, ODD_OFFSET, random, &data->layer));
     ADAMOE_TRY(make_states(c, random, c->hidden_size, data));
+    if (c->magnitude == ADAMOE_MAGNITUDE_SWEEP) {
+        sweep_experts(c, random, data);
+    } else if (c->magnitude == ADAMOE_MAGNITUDE_FULL) {
+        fill_experts(c, data);
+    }
     return make_plan(c, random, data);
 }
 
@@ -95,7 +158,14 @@ static adamoe_status make_matrix(const adamoe_case *c, adamoe_splitmix64 *random
                          rows);
     memcpy(rows + data->distinct * row_bytes, rows, (c->rows - data->distinct) * row_bytes);
     data->matrix = (adamoe_matrix){rows, c->weights, c->rows, c->columns};
-    return make_states(c, random, c->columns, data);
+    ADAMOE_TRY(make_states(c, random, c->columns, data));
+    if (c->magnitude == ADAMOE_MAGNITUDE_FULL) {
+        fill_rows(rows, &data->matrix, data->distinct, false);
+        for (size_t i = 0; i < c->tokens * c->columns; ++i) {
+            data->x[i] = i / c->columns % 2 == 0 ? 1.0f : -1.0f;
+        }
+    }
+    return adamoe_ok();
 }
 
 typedef adamoe_status make_data(const adamoe_case *c, adamoe_splitmix64 *random, adamoe_case_data *data);

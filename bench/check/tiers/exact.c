@@ -48,18 +48,19 @@ static void add(integer_sum *sum, int64_t term)
     sum->terms += term != 0;
 }
 
-static int64_t at(const adamoe_matrix *matrix, size_t row, size_t column)
+static int64_t at(const adamoe_matrix *matrix, size_t row, size_t column, double unit)
 {
-    return (int64_t)adamoe_matrix_at(matrix, row, column);
+    return (int64_t)(adamoe_matrix_at(matrix, row, column) / unit);
 }
 
 static integer_sum product(exact_trial *trial, const adamoe_matrix *matrix, size_t row, const int64_t *x)
 {
+    const double unit = adamoe_exact_row_unit(&trial->data, row);
     integer_sum sum = {.value = 0};
     for (size_t c = 0; c < matrix->columns; ++c) {
-        add(&sum, at(matrix, row, c) * x[c]);
+        add(&sum, at(matrix, row, c, unit) * x[c]);
     }
-    trial->exact = trial->exact && sum.magnitude <= LARGEST_EXACT;
+    trial->exact = trial->exact && (double)sum.magnitude * fmax(unit, 1.0) <= (double)LARGEST_EXACT;
     return sum;
 }
 
@@ -193,7 +194,9 @@ static adamoe_status expect_product(const adamoe_case *c, exact_trial *trial)
         }
         for (size_t r = 0; r < c->rows; ++r) {
             const int64_t sum = product(trial, &trial->data.layer.expert[0].w1, r, x).value;
-            trial->yardstick.expected[t * c->rows + r] = adamoe_exact_unit(&trial->data, t) * (double)sum;
+            const double unit = adamoe_exact_unit(&trial->data, t) * adamoe_exact_row_unit(&trial->data, r);
+            /* tiny times tiny is less than half of the smallest float */
+            trial->yardstick.expected[t * c->rows + r] = unit < 0x1p-149 ? 0.0 : unit * (double)sum;
         }
     }
     free(x);

@@ -22,17 +22,6 @@ static bool uses(const adamoe_kernel *kernel, adamoe_arithmetic kind)
     return kernel->x == kind || kernel->h == kind || kernel->weight == kind;
 }
 
-static void store(void *data, adamoe_dtype dtype, size_t i, int value)
-{
-    const float number = (float)value;
-    const uint16_t bits = dtype == ADAMOE_F16 ? adamoe_float_to_f16(number) : adamoe_float_to_bf16(number);
-    if (dtype == ADAMOE_F32) {
-        memcpy((char *)data + i * sizeof number, &number, sizeof number);
-    } else {
-        memcpy((char *)data + i * sizeof bits, &bits, sizeof bits);
-    }
-}
-
 /* low .. high */
 static int draw(adamoe_splitmix64 *random, int low, int high)
 {
@@ -124,15 +113,21 @@ static void draw_down_row(adamoe_splitmix64 *random, const adamoe_exact_data *da
     }
 }
 
+static float row_scale(const adamoe_exact_data *data, size_t row)
+{
+    return row == data->tiny_weights ? TINY : row == data->triple_weights ? 3.0f : 1.0f;
+}
+
 static void fill_matrix(adamoe_splitmix64 *random, const adamoe_exact_data *data, const adamoe_matrix *matrix,
                         draw_function *draw_one, int *row)
 {
     unsigned char *values = data->layer.memory + ((const unsigned char *)matrix->data - data->layer.memory);
     for (size_t i = 0; i < matrix->rows; ++i) {
+        const float scale = row_scale(data, i);
         memset(row, 0, matrix->columns * sizeof *row);
         draw_one(random, data, i, matrix->columns, row);
         for (size_t c = 0; c < matrix->columns; ++c) {
-            store(values, matrix->dtype, i * matrix->columns + c, row[c]);
+            adamoe_set_element(values, matrix->dtype, i * matrix->columns + c, scale * (float)row[c]);
         }
     }
 }
@@ -163,6 +158,17 @@ static void choose_rows(adamoe_splitmix64 *random, adamoe_exact_data *data, size
     const size_t chosen = enough ? adamoe_splitmix64_below(random, rows) : 0;
     data->zero_row = enough ? chosen : ADAMOE_NOWHERE;
     data->tiny_row = enough && tiny ? (chosen + 1) % rows : ADAMOE_NOWHERE;
+}
+
+/* Rows of a matrix that are tiny or threefold, so that their int8 scale is denormal or no power of two: float32
+ * ones, and of a kernel that does not round them to bfloat16, which has neither. */
+static void choose_weight_rows(adamoe_splitmix64 *random, const adamoe_checking *k, adamoe_exact_data *data)
+{
+    const bool chosen =
+        k->c->weights == ADAMOE_F32 && k->kernel->weight != ADAMOE_BFLOAT16 && k->c->rows >= 3;
+    const size_t row = chosen ? adamoe_splitmix64_below(random, k->c->rows) : 0;
+    data->tiny_weights = chosen ? row : ADAMOE_NOWHERE;
+    data->triple_weights = chosen ? (row + 1) % k->c->rows : ADAMOE_NOWHERE;
 }
 
 /* Integers of 0 .. 2, or 3 where no power of two is needed, or halfway to the next. */
@@ -296,6 +302,7 @@ adamoe_status adamoe_exact_experts(const adamoe_checking *k, adamoe_splitmix64 *
     const adamoe_case *c = k->c;
     const bool anchored = uses(k->kernel, ADAMOE_INT8);
     out->rounded = anchored || uses(k->kernel, ADAMOE_BFLOAT16);
+    out->tiny_weights = out->triple_weights = ADAMOE_NOWHERE;
     /* what an identity expert passes on is x as it is, not rounded */
     out->halves = k->kernel->x == ADAMOE_INT8 && c->null_kind == ADAMOE_NULL_ZERO;
     out->half_steps = k->kernel->h == ADAMOE_INT8 && adamoe_exact_silu(k->kernel);
@@ -323,6 +330,7 @@ adamoe_status adamoe_exact_product(const adamoe_checking *k, adamoe_splitmix64 *
     if (row == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
     }
+    choose_weight_rows(random, k, out);
     fill_matrix(random, out, &out->layer.expert[0].w1, draw_up_row, row);
     free(row);
     choose_rows(random, out, c->tokens, steps);
@@ -350,6 +358,11 @@ bool adamoe_exact_silu(const adamoe_kernel *kernel)
 double adamoe_exact_weight_unit(const adamoe_exact_data *data, size_t t)
 {
     return t == data->tiny_token ? TINY_WEIGHT : 1.0;
+}
+
+double adamoe_exact_row_unit(const adamoe_exact_data *data, size_t row)
+{
+    return (double)row_scale(data, row);
 }
 
 double adamoe_exact_unit(const adamoe_exact_data *data, size_t i)

@@ -33,13 +33,15 @@ typedef struct adamoe_exact_data {
     float *combine, *dispatch, *self_scale;
     uint32_t *input, *token_offset, *token_row;
     adamoe_anchors x_anchors, h_anchors;
-    size_t one;        /* the channel where x is 1 */
-    size_t zero_row;   /* of x: all zeros; or ADAMOE_NOWHERE */
-    size_t tiny_row;   /* of x: integers times 2^-149, up to 190; or ADAMOE_NOWHERE */
-    size_t tiny_token; /* whose weights are integers times 2^-140; or ADAMOE_NOWHERE */
-    bool rounded;      /* some operand is rounded to bfloat16 or int8 */
-    bool halves;       /* x may stand halfway between two integers, the steps that it is rounded to */
-    bool half_steps;   /* and h between two of its own: the step is that of channel h_anchors.full / 127 */
+    size_t one;            /* the channel where x is 1 */
+    size_t zero_row;       /* of x: all zeros; or ADAMOE_NOWHERE */
+    size_t tiny_row;       /* of x: integers times 2^-149, up to 190; or ADAMOE_NOWHERE */
+    size_t tiny_token;     /* whose weights are integers times 2^-140; or ADAMOE_NOWHERE */
+    size_t tiny_weights;   /* row of the matrix of a product: integers times 2^-149; or ADAMOE_NOWHERE */
+    size_t triple_weights; /* and one of integers times 3; or ADAMOE_NOWHERE */
+    bool rounded;          /* some operand is rounded to bfloat16 or int8 */
+    bool halves;           /* x may stand halfway between two integers, the steps that it is rounded to */
+    bool half_steps; /* and h between two of its own: the step is that of channel h_anchors.full / 127 */
 } adamoe_exact_data;
 
 /* False where a sum of `width` terms has no room for the anchors that the kernel needs. */
@@ -59,6 +61,9 @@ bool adamoe_exact_silu(const adamoe_kernel *kernel);
 
 /* The unit of the weights of token t: its combine and self_scale are integers of it. */
 double adamoe_exact_weight_unit(const adamoe_exact_data *data, size_t t);
+
+/* The unit of a row of the matrix of a product: its weights are integers of it. */
+double adamoe_exact_row_unit(const adamoe_exact_data *data, size_t row);
 
 /* The unit of row i of x: its integers are `steps` of it. */
 double adamoe_exact_unit(const adamoe_exact_data *data, size_t i);
