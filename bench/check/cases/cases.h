@@ -53,7 +53,8 @@ typedef enum adamoe_property {
     ADAMOE_PROPERTY_SPLIT_BATCH = 2,
     ADAMOE_PROPERTY_UNUSED_NULL_EXPERTS = 3,
     ADAMOE_PROPERTY_SCALED_COMBINE = 4,
-    ADAMOE_PROPERTY_POISONED_TOKEN = 5, /* a token that is NaN leaves all others as they are */
+    ADAMOE_PROPERTY_POISONED_TOKEN =
+        5, /* what is not finite shows where it is summed, and nowhere else; of a gradient too */
     /* prepare fails as it should, whichever allocation is refused; also of a dense product */
     ADAMOE_PROPERTY_REFUSED_MEMORY = 6,
 } adamoe_property;

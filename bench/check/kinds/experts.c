@@ -169,7 +169,7 @@ static adamoe_status list_small(adamoe_case_list *list)
         }
         ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
-    return adamoe_ok();
+    return bitwise ? adamoe_ok() : adamoe_list_poisoned(list);
 }
 
 static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)

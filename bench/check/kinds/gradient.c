@@ -20,6 +20,7 @@ static bool fits(const adamoe_case *c)
 {
     return adamoe_layer_case_fits(c) && c->weights == ADAMOE_F32 && !c->dispatch && !c->slots &&
            c->mixture.experts <= ADAMOE_MOST_GRADIENT_EXPERTS &&
+           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_POISONED_TOKEN) &&
            !(c->tier == ADAMOE_TIER_BITWISE && c->guarantee == ADAMOE_GUARANTEE_PLACEMENT);
 }
 
@@ -94,7 +95,7 @@ static adamoe_status list_pairs(adamoe_case_list *list, const adamoe_grid_sizes 
     return status;
 }
 
-/* The small layers that a gradient takes, with the magnitude and guarantee of `like`. */
+/* The small layers that a gradient takes, with the magnitude, the guarantee and the property of `like`. */
 static adamoe_status list_small(adamoe_case_list *list, adamoe_case like)
 {
     for (size_t i = 0; i < ADAMOE_SMALL_LAYERS; ++i) {
@@ -102,6 +103,7 @@ static adamoe_status list_small(adamoe_case_list *list, adamoe_case like)
         c.weights = ADAMOE_F32;
         c.guarantee = like.guarantee;
         c.magnitude = like.magnitude;
+        c.property = like.property;
         if (!c.dispatch && c.hidden_size <= 129) {
             ADAMOE_TRY(adamoe_case_list_add(list, c));
         }
@@ -131,6 +133,10 @@ static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles,
     if (list->tier == ADAMOE_TIER_BITWISE) {
         return list_bitwise(list);
     }
+    if (list->tier == ADAMOE_TIER_PROPERTY) {
+        ADAMOE_TRY(list_small(list, (adamoe_case){.property = ADAMOE_PROPERTY_POISONED_TOKEN}));
+        return adamoe_list_poisoned(list);
+    }
     const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 150 : 70);
     ADAMOE_TRY(list_pairs(list, &g));
     for (size_t i = 0; i < COUNT_OF(single_cases); ++i) {
@@ -153,5 +159,6 @@ const adamoe_case_kind adamoe_kind_gradient = {
     .missing = missing,
     .run = {[ADAMOE_TIER_EXACT] = adamoe_check_gradient_exact,
             [ADAMOE_TIER_BOUND] = adamoe_check_gradient_bound,
-            [ADAMOE_TIER_BITWISE] = adamoe_check_gradient_bitwise},
+            [ADAMOE_TIER_BITWISE] = adamoe_check_gradient_bitwise,
+            [ADAMOE_TIER_PROPERTY] = adamoe_check_gradient_property},
 };

@@ -151,6 +151,32 @@ adamoe_status adamoe_list_sweeps(adamoe_case_list *list)
     return adamoe_ok();
 }
 
+adamoe_status adamoe_list_poisoned(adamoe_case_list *list)
+{
+    static const adamoe_case layers[] = {
+        /* one channel of h, whose gate is negative for infinity or for -infinity: what takes a large number for either
+         * gets 0 from silu, where a sum of several channels would be infinite all the same */
+        {.hidden_size = 5,
+         .intermediate_size = 1,
+         .mixture = {1, 1, 1},
+         .tokens = 4,
+         .pattern = ADAMOE_PATTERN_BALANCED},
+        /* half of the tokens select null experts alone */
+        {.hidden_size = 24,
+         .intermediate_size = 10,
+         .mixture = {2, 6, 2},
+         .tokens = 30,
+         .pattern = ADAMOE_PATTERN_RANDOM},
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; ++i) {
+        adamoe_case c = layers[i];
+        c.weights = ADAMOE_F32;
+        c.property = ADAMOE_PROPERTY_POISONED_TOKEN;
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
 /* --------------------------------------------------------------------------------------------- thin cases */
 
 /* Few tokens, each with a true expert: two of three are true. */

@@ -37,6 +37,9 @@ extern const adamoe_case adamoe_small_layers[ADAMOE_SMALL_LAYERS];
  * memory. */
 adamoe_status adamoe_list_sweeps(adamoe_case_list *list);
 
+/* What the small layers lack for ADAMOE_PROPERTY_POISONED_TOKEN. Errors: memory. */
+adamoe_status adamoe_list_poisoned(adamoe_case_list *list);
+
 /* Thin cases, check/cases/thin.h, of the list's tier: both sizes of an expert, the inputs of one expert, every
  * number of them from 1, many experts, many of one token. `tiles` may be NULL. Errors: memory. */
 adamoe_status adamoe_list_thin_layers(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive);

@@ -38,10 +38,21 @@ static bool magnitude_fits(const adamoe_case *c)
            (c->magnitude == ADAMOE_MAGNITUDE_FULL && c->tier == ADAMOE_TIER_BOUND);
 }
 
+/* The properties that a dense product has. */
+static const adamoe_property properties[] = {ADAMOE_PROPERTY_POISONED_TOKEN, ADAMOE_PROPERTY_REFUSED_MEMORY};
+
+static bool is_property(adamoe_property property)
+{
+    bool found = false;
+    for (size_t i = 0; i < COUNT_OF(properties); ++i) {
+        found = found || properties[i] == property;
+    }
+    return found;
+}
+
 static bool fits(const adamoe_case *c)
 {
-    return magnitude_fits(c) &&
-           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_REFUSED_MEMORY) &&
+    return magnitude_fits(c) && (c->tier != ADAMOE_TIER_PROPERTY || is_property(c->property)) &&
            c->rows > 0 && c->columns > 0 && adamoe_is_bearable(c->rows, c->columns, 1) &&
            adamoe_is_bearable(c->tokens, c->rows, 1) && adamoe_is_bearable(c->tokens, c->columns, 1);
 }
@@ -129,12 +140,11 @@ static adamoe_status list_bitwise(adamoe_case_list *list)
     return adamoe_ok();
 }
 
-/* No other property is one of a dense product. */
 static adamoe_status list_properties(adamoe_case_list *list)
 {
-    for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
-        adamoe_case c = small_shapes[i];
-        c.property = ADAMOE_PROPERTY_REFUSED_MEMORY;
+    for (size_t i = 0; i < COUNT_OF(properties) * COUNT_OF(small_shapes); ++i) {
+        adamoe_case c = small_shapes[i % COUNT_OF(small_shapes)];
+        c.property = properties[i / COUNT_OF(small_shapes)];
         ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();

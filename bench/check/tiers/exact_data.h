@@ -18,8 +18,6 @@
 #include "check/tiers/judge.h"
 #include "layers/random_layer.h"
 
-#define ADAMOE_NOWHERE SIZE_MAX
-
 /* Channels that arrange the scales of int8, or ADAMOE_NOWHERE. */
 typedef struct adamoe_anchors {
     size_t zero, full;

@@ -8,6 +8,9 @@
 #include "check/call/call.h"
 #include "check/tiers/result.h"
 
+/* No channel, row or token. */
+#define ADAMOE_NOWHERE SIZE_MAX
+
 typedef struct adamoe_checking {
     const adamoe_kernel *kernel;
     const adamoe_case *c;

@@ -6,6 +6,8 @@
  */
 #include "check/tiers/arrange.h"
 #include "check/tiers/data.h"
+#include "check/tiers/empty_sums.h"
+#include "check/tiers/poison.h"
 #include "check/tiers/tiers.h"
 
 #include <math.h>
@@ -187,43 +189,54 @@ static adamoe_status scaled_combine(const trial *t)
     return status;
 }
 
-/* A row of the output that should be NaN all over, if the token has experts and its NaN is
- * not lost in int8. */
-static bool shows_poison(const trial *t, size_t token)
+/* y of what is poisoned. Int8 has no value for what is not finite, but an identity expert passes it on. */
+static bool shows_poison(const trial *t, size_t token, const char *what)
 {
     const size_t width = t->k->c->hidden_size;
     const adamoe_plan *plan = t->data->plan;
-    const bool has_rows = plan->token_offset[token] < plan->token_offset[token + 1];
-    for (size_t c = 0; c < width && has_rows && t->k->kernel->x != ADAMOE_INT8; ++c) {
-        if (!isnan(t->got[token * width + c])) {
-            *t->k->out = (adamoe_check_result){.tier = t->k->out->tier,
-                                               .has_element = true,
-                                               .row = token,
-                                               .column = c,
-                                               .got = (double)t->got[token * width + c],
-                                               .expected = (double)NAN,
-                                               .largest_ratio = HUGE_VAL};
-            adamoe_check_settle(t->k, ADAMOE_CHECK_FAILED, "the input of token %zu is NaN, its output is not",
-                                token);
-            return false;
+    return adamoe_is_without_places(plan, token)
+               ? plan->self_scale == NULL ||
+                     adamoe_check_nowhere_finite(t->k, t->got + token * width + width - 1, token, 1, 1, what)
+               : t->k->kernel->x == ADAMOE_INT8 ||
+                     adamoe_check_nowhere_finite(t->k, t->got + token * width, token, width, width, what);
+}
+
+/* A token with experts, and all without. All of y that is not theirs is as it was. */
+static adamoe_status poison_tokens(const trial *t, size_t poison, bool *go_on)
+{
+    const size_t width = t->k->c->hidden_size, tokens = t->k->c->tokens;
+    const adamoe_plan *plan = t->data->plan;
+    const size_t chosen = adamoe_poisoned_token(plan);
+    char what[120];
+    memcpy(t->x, t->data->x, tokens * width * sizeof *t->x);
+    for (size_t token = 0; token < tokens; ++token) {
+        if (token == chosen || adamoe_is_without_places(plan, token)) {
+            adamoe_poison_row(poison, t->x + token * width, width);
         }
     }
-    return true;
+    ADAMOE_TRY(compute(t, &t->data->layer.layer, plan, t->x, t->got, go_on));
+    (void)snprintf(what, sizeof what, "y of a token whose x is %s", adamoe_poison_names[poison]);
+    for (size_t token = 0; token < tokens && *go_on; ++token) {
+        const bool empty = adamoe_is_without_places(plan, token);
+        if (token == chosen || (empty && plan->self_scale != NULL)) {
+            *go_on = shows_poison(t, token, what);
+            memcpy(t->got + token * width, t->expected + token * width, width * sizeof *t->got);
+        }
+    }
+    *go_on = *go_on && adamoe_check_empty_tokens(t->k, plan, t->got, width, what);
+    return adamoe_ok();
 }
 
 static adamoe_status poisoned_token(const trial *t)
 {
-    const size_t width = t->k->c->hidden_size, token = t->k->c->tokens / 2;
-    bool go_on = false;
-    memcpy(t->x, t->data->x, t->k->c->tokens * width * sizeof *t->x);
-    for (size_t c = 0; c < width; ++c) {
-        t->x[token * width + c] = NAN;
-    }
-    ADAMOE_TRY(compute(t, &t->data->layer.layer, t->data->plan, t->x, t->got, &go_on));
-    if (go_on && shows_poison(t, token)) {
-        memcpy(t->got + token * width, t->expected + token * width, width * sizeof *t->got);
-        judge(t, ADAMOE_SAME_BITS_BATCH | ADAMOE_SAME_BITS_RUNS,
-              "beside a token that is NaN, and beside one that is not");
+    bool go_on = true;
+    for (size_t i = 0; i < ADAMOE_POISONS && go_on; ++i) {
+        ADAMOE_TRY(poison_tokens(t, i, &go_on));
+        if (go_on) {
+            judge(t, ADAMOE_SAME_BITS_BATCH | ADAMOE_SAME_BITS_RUNS,
+                  "beside a token that is not finite, and beside one that is");
+            go_on = t->k->out->status != ADAMOE_CHECK_FAILED;
+        }
     }
     return adamoe_ok();
 }
@@ -261,11 +274,88 @@ static adamoe_status refused_memory(const adamoe_checking *k, const adamoe_layer
     return status;
 }
 
+/* A dense product: what the kernel gave for x, and for x with a row in the middle that is poisoned. */
+typedef struct product_trial {
+    const adamoe_checking *k;
+    const adamoe_case_data *data;
+    adamoe_yardstick yardstick; /* its expected is `expected` */
+    float *x;                   /* [tokens, columns] poisoned */
+    float *expected, *got;      /* [tokens, rows] */
+} product_trial;
+
+/* By bits if the kernel guarantees them, by twice the bound otherwise. */
+static bool judge_product(const product_trial *t)
+{
+    const uint32_t wanted = ADAMOE_SAME_BITS_BATCH | ADAMOE_SAME_BITS_RUNS;
+    const adamoe_case *c = t->k->c;
+    return (t->k->kernel->guarantees & wanted) == wanted
+               ? adamoe_check_same_bits(t->k, t->got, t->expected, c->tokens * c->rows, c->rows,
+                                        "beside a row that is not finite, and beside one that is")
+               : adamoe_check_judge(t->k, &t->yardstick, t->got, c->rows, 2.0);
+}
+
+static adamoe_status poison_product(const product_trial *t, size_t poison, bool *go_on)
+{
+    const adamoe_case *c = t->k->c;
+    const adamoe_call_manner manner = adamoe_check_manner(t->k, ADAMOE_GUARD_BACK);
+    const size_t chosen = c->tokens / 2;
+    float *y = t->got + chosen * c->rows;
+    adamoe_call_outcome outcome;
+    char what[120];
+    memcpy(t->x, t->data->x, c->tokens * c->columns * sizeof *t->x);
+    adamoe_poison_row(poison, t->x + chosen * c->columns, c->columns);
+    ADAMOE_TRY(adamoe_call_multiply(&manner, &t->data->matrix, t->x, c->tokens, t->got, &outcome));
+    (void)snprintf(what, sizeof what, "y of a row that is %s", adamoe_poison_names[poison]);
+    *go_on = adamoe_check_called(t->k, &outcome) &&
+             (t->k->kernel->x == ADAMOE_INT8 ||
+              adamoe_check_nowhere_finite(t->k, y, chosen, c->rows, c->rows, what));
+    memcpy(y, t->expected + chosen * c->rows, c->rows * sizeof *y);
+    *go_on = *go_on && judge_product(t);
+    return adamoe_ok();
+}
+
+static adamoe_status run_product(product_trial *t)
+{
+    const adamoe_call_manner manner = adamoe_check_manner(t->k, ADAMOE_GUARD_BACK);
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(
+        adamoe_call_multiply(&manner, &t->data->matrix, t->data->x, t->k->c->tokens, t->expected, &outcome));
+    bool go_on = adamoe_check_called(t->k, &outcome);
+    ADAMOE_TRY(adamoe_matrix_yardstick(&t->data->matrix, adamoe_kernel_arithmetic(t->k->kernel), t->data->x,
+                                       t->k->c->tokens, &t->yardstick));
+    for (size_t i = 0; i < t->yardstick.count; ++i) {
+        t->yardstick.expected[i] = (double)t->expected[i];
+    }
+    for (size_t i = 0; i < ADAMOE_POISONS && go_on; ++i) {
+        ADAMOE_TRY(poison_product(t, i, &go_on));
+    }
+    return adamoe_ok();
+}
+
+/* Frees the data. */
+static adamoe_status poisoned_product(const adamoe_checking *k, adamoe_case_data *data)
+{
+    const size_t outputs = k->c->tokens * k->c->rows;
+    product_trial t = {.k = k, .data = data};
+    adamoe_status status = adamoe_check_floats(k->c->tokens * k->c->columns, &t.x);
+    status = status.code == ADAMOE_OK ? adamoe_check_floats(outputs, &t.expected) : status;
+    status = status.code == ADAMOE_OK ? adamoe_check_floats(outputs, &t.got) : status;
+    status = status.code == ADAMOE_OK ? adamoe_yardstick_create(outputs, &t.yardstick) : status;
+    status = status.code == ADAMOE_OK ? run_product(&t) : status;
+    free(t.x);
+    free(t.expected);
+    free(t.got);
+    adamoe_yardstick_free(&t.yardstick);
+    adamoe_case_data_free(data);
+    return status;
+}
+
 adamoe_status adamoe_check_multiply_property(const adamoe_checking *k)
 {
     adamoe_case_data data;
     ADAMOE_TRY(adamoe_multiply_data_create(k->c, k->seed, &data));
-    return refused_memory(k, NULL, &data.matrix, &data);
+    return k->c->property == ADAMOE_PROPERTY_REFUSED_MEMORY ? refused_memory(k, NULL, &data.matrix, &data)
+                                                            : poisoned_product(k, &data);
 }
 
 adamoe_status adamoe_check_experts_property(const adamoe_checking *k)

@@ -18,6 +18,7 @@ adamoe_status adamoe_check_multiply_property(const adamoe_checking *k);
 adamoe_status adamoe_check_gradient_exact(const adamoe_checking *k);
 adamoe_status adamoe_check_gradient_bound(const adamoe_checking *k);
 adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_property(const adamoe_checking *k);
 adamoe_status adamoe_check_attention_bound(const adamoe_checking *k);
 adamoe_status adamoe_check_route_routing(const adamoe_checking *k);
 adamoe_status adamoe_check_logits_routing(const adamoe_checking *k);
