@@ -44,6 +44,14 @@ adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, si
 void check_call_returned(check_call *c, const char *function, const adamoe_control_state *before,
                          adamoe_status status);
 
+/* kernel->prepare and prepare_matrix: NULL in *out where they failed, which then is noted. Errors: memory. And release
+ * and release_matrix, of that and of NULL. */
+adamoe_status check_call_prepare(check_call *c, const adamoe_layer *layer, adamoe_prepared **out);
+adamoe_status check_call_prepare_matrix(check_call *c, const adamoe_matrix *matrix,
+                                        adamoe_prepared_matrix **out);
+void check_call_release(check_call *c, adamoe_prepared *prepared);
+void check_call_release_matrix(check_call *c, adamoe_prepared_matrix *prepared);
+
 /* The same for every array of a plan. Errors: memory. */
 adamoe_status check_call_plan(check_call *c, const adamoe_plan *from, adamoe_plan *out);
 

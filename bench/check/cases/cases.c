@@ -9,8 +9,8 @@ const char *const adamoe_tier_names[ADAMOE_TIERS] = {"exact",    "bound",   "bit
                                                      "property", "routing", "model"};
 
 const char *const adamoe_property_names[ADAMOE_PROPERTIES] = {
-    "permuted-tokens", "permuted-experts", "split-batch",   "unused-null-experts",
-    "scaled-combine",  "poisoned-token",   "refused-memory"};
+    "permuted-tokens", "permuted-experts", "split-batch",    "unused-null-experts", "scaled-combine",
+    "poisoned-token",  "refused-memory",   "repeated-calls", "several-objects"};
 
 const char *const adamoe_guarantee_names[ADAMOE_GUARANTEES] = {"runs", "threads", "batch", "placement"};
 

@@ -57,9 +57,12 @@ typedef enum adamoe_property {
         5, /* what is not finite shows where it is summed, and nowhere else; of a gradient too */
     /* prepare fails as it should, whichever allocation is refused; also of a dense product */
     ADAMOE_PROPERTY_REFUSED_MEMORY = 6,
+    /* one object that is called often, in the same buffers; several that are alive; of a dense product too */
+    ADAMOE_PROPERTY_REPEATED_CALLS = 7,
+    ADAMOE_PROPERTY_SEVERAL_OBJECTS = 8,
 } adamoe_property;
 
-#define ADAMOE_PROPERTIES 7
+#define ADAMOE_PROPERTIES 9
 
 extern const char *const adamoe_property_names[ADAMOE_PROPERTIES];
 

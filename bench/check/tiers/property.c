@@ -7,6 +7,7 @@
 #include "check/tiers/arrange.h"
 #include "check/tiers/data.h"
 #include "check/tiers/empty_sums.h"
+#include "check/tiers/lifetime.h"
 #include "check/tiers/poison.h"
 #include "check/tiers/tiers.h"
 
@@ -244,8 +245,7 @@ static adamoe_status poisoned_token(const trial *t)
 static adamoe_status run(trial *t)
 {
     static adamoe_status (*const properties[ADAMOE_PROPERTIES])(const trial *) = {
-        permuted_tokens, permuted_experts, split_batch, unused_null_experts,
-        scaled_combine,  poisoned_token,   NULL};
+        permuted_tokens, permuted_experts, split_batch, unused_null_experts, scaled_combine, poisoned_token};
     const adamoe_layer *layer = &t->data->layer.layer;
     bool go_on = false;
     ADAMOE_TRY(compute(t, layer, t->data->plan, t->data->x, t->expected, &go_on));
@@ -271,6 +271,19 @@ static adamoe_status refused_memory(const adamoe_checking *k, const adamoe_layer
     if (status.code == ADAMOE_OK) {
         (void)adamoe_check_called(k, &outcome);
     }
+    return status;
+}
+
+static bool is_of_objects(const adamoe_case *c)
+{
+    return c->property == ADAMOE_PROPERTY_REPEATED_CALLS || c->property == ADAMOE_PROPERTY_SEVERAL_OBJECTS;
+}
+
+/* Frees the data. */
+static adamoe_status check_objects(const adamoe_checking *k, adamoe_case_data *data)
+{
+    const adamoe_status status = adamoe_check_objects(k, data);
+    adamoe_case_data_free(data);
     return status;
 }
 
@@ -354,6 +367,9 @@ adamoe_status adamoe_check_multiply_property(const adamoe_checking *k)
 {
     adamoe_case_data data;
     ADAMOE_TRY(adamoe_multiply_data_create(k->c, k->seed, &data));
+    if (is_of_objects(k->c)) {
+        return check_objects(k, &data);
+    }
     return k->c->property == ADAMOE_PROPERTY_REFUSED_MEMORY ? refused_memory(k, NULL, &data.matrix, &data)
                                                             : poisoned_product(k, &data);
 }
@@ -372,6 +388,9 @@ adamoe_status adamoe_check_experts_property(const adamoe_checking *k)
         return adamoe_ok();
     }
     ADAMOE_TRY(adamoe_experts_data_create(k->c, k->seed, &data));
+    if (is_of_objects(k->c)) {
+        return check_objects(k, &data);
+    }
     t.order = calloc(k->c->tokens + k->c->mixture.experts, sizeof *t.order);
     adamoe_status status = adamoe_yardstick_create(count, &t.yardstick);
     float **const arrays[] = {&t.expected, &t.got, &t.x};
