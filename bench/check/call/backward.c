@@ -2,6 +2,7 @@
  * One guarded call of a kernel: backward. Every matrix of every expert stands between pages of its own, and
  * so does its gradient.
  */
+#include "check/call/call.h"
 #include "check/call/parts.h"
 
 #include <stdlib.h>

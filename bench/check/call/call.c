@@ -1,6 +1,7 @@
 /*
  * One guarded call of a kernel: experts and the dense product. What all calls share is in check/call/parts.h.
  */
+#include "check/call/call.h"
 #include "check/call/parts.h"
 #include "numbers.h"
 

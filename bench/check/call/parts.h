@@ -4,7 +4,7 @@
 #ifndef ADAMOE_CHECK_CALL_PARTS_H
 #define ADAMOE_CHECK_CALL_PARTS_H
 
-#include "check/call/call.h"
+#include "check/call/manner.h"
 #include "check/call/process.h"
 #include "check/cases/cases.h"
 

@@ -2,6 +2,7 @@
  * Guarded calls of prepare and release, of a layer or of a matrix: what they are given by address is closed when they
  * have returned, and memory is refused. What all calls share is in check/call/parts.h.
  */
+#include "check/call/call.h"
 #include "check/call/parts.h"
 
 #include <string.h>

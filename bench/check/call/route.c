@@ -1,6 +1,7 @@
 /*
  * One guarded call of a kernel: the router.
  */
+#include "check/call/call.h"
 #include "check/call/parts.h"
 
 #include <string.h>
