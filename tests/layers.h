@@ -58,9 +58,11 @@ static const layer house[] = {
     /* the parts of a verb */
     {"bench/check/cases", "reference bench/layers"},
     {"bench/check/call", "reference bench/check/cases"},
-    {"bench/check/tiers", "reference reference/gradient kernels/machine kernels/model bench/layers "
-                          "bench/check/cases bench/check/call"},
-    {"bench/check/kinds", "reference bench/check/cases bench/check/tiers bench/layers"},
+    {"bench/check/tiers",
+     "reference kernels/machine kernels/model bench/layers bench/check/cases bench/check/call"},
+    {"bench/check/tiers/gradient", "reference reference/gradient kernels/machine bench/check/tiers"},
+    {"bench/check/kinds",
+     "reference bench/check/cases bench/check/tiers bench/check/tiers/gradient bench/layers"},
     {"bench/check", "reference datasets/files kernels/machine kernels/model bench/program bench/statistics "
                     "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
     {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "

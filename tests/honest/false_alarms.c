@@ -10,7 +10,7 @@
  * test suite takes a few, a study a thousand.
  */
 #include "bound.h"
-#include "check/tiers/gradient_judge.h"
+#include "check/tiers/gradient/judge.h"
 #include "check/run.h"
 #include "layers/random_layer.h"
 #include "registry.h"

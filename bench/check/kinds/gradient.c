@@ -5,7 +5,7 @@
 #include "check/cases/sizes.h"
 #include "check/kinds/kinds.h"
 #include "check/kinds/layer_cases.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/gradient/tiers.h"
 
 #include <stdlib.h>
 

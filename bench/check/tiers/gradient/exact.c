@@ -9,8 +9,8 @@
  * terms are multiples of a power of two, and their magnitudes add up to at most 2^24 of it.
  */
 #include "check/tiers/data.h"
-#include "check/tiers/gradient_judge.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/gradient/judge.h"
+#include "check/tiers/gradient/tiers.h"
 #include "numbers.h"
 
 #include <stdlib.h>

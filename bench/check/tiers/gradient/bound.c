@@ -3,8 +3,8 @@
  * reference/gradient/gradient_bound.h.
  */
 #include "check/tiers/data.h"
-#include "check/tiers/gradient_judge.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/gradient/judge.h"
+#include "check/tiers/gradient/tiers.h"
 #include "gradient/gradient_bound.h"
 
 static adamoe_status judge_data(const adamoe_checking *k, const adamoe_case_data *data)

@@ -6,8 +6,8 @@
 #include "check/tiers/arrange.h"
 #include "check/tiers/again.h"
 #include "check/tiers/data.h"
-#include "check/tiers/gradient_judge.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/gradient/judge.h"
+#include "check/tiers/gradient/tiers.h"
 #include "machine/host.h"
 #include "machine/team.h"
 

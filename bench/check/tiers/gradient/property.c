@@ -4,9 +4,9 @@
  */
 #include "check/tiers/data.h"
 #include "check/tiers/empty_sums.h"
-#include "check/tiers/gradient_judge.h"
+#include "check/tiers/gradient/judge.h"
 #include "check/tiers/poison.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/gradient/tiers.h"
 #include "gradient/gradient_bound.h"
 #include "layer.h"
 

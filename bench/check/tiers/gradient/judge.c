@@ -1,7 +1,7 @@
 /*
- * Calling and judging a gradient, tensor by tensor: see gradient_judge.h.
+ * Calling and judging a gradient, tensor by tensor: see judge.h.
  */
-#include "check/tiers/gradient_judge.h"
+#include "check/tiers/gradient/judge.h"
 #include "check/tiers/empty_sums.h"
 
 #include <math.h>

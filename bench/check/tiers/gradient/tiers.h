@@ -1,0 +1,15 @@
+/*
+ * The tiers of a gradient: the row of its kind names them.
+ */
+#ifndef ADAMOE_CHECK_TIERS_GRADIENT_TIERS_H
+#define ADAMOE_CHECK_TIERS_GRADIENT_TIERS_H
+
+#include "check/tiers/judge.h"
+
+/* One function for each tier. Errors: memory. */
+adamoe_status adamoe_check_gradient_exact(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_bound(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k);
+adamoe_status adamoe_check_gradient_property(const adamoe_checking *k);
+
+#endif
