@@ -8,6 +8,7 @@
 #include "program/result_files.h"
 #include "eval/routing_record.h"
 #include "verbs.h"
+#include "router.h"
 
 #include <string.h>
 
@@ -45,8 +46,8 @@ static const struct argp_option options_list[] = {
     {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null", 1},
     {"null-experts", OPTION_NULL_EXPERTS, "M", 0,
      "Convert: M null experts that copy the rows of the gate; 0 drops those there are", 1},
-    {"norm", OPTION_NORM, "true|all|none", 0, "What weights are normalised over", 1},
-    {"null-kind", OPTION_NULL_KIND, "zero|identity", 0, "What null experts return", 1},
+    {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0, "What weights are normalised over", 1},
+    {"null-kind", OPTION_NULL_KIND, adamoe_null_kind_choices + 1, 0, "What null experts return", 1},
     {0, 0, 0, 0, "Results:", 2},
     {"baseline-k", OPTION_BASELINE_K, "K", 0,
      "Top-k that reductions are measured against (default: 2, or the one expert that there is)", 2},
@@ -69,11 +70,11 @@ static error_t parse_selection(int key, char *value, struct argp_state *state)
         o->evaluate.null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, UINT32_MAX);
         return 0;
     case OPTION_NORM:
-        o->evaluate.norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, 3);
+        o->evaluate.norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, ADAMOE_NORMS);
         return 0;
     case OPTION_NULL_KIND:
         o->evaluate.null_kind =
-            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, 2);
+            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, ADAMOE_NULL_KINDS);
         return 0;
     case OPTION_BASELINE_K:
         o->evaluate.baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, UINT32_MAX);

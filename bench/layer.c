@@ -9,6 +9,7 @@
 #include "program/options.h"
 #include "program/result_files.h"
 #include "verbs.h"
+#include "router.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,9 +31,9 @@ typedef struct layer_options {
 
 static const struct argp_option options_list[] = {
     {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null (default: as the file says)", 0},
-    {"norm", OPTION_NORM, "true|all|none", 0, "What weights are normalised over (default: as the file says)",
-     0},
-    {"null-kind", OPTION_NULL_KIND, "zero|identity", 0,
+    {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0,
+     "What weights are normalised over (default: as the file says)", 0},
+    {"null-kind", OPTION_NULL_KIND, adamoe_null_kind_choices + 1, 0,
      "What null experts return (default: as the file says)", 0},
     {"output", 'o', "OUT.safetensors", 0, "Write the results", 0},
     {"json", OPTION_JSON, "FILE", 0, "Write load, losses and comparisons as JSON, `-' for standard output",
@@ -51,10 +52,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, UINT32_MAX);
         return 0;
     case OPTION_NORM:
-        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, 3);
+        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, ADAMOE_NORMS);
         return 0;
     case OPTION_NULL_KIND:
-        o->null_kind = (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, 2);
+        o->null_kind =
+            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, ADAMOE_NULL_KINDS);
         return 0;
     case 'o':
         o->output = value;

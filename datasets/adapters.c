@@ -5,6 +5,7 @@
 #include "files/json_file.h"
 #include "numbers.h"
 #include "files/output_file.h"
+#include "router.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,6 @@ struct adamoe_adapters {
     adamoe_lora_sizes sizes;
     adamoe_safetensors *tensors;
 };
-
-static const char *const norm_names[] = {"true", "all", "none"};
 
 static char *path_in(const char *folder, const char *name)
 {
@@ -52,13 +51,9 @@ static adamoe_status read_size(const json_t *root, const char *path, const char 
 static adamoe_status read_norm(const json_t *root, const char *path, adamoe_norm *out)
 {
     const char *name = json_string_value(json_object_get(root, "norm"));
-    for (size_t i = 0; i < 3 && name != NULL; ++i) {
-        if (strcmp(name, norm_names[i]) == 0) {
-            *out = (adamoe_norm)i;
-            return adamoe_ok();
-        }
-    }
-    return adamoe_error(ADAMOE_BAD_INPUT, "%s: norm: neither true, all nor none", path);
+    return adamoe_norm_named(name, out)
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "%s: norm: not one of %s", path, adamoe_norm_choices + 1);
 }
 
 /* The seven maps, each once, in any order. */
@@ -210,7 +205,7 @@ static json_t *describe(const char *base, const adamoe_lora_sizes *s)
     if (s->routed && root != NULL) {
         json_t *experts = json_pack("{sI sI sI ss}", "num_lora_experts", (json_int_t)s->experts,
                                     "num_null_experts", (json_int_t)s->null_experts, "num_experts_per_tok",
-                                    (json_int_t)s->rule.top_k, "norm", norm_names[s->rule.norm]);
+                                    (json_int_t)s->rule.top_k, "norm", adamoe_norm_names[s->rule.norm]);
         (void)json_object_update_new(root, experts);
     }
     return root;

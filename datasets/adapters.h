@@ -6,7 +6,7 @@
  *   "base_model_name_or_path": the base's folder; a relative path begins at this folder,
  *   "r", "lora_alpha", "target_modules": rank, alpha, and the names of the seven maps of a Llama layer,
  *   "num_lora_experts": n; absent: plain LoRA, without routers,
- *   "num_null_experts", "num_experts_per_tok", "norm": m, k and "true", "all" or "none"; with n alone.
+ *   "num_null_experts", "num_experts_per_tok", "norm": m, k and one of adamoe_norm_names; with n alone.
  * adapters.safetensors, for each map model.layers.{i}.{self_attn.q_proj, ...}, in any floating-point type:
  *   .lora_A [n r, in]       row e r + i is row i of expert e's A
  *   .lora_B [n r, out]      row e r + i is column i of expert e's B

@@ -8,6 +8,7 @@
 #include "checkpoint.h"
 #include "layer_weights.h"
 #include "numbers.h"
+#include "router.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -92,8 +93,6 @@ static adamoe_status read_choice(const adamoe_layer_file *file, const char *key,
 
 static adamoe_status read_rule(adamoe_layer_file *file)
 {
-    static const char *const norms[] = {"true", "all", "none"};
-    static const char *const kinds[] = {"zero", "identity"};
     const size_t choices = file->layer.experts + file->layer.null_experts;
     bool given;
     ADAMOE_TRY(read_count(file, "num_experts_per_tok", &file->rule.top_k, &given));
@@ -103,8 +102,8 @@ static adamoe_status read_rule(adamoe_layer_file *file)
                             adamoe_safetensors_path(file->tensors), file->rule.top_k, choices);
     }
     size_t norm, kind;
-    ADAMOE_TRY(read_choice(file, "norm", norms, sizeof norms / sizeof norms[0], &norm));
-    ADAMOE_TRY(read_choice(file, "null_kind", kinds, sizeof kinds / sizeof kinds[0], &kind));
+    ADAMOE_TRY(read_choice(file, "norm", adamoe_norm_names, ADAMOE_NORMS, &norm));
+    ADAMOE_TRY(read_choice(file, "null_kind", adamoe_null_kind_names, ADAMOE_NULL_KINDS, &kind));
     file->rule.norm = (adamoe_norm)norm;
     file->rule.null_kind = (adamoe_null_kind)kind;
     return adamoe_ok();

@@ -122,12 +122,14 @@ typedef enum adamoe_norm {
     ADAMOE_NORM_TRUE = 0, /* the selected true experts: AdaMoE's choice */
     ADAMOE_NORM_ALL = 1,  /* all selected experts, true and null */
     ADAMOE_NORM_NONE = 2, /* not at all: the softmax over all n + m */
+    ADAMOE_NORMS,         /* how many there are; names and equations: reference/router.c */
 } adamoe_norm;
 
 /* What a null expert returns. */
 typedef enum adamoe_null_kind {
     ADAMOE_NULL_ZERO = 0,     /* 0 */
     ADAMOE_NULL_IDENTITY = 1, /* its input, times its probability */
+    ADAMOE_NULL_KINDS,        /* how many there are */
 } adamoe_null_kind;
 
 /* How a routing is made from logits. */

@@ -87,18 +87,21 @@ static void select_top_k(const float *logits, size_t count, size_t top_k, bool *
     }
 }
 
+/* ------------------------------------------------------------------------------------------------ weights */
+
 /* True where the weight of a selected expert is part of the sum that the weights are divided by. */
 static bool is_normalised_over(const adamoe_routing *routing, uint32_t id)
 {
-    return id < routing->experts || routing->rule.norm == ADAMOE_NORM_ALL;
+    return id < routing->experts || adamoe_weightings[routing->rule.norm].over == ADAMOE_OVER_SELECTED;
 }
 
 /* w_j = exp(l_j) / sum of exp(l_i) over the selected true experts (norm true) or over all selected ones (norm
  * all), with the maximum of those logits subtracted: a softmax over all n + m could underflow for a true
  * expert far below a null one. */
-static void normalised_weights(const adamoe_routing *routing, const float *logits, const uint32_t *id,
-                               float *weight)
+static void normalised_weights(const adamoe_routing *routing, const float *logits, const float *probability,
+                               const uint32_t *id, float *weight)
 {
+    (void)probability;
     const size_t k = routing->rule.top_k;
     double largest = -HUGE_VAL, sum = 0.0;
     for (size_t j = 0; j < k; ++j) {
@@ -118,13 +121,58 @@ static void normalised_weights(const adamoe_routing *routing, const float *logit
 }
 
 /* norm = none: w_j = p_j, the softmax over all n + m. */
-static void unnormalised_weights(const adamoe_routing *routing, const float *probability, const uint32_t *id,
-                                 float *weight)
+static void unnormalised_weights(const adamoe_routing *routing, const float *logits, const float *probability,
+                                 const uint32_t *id, float *weight)
 {
+    (void)logits;
     for (size_t j = 0; j < routing->rule.top_k; ++j) {
         weight[j] = id[j] < routing->experts ? probability[j] : 0.0f;
     }
 }
+
+/* A norm is a row here and an enumerator in adamoe.h: its name, what its weights are a softmax over, and how
+ * they are made. */
+#define NORMS(ROW)                                                                                           \
+    ROW(ADAMOE_NORM_TRUE, "true", ADAMOE_OVER_TRUE, normalised_weights)                                      \
+    ROW(ADAMOE_NORM_ALL, "all", ADAMOE_OVER_SELECTED, normalised_weights)                                    \
+    ROW(ADAMOE_NORM_NONE, "none", ADAMOE_OVER_ALL, unnormalised_weights)
+
+#define NULL_KINDS(ROW)                                                                                      \
+    ROW(ADAMOE_NULL_ZERO, "zero")                                                                            \
+    ROW(ADAMOE_NULL_IDENTITY, "identity")
+
+#define NORM_WEIGHTING(norm, name, over, weigh) [norm] = {over, weigh},
+#define NORM_NAME(norm, name, over, weigh)      [norm] = name,
+#define NORM_CHOICE(norm, name, over, weigh)    "|" name
+#define KIND_NAME(kind, name)                   [kind] = name,
+#define KIND_CHOICE(kind, name)                 "|" name
+
+const adamoe_weighting adamoe_weightings[ADAMOE_NORMS] = {NORMS(NORM_WEIGHTING)};
+const char *const adamoe_norm_names[ADAMOE_NORMS] = {NORMS(NORM_NAME)};
+const char *const adamoe_null_kind_names[ADAMOE_NULL_KINDS] = {NULL_KINDS(KIND_NAME)};
+const char adamoe_norm_choices[] = NORMS(NORM_CHOICE);
+const char adamoe_null_kind_choices[] = NULL_KINDS(KIND_CHOICE);
+
+bool adamoe_norm_named(const char *name, adamoe_norm *out)
+{
+    for (size_t i = 0; i < ADAMOE_NORMS && name != NULL; ++i) {
+        if (strcmp(name, adamoe_norm_names[i]) == 0) {
+            *out = (adamoe_norm)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+adamoe_status adamoe_norm_trains(adamoe_norm norm)
+{
+    return adamoe_weightings[norm].over != ADAMOE_OVER_NOTHING
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_NOT_SUPPORTED, "norm %s: its weights have no derivative here",
+                              adamoe_norm_names[norm]);
+}
+
+/* ------------------------------------------------------------------------------------------------ routing */
 
 static void route_token(adamoe_routing *routing, size_t token, bool *taken)
 {
@@ -139,11 +187,7 @@ static void route_token(adamoe_routing *routing, size_t token, bool *taken)
     for (size_t j = 0; j < k; ++j) {
         probability[j] = probabilities[id[j]];
     }
-    if (routing->rule.norm == ADAMOE_NORM_NONE) {
-        unnormalised_weights(routing, probability, id, weight);
-    } else {
-        normalised_weights(routing, logits, id, weight);
-    }
+    adamoe_weightings[routing->rule.norm].weigh(routing, logits, probability, id, weight);
 }
 
 static adamoe_status check_logits(const float *logits, size_t tokens, size_t all)

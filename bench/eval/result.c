@@ -4,6 +4,7 @@
 #include "eval/result.h"
 #include "program/json_output.h"
 #include "files/output_file.h"
+#include "router.h"
 
 #include <errno.h>
 #include <math.h>

@@ -10,9 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const adamoe_norm_names[3] = {"true", "all", "none"};
-const char *const adamoe_null_kind_names[2] = {"zero", "identity"};
-
 adamoe_status adamoe_flush_output(void)
 {
     const bool failed_before = ferror(stdout) != 0;

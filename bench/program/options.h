@@ -57,8 +57,4 @@ double adamoe_parse_number(struct argp_state *state, const char *option, const c
 size_t adamoe_parse_choice(struct argp_state *state, const char *option, const char *text,
                            const char *const *names, size_t count);
 
-/* "true", "all", "none" and "zero", "identity", in the order of their enumerations. */
-extern const char *const adamoe_norm_names[3];
-extern const char *const adamoe_null_kind_names[2];
-
 #endif

@@ -13,6 +13,7 @@
 #include "generate/tokenizer_file.h"
 #include "train/data.h"
 #include "train/stacks.h"
+#include "router.h"
 
 #include <errno.h>
 #include <stdlib.h>

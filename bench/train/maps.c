@@ -3,6 +3,7 @@
  */
 #include "train/maps.h"
 #include "machine/host.h"
+#include "router.h"
 
 adamoe_lora_sizes adamoe_train_maps_sizes(const adamoe_train_options *o)
 {
@@ -35,6 +36,7 @@ adamoe_status adamoe_trained_maps_open(const adamoe_train_options *options, cons
 {
     const adamoe_lora_sizes sizes = adamoe_train_maps_sizes(options);
     ADAMOE_TRY(check_plain(options));
+    ADAMOE_TRY(adamoe_norm_trains(sizes.rule.norm));
     ADAMOE_TRY(adamoe_registry_create(&out->registry));
     ADAMOE_TRY(adamoe_lora_parameters_create(base, &sizes, &out->parameters));
     adamoe_lora_parameters_initialise(out->parameters, options->common.seed);

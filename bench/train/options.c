@@ -2,6 +2,7 @@
  * The options of training from scratch, of fine-tuning and of low-rank adapters: how they are spelled and read.
  */
 #include "train/options.h"
+#include "router.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,8 @@ static const struct argp_option options_list[] = {
     {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null", 1},
     {"null-experts", OPTION_NULL_EXPERTS, "M", 0,
      "M null experts that copy the rows of the gate; 0 drops those there are", 1},
-    {"norm", OPTION_NORM, "true|all|none", 0, "What weights are normalised over", 1},
-    {"null-kind", OPTION_NULL_KIND, "zero|identity", 0, "What null experts return", 1},
+    {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0, "What weights are normalised over", 1},
+    {"null-kind", OPTION_NULL_KIND, adamoe_null_kind_choices + 1, 0, "What null experts return", 1},
     {0, 0, 0, 0, "What to learn:", 2},
     {"corpus", OPTION_CORPUS, "FILE", 0, "Texts, one a line; all tokens are learned", 2},
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions with their right answers, as `adamoe eval'", 2},
@@ -125,10 +126,11 @@ static error_t parse_start(int key, char *value, struct argp_state *state)
         o->null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, 1u << 20);
         return 0;
     case OPTION_NORM:
-        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, 3);
+        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, ADAMOE_NORMS);
         return 0;
     case OPTION_NULL_KIND:
-        o->null_kind = (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, 2);
+        o->null_kind =
+            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, ADAMOE_NULL_KINDS);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

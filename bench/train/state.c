@@ -6,6 +6,7 @@
 #include "safetensors/safetensors.h"
 #include "train/folder.h"
 #include "train/maps.h"
+#include "router.h"
 
 #include <glob.h>
 #include <stdlib.h>

@@ -7,6 +7,7 @@
 #include "config/rope.h"
 #include "files/json_file.h"
 #include "files/mapped_file.h"
+#include "router.h"
 
 #include <string.h>
 
@@ -191,13 +192,11 @@ static adamoe_status read_null_experts(const adamoe_config_reader *reader, adamo
 
 static adamoe_status read_rule(const adamoe_config_reader *reader, adamoe_rule *rule)
 {
-    static const char *const norms[] = {"true", "all", "none"};
-    static const char *const kinds[] = {"zero", "identity"};
     size_t norm, kind;
     bool normalises;
     ADAMOE_TRY(adamoe_config_size(reader, "num_experts_per_tok", &rule->top_k));
-    ADAMOE_TRY(adamoe_config_choice(reader, "norm", norms, sizeof norms / sizeof norms[0], &norm));
-    ADAMOE_TRY(adamoe_config_choice(reader, "null_kind", kinds, sizeof kinds / sizeof kinds[0], &kind));
+    ADAMOE_TRY(adamoe_config_choice(reader, "norm", adamoe_norm_names, ADAMOE_NORMS, &norm));
+    ADAMOE_TRY(adamoe_config_choice(reader, "null_kind", adamoe_null_kind_names, ADAMOE_NULL_KINDS, &kind));
     ADAMOE_TRY(adamoe_config_boolean(reader, "norm_topk_prob", &normalises));
     const bool unsaid = adamoe_config_get(reader, "norm") == NULL;
     rule->norm =

@@ -2,6 +2,7 @@
  * From router logits to the selected experts and their weights (reference/README.md section 2).
  */
 #include "model/route.h"
+#include "router.h"
 #include "vector/vector_ops.h"
 
 #include <math.h>
@@ -80,7 +81,7 @@ void adamoe_routing_space_free(adamoe_routing_space *space)
 static void normalised_weights(const adamoe_vector_ops *ops, const adamoe_routing *routing,
                                const float *logits, const uint32_t *id, float *weight)
 {
-    const bool only_true = routing->rule.norm == ADAMOE_NORM_TRUE;
+    const bool only_true = adamoe_weightings[routing->rule.norm].over == ADAMOE_OVER_TRUE;
     size_t counted = 0;
     for (size_t j = 0; j < routing->rule.top_k; ++j) {
         if (id[j] < routing->experts || !only_true) {
@@ -97,6 +98,22 @@ static void normalised_weights(const adamoe_vector_ops *ops, const adamoe_routin
     }
 }
 
+static void token_weights(const adamoe_vector_ops *ops, const adamoe_routing *routing, const float *logits,
+                          const float *probability, const uint32_t *id, float *weight)
+{
+    const adamoe_weighting *weighting = &adamoe_weightings[routing->rule.norm];
+    switch (weighting->over) {
+    case ADAMOE_OVER_TRUE:
+    case ADAMOE_OVER_SELECTED:
+        normalised_weights(ops, routing, logits, id, weight);
+        return;
+    case ADAMOE_OVER_ALL: /* the probabilities themselves */
+    case ADAMOE_OVER_NOTHING:
+        weighting->weigh(routing, logits, probability, id, weight);
+        return;
+    }
+}
+
 static void route_token(const adamoe_vector_ops *ops, adamoe_routing *routing, size_t token)
 {
     const size_t all = routing->experts + routing->null_experts, k = routing->rule.top_k;
@@ -109,13 +126,7 @@ static void route_token(const adamoe_vector_ops *ops, adamoe_routing *routing, s
     for (size_t j = 0; j < k; ++j) {
         probability[j] = probabilities[id[j]];
     }
-    if (routing->rule.norm != ADAMOE_NORM_NONE) {
-        normalised_weights(ops, routing, logits, id, weight);
-        return;
-    }
-    for (size_t j = 0; j < k; ++j) {
-        weight[j] = id[j] < routing->experts ? probability[j] : 0.0f;
-    }
+    token_weights(ops, routing, logits, probability, id, weight);
 }
 
 typedef struct route_call {

@@ -5,6 +5,7 @@
 #include "machine/huge_pages.h"
 #include "numbers.h"
 #include "splitmix64.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ static adamoe_status out_of_memory(double floats)
 
 adamoe_status adamoe_parameters_create(const adamoe_config *config, adamoe_parameters **out)
 {
+    ADAMOE_TRY(adamoe_norm_trains(config->rule.norm));
     const adamoe_tensor_totals totals = adamoe_count_tensors(config);
     if (totals.elements > (double)SIZE_MAX / 64.0) {
         return out_of_memory(totals.elements);

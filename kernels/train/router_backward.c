@@ -2,6 +2,7 @@
  * One token's router backward.
  */
 #include "train/router_backward.h"
+#include "router.h"
 
 #include <string.h>
 
@@ -9,6 +10,7 @@
 typedef struct token_routing {
     size_t n, all, k;
     adamoe_rule rule;
+    adamoe_softmax_set over;
     const uint32_t *id;         /* [k] */
     const float *weight;        /* [k] */
     const float *probability;   /* [k] of the selected ones */
@@ -41,14 +43,14 @@ static void weights_backward(const token_routing *t)
             t->dlogits[t->id[j]] += (float)part;
         }
     }
-    for (size_t j = 0; j < t->k && t->rule.norm != ADAMOE_NORM_NONE; ++j) {
+    for (size_t j = 0; j < t->k && t->over != ADAMOE_OVER_ALL; ++j) {
         if (t->id[j] < t->n) {
             t->dlogits[t->id[j]] -= (float)((double)t->weight[j] * mean);
-        } else if (t->rule.norm == ADAMOE_NORM_ALL) { /* the sum holds the largest p: it is not 0 */
+        } else if (t->over == ADAMOE_OVER_SELECTED) { /* the sum holds the largest p: it is not 0 */
             t->dlogits[t->id[j]] -= (float)((double)t->probability[j] / selected * mean);
         }
     }
-    for (size_t i = 0; i < t->all && t->rule.norm == ADAMOE_NORM_NONE; ++i) {
+    for (size_t i = 0; i < t->all && t->over == ADAMOE_OVER_ALL; ++i) {
         t->dlogits[i] -= (float)((double)t->probabilities[i] * mean);
     }
 }
@@ -81,6 +83,7 @@ void adamoe_router_token_backward(const adamoe_routing *routing, size_t token, c
                              .all = all,
                              .k = k,
                              .rule = routing->rule,
+                             .over = adamoe_weightings[routing->rule.norm].over,
                              .id = routing->id + token * k,
                              .weight = routing->weight + token * k,
                              .probability = routing->probability + token * k,

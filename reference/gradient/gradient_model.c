@@ -4,6 +4,7 @@
  */
 #include "gradient/gradient_model.h"
 #include "numbers.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -97,6 +98,7 @@ static adamoe_status allocate_run(const adamoe_model *model, const adamoe_traini
 static adamoe_status check_batch(const adamoe_config *config, const adamoe_training_batch *batch,
                                  size_t *targets)
 {
+    ADAMOE_TRY(adamoe_norm_trains(config->rule.norm));
     *targets = 0;
     for (size_t s = 0; s < batch->sequences; ++s) {
         for (size_t t = batch->offset[s]; t < batch->offset[s + 1]; ++t) {

@@ -5,6 +5,7 @@
  */
 #include "gradient/gradient.h"
 #include "numbers.h"
+#include "router.h"
 
 #include <math.h>
 #include <string.h>
@@ -30,10 +31,11 @@ void adamoe_router_backward(const adamoe_layer *layer, const double *x, const do
     adamoe_product_backward(&layer->gate2, x, dlogits + layer->experts, dx, gradient->gate2);
 }
 
-/* A softmax over a set of logits: over all n + m, which gives the probabilities; or over what rule.norm says,
- * which gives the weights. */
+/* A softmax over a set of logits: over all n + m, which gives the probabilities; or over what the norm's row
+ * says, which gives the weights. */
 typedef struct softmax {
     adamoe_rule rule;
+    adamoe_softmax_set over;
     size_t experts, all;
     double largest, sum;
 } softmax;
@@ -50,22 +52,24 @@ static bool is_selected(const softmax *s, const uint32_t *id, size_t i)
 
 static bool is_in_softmax(const softmax *s, const uint32_t *id, size_t i)
 {
-    switch (s->rule.norm) {
-    case ADAMOE_NORM_TRUE:
+    switch (s->over) {
+    case ADAMOE_OVER_TRUE:
         return i < s->experts && is_selected(s, id, i);
-    case ADAMOE_NORM_ALL:
+    case ADAMOE_OVER_SELECTED:
         return is_selected(s, id, i);
-    case ADAMOE_NORM_NONE:
+    case ADAMOE_OVER_ALL:
+        return true;
+    case ADAMOE_OVER_NOTHING: /* refused before: adamoe_norm_trains */
         break;
     }
-    return true;
+    return false;
 }
 
 /* Without a selected true expert and norm `true` the sum is 0, and nobody asks for a member. */
-static softmax softmax_over(adamoe_rule rule, size_t experts, size_t null_experts, const double *logits,
-                            const uint32_t *id)
+static softmax softmax_over(adamoe_softmax_set over, adamoe_rule rule, size_t experts, size_t null_experts,
+                            const double *logits, const uint32_t *id)
 {
-    softmax s = {rule, experts, experts + null_experts, -HUGE_VAL, 0.0};
+    softmax s = {rule, over, experts, experts + null_experts, -HUGE_VAL, 0.0};
     for (size_t i = 0; i < s.all; ++i) {
         s.largest = is_in_softmax(&s, id, i) ? fmax(s.largest, logits[i]) : s.largest;
     }
@@ -78,8 +82,7 @@ static softmax softmax_over(adamoe_rule rule, size_t experts, size_t null_expert
 static softmax softmax_over_all(adamoe_rule rule, size_t experts, size_t null_experts, const double *logits,
                                 const uint32_t *id)
 {
-    rule.norm = ADAMOE_NORM_NONE;
-    return softmax_over(rule, experts, null_experts, logits, id);
+    return softmax_over(ADAMOE_OVER_ALL, rule, experts, null_experts, logits, id);
 }
 
 static double member(const softmax *s, const double *logits, size_t i)
@@ -91,7 +94,8 @@ void adamoe_token_weights_double(adamoe_rule rule, size_t experts, size_t null_e
                                  const uint32_t *id, adamoe_token_weights *out)
 {
     const softmax all = softmax_over_all(rule, experts, null_experts, logits, id);
-    const softmax s = softmax_over(rule, experts, null_experts, logits, id);
+    const softmax s =
+        softmax_over(adamoe_weightings[rule.norm].over, rule, experts, null_experts, logits, id);
     for (size_t i = 0; i < all.all; ++i) {
         out->probability[i] = member(&all, logits, i);
     }
@@ -152,7 +156,8 @@ void adamoe_token_weights_backward(adamoe_rule rule, size_t experts, size_t null
                                    const adamoe_token_weights *derivative, double *dlogits)
 {
     const softmax all = softmax_over_all(rule, experts, null_experts, logits, id);
-    const softmax s = softmax_over(rule, experts, null_experts, logits, id);
+    const softmax s =
+        softmax_over(adamoe_weightings[rule.norm].over, rule, experts, null_experts, logits, id);
     weights_backward(&s, logits, id, derivative->weight, dlogits);
     probabilities_backward(&all, logits, id, derivative, dlogits);
 }

@@ -7,13 +7,13 @@
 #include "check/kinds/layer_cases.h"
 #include "check/kinds/needs.h"
 #include "check/tiers/tiers.h"
+#include "router.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 static const char *const logits_names[ADAMOE_LOGITS_KINDS] = {
     "random",   "ties",       "copies",   "near-ties", "all-equal", "signed-zeros",
     "all-null", "one-expert", "denormal", "huge",      "nan",       "infinite"};
-static const char *const norm_names[] = {"true", "all", "none"}; /* in the order of adamoe_norm */
 
 static const adamoe_mixture mixtures[] = {{8, 8, 3}, {4, 4, 8},    {1, 0, 1}, {1, 7, 2},    {5, 0, 5},
                                           {3, 6, 4}, {64, 32, 12}, {2, 2, 1}, {300, 20, 40}};
@@ -26,7 +26,7 @@ enum { LARGE = COUNT_OF(mixtures) - 1, MANY_TOKENS = 200 };
 static void print_route(const adamoe_case *c, adamoe_case_name *name)
 {
     adamoe_name_append_mixture(name, c);
-    adamoe_name_append(name, "/logits:%s/norm:%s", logits_names[c->logits], norm_names[c->norm]);
+    adamoe_name_append(name, "/logits:%s/norm:%s", logits_names[c->logits], adamoe_norm_names[c->norm]);
 }
 
 static bool parse_route(const char *text, adamoe_case *c)
@@ -34,7 +34,7 @@ static bool parse_route(const char *text, adamoe_case *c)
     size_t logits = 0, norm = 0;
     const bool read = adamoe_name_take_mixture(&text, c) &&
                       adamoe_name_take_word(&text, "/logits:", logits_names, ADAMOE_LOGITS_KINDS, &logits) &&
-                      adamoe_name_take_word(&text, "/norm:", norm_names, 3, &norm);
+                      adamoe_name_take_word(&text, "/norm:", adamoe_norm_names, ADAMOE_NORMS, &norm);
     c->logits = (adamoe_logits_kind)logits;
     c->norm = (adamoe_norm)norm;
     return read;
@@ -51,7 +51,7 @@ static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *til
                                          : kind >= ADAMOE_LOGITS_NAN ? tokens[1 + (i + kind) % 3]
                                                                      : tokens[(i + kind) % 4],
                                .logits = (adamoe_logits_kind)kind,
-                               .norm = (adamoe_norm)((i + kind) % 3)};
+                               .norm = (adamoe_norm)((i + kind) % ADAMOE_NORMS)};
         ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();

@@ -85,9 +85,10 @@ static bool same_values(const adamoe_checking *k, const adamoe_routing *got, con
     const uint32_t *ids = expected->id + t * top_k;
     const softmax_bound whole = bound_of(logits, NULL, all, all, k->route_exp_error);
     const softmax_bound normed =
-        got->rule.norm == ADAMOE_NORM_NONE
+        adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_ALL
             ? whole
-            : bound_of(logits, ids, top_k, got->rule.norm == ADAMOE_NORM_TRUE ? got->experts : all,
+            : bound_of(logits, ids, top_k,
+                       adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_TRUE ? got->experts : all,
                        k->route_exp_error);
     for (size_t j = 0; j < top_k + all; ++j) {
         const size_t i = j < top_k ? ids[j] : j - top_k;
