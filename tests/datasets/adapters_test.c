@@ -103,7 +103,7 @@ static void test_configs_that_are_refused(void **state)
         {"{\"adamoe_format\": 1, \"base_model_name_or_path\": \"b\", \"r\": 8, \"lora_alpha\": 1, "
          "\"num_lora_experts\": 4, \"num_null_experts\": 0, \"num_experts_per_tok\": 2, \"norm\": \"some\", "
          "\"target_modules\": " MODULES "}",
-         "norm: neither"},
+         "norm: not one of true|all|none"},
     };
     write_adapters(state, "/models/base", &routed, values);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; ++i) {
