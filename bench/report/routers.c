@@ -135,8 +135,9 @@ void adamoe_report_routers(const adamoe_report *report, FILE *out)
         if (!any) {
             adamoe_report_section_begin(out, "routers", "Routers");
             (void)fputs(
-                "<p>FLOPs are those of a token, as executed. <em>Routing</em> is the definition of the router, "
-                "naive and in double; <em>layer</em> is the kernel's experts. <em>Error</em> is the distance "
+                "<p>FLOPs are those of a token, as executed. <em>Routing</em> is the product of the gate, by "
+                "the kernel where it has one in float32, and the definition's rule on one thread; <em>layer</em> is "
+                "the kernel's experts, with the frozen base of memoe. <em>Error</em> is the distance "
                 "from the mixture of all experts, root mean square, relative. Routers are not trained: their "
                 "own rows and biases are drawn.</p>\n",
                 out);

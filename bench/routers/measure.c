@@ -3,6 +3,7 @@
  */
 #include "machine/clock.h"
 #include "machine/host.h"
+#include "routers/products.h"
 #include "routers/side_by_side.h"
 #include "statistics/statistics.h"
 
@@ -145,22 +146,48 @@ static adamoe_status time_layer(const bench_layer *b, const adamoe_routed *route
     return adamoe_ok();
 }
 
-static adamoe_status time_router(const adamoe_router_setup *setup, size_t repeat, double *times,
-                                 double *median)
+/* A frozen base is computed with the layer, by the same kernel; y is overwritten. */
+static adamoe_status time_base(const bench_layer *b, const adamoe_router_setup *setup, float *y,
+                               adamoe_router_result *r)
 {
-    for (size_t i = 0; i < repeat; ++i) {
-        adamoe_routed again;
-        const double start = adamoe_now();
-        ADAMOE_TRY(adamoe_router_run(setup->router, &setup->call, &again));
-        times[i] = adamoe_now() - start;
-        adamoe_routed_free(&again);
-    }
-    adamoe_sort(times, repeat);
-    *median = adamoe_median(times, repeat);
+    bool exists;
+    double seconds;
+    ADAMOE_TRY(adamoe_run_base(setup, b->kernel, b->machine, &exists, y, &seconds));
+    r->layer_seconds += seconds;
     return adamoe_ok();
 }
 
-static adamoe_status measure_routed(const bench_layer *b, const adamoe_router_setup *setup,
+/* The product of the gate by the kernel, where it has one, and the rule of the definition on those logits. */
+static adamoe_status time_router(const bench_layer *b, adamoe_router_setup *setup, size_t repeat,
+                                 double *times, adamoe_router_result *r)
+{
+    adamoe_gate_product product;
+    ADAMOE_TRY(adamoe_gate_product_create(setup, b->kernel, b->machine, &r->kernel_made_logits, &product));
+    adamoe_status status = adamoe_ok();
+    for (size_t i = 0; i <= repeat && status.code == ADAMOE_OK; ++i) {
+        adamoe_routed again;
+        double seconds = 0.0;
+        if (r->kernel_made_logits) {
+            status = adamoe_gate_product_run(&product, &seconds);
+            setup->call.logits = product.logits;
+        }
+        const double start = adamoe_now();
+        if (status.code == ADAMOE_OK) {
+            status = adamoe_router_run_before(setup->router, &setup->call, &again);
+        }
+        if (status.code == ADAMOE_OK) {
+            times[i == 0 ? 0 : i - 1] = seconds + adamoe_now() - start; /* the first one warms up */
+            adamoe_routed_free(&again);
+        }
+    }
+    setup->call.logits = NULL;
+    adamoe_gate_product_free(&product);
+    adamoe_sort(times, repeat);
+    r->routing_seconds = adamoe_median(times, repeat);
+    return status;
+}
+
+static adamoe_status measure_routed(const bench_layer *b, adamoe_router_setup *setup,
                                     const adamoe_routed *routed, size_t repeat, double *times,
                                     adamoe_router_result *r)
 {
@@ -181,7 +208,10 @@ static adamoe_status measure_routed(const bench_layer *b, const adamoe_router_se
     adamoe_status status = time_layer(b, routed, repeat, y, times, &r->layer_seconds);
     if (status.code == ADAMOE_OK) {
         r->error = relative_error(b, y, routed->after);
-        status = time_router(setup, repeat, times, &r->routing_seconds);
+        status = time_base(b, setup, y, r);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = time_router(b, setup, repeat, times, r);
     }
     free(y);
     return status;
@@ -207,7 +237,7 @@ static adamoe_status apply_settings(const char *const *settings, size_t count, a
     return adamoe_ok();
 }
 
-static adamoe_status measure(const bench_layer *b, const adamoe_router_setup *setup, size_t repeat,
+static adamoe_status measure(const bench_layer *b, adamoe_router_setup *setup, size_t repeat,
                              adamoe_router_result *r)
 {
     adamoe_routed routed;

@@ -30,8 +30,9 @@ void adamoe_print_routers(const adamoe_subject *subject, const adamoe_kernel *ke
     }
     printf(
         "MFLOP and router: for a token, as executed. largest: tokens of the busiest expert over the mean.\n"
-        "routing: the definition, naive and in double; layer: the kernel's experts. error: from the mixture\n"
-        "of all experts, root mean square, relative.\n");
+        "routing: logits by the kernel where it has a float32 product, and the definition's rule on one thread;\n"
+        "layer: the kernel's experts, and the frozen base of memoe. error: from the mixture of all experts,\n"
+        "root mean square, relative.\n");
     printf("\nRows that cross between nodes (each node has a run of tokens and of experts):\n%-23s", "");
     for (size_t node = 0; node < ADAMOE_NODE_COUNTS; ++node) {
         printf(" %7zu nodes", (size_t)2 << node);
@@ -76,14 +77,14 @@ static json_t *result_json(const adamoe_router_result *r, size_t hidden_size)
     for (size_t i = 0; i <= r->experts; ++i) {
         json_array_append_new(histogram, adamoe_json_number(r->histogram[i]));
     }
-    return json_pack("{s:s,s:f,s:f,s:o,s:f,s:f,s:I,s:I,s:I,s:f,s:I,s:f,s:f,s:f,s:o}", "router",
+    return json_pack("{s:s,s:f,s:f,s:o,s:f,s:f,s:I,s:I,s:I,s:f,s:I,s:b,s:f,s:f,s:f,s:o}", "router",
                      r->router->name, "load", r->load, "load_deviation", r->deviation,
                      "true_expert_histogram", histogram, "expert_flops_per_token", r->expert_flops,
                      "router_flops_per_token", r->router_flops, "rows", (json_int_t)r->rows, "dropped",
                      (json_int_t)r->dropped, "rejected", (json_int_t)r->rejected, "largest_over_mean",
-                     r->largest_over_mean, "idle_experts", (json_int_t)r->idle_experts, "routing_seconds",
-                     r->routing_seconds, "layer_seconds", r->layer_seconds, "dense_mixture_error", r->error,
-                     "nodes", nodes_json(r, hidden_size));
+                     r->largest_over_mean, "idle_experts", (json_int_t)r->idle_experts, "kernel_made_logits",
+                     (int)r->kernel_made_logits, "routing_seconds", r->routing_seconds, "layer_seconds",
+                     r->layer_seconds, "dense_mixture_error", r->error, "nodes", nodes_json(r, hidden_size));
 }
 
 json_t *adamoe_routers_json(const adamoe_subject *subject, const adamoe_router_result *results, size_t count)

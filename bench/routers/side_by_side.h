@@ -48,8 +48,9 @@ typedef struct adamoe_router_result {
     size_t rows, dropped, rejected;
     double largest_over_mean; /* tokens of the busiest expert over the mean of all */
     size_t idle_experts;
-    double routing_seconds, layer_seconds; /* the reference's router; the kernel's experts */
-    double error; /* root mean square of y - dense mixture, over that of the dense mixture */
+    double routing_seconds, layer_seconds; /* logits and the rule; the kernel's experts, and a frozen base */
+    bool kernel_made_logits; /* false: they are part of the rule, in double, or there is no gate */
+    double error;            /* root mean square of y - dense mixture, over that of the dense mixture */
     double crossing
         [ADAMOE_NODE_COUNTS]; /* rows whose expert is on another node; NaN where experts do not divide */
 } adamoe_router_result;

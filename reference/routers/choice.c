@@ -31,17 +31,22 @@ static bool comes_before(const double *value, size_t stride, size_t a, size_t b)
     return va > vb || (va == vb && a < b);
 }
 
+int64_t adamoe_next_largest(const double *value, size_t count, size_t stride, int64_t last)
+{
+    size_t best = count;
+    for (size_t i = 0; i < count; ++i) {
+        const bool is_left = last < 0 || comes_before(value, stride, (size_t)last, i);
+        if (is_left && (best == count || comes_before(value, stride, i, best))) {
+            best = i;
+        }
+    }
+    return (int64_t)best;
+}
+
 void adamoe_select_largest(const double *value, size_t count, size_t stride, size_t k, int64_t *chosen)
 {
     for (size_t j = 0; j < k; ++j) {
-        size_t best = count;
-        for (size_t i = 0; i < count; ++i) {
-            const bool is_left = j == 0 || comes_before(value, stride, (size_t)chosen[j - 1], i);
-            if (is_left && (best == count || comes_before(value, stride, i, best))) {
-                best = i;
-            }
-        }
-        chosen[j] = (int64_t)best;
+        chosen[j] = adamoe_next_largest(value, count, stride, j == 0 ? -1 : chosen[j - 1]);
     }
 }
 

@@ -107,8 +107,8 @@ static void multiply(const adamoe_router_call *call, const adamoe_matrix *matrix
     }
 }
 
-adamoe_status adamoe_gate_logits(const adamoe_router_call *call, size_t *null_rows, adamoe_routed *out,
-                                 double **logits)
+adamoe_status adamoe_gate_products(const adamoe_router_call *call, const char *name, size_t *null_rows,
+                                   adamoe_routed *out, double **logits)
 {
     adamoe_matrix gate, gate2 = {.rows = 0};
     ADAMOE_TRY(adamoe_router_matrix_of(call, "block_sparse_moe.gate.weight", ADAMOE_F32, call->experts,
@@ -119,8 +119,20 @@ adamoe_status adamoe_gate_logits(const adamoe_router_call *call, size_t *null_ro
         *null_rows = gate2.rows;
     }
     const size_t ids = gate.rows + gate2.rows;
-    ADAMOE_TRY(adamoe_routed_numbers(out, "logits", call->tokens, ids, logits));
-    multiply(call, &gate, 0, ids, *logits);
-    multiply(call, &gate2, gate.rows, ids, *logits);
+    ADAMOE_TRY(adamoe_routed_numbers(out, name, call->tokens, ids, logits));
+    if (call->logits != NULL) {
+        for (size_t i = 0; i < call->tokens * ids; ++i) {
+            (*logits)[i] = (double)call->logits[i];
+        }
+    } else {
+        multiply(call, &gate, 0, ids, *logits);
+        multiply(call, &gate2, gate.rows, ids, *logits);
+    }
     return adamoe_router_check_logits(*logits, call->tokens, ids);
+}
+
+adamoe_status adamoe_gate_logits(const adamoe_router_call *call, size_t *null_rows, adamoe_routed *out,
+                                 double **logits)
+{
+    return adamoe_gate_products(call, "logits", null_rows, out, logits);
 }

@@ -42,7 +42,10 @@ static adamoe_status anchored_logits(const adamoe_router_call *call, adamoe_rout
     for (size_t s = 0; s < S; ++s) {
         int64_t id;
         ADAMOE_TRY(adamoe_router_id(&ids, id_name, s, -1, (int64_t)anchors_tensor->matrix.rows, &id));
-        for (size_t e = 0; e < n; ++e) {
+        for (size_t e = 0; call->logits != NULL && e < n; ++e) {
+            (*logits)[s * n + e] = (double)call->logits[s * n + e];
+        }
+        for (size_t e = 0; call->logits == NULL && e < n; ++e) {
             const double *row = gate + e * (d + width);
             double sum = 0.0;
             for (size_t c = 0; c < d; ++c) {
@@ -101,8 +104,7 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     for (size_t i = 0; i < S * n; ++i) {
         placement.weight[i] = call->value[LAMBDA] * scores[i];
     }
-    ADAMOE_TRY(add_base(call, out));
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(memoe, "experts beside a frozen layer, chosen by token and anchor");
+ADAMOE_ROUTER_WITH(memoe, "experts beside a frozen layer, chosen by token and anchor", add_base);

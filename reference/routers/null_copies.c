@@ -43,22 +43,20 @@ static adamoe_status count_copies(const adamoe_router_call *call, size_t *copies
 static adamoe_status copied_logits(const adamoe_router_call *call, size_t ids, adamoe_routed *out,
                                    double **logits)
 {
-    const size_t S = call->tokens, n = call->experts, d = call->hidden_size;
-    double *gate, *null_row;
-    ADAMOE_TRY(adamoe_router_numbers(call, "block_sparse_moe.gate.weight", n, d, out, &gate));
-    ADAMOE_TRY(adamoe_router_numbers(call, "block_sparse_moe.gate2.weight", 1, d, out, &null_row));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "logits", S, ids, logits));
-    for (size_t s = 0; s < S; ++s) {
-        for (size_t i = 0; i < ids; ++i) {
-            const double *row = i < n ? gate + i * d : null_row;
-            double sum = 0.0;
-            for (size_t c = 0; c < d; ++c) {
-                sum += row[c] * (double)call->hidden_states[s * d + c];
-            }
-            (*logits)[s * ids + i] = sum;
-        }
+    const size_t S = call->tokens, n = call->experts;
+    size_t null_rows = 0;
+    double *products;
+    ADAMOE_TRY(adamoe_gate_products(call, NULL, &null_rows, out, &products));
+    if (null_rows != 1) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "tensor block_sparse_moe.gate2.weight: %zu rows where 1 is expected", null_rows);
     }
-    return adamoe_router_check_logits(*logits, S, ids);
+    ADAMOE_TRY(adamoe_routed_numbers(out, "logits", S, ids, logits));
+    for (size_t i = 0; i < S * ids; ++i) {
+        const size_t id = i % ids;
+        (*logits)[i] = products[i / ids * (n + 1) + (id < n ? id : n)];
+    }
+    return adamoe_ok();
 }
 
 /* B = softmax over the chosen true experts alone. */

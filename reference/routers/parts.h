@@ -37,13 +37,15 @@
     }
 
 /* A router's row: NAME is also that of its parameter table and its function. */
-#define ADAMOE_ROUTER(NAME, SUMMARY)                                                                         \
+#define ADAMOE_ROUTER(NAME, SUMMARY) ADAMOE_ROUTER_WITH(NAME, SUMMARY, NULL)
+#define ADAMOE_ROUTER_WITH(NAME, SUMMARY, AFTER)                                                             \
     extern const adamoe_router adamoe_router_##NAME;                                                         \
     const adamoe_router adamoe_router_##NAME = {.name = #NAME,                                               \
                                                 .summary = SUMMARY,                                          \
                                                 .parameter = parameters,                                     \
                                                 .parameters = sizeof parameters / sizeof *parameters,        \
-                                                .route = route}
+                                                .route = route,                                              \
+                                                .after = AFTER}
 
 /* ------------------------------------------------------------------------------------------------- results */
 
@@ -98,8 +100,10 @@ adamoe_status adamoe_router_id(const adamoe_matrix *ids, const char *name, size_
                                int64_t high, int64_t *out);
 
 /* l = W x: logits[s, i] = row i of `gate` · x[s] for i < n, then the rows of `gate2`, of which there are
- * *null_rows; NULL where the router has none. The array is called "logits". Errors: as above, and a logit that
- * float32 does not hold. */
+ * *null_rows; NULL where the router has none. Where the call brings logits, they are those. The array is called
+ * `name`, or "logits". Errors: as above, and a logit that float32 does not hold. */
+adamoe_status adamoe_gate_products(const adamoe_router_call *call, const char *name, size_t *null_rows,
+                                   adamoe_routed *out, double **logits);
 adamoe_status adamoe_gate_logits(const adamoe_router_call *call, size_t *null_rows, adamoe_routed *out,
                                  double **logits);
 
@@ -112,8 +116,10 @@ adamoe_status adamoe_router_check_logits(const double *logits, size_t rows, size
 void adamoe_softmax_rows(const double *logits, size_t rows, size_t columns, double *probability);
 
 /* The k largest of value[0], value[stride], ... value[(count - 1) stride], in descending order; among equals the
- * lower index first. None of them is NaN, and k is at most count. */
+ * lower index first. None of them is NaN, and k is at most count. The second one gives what comes behind `last`
+ * in that order; behind -1 comes the largest. */
 void adamoe_select_largest(const double *value, size_t count, size_t stride, size_t k, int64_t *chosen);
+int64_t adamoe_next_largest(const double *value, size_t count, size_t stride, int64_t last);
 
 /* BAD_INPUT, "top_k: K is not within 1 .. most". */
 adamoe_status adamoe_check_top_k(size_t top_k, size_t most);

@@ -141,10 +141,8 @@ adamoe_status adamoe_router_set(const adamoe_router *router, double value[ADAMOE
 
 /* -------------------------------------------------------------------------------------------------- running */
 
-adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router_call *call,
-                                adamoe_routed *out)
+static adamoe_status check_call(const adamoe_router *router, const adamoe_router_call *call)
 {
-    *out = (adamoe_routed){0};
     if (call->tokens == 0 || call->hidden_size == 0 || call->experts == 0) {
         return adamoe_error(ADAMOE_BAD_INPUT, "tokens, hidden_size or experts: 0");
     }
@@ -155,9 +153,32 @@ adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router
     for (size_t i = 0; i < router->parameters; ++i) {
         ADAMOE_TRY(check_value(&router->parameter[i], call->value[i]));
     }
-    const adamoe_status status = router->route(call, out);
+    return adamoe_ok();
+}
+
+static adamoe_status run(const adamoe_router *router, const adamoe_router_call *call, bool with_after,
+                         adamoe_routed *out)
+{
+    *out = (adamoe_routed){0};
+    ADAMOE_TRY(check_call(router, call));
+    adamoe_status status = router->route(call, out);
+    if (status.code == ADAMOE_OK && with_after && router->after != NULL) {
+        status = router->after(call, out);
+    }
     if (status.code != ADAMOE_OK) {
         adamoe_routed_free(out);
     }
     return status;
+}
+
+adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router_call *call,
+                                adamoe_routed *out)
+{
+    return run(router, call, true, out);
+}
+
+adamoe_status adamoe_router_run_before(const adamoe_router *router, const adamoe_router_call *call,
+                                       adamoe_routed *out)
+{
+    return run(router, call, false, out);
 }

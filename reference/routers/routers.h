@@ -51,6 +51,9 @@ typedef struct adamoe_router_call {
     const float *hidden_states;          /* [tokens, hidden_size] */
     adamoe_router_tensor *tensor;        /* [tensors] */
     size_t tensors;
+    /* [tokens, rows of gate and of gate2] what a kernel's dense product made of them, or NULL: they are computed
+     * here, in double. Routers without a gate do not read it. */
+    const float *logits;
     double value[ADAMOE_ROUTER_PARAMETERS]; /* in the order of the router's table; NaN where not given */
 } adamoe_router_call;
 
@@ -96,8 +99,10 @@ typedef struct adamoe_router {
     const char *summary; /* one line for a person */
     const adamoe_router_parameter *parameter;
     size_t parameters;
-    /* Fills *out, which is empty. Memory that it took stays in *out on an error too. */
+    /* Fills *out, which is empty, but for `after`. Memory that it took stays in *out on an error too. */
     adamoe_status (*route)(const adamoe_router_call *call, adamoe_routed *out);
+    /* Fills out->after; NULL where nothing is added behind the kernel, or where `route` has done it. */
+    adamoe_status (*after)(const adamoe_router_call *call, adamoe_routed *out);
 } adamoe_router;
 
 /* Router `index` of the table, NULL behind the last; and the one of a name, or NULL. */
@@ -116,5 +121,9 @@ adamoe_status adamoe_router_set(const adamoe_router *router, double value[ADAMOE
  * nothing is left allocated. The caller frees *out. */
 adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router_call *call,
                                 adamoe_routed *out);
+
+/* The same without the frozen base of memoe, for callers that compute it by a kernel. */
+adamoe_status adamoe_router_run_before(const adamoe_router *router, const adamoe_router_call *call,
+                                       adamoe_routed *out);
 
 #endif

@@ -30,8 +30,8 @@ static size_t take_until(const double *p, size_t n, double tau, size_t most, int
 {
     double sum = 0.0;
     size_t count = 0;
-    adamoe_select_largest(p, n, 1, most, choice);
     while (count < most && !(sum > tau)) {
+        choice[count] = adamoe_next_largest(p, n, 1, count == 0 ? -1 : choice[count - 1]);
         sum += p[choice[count++]];
     }
     for (size_t j = count; j < most; ++j) {
