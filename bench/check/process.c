@@ -86,7 +86,7 @@ adamoe_status adamoe_check_process_look(adamoe_check_process *c, uint32_t timeou
     return lateness != ADAMOE_CHECK_STOPPED
                ? adamoe_ok()
                : adamoe_error(ADAMOE_ENVIRONMENT,
-                              "check: process %d has been stopped for %u s, by a signal or a debugger; "
+                              "process %d has been stopped for %u s, by a signal or a debugger; "
                               "`kill -CONT %d' in that time lets it go on",
                               (int)c->id, timeout, (int)c->id);
 }

@@ -24,7 +24,7 @@ static size_t round_up(size_t bytes, size_t to)
 /* --------------------------------------------------------------------------------------- pages that are kept */
 
 #define MOST_KEPT       256
-#define MOST_KEPT_BYTES ((size_t)16 << 20)
+#define MOST_KEPT_BYTES ((size_t)32 << 20)
 
 /* Pages with guards on both sides; the body is inaccessible. The last that was freed is the first that is used
  * again, at the same address. */
@@ -42,20 +42,30 @@ static void unmap(const kept_pages *pages, size_t page)
     (void)munmap(pages->body - page, pages->body_bytes + 2 * page);
 }
 
-/* False where there is no room for it. */
-static bool keep_pages(const kept_pages *pages)
+/* Takes them out of the list. */
+static kept_pages remove_kept(size_t i)
 {
-    if (mprotect(pages->body, pages->body_bytes, PROT_NONE) != 0) {
+    const kept_pages pages = kept[i];
+    memmove(kept + i, kept + i + 1, (--kept_count - i) * sizeof *kept);
+    kept_bytes -= pages.body_bytes;
+    return pages;
+}
+
+/* Makes room by giving up those that were not used for longest. False where they are too many for that. */
+static bool keep_pages(const kept_pages *pages, size_t page)
+{
+    if (pages->body_bytes > MOST_KEPT_BYTES || mprotect(pages->body, pages->body_bytes, PROT_NONE) != 0) {
         return false;
     }
     pthread_mutex_lock(&kept_mutex);
-    const bool room = kept_count < MOST_KEPT && pages->body_bytes <= MOST_KEPT_BYTES - kept_bytes;
-    if (room) {
-        kept[kept_count++] = *pages;
-        kept_bytes += pages->body_bytes;
+    while (kept_count == MOST_KEPT || pages->body_bytes > MOST_KEPT_BYTES - kept_bytes) {
+        const kept_pages oldest = remove_kept(0);
+        unmap(&oldest, page);
     }
+    kept[kept_count++] = *pages;
+    kept_bytes += pages->body_bytes;
     pthread_mutex_unlock(&kept_mutex);
-    return room;
+    return true;
 }
 
 /* Pages of just this size, accessible again; NULL where there are none. */
@@ -65,9 +75,7 @@ static unsigned char *take_pages(size_t body_bytes)
     pthread_mutex_lock(&kept_mutex);
     for (size_t i = kept_count; i-- > 0 && found.body == NULL;) {
         if (kept[i].body_bytes == body_bytes) {
-            found = kept[i];
-            memmove(kept + i, kept + i + 1, (--kept_count - i) * sizeof *kept);
-            kept_bytes -= body_bytes;
+            found = remove_kept(i);
         }
     }
     pthread_mutex_unlock(&kept_mutex);
@@ -113,6 +121,16 @@ static bool guard(unsigned char *guarding, size_t page)
     return mprotect(guarding, page, PROT_READ) == 0;
 }
 
+/* Whole pages; of large ones a few more, so that what is nearly as large can use them again. */
+static size_t body_of(size_t bytes, size_t page)
+{
+    size_t step = page;
+    while (bytes / step >= 32) {
+        step *= 2;
+    }
+    return round_up(bytes, step);
+}
+
 /* New pages with guards on both sides; NULL without memory. */
 static unsigned char *map_pages(size_t body_bytes, size_t page)
 {
@@ -135,7 +153,7 @@ adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard
     if (bytes > SIZE_MAX / 4 || alignment > SIZE_MAX / 8) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }
-    const size_t body_bytes = round_up(bytes + 2 * alignment, page);
+    const size_t body_bytes = body_of(bytes + 2 * alignment, page);
     unsigned char *body = take_pages(body_bytes);
     if (body == NULL) {
         body = map_pages(body_bytes, page);
@@ -144,8 +162,10 @@ adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory for %zu bytes", bytes);
     }
     *out = (adamoe_guarded){place(body, body_bytes, bytes, alignment, end), bytes, body, body_bytes, page};
-    memset(body, PATTERN, body_bytes);
+    const size_t before = (size_t)(out->data - body);
+    memset(body, PATTERN, before);
     memset(out->data, 0xff, bytes);
+    memset(out->data + bytes, PATTERN, body_bytes - before - bytes);
     return adamoe_ok();
 }
 
@@ -182,7 +202,7 @@ bool adamoe_guarded_intact(const adamoe_guarded *buffer)
 void adamoe_guarded_free(adamoe_guarded *buffer)
 {
     const kept_pages pages = {buffer->body, buffer->body_bytes};
-    if (buffer->body != NULL && !keep_pages(&pages)) {
+    if (buffer->body != NULL && !keep_pages(&pages, buffer->page)) {
         unmap(&pages, buffer->page);
     }
     *buffer = (adamoe_guarded){0};
