@@ -5,6 +5,7 @@
 #include "check/call/memory.h"
 #include "check/not_tried.h"
 #include "check/shortage.h"
+#include "check/surroundings.h"
 #include "program/json_output.h"
 #include "machine/team.h"
 
@@ -35,13 +36,15 @@ static bool read_number(const json_t *line, const char *key, double *out)
 
 json_t *adamoe_check_result_line(size_t i, const adamoe_check_result *result)
 {
-    return json_pack("{s:I,s:i,s:i,s:o,s:b,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "end", (json_int_t)i, "status",
+    const bool failed = result->status == ADAMOE_CHECK_FAILED;
+    return json_pack("{s:I,s:i,s:i,s:o,s:b,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o*}", "end", (json_int_t)i, "status",
                      (int)result->status, "tier", (int)result->tier, "detail",
                      adamoe_json_text(result->detail), "compared", (int)result->has_element, "row",
                      (json_int_t)result->row, "column", (json_int_t)result->column, "got",
                      number_text(result->got), "expected", number_text(result->expected), "bound",
                      number_text(result->bound), "largest", number_text(result->largest_ratio), "rms",
-                     number_text(result->rms_ratio));
+                     number_text(result->rms_ratio), "around",
+                     failed ? adamoe_surroundings_line(&result->around) : NULL);
 }
 
 bool adamoe_check_read_result(const json_t *line, adamoe_check_result *out)
@@ -58,6 +61,10 @@ bool adamoe_check_read_result(const json_t *line, adamoe_check_result *out)
                                  .row = (size_t)json_integer_value(json_object_get(line, "row")),
                                  .column = (size_t)json_integer_value(json_object_get(line, "column"))};
     (void)snprintf(out->detail, sizeof out->detail, "%s", detail);
+    const json_t *around = json_object_get(line, "around");
+    if (around != NULL && !adamoe_surroundings_read(around, &out->around)) {
+        return false;
+    }
     return read_number(line, "got", &out->got) && read_number(line, "expected", &out->expected) &&
            read_number(line, "bound", &out->bound) && read_number(line, "largest", &out->largest_ratio) &&
            read_number(line, "rms", &out->rms_ratio);

@@ -2,6 +2,7 @@
  * What `adamoe check` says about a kernel: as text, and as JSON.
  */
 #include "check/print.h"
+#include "check/surroundings.h"
 #include "program/json_output.h"
 #include "statistics/statistics.h"
 #include "machine/team.h"
@@ -111,8 +112,16 @@ adamoe_failure_text adamoe_describe_failure(const adamoe_check_options *options,
 
 void adamoe_print_failure(const adamoe_check_options *options, const adamoe_kernel_check *check, size_t i)
 {
+    enum { SHOWN = 3 }; /* of a kernel: the first say most */
+    size_t failed = 0;
+    for (size_t j = 0; j < check->count; ++j) {
+        failed += check->results[j].status == ADAMOE_CHECK_FAILED;
+    }
     printf("FAILED %s %s: %s\n", check->name, check->cases[i],
            adamoe_describe_failure(options, check, i).text);
+    if (failed <= SHOWN) {
+        adamoe_print_surroundings(&check->results[i]);
+    }
 }
 
 /* Prints each reason for `status` once, with the number of its cases. */
@@ -204,6 +213,9 @@ static json_t *result_json(const adamoe_check_options *options, const adamoe_ker
         json_object_set_new(entry, "expected", adamoe_json_number(result->expected));
         json_object_set_new(entry, "got", adamoe_json_number(result->got));
         json_object_set_new(entry, "bound", adamoe_json_number(result->bound));
+        if (result->around.rows > 0) {
+            json_object_set_new(entry, "around", adamoe_surroundings_json(result));
+        }
     }
     json_object_set_new(entry, "repeat", adamoe_json_text(repeat_command(options, check, i).text));
     return entry;

@@ -66,6 +66,41 @@ static const char *failed_because(const adamoe_check_result *result)
                                        : "errors too large on the whole, though each is within its bound";
 }
 
+/* An array that is compared: with a yardstick, or bit by bit with `same`. */
+typedef struct compared {
+    const float *got, *same;
+    const adamoe_yardstick *yardstick;
+    double lambda, scale;
+} compared;
+
+static double share_of(const compared *c, size_t i)
+{
+    const double expected = c->same != NULL ? (double)c->same[i] : c->yardstick->expected[i];
+    const double error = fabs((double)c->got[i] - expected);
+    const double allowed =
+        c->same != NULL ? 0.0 : (c->lambda * c->yardstick->spread[i] + c->yardstick->slack[i]) * c->scale;
+    return error == 0.0                          ? 0.0
+           : isnan(error) || !(error < HUGE_VAL) ? HUGE_VAL
+           : allowed > 0.0                       ? error / allowed
+                                                 : HUGE_VAL;
+}
+
+static void surround(const compared *c, size_t count, size_t width, size_t at, adamoe_surroundings *out)
+{
+    const size_t row = at / width, column = at % width, rows = count / width;
+    *out = (adamoe_surroundings){.above = row > 0, .left = column < 2 ? column : 2};
+    const size_t first_row = row - out->above, first_column = column - out->left;
+    out->rows = rows - first_row < ADAMOE_AROUND_ROWS - 1 + out->above ? rows - first_row : 2 + out->above;
+    out->columns = width - first_column < 3 + out->left ? width - first_column : 3 + out->left;
+    for (size_t i = 0; i < out->rows * out->columns; ++i) {
+        const size_t r = i / out->columns, j = i % out->columns;
+        const size_t from = (first_row + r) * width + first_column + j;
+        out->got[r][j] = (double)c->got[from];
+        out->expected[r][j] = c->same != NULL ? (double)c->same[from] : c->yardstick->expected[from];
+        out->share[r][j] = share_of(c, from);
+    }
+}
+
 static void keep_worst(const adamoe_checking *k, const adamoe_yardstick *yardstick, const float *got,
                        size_t width, double scale, const adamoe_verdict *verdict)
 {
@@ -83,6 +118,8 @@ static void keep_worst(const adamoe_checking *k, const adamoe_yardstick *yardsti
     out->got = (double)got[at];
     out->expected = yardstick->expected[at];
     out->bound = (lambda * yardstick->spread[at] + yardstick->slack[at]) * scale;
+    const compared c = {.got = got, .yardstick = yardstick, .lambda = lambda, .scale = scale};
+    surround(&c, yardstick->count, width, at, &out->around);
 }
 
 bool adamoe_check_judge(const adamoe_checking *k, const adamoe_yardstick *yardstick, const float *got,
@@ -112,6 +149,8 @@ bool adamoe_check_same_bits(const adamoe_checking *k, const float *got, const fl
                                             .got = (double)got[i],
                                             .expected = (double)expected[i],
                                             .largest_ratio = HUGE_VAL};
+            const compared c = {.got = got, .same = expected};
+            surround(&c, count, width, i, &k->out->around);
             adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "not the same bits: %s", what);
             return false;
         }

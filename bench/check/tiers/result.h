@@ -19,6 +19,18 @@ typedef enum adamoe_check_status {
 /* "passed", "failed", "skipped", "vacuous". */
 extern const char *const adamoe_check_status_names[ADAMOE_CHECK_STATUSES];
 
+/* The elements around one: the row above it and the row below, two columns on each side, as far as there are any. */
+#define ADAMOE_AROUND_ROWS    3
+#define ADAMOE_AROUND_COLUMNS 5
+
+typedef struct adamoe_surroundings {
+    size_t above, left;   /* rows and columns of them that are before it */
+    size_t rows, columns; /* 0 where there are none to show */
+    double got[ADAMOE_AROUND_ROWS][ADAMOE_AROUND_COLUMNS];
+    double expected[ADAMOE_AROUND_ROWS][ADAMOE_AROUND_COLUMNS];
+    double share[ADAMOE_AROUND_ROWS][ADAMOE_AROUND_COLUMNS]; /* error / bound; infinite where 0 is allowed */
+} adamoe_surroundings;
+
 typedef struct adamoe_check_result {
     adamoe_check_status status;
     adamoe_tier tier;     /* of the rule that failed, or of the case */
@@ -30,7 +42,8 @@ typedef struct adamoe_check_result {
     double bound;         /* how far it may be off; 0 where it must be equal */
     double largest_ratio; /* of error / bound, at that element; infinite for a NaN, or where 0 is allowed */
     double rms_ratio;     /* of the whole tensor; above 1 fails */
-    bool shortage;        /* failed: the kernel says that memory, threads or the like are short */
+    adamoe_surroundings around;
+    bool shortage; /* failed: the kernel says that memory, threads or the like are short */
     /* of a gradient that is judged by a bound: the largest of each tensor; a child process
      * does not tell it */
     double tensor_ratio[ADAMOE_GRADIENT_TENSORS];
