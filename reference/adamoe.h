@@ -119,10 +119,11 @@ typedef struct adamoe_layer {
 
 /* Which selected experts the weights are normalised over (the paper's section 3.4). */
 typedef enum adamoe_norm {
-    ADAMOE_NORM_TRUE = 0, /* the selected true experts: AdaMoE's choice */
-    ADAMOE_NORM_ALL = 1,  /* all selected experts, true and null */
-    ADAMOE_NORM_NONE = 2, /* not at all: the softmax over all n + m */
-    ADAMOE_NORMS,         /* how many there are; names and equations: reference/router.c */
+    ADAMOE_NORM_TRUE = 0,  /* the selected true experts: AdaMoE's choice */
+    ADAMOE_NORM_ALL = 1,   /* all selected experts, true and null */
+    ADAMOE_NORM_NONE = 2,  /* not at all: the softmax over all n + m */
+    ADAMOE_NORM_EVERY = 3, /* every true expert, selected or not: NONE before there were null experts */
+    ADAMOE_NORMS,          /* how many there are; names and equations: reference/router.c */
 } adamoe_norm;
 
 /* What a null expert returns. */

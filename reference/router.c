@@ -130,12 +130,31 @@ static void unnormalised_weights(const adamoe_routing *routing, const float *log
     }
 }
 
+/* norm = every: w_j = exp(l_j) / sum of exp(l_i) over all true experts i. */
+static void weights_over_every(const adamoe_routing *routing, const float *logits, const float *probability,
+                               const uint32_t *id, float *weight)
+{
+    (void)probability;
+    double largest = -HUGE_VAL, sum = 0.0;
+    for (size_t i = 0; i < routing->experts; ++i) {
+        largest = fmax(largest, (double)logits[i]);
+    }
+    for (size_t i = 0; i < routing->experts; ++i) {
+        sum += exp((double)logits[i] - largest);
+    }
+    for (size_t j = 0; j < routing->rule.top_k; ++j) {
+        const bool is_true = id[j] < routing->experts;
+        weight[j] = is_true ? (float)(exp((double)logits[id[j]] - largest) / sum) : 0.0f;
+    }
+}
+
 /* A norm is a row here and an enumerator in adamoe.h: its name, what its weights are a softmax over, and how
  * they are made. */
 #define NORMS(ROW)                                                                                           \
     ROW(ADAMOE_NORM_TRUE, "true", ADAMOE_OVER_TRUE, normalised_weights)                                      \
     ROW(ADAMOE_NORM_ALL, "all", ADAMOE_OVER_SELECTED, normalised_weights)                                    \
-    ROW(ADAMOE_NORM_NONE, "none", ADAMOE_OVER_ALL, unnormalised_weights)
+    ROW(ADAMOE_NORM_NONE, "none", ADAMOE_OVER_ALL, unnormalised_weights)                                     \
+    ROW(ADAMOE_NORM_EVERY, "every", ADAMOE_OVER_EVERY, weights_over_every)
 
 #define NULL_KINDS(ROW)                                                                                      \
     ROW(ADAMOE_NULL_ZERO, "zero")                                                                            \

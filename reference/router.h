@@ -31,6 +31,7 @@ typedef enum adamoe_softmax_set {
     ADAMOE_OVER_TRUE,     /* the selected true experts */
     ADAMOE_OVER_SELECTED, /* all selected experts */
     ADAMOE_OVER_ALL,      /* all n + m */
+    ADAMOE_OVER_EVERY,    /* all n true experts, selected or not */
     ADAMOE_OVER_NOTHING,  /* the weights are no softmax: they have no derivative here */
 } adamoe_softmax_set;
 

@@ -200,7 +200,7 @@ static adamoe_status read_rule(const adamoe_config_reader *reader, adamoe_rule *
     ADAMOE_TRY(adamoe_config_boolean(reader, "norm_topk_prob", &normalises));
     const bool unsaid = adamoe_config_get(reader, "norm") == NULL;
     rule->norm =
-        unsaid && reader->family->normalises_if_said && !normalises ? ADAMOE_NORM_NONE : (adamoe_norm)norm;
+        unsaid && reader->family->normalises_if_said && !normalises ? ADAMOE_NORM_EVERY : (adamoe_norm)norm;
     rule->null_kind = (adamoe_null_kind)kind;
     return adamoe_ok();
 }

@@ -1,6 +1,6 @@
 /*
  * Unicode's normal form NFC: characters decomposed, combining ones put in the order of their classes, and what composes
- * composed again (Unicode Standard, chapter 3, D139). Of Unicode it knows what the package `tokenizers` knows
+ * composed again (the Unicode Standard, D117). Of Unicode it knows what the package `tokenizers` knows
  * (nfc_table.py). Left out: the other normal forms.
  */
 #include "tokenizer/nfc.h"

@@ -98,6 +98,16 @@ static void normalised_weights(const adamoe_vector_ops *ops, const adamoe_routin
     }
 }
 
+/* w = softmax over every true expert's logit, by way of an array [n] that is free. */
+static void weights_over_every(const adamoe_vector_ops *ops, const adamoe_routing *routing,
+                               const float *logits, const uint32_t *id, float *free_array, float *weight)
+{
+    ops->softmax(logits, routing->experts, free_array);
+    for (size_t j = 0; j < routing->rule.top_k; ++j) {
+        weight[j] = id[j] < routing->experts ? free_array[id[j]] : 0.0f;
+    }
+}
+
 static void token_weights(const adamoe_vector_ops *ops, const adamoe_routing *routing, const float *logits,
                           const float *probability, const uint32_t *id, float *weight)
 {
@@ -106,6 +116,8 @@ static void token_weights(const adamoe_vector_ops *ops, const adamoe_routing *ro
     case ADAMOE_OVER_TRUE:
     case ADAMOE_OVER_SELECTED:
         normalised_weights(ops, routing, logits, id, weight);
+        return;
+    case ADAMOE_OVER_EVERY: /* done before the probabilities, in whose place */
         return;
     case ADAMOE_OVER_ALL: /* the probabilities themselves */
     case ADAMOE_OVER_NOTHING:
@@ -121,8 +133,11 @@ static void route_token(const adamoe_vector_ops *ops, adamoe_routing *routing, s
     float *probabilities = routing->probabilities + token * all;
     uint32_t *id = routing->id + token * k;
     float *probability = routing->probability + token * k, *weight = routing->weight + token * k;
-    ops->softmax(logits, all, probabilities);
     ops->top_k(logits, all, k, id);
+    if (adamoe_weightings[routing->rule.norm].over == ADAMOE_OVER_EVERY) {
+        weights_over_every(ops, routing, logits, id, probabilities, weight);
+    }
+    ops->softmax(logits, all, probabilities);
     for (size_t j = 0; j < k; ++j) {
         probability[j] = probabilities[id[j]];
     }

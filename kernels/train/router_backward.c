@@ -4,6 +4,7 @@
 #include "train/router_backward.h"
 #include "router.h"
 
+#include <math.h>
 #include <string.h>
 
 /* One token's routing, and the derivatives of its weights by their place in the token's list. */
@@ -15,6 +16,7 @@ typedef struct token_routing {
     const float *weight;        /* [k] */
     const float *probability;   /* [k] of the selected ones */
     const float *probabilities; /* [n + m] */
+    const float *logits;        /* [n + m] */
     const float *dweight;       /* [true experts selected], ascending by expert */
     double dself;
     const double *slope; /* [n + m] */
@@ -31,6 +33,20 @@ static double derivative_of_weight(const token_routing *t, size_t j)
     return (double)t->dweight[place];
 }
 
+/* dl_i -= w_i mean for every true expert i, selected or not. The first true one of the list has the largest logit of
+ * all true ones, so that w_i = w exp(l_i - l) of its own. Without one the mean is 0. */
+static void every_backward(const token_routing *t, double mean)
+{
+    size_t first = 0;
+    while (first < t->k && t->id[first] >= t->n) {
+        ++first;
+    }
+    for (size_t i = 0; i < t->n && first < t->k; ++i) {
+        const double distance = (double)t->logits[i] - (double)t->logits[t->id[first]];
+        t->dlogits[i] -= (float)((double)t->weight[first] * exp(distance) * mean);
+    }
+}
+
 /* w = softmax over the experts that it is normalised over: dl_i += w_i (dw_i - sum of w_j dw_j). */
 static void weights_backward(const token_routing *t)
 {
@@ -43,7 +59,8 @@ static void weights_backward(const token_routing *t)
             t->dlogits[t->id[j]] += (float)part;
         }
     }
-    for (size_t j = 0; j < t->k && t->over != ADAMOE_OVER_ALL; ++j) {
+    const bool over_selected = t->over == ADAMOE_OVER_TRUE || t->over == ADAMOE_OVER_SELECTED;
+    for (size_t j = 0; j < t->k && over_selected; ++j) {
         if (t->id[j] < t->n) {
             t->dlogits[t->id[j]] -= (float)((double)t->weight[j] * mean);
         } else if (t->over == ADAMOE_OVER_SELECTED) { /* the sum holds the largest p: it is not 0 */
@@ -52,6 +69,9 @@ static void weights_backward(const token_routing *t)
     }
     for (size_t i = 0; i < t->all && t->over == ADAMOE_OVER_ALL; ++i) {
         t->dlogits[i] -= (float)((double)t->probabilities[i] * mean);
+    }
+    if (t->over == ADAMOE_OVER_EVERY) {
+        every_backward(t, mean);
     }
 }
 
@@ -88,6 +108,7 @@ void adamoe_router_token_backward(const adamoe_routing *routing, size_t token, c
                              .weight = routing->weight + token * k,
                              .probability = routing->probability + token * k,
                              .probabilities = routing->probabilities + token * all,
+                             .logits = routing->logits + token * all,
                              .dweight = dweight,
                              .dself = dself,
                              .slope = slope,

@@ -57,6 +57,8 @@ static bool is_in_softmax(const softmax *s, const uint32_t *id, size_t i)
         return i < s->experts && is_selected(s, id, i);
     case ADAMOE_OVER_SELECTED:
         return is_selected(s, id, i);
+    case ADAMOE_OVER_EVERY:
+        return i < s->experts;
     case ADAMOE_OVER_ALL:
         return true;
     case ADAMOE_OVER_NOTHING: /* refused before: adamoe_norm_trains */

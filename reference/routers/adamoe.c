@@ -14,7 +14,7 @@ static const adamoe_router_parameter parameters[] = {
                .need = ADAMOE_PARAMETER_REQUIRED,
                .low = 1.0,
                .high = ADAMOE_ANY_COUNT},
-    [NORM] = ADAMOE_CHOICE("norm", "true|all|none"),
+    [NORM] = ADAMOE_CHOICE("norm", "true|all|none|every"),
     [NULL_KIND] = ADAMOE_CHOICE("null_kind", "zero|identity"),
 };
 

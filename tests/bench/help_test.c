@@ -152,7 +152,7 @@ static void verbs_and_values_are_completed(void **state)
     }
     free(offered);
     assert_string_equal(complete("", "fl")->text, "flops\n");
-    assert_string_equal(complete("layer --norm", "")->text, "true\nall\nnone\n");
+    assert_string_equal(complete("layer --norm", "")->text, "true\nall\nnone\nevery\n");
     assert_string_equal(complete("layer --norm =", "n")->text, "none\n");
     assert_string_equal(complete("layer --null-kind", "=")->text, "zero\nidentity\n");
     assert_string_equal(complete("bench --preset", "mix")->text, "mixtral-8x7b\n");

@@ -126,13 +126,13 @@ static void families_with_experts(void **state)
     assert_ok(parse(olmoe, &c));
     assert_int_equal(c.architecture.query_key_norm, ADAMOE_QUERY_KEY_NORM_WIDTH);
     assert_true(c.experts == 64 && c.intermediate_size == 1024 && c.rule.top_k == 8 && c.head_dim == 128);
-    assert_int_equal(c.rule.norm, ADAMOE_NORM_NONE);
+    assert_int_equal(c.rule.norm, ADAMOE_NORM_EVERY);
     assert_ok(parse_edited(olmoe, "norm_topk_prob", "\"norm_topk_prob\":true", &c));
     assert_int_equal(c.rule.norm, ADAMOE_NORM_TRUE);
     assert_ok(parse_edited(olmoe, "norm_topk_prob", "\"norm\":\"true\"", &c)); /* ours decides */
     assert_int_equal(c.rule.norm, ADAMOE_NORM_TRUE);
     assert_ok(parse_edited(olmoe, "norm_topk_prob", "", &c)); /* what its absence means */
-    assert_int_equal(c.rule.norm, ADAMOE_NORM_NONE);
+    assert_int_equal(c.rule.norm, ADAMOE_NORM_EVERY);
     assert_ok(parse(qwen3_moe, &c));
     assert_int_equal(c.architecture.query_key_norm, ADAMOE_QUERY_KEY_NORM_HEADS);
     assert_true(c.experts == 128 && c.intermediate_size == 768 && c.head_dim == 128);
@@ -143,7 +143,7 @@ static void families_with_experts(void **state)
     assert_ok(parse(qwen2_moe, &c));
     assert_true(c.architecture.biases && c.architecture.shared_expert && c.sliding_window == 0);
     assert_true(c.experts == 60 && c.intermediate_size == 1408 && c.shared_intermediate_size == 5632);
-    assert_int_equal(c.rule.norm, ADAMOE_NORM_NONE);
+    assert_int_equal(c.rule.norm, ADAMOE_NORM_EVERY);
     assert_ok(parse_edited(qwen2_moe, "", "\"qkv_bias\":false", &c));
     assert_false(c.architecture.biases);
     assert_ok(parse(granite, &c));

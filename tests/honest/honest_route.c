@@ -37,11 +37,17 @@ void honest_weights(const adamoe_routing *routing, size_t token)
     const uint32_t *id = routing->id + token * k;
     const float *logits = routing->logits + token * all;
     double largest = -HUGE_VAL, sum = 0.0;
-    for (size_t j = 0; j < k; ++j) {
+    for (size_t i = 0; i < n && routing->rule.norm == ADAMOE_NORM_EVERY; ++i) {
+        largest = fmax(largest, (double)logits[i]);
+    }
+    for (size_t i = 0; i < n && routing->rule.norm == ADAMOE_NORM_EVERY; ++i) {
+        sum += exp((double)logits[i] - largest);
+    }
+    for (size_t j = 0; j < k && routing->rule.norm != ADAMOE_NORM_EVERY; ++j) {
         const bool counts = id[j] < n || routing->rule.norm == ADAMOE_NORM_ALL;
         largest = counts ? fmax(largest, (double)logits[id[j]]) : largest;
     }
-    for (size_t j = 0; j < k; ++j) {
+    for (size_t j = 0; j < k && routing->rule.norm != ADAMOE_NORM_EVERY; ++j) {
         const bool counts = id[j] < n || routing->rule.norm == ADAMOE_NORM_ALL;
         sum += counts ? exp((double)logits[id[j]] - largest) : 0.0;
     }

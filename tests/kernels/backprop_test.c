@@ -382,7 +382,7 @@ static void test_norms_of_the_width_and_multipliers(void **state)
     adamoe_config config = base;
     config.shared_intermediate_size = 11;
     config.multiplier = some_multipliers;
-    config.rule.norm = ADAMOE_NORM_NONE;
+    config.rule.norm = ADAMOE_NORM_EVERY;
     config.rule.null_kind = ADAMOE_NULL_IDENTITY;
     config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_WIDTH;
     config.architecture.multipliers = config.architecture.tied_head = config.architecture.shared_expert =

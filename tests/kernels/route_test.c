@@ -98,7 +98,7 @@ static void equals_the_reference(void **state)
         assert_ok(adamoe_team_create(threads, &f.team));
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; ++i) {
             for (unsigned choice = 0; choice < 6; ++choice) {
-                const adamoe_norm norm = (adamoe_norm)(choice % 3);
+                const adamoe_norm norm = (adamoe_norm)(choice % 4);
                 const adamoe_null_kind kind = (adamoe_null_kind)(choice / 3);
                 check_case(&f, &shapes[i], norm, kind, 0, 4.0f);
                 check_case(&f, &shapes[i], norm, kind, 3, 1.0f); /* nearly everything ties */

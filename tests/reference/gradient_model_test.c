@@ -48,7 +48,7 @@ static void keep_routing(void *context, size_t layer, const adamoe_routing *rout
 static void the_loss_is_that_of_the_forward(void **state)
 {
     (void)state;
-    for (int norm = ADAMOE_NORM_TRUE; norm <= ADAMOE_NORM_NONE; ++norm) {
+    for (int norm = ADAMOE_NORM_TRUE; norm <= ADAMOE_NORM_EVERY; ++norm) {
         const adamoe_balance_pooling pooling =
             norm == ADAMOE_NORM_ALL ? ADAMOE_BALANCE_SUMMED : ADAMOE_BALANCE_POOLED;
         subject s;

@@ -161,10 +161,11 @@ static void every_class(void **state)
 static void norms_and_null_kinds(void **state)
 {
     (void)state;
-    static const char *const name[3][2] = {{"norm true, zero", "norm true, identity"},
+    static const char *const name[4][2] = {{"norm true, zero", "norm true, identity"},
                                            {"norm all, zero", "norm all, identity"},
-                                           {"norm none, zero", "norm none, identity"}};
-    for (int norm = ADAMOE_NORM_TRUE; norm <= ADAMOE_NORM_NONE; ++norm) {
+                                           {"norm none, zero", "norm none, identity"},
+                                           {"norm every, zero", "norm every, identity"}};
+    for (int norm = ADAMOE_NORM_TRUE; norm <= ADAMOE_NORM_EVERY; ++norm) {
         for (int kind = ADAMOE_NULL_ZERO; kind <= ADAMOE_NULL_IDENTITY; ++kind) {
             adamoe_config config = base_config;
             config.rule = (adamoe_rule){3, (adamoe_norm)norm, (adamoe_null_kind)kind};

@@ -75,6 +75,27 @@ static void weights_under_the_three_norms(void **state)
     assert_true(fabs((double)none->weight[1] - 3.0 / 8) < 1e-7);
     adamoe_routing_free(all);
     adamoe_routing_free(none);
+    adamoe_routing *every = route(logits, 1, 2, 1, (adamoe_rule){.top_k = 2, .norm = ADAMOE_NORM_EVERY});
+    assert_true(fabs((double)every->weight[1] - 3.0 / 4) < 1e-7);
+    adamoe_routing_free(every);
+}
+
+/* What `none` gives without null experts, `every` gives to the last bit with any number of them. */
+static void every_is_none_before_null_experts(void **state)
+{
+    (void)state;
+    const float vanilla[] = {0.3f, -1.7f, 2.5f, 0.9f};
+    const float converted[] = {0.3f, -1.7f, 2.5f, 0.9f, 0.3f, -1.7f, 2.5f, 0.9f};
+    adamoe_routing *none = route(vanilla, 1, 4, 0, (adamoe_rule){.top_k = 2, .norm = ADAMOE_NORM_NONE});
+    adamoe_routing *same = route(vanilla, 1, 4, 0, (adamoe_rule){.top_k = 2, .norm = ADAMOE_NORM_EVERY});
+    adamoe_routing *every = route(converted, 1, 4, 4, (adamoe_rule){.top_k = 4, .norm = ADAMOE_NORM_EVERY});
+    assert_memory_equal(none->weight, same->weight, 2 * sizeof(float));
+    assert_ids(every, 0, (const uint32_t[]){2, 6, 3, 7});
+    assert_true(every->weight[0] == none->weight[0] && every->weight[2] == none->weight[1]);
+    assert_true(every->weight[1] == 0.0f && every->weight[3] == 0.0f);
+    adamoe_routing_free(none);
+    adamoe_routing_free(same);
+    adamoe_routing_free(every);
 }
 
 /* A true expert far below a null one: its softmax underflows to 0, its weight among the
@@ -183,6 +204,7 @@ int main(void)
         cmocka_unit_test(the_lower_index_wins_a_tie),
         cmocka_unit_test(copies_keep_the_vanilla_selection),
         cmocka_unit_test(weights_under_the_three_norms),
+        cmocka_unit_test(every_is_none_before_null_experts),
         cmocka_unit_test(a_far_null_expert_leaves_the_weights_alone),
         cmocka_unit_test(equal_rows_give_equal_bits_wherever_they_stand),
         cmocka_unit_test(refusals),

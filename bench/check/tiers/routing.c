@@ -85,8 +85,9 @@ static bool same_values(const adamoe_checking *k, const adamoe_routing *got, con
     const uint32_t *ids = expected->id + t * top_k;
     const softmax_bound whole = bound_of(logits, NULL, all, all, k->route_exp_error);
     const softmax_bound normed =
-        adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_ALL
-            ? whole
+        adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_ALL ? whole
+        : adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_EVERY
+            ? bound_of(logits, NULL, got->experts, got->experts, k->route_exp_error)
             : bound_of(logits, ids, top_k,
                        adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_TRUE ? got->experts : all,
                        k->route_exp_error);
