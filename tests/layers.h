@@ -80,7 +80,7 @@ static const layer house[] = {
                     "kernels/train/model bench/eval bench/program"},
     {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
     {"bench/reproduce/study",
-     "datasets/config datasets/files bench/program bench/statistics bench/reproduce/sides"},
+     "reference datasets/config datasets/files bench/program bench/statistics bench/reproduce/sides"},
     {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/statistics bench/timing "
                         "bench/reproduce/study"},
 

@@ -224,7 +224,7 @@ static void report_times(gbench_state *state, const adamoe_bench_layer *layer,
     }
 }
 
-static void report(gbench_state *state, void *context, size_t repetition)
+static void measure_and_report(gbench_state *state, void *context, size_t repetition)
 {
     bench *b = context;
     bench_group *group = b->group;
@@ -246,7 +246,7 @@ static void report(gbench_state *state, void *context, size_t repetition)
 
 static adamoe_status register_bench(bench *b)
 {
-    static const gbench_functions functions = {select_bench, report};
+    static const gbench_functions functions = {select_bench, measure_and_report};
     const bench_group *group = b->group;
     const adamoe_bench_options *o = &group->layer->options;
     const bool places = adamoe_bench_places(o);

@@ -6,6 +6,7 @@
 #include "machine/host.h"
 #include "machine/team.h"
 #include "timing/roofline.h"
+#include "fnv1a.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -75,15 +76,6 @@ static adamoe_status call(adamoe_timed_layer *timed)
     return timed->kernel->experts(timed->prepared, &timed->run, timed->x, timed->plan, timed->y);
 }
 
-static uint64_t digest(const void *data, size_t size)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < size; ++i) {
-        hash = (hash ^ ((const unsigned char *)data)[i]) * UINT64_C(0x100000001b3);
-    }
-    return hash;
-}
-
 static adamoe_status make(adamoe_timed_layer *timed, const adamoe_preset *preset, const adamoe_layer *layer,
                           size_t tokens, uint64_t seed)
 {
@@ -98,7 +90,7 @@ static adamoe_status make(adamoe_timed_layer *timed, const adamoe_preset *preset
     ADAMOE_TRY(timed->kernel->prepare(&adamoe_heap_host, layer, &placement, &timed->prepared));
     ADAMOE_TRY(make_buffers(timed, count, seed));
     ADAMOE_TRY(call(timed));
-    timed->bits = digest(timed->y, count * sizeof *timed->y);
+    timed->bits = adamoe_fnv1a(ADAMOE_FNV1A_START, timed->y, count * sizeof *timed->y);
     return adamoe_ok();
 }
 

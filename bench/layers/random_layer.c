@@ -4,6 +4,7 @@
 #include "layers/random_layer.h"
 #include "machine/host.h"
 #include "numbers.h"
+#include "fnv1a.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,11 +12,7 @@
 
 adamoe_splitmix64 adamoe_random_for(const char *name, uint64_t seed)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (const char *c = name; *c != '\0'; ++c) {
-        hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-    }
-    return (adamoe_splitmix64){hash ^ seed};
+    return (adamoe_splitmix64){adamoe_fnv1a(ADAMOE_FNV1A_START, name, strlen(name)) ^ seed};
 }
 
 void adamoe_random_values(adamoe_splitmix64 *random, adamoe_dtype dtype, double bound, size_t count,

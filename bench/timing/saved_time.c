@@ -134,7 +134,7 @@ typedef struct side {
 
 enum { BASELINE, ADAPTIVE, SIDES };
 
-typedef struct study {
+typedef struct two_sides {
     const adamoe_bench_machine *machine;
     const adamoe_saved_options *options;
     const adamoe_preset *preset;
@@ -147,22 +147,22 @@ typedef struct study {
     float *router_rows; /* [n + m, hidden_size]; the baseline's router has the first n */
     float *y;           /* [tokens, hidden_size] */
     side side[SIDES];
-} study;
+} two_sides;
 
-static adamoe_status experts(study *s, const adamoe_plan *plan, size_t batch)
+static adamoe_status experts(two_sides *s, const adamoe_plan *plan, size_t batch)
 {
     const float *x = s->trace.batch[batch].adaptive.x;
     return s->kernel->experts(s->prepared[s->turn++ % s->copies], &s->run, x, plan, s->y);
 }
 
-static adamoe_status route(study *s, size_t which, size_t batch, const adamoe_plan **plan)
+static adamoe_status route(two_sides *s, size_t which, size_t batch, const adamoe_plan **plan)
 {
     adamoe_router_seconds ignored = {0.0, 0.0};
     return adamoe_router_step_run(s->side[which].router, s->trace.batch[batch].adaptive.x, plan, &ignored);
 }
 
 /* One side of one batch: the whole layer. */
-static adamoe_status call(study *s, size_t which, size_t batch, double *seconds)
+static adamoe_status call(two_sides *s, size_t which, size_t batch, double *seconds)
 {
     const adamoe_plan *plan = NULL;
     const double start = adamoe_now();
@@ -174,7 +174,7 @@ static adamoe_status call(study *s, size_t which, size_t batch, double *seconds)
 
 /* The same in parts: part 0 is the router, the others are an expert each, with the
  * weights that were wanted. */
-static adamoe_status call_part(study *s, size_t which, size_t batch, size_t part, double *seconds)
+static adamoe_status call_part(two_sides *s, size_t which, size_t batch, size_t part, double *seconds)
 {
     const size_t count = s->preset->mixture.experts;
     const adamoe_plan *plan = NULL;
@@ -188,7 +188,7 @@ static adamoe_status call_part(study *s, size_t which, size_t batch, size_t part
     return adamoe_ok();
 }
 
-static adamoe_status call_both(study *s, size_t first, size_t batch, double seconds[SIDES])
+static adamoe_status call_both(two_sides *s, size_t first, size_t batch, double seconds[SIDES])
 {
     const bool cut = s->side[BASELINE].part != NULL;
     const size_t parts = cut ? 1 + s->preset->mixture.experts : 1;
@@ -203,7 +203,7 @@ static adamoe_status call_both(study *s, size_t first, size_t batch, double seco
 }
 
 /* One trace with both sides in turn. */
-static adamoe_status run_trace(study *s, size_t first, double seconds[SIDES])
+static adamoe_status run_trace(two_sides *s, size_t first, double seconds[SIDES])
 {
     for (size_t b = 0; b < s->trace.batches; ++b) {
         if (b % BURST_EVERY == 0) {
@@ -214,14 +214,14 @@ static adamoe_status run_trace(study *s, size_t first, double seconds[SIDES])
     return adamoe_ok();
 }
 
-static const adamoe_routing *wanted(const study *s, size_t which, size_t batch)
+static const adamoe_routing *wanted(const two_sides *s, size_t which, size_t batch)
 {
     return which == BASELINE ? s->trace.batch[batch].baseline_routing
                              : s->trace.batch[batch].adaptive.routing;
 }
 
 /* The layer's result on the first batch, with the weights that were wanted, not those of the router. */
-static adamoe_status check_experts(study *s, size_t which)
+static adamoe_status check_experts(two_sides *s, size_t which)
 {
     adamoe_traffic_batch batch = s->trace.batch[0].adaptive;
     batch.plan = which == BASELINE ? s->trace.batch[0].baseline_plan : batch.plan;
@@ -230,7 +230,7 @@ static adamoe_status check_experts(study *s, size_t which)
     return adamoe_bench_check(s->kernel, s->layer, &batch, s->trace.tokens, s->y, s->machine->team);
 }
 
-static adamoe_status check(study *s)
+static adamoe_status check(two_sides *s)
 {
     for (size_t which = 0; which < SIDES; ++which) {
         ADAMOE_TRY(check_experts(s, which));
@@ -245,7 +245,7 @@ static adamoe_status check(study *s)
     return adamoe_ok();
 }
 
-static adamoe_status make_sides(study *s)
+static adamoe_status make_sides(two_sides *s)
 {
     const adamoe_bench_machine *m = s->machine;
     const adamoe_selection selection[SIDES] = {adamoe_baseline_selection(s->preset),
@@ -264,7 +264,7 @@ static adamoe_status make_sides(study *s)
 }
 
 /* As much as the larger of all plans needs. */
-static adamoe_status make_run(study *s)
+static adamoe_status make_run(two_sides *s)
 {
     const adamoe_host *host = s->machine->host;
     const size_t d = s->preset->hidden_size,
@@ -286,7 +286,7 @@ static adamoe_status make_run(study *s)
 }
 
 /* Copies enough that even the calls that touch least are cold. */
-static size_t count_copies(const study *s)
+static size_t count_copies(const two_sides *s)
 {
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(s->preset->hidden_size, s->preset->intermediate_size, s->kernel->weight);
@@ -298,7 +298,7 @@ static size_t count_copies(const study *s)
     return isfinite(least) ? adamoe_cold_copies(least, 1, adamoe_last_level_cache()) : 1;
 }
 
-static adamoe_status make(study *s, adamoe_bench_weights *weights)
+static adamoe_status make(two_sides *s, adamoe_bench_weights *weights)
 {
     s->copies = count_copies(s);
     ADAMOE_TRY(adamoe_bench_weights_hold(weights, s->kernel, s->copies, s->machine->team, s->machine->host,
@@ -309,7 +309,7 @@ static adamoe_status make(study *s, adamoe_bench_weights *weights)
     return check(s);
 }
 
-static adamoe_status cut_side(study *s, size_t which)
+static adamoe_status cut_side(two_sides *s, size_t which)
 {
     const size_t count = s->preset->mixture.experts;
     side *own = &s->side[which];
@@ -326,7 +326,7 @@ static adamoe_status cut_side(study *s, size_t which)
 }
 
 /* An expert that stays in a cache from one side to the other would be hot. */
-static bool suits_cutting(const study *s, double seconds)
+static bool suits_cutting(const two_sides *s, double seconds)
 {
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(s->preset->hidden_size, s->preset->intermediate_size, s->kernel->weight);
@@ -334,7 +334,7 @@ static bool suits_cutting(const study *s, double seconds)
 }
 
 /* One trace to warm up and one to see how long it takes. */
-static adamoe_status choose_passes(study *s, size_t *passes)
+static adamoe_status choose_passes(two_sides *s, size_t *passes)
 {
     double seconds[SIDES] = {0.0, 0.0};
     ADAMOE_TRY(run_trace(s, 0, seconds));
@@ -349,7 +349,7 @@ static adamoe_status choose_passes(study *s, size_t *passes)
     return adamoe_ok();
 }
 
-static adamoe_status take_times(study *s, adamoe_saved_point *out)
+static adamoe_status take_times(two_sides *s, adamoe_saved_point *out)
 {
     ADAMOE_TRY(choose_passes(s, &out->passes));
     out->by_expert = s->side[BASELINE].part != NULL;
@@ -370,7 +370,7 @@ static adamoe_status take_times(study *s, adamoe_saved_point *out)
                               out);
 }
 
-static void free_study(study *s)
+static void free_sides(two_sides *s)
 {
     for (size_t i = 0; i < SIDES; ++i) {
         adamoe_router_step_free(s->side[i].router);
@@ -392,7 +392,7 @@ adamoe_status adamoe_saved_measure(const adamoe_bench_machine *machine, adamoe_b
                                    const adamoe_saved_options *options, adamoe_saved_point *out)
 {
     const char *why_not = "no reason given";
-    study s = {.machine = machine, .options = options, .preset = weights->preset, .kernel = kernel};
+    two_sides s = {.machine = machine, .options = options, .preset = weights->preset, .kernel = kernel};
     *out = (adamoe_saved_point){0};
     if (!kernel->supported(&why_not)) {
         return adamoe_error(ADAMOE_NOT_SUPPORTED, "cannot run here: %s", why_not);
@@ -403,6 +403,6 @@ adamoe_status adamoe_saved_measure(const adamoe_bench_machine *machine, adamoe_b
     if (status.code == ADAMOE_OK) {
         status = take_times(&s, out);
     }
-    free_study(&s);
+    free_sides(&s);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "train/folder.h"
 #include "train/maps.h"
 #include "router.h"
+#include "fnv1a.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -21,14 +22,14 @@ static uint64_t hash_words(const void *words, size_t count, uint64_t hash)
     for (size_t i = 0; i < count; ++i) {
         uint32_t word;
         memcpy(&word, (const char *)words + i * sizeof word, sizeof word);
-        hash = (hash ^ word) * UINT64_C(0x100000001b3);
+        hash = adamoe_fnv1a_mix(hash, word);
     }
     return hash;
 }
 
 static uint64_t hash_data(const adamoe_train_data *data)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = ADAMOE_FNV1A_START;
     hash = hash_words(data->token.id, data->token.count, hash);
     hash = hash_words(data->target.id, data->target.count, hash);
     for (size_t s = 0; s <= data->count; ++s) {

@@ -75,7 +75,7 @@ static adamoe_status consider(const adamoe_bpe *bpe, adamoe_bpe_work *work, uint
     if (symbol->next == NONE) {
         return adamoe_ok();
     }
-    const adamoe_merge *merge = adamoe_merge_find(bpe, symbol->id, work->symbol[symbol->next].id);
+    const adamoe_bpe_merge *merge = adamoe_merge_find(bpe, symbol->id, work->symbol[symbol->next].id);
     if (merge == NULL) {
         return adamoe_ok();
     }
@@ -89,7 +89,7 @@ static bool is_due(const adamoe_bpe *bpe, const adamoe_bpe_work *work, const ada
     if (left->id == ADAMOE_NO_TOKEN || left->next == NONE) {
         return false;
     }
-    const adamoe_merge *merge = adamoe_merge_find(bpe, left->id, work->symbol[left->next].id);
+    const adamoe_bpe_merge *merge = adamoe_merge_find(bpe, left->id, work->symbol[left->next].id);
     return merge != NULL && merge->merged == candidate->merged;
 }
 

@@ -20,12 +20,12 @@ static uint64_t pair_hash(uint32_t left, uint32_t right)
 }
 
 /* The slot of a pair, or the free one where it belongs; NULL where that is too far away. */
-static adamoe_merge *slot_of(const adamoe_bpe *bpe, uint32_t left, uint32_t right)
+static adamoe_bpe_merge *slot_of(const adamoe_bpe *bpe, uint32_t left, uint32_t right)
 {
     const size_t mask = bpe->slots - 1;
     const uint64_t hash = pair_hash(left, right);
     for (size_t probe = 0; probe < PROBES_MOST; probe++) {
-        adamoe_merge *slot = &bpe->slot[((size_t)hash + probe) & mask];
+        adamoe_bpe_merge *slot = &bpe->slot[((size_t)hash + probe) & mask];
         if (slot->merged == ADAMOE_NO_TOKEN || (slot->left == left && slot->right == right)) {
             return slot;
         }
@@ -33,9 +33,9 @@ static adamoe_merge *slot_of(const adamoe_bpe *bpe, uint32_t left, uint32_t righ
     return NULL;
 }
 
-const adamoe_merge *adamoe_merge_find(const adamoe_bpe *bpe, uint32_t left, uint32_t right)
+const adamoe_bpe_merge *adamoe_merge_find(const adamoe_bpe *bpe, uint32_t left, uint32_t right)
 {
-    const adamoe_merge *slot = slot_of(bpe, left, right);
+    const adamoe_bpe_merge *slot = slot_of(bpe, left, right);
     return slot == NULL || slot->merged == ADAMOE_NO_TOKEN ? NULL : slot;
 }
 
@@ -98,14 +98,14 @@ static adamoe_status read_merge(const adamoe_place *place, const json_t *value, 
     adamoe_view left;
     adamoe_view right;
     ADAMOE_TRY(read_sides(place, value, &left, &right));
-    adamoe_merge merge = {.rank = rank};
+    adamoe_bpe_merge merge = {.rank = rank};
     ADAMOE_TRY(find_token(place, vocabulary, left, &merge.left));
     ADAMOE_TRY(find_token(place, vocabulary, right, &merge.right));
     joined->length = 0;
     ADAMOE_TRY(adamoe_text_append(joined, left));
     ADAMOE_TRY(adamoe_text_append(joined, right));
     ADAMOE_TRY(find_token(place, vocabulary, adamoe_text_view(joined), &merge.merged));
-    adamoe_merge *slot = slot_of(out, merge.left, merge.right);
+    adamoe_bpe_merge *slot = slot_of(out, merge.left, merge.right);
     if (slot == NULL) {
         return adamoe_place_error(place, "more than %d merges collide in the hash table", PROBES_MOST);
     }

@@ -164,15 +164,15 @@ void adamoe_vocabulary_free(adamoe_vocabulary *vocabulary);
 /* ---------------------------------------------------------------------- merges (tokenizer/bpe.c, _read.c) */
 
 /* left and right, adjacent, become `merged`; a lower rank goes first. */
-typedef struct adamoe_merge {
+typedef struct adamoe_bpe_merge {
     uint32_t left, right, rank, merged; /* merged is ADAMOE_NO_TOKEN where the slot is free */
-} adamoe_merge;
+} adamoe_bpe_merge;
 
 typedef struct adamoe_bpe {
-    adamoe_merge *slot; /* [slots] a hash table by (left, right) with linear probing */
-    size_t slots;       /* a power of two */
-    uint32_t unknown;   /* unk_token, ADAMOE_NO_TOKEN where it is null or not in the vocabulary */
-    char *unknown_name; /* NULL where it is null */
+    adamoe_bpe_merge *slot; /* [slots] a hash table by (left, right) with linear probing */
+    size_t slots;           /* a power of two */
+    uint32_t unknown;       /* unk_token, ADAMOE_NO_TOKEN where it is null or not in the vocabulary */
+    char *unknown_name;     /* NULL where it is null */
     bool fuse_unknown, byte_fallback, ignore_merges;
     uint32_t byte_token[256]; /* <0x00> .. <0xFF>, ADAMOE_NO_TOKEN where the vocabulary has none */
 } adamoe_bpe;
@@ -191,7 +191,7 @@ typedef struct adamoe_bpe_work {
 adamoe_status adamoe_bpe_read(const adamoe_place *place, const json_t *value, adamoe_vocabulary *vocabulary,
                               adamoe_bpe *out);
 /* The merge of two tokens, NULL where there is none. */
-const adamoe_merge *adamoe_merge_find(const adamoe_bpe *bpe, uint32_t left, uint32_t right);
+const adamoe_bpe_merge *adamoe_merge_find(const adamoe_bpe *bpe, uint32_t left, uint32_t right);
 /* Appends the ids of a word. A character that the vocabulary lacks becomes its bytes, else the unknown token;
  * without either it yields nothing. Errors: an unknown token that is needed and not in the vocabulary. */
 adamoe_status adamoe_bpe_encode(const adamoe_bpe *bpe, const adamoe_vocabulary *vocabulary, adamoe_view word,
@@ -222,9 +222,9 @@ void adamoe_normalizer_free(adamoe_normalizer *normalizer);
 /* -------------------------------------------------------------------------- pattern (tokenizer/pattern.c) */
 
 /* A compiled pattern that never matches an empty text. */
-typedef struct adamoe_pattern {
+typedef struct adamoe_split_pattern {
     pcre2_code *code;
-} adamoe_pattern;
+} adamoe_split_pattern;
 
 typedef enum adamoe_syntax {
     ADAMOE_SYNTAX_LITERAL,   /* every character stands for itself */
@@ -234,12 +234,12 @@ typedef enum adamoe_syntax {
 
 /* Compiles an expression, which a zero follows. */
 adamoe_status adamoe_pattern_compile(const adamoe_place *place, adamoe_view expression, adamoe_syntax syntax,
-                                     adamoe_pattern *out);
+                                     adamoe_split_pattern *out);
 /* The first match in text[from..], which is UTF-8, sets *found, *start and *end. Errors: a match that takes
  * too many steps. */
-adamoe_status adamoe_pattern_next(const adamoe_pattern *pattern, adamoe_view text, size_t from,
+adamoe_status adamoe_pattern_next(const adamoe_split_pattern *pattern, adamoe_view text, size_t from,
                                   pcre2_match_data *match, bool *found, size_t *start, size_t *end);
-void adamoe_pattern_free(adamoe_pattern *pattern);
+void adamoe_pattern_free(adamoe_split_pattern *pattern);
 
 /* ---------------------------------------------------------------- added tokens (tokenizer/added_tokens.c) */
 
@@ -256,8 +256,8 @@ typedef struct adamoe_added_token {
 typedef struct adamoe_added_set {
     adamoe_added_token *token;
     size_t count, capacity;
-    bool begins[256];              /* whether a pattern begins with this byte */
-    adamoe_pattern word_character; /* compiled where a token is single_word */
+    bool begins[256];                    /* whether a pattern begins with this byte */
+    adamoe_split_pattern word_character; /* compiled where a token is single_word */
 } adamoe_added_set;
 
 typedef struct adamoe_added_tokens {
@@ -316,7 +316,7 @@ typedef enum adamoe_pre_tokenizer_kind {
 
 typedef struct adamoe_pre_tokenizer_step {
     adamoe_pre_tokenizer_kind kind;
-    adamoe_pattern pattern; /* its code is NULL where the step does not split */
+    adamoe_split_pattern pattern; /* its code is NULL where the step does not split */
     adamoe_split_behavior behavior;
     bool invert;           /* what the pattern does not match is the match */
     bool add_prefix_space; /* byte level */

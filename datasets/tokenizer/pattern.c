@@ -157,7 +157,7 @@ static adamoe_status translate(translation *self)
 }
 
 static adamoe_status compile(const adamoe_place *place, adamoe_view expression, uint32_t options,
-                             adamoe_pattern *out)
+                             adamoe_split_pattern *out)
 {
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     if (context == NULL) {
@@ -183,7 +183,7 @@ static adamoe_status compile(const adamoe_place *place, adamoe_view expression, 
 }
 
 adamoe_status adamoe_pattern_compile(const adamoe_place *place, adamoe_view expression, adamoe_syntax syntax,
-                                     adamoe_pattern *out)
+                                     adamoe_split_pattern *out)
 {
     if (expression.length == 0) {
         return adamoe_place_error(place, "the pattern: empty");
@@ -200,7 +200,7 @@ adamoe_status adamoe_pattern_compile(const adamoe_place *place, adamoe_view expr
     return status;
 }
 
-adamoe_status adamoe_pattern_next(const adamoe_pattern *pattern, adamoe_view text, size_t from,
+adamoe_status adamoe_pattern_next(const adamoe_split_pattern *pattern, adamoe_view text, size_t from,
                                   pcre2_match_data *match, bool *found, size_t *start, size_t *end)
 {
     /* Checking the whole text for each match would take quadratic time; the encoder has checked it. */
@@ -224,7 +224,7 @@ adamoe_status adamoe_pattern_next(const adamoe_pattern *pattern, adamoe_view tex
     return adamoe_ok();
 }
 
-void adamoe_pattern_free(adamoe_pattern *pattern)
+void adamoe_pattern_free(adamoe_split_pattern *pattern)
 {
     pcre2_code_free(pattern->code);
     pattern->code = NULL;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static adamoe_status compile_own(const adamoe_part *part, const char *expression, adamoe_pattern *out)
+static adamoe_status compile_own(const adamoe_part *part, const char *expression, adamoe_split_pattern *out)
 {
     return adamoe_pattern_compile(&part->place, (adamoe_view){expression, strlen(expression)},
                                   ADAMOE_SYNTAX_PCRE2, out);

@@ -91,7 +91,7 @@ static adamoe_status take_piece(cutting *self, size_t start, size_t end, bool is
 /* Cuts a text that is not empty by the step's pattern. */
 static adamoe_status cut(const walk *self, size_t step, adamoe_view text)
 {
-    const adamoe_pattern *pattern = &self->pre_tokenizer->step[step].pattern;
+    const adamoe_split_pattern *pattern = &self->pre_tokenizer->step[step].pattern;
     if (pattern->code == NULL) {
         return finish_word(self, step, text);
     }

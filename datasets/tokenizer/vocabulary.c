@@ -2,6 +2,7 @@
  * A vocabulary: the texts of tokens by id, and ids by text.
  */
 #include "tokenizer/parts.h"
+#include "fnv1a.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,7 @@ enum { PROBES_MOST = 512 };
 /* FNV-1a, then a mix, because a table looks at the low bits only. */
 uint64_t adamoe_vocabulary_hash(adamoe_view content)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < content.length; i++) {
-        hash = (hash ^ (uint8_t)content.data[i]) * 0x100000001b3u;
-    }
+    const uint64_t hash = adamoe_fnv1a(ADAMOE_FNV1A_START, content.data, content.length);
     return hash ^ hash >> 32;
 }
 

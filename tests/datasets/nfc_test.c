@@ -5,26 +5,17 @@
 #include "test.h"
 #include "files/utf8.h"
 #include "tokenizer/nfc.h"
+#include "fnv1a.h"
 
 #include <jansson.h>
 #include <time.h>
-
-static const uint64_t hash_start = 0xcbf29ce484222325u;
-
-static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001b3u;
-    }
-    return hash;
-}
 
 static uint64_t hash_normal(uint64_t hash, adamoe_text *out, const char *text, size_t length)
 {
     out->length = 0;
     assert_ok(adamoe_text_append_nfc(out, (adamoe_view){text, length}));
     assert_int_equal(adamoe_utf8_well_formed(out->data, out->length), out->length);
-    return hash_bytes(hash_bytes(hash, out->data, out->length), "\xFF", 1);
+    return adamoe_fnv1a(adamoe_fnv1a(hash, out->data, out->length), "\xFF", 1);
 }
 
 static json_t *golden(void)
@@ -50,7 +41,7 @@ static void test_every_character(void **state)
     (void)state;
     json_t *document = golden();
     adamoe_text out = {0};
-    uint64_t hash = hash_start;
+    uint64_t hash = ADAMOE_FNV1A_START;
     for (uint32_t c = 0; c < 0x30000; c++) {
         for (size_t i = 0; i < 4 && !(c >= 0xD800 && c < 0xE000); i++) {
             char text[32], bytes[4];
@@ -79,7 +70,7 @@ static void test_random_texts(void **state)
     }
     assert_true(count > 400);
     adamoe_text out = {0};
-    uint64_t hash = hash_start, random = 1;
+    uint64_t hash = ADAMOE_FNV1A_START, random = 1;
     for (size_t i = 0; i < 20000; i++) {
         char text[64];
         size_t length = 0;

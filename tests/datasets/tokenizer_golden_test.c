@@ -5,6 +5,7 @@
  */
 #include "test.h"
 #include "tokenizer/tokenizer.h"
+#include "fnv1a.h"
 
 #include <jansson.h>
 
@@ -41,26 +42,16 @@ static adamoe_tokenizer *tokenizer_of(json_t *document)
     return tokenizer;
 }
 
-static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001b3u;
-    }
-    return hash;
-}
-
 static uint64_t hash_ids(uint64_t hash, const adamoe_tokens *tokens)
 {
     for (size_t i = 0; i < tokens->count; i++) {
         const uint32_t id = tokens->id[i];
         const char bytes[4] = {(char)(id & 0xFF), (char)(id >> 8 & 0xFF), (char)(id >> 16 & 0xFF),
                                (char)(id >> 24)};
-        hash = hash_bytes(hash, bytes, sizeof bytes);
+        hash = adamoe_fnv1a(hash, bytes, sizeof bytes);
     }
     return hash;
 }
-
-static const uint64_t hash_start = 0xcbf29ce484222325u;
 
 static uint64_t hash_decoded(uint64_t hash, const adamoe_tokenizer *tokenizer, const adamoe_tokens *tokens,
                              bool skip_special)
@@ -69,7 +60,7 @@ static uint64_t hash_decoded(uint64_t hash, const adamoe_tokenizer *tokenizer, c
     size_t length = 0;
     assert_ok(adamoe_tokenizer_decode(tokenizer, tokens->id, tokens->count, skip_special, &text, &length));
     assert_int_equal(text[length], 0);
-    hash = hash_bytes(hash_bytes(hash, "\xFF", 1), text, length);
+    hash = adamoe_fnv1a(adamoe_fnv1a(hash, "\xFF", 1), text, length);
     free(text);
     return hash;
 }
@@ -144,7 +135,7 @@ static size_t count_differences(const json_t *variant, const json_t *texts)
     size_t differences = 0;
     for (size_t i = 0; i < json_array_size(texts); i++) {
         encode(tokenizer, json_array_get(texts, i), true, &tokens);
-        uint64_t hash = hash_ids(hash_start, &tokens);
+        uint64_t hash = hash_ids(ADAMOE_FNV1A_START, &tokens);
         hash = hash_decoded(hash, tokenizer, &tokens, false);
         hash = hash_decoded(hash, tokenizer, &tokens, true);
         char digits[8];
@@ -186,7 +177,7 @@ static void compare_arc(const json_t *entry)
     json_t *document = load_base(json_string_value(json_object_get(entry, "tokenizer")));
     adamoe_tokenizer *tokenizer = tokenizer_of(document);
     adamoe_tokens tokens = {0};
-    uint64_t hash = hash_start;
+    uint64_t hash = ADAMOE_FNV1A_START;
     json_int_t texts = 0;
     json_int_t ids = 0;
     json_t *line;

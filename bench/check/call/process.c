@@ -2,6 +2,7 @@
  * Settings of the process before and after a function of a kernel.
  */
 #include "check/call/process.h"
+#include "fnv1a.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -44,15 +45,12 @@ unsigned adamoe_thread_settings_restore(const adamoe_thread_settings *before)
     return changed;
 }
 
-/* FNV-1a over all texts, each with its end. */
+/* Over all texts, each with its end. */
 static uint64_t hash_environment(void)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = ADAMOE_FNV1A_START;
     for (size_t i = 0; environ != NULL && environ[i] != NULL; ++i) {
-        const unsigned char *text = (const unsigned char *)environ[i];
-        do {
-            hash = (hash ^ *text) * UINT64_C(0x100000001b3);
-        } while (*text++ != '\0');
+        hash = adamoe_fnv1a(hash, environ[i], strlen(environ[i]) + 1);
     }
     return hash;
 }

@@ -7,6 +7,7 @@
 #include "program/json_output.h"
 #include "files/mapped_file.h"
 #include "program/shipped.h"
+#include "fnv1a.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,16 +42,13 @@ static adamoe_status lock_folder(const adamoe_study_state *study, int *out)
     return adamoe_ok();
 }
 
-/* FNV-1a, 64 bits: not against malice, but against a file that was made anew. */
+/* Not against malice, but against a file that was made anew. */
 static adamoe_status fingerprint(const char *path, json_t **out)
 {
     adamoe_mapped_file file;
-    uint64_t hash = 0xcbf29ce484222325u;
     char text[17];
     ADAMOE_TRY(adamoe_mapped_file_open(path, &file));
-    for (size_t i = 0; i < file.size; ++i) {
-        hash = (hash ^ file.data[i]) * 0x100000001b3u;
-    }
+    const uint64_t hash = adamoe_fnv1a(ADAMOE_FNV1A_START, file.data, file.size);
     adamoe_mapped_file_close(&file);
     (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
     *out = json_string(text);
