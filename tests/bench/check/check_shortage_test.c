@@ -2,6 +2,7 @@
  * adamoe check where the system is short of something, or somebody interferes: the run goes on, or ends with
  * exit code 4 and the reason. No kernel is accused.
  */
+#include "bench/check/sanitized.h"
 #include "program.h"
 #include "test.h"
 
@@ -40,10 +41,7 @@ static void expect_no_verdict(const outcome *got, const char *what, const char *
 static void little_address_space(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__)
-    print_message("skipped: AddressSanitizer needs terabytes of addresses\n");
-    skip();
-#endif
+    SKIP_UNDER_SANITIZER();
     expect_no_accusation(run("ulimit -v 200000; " CHECK SOME), "200 MB of addresses");
     expect_no_accusation(run("ulimit -v 200000; " CHECK THREADS), "200 MB of addresses, many threads");
     expect_no_verdict(run("ulimit -v 80000; " CHECK THREADS), "80 MB of addresses, many threads",
@@ -54,6 +52,7 @@ static void little_address_space(void **state)
 static void few_processes(void **state)
 {
     (void)state;
+    SKIP_UNDER_SANITIZER();
     const char *other = getuid() == 0 ? "setpriv --reuid=65534 --clear-groups " : "";
     char line[2048];
     const int most[] = {12, 2};
@@ -77,6 +76,7 @@ static void few_processes(void **state)
 static void few_descriptors(void **state)
 {
     (void)state;
+    SKIP_UNDER_SANITIZER();
     expect_no_verdict(run(ALONE "ulimit -n 5; " CHECK SOME), "5 descriptors", "a larger `ulimit -n' helps");
     for (int limit = 6; limit <= 10; ++limit) {
         char line[1024];
@@ -115,6 +115,7 @@ static bool make_small_group(unsigned megabytes, char *folder, size_t size)
 static void little_memory(void **state)
 {
     (void)state;
+    SKIP_UNDER_SANITIZER();
     static const unsigned megabytes[] = {30, 8};
     for (size_t i = 0; i < 2; ++i) {
         char folder[256], what[80];
@@ -219,7 +220,7 @@ static void a_child_that_somebody_kills(void **state)
 
 static void a_child_that_somebody_stops(void **state)
 {
-    started s = start(state, "--timeout 2 " SOME);
+    started s = start(state, "--timeout 20 " SOME);
     assert_int_equal(disturb(&s, SIGSTOP, 1, 100), 1);
     (void)sleep(1);
     assert_int_equal(kill(child_of(s.shell), SIGCONT), 0);
