@@ -344,13 +344,13 @@ static size_t field_of(const adamoe_model_tensor *tensor)
 
 adamoe_matrix *adamoe_weights_at(adamoe_weights *weights, const adamoe_model_tensor *tensor)
 {
-    void *const owner[] = {
-        [ADAMOE_TENSOR_OF_MODEL] = &weights->model,
-        [ADAMOE_TENSOR_OF_LAYER] = weights->block + tensor->layer,
-        [ADAMOE_TENSOR_OF_EXPERT] =
-            weights->expert + tensor->layer * weights->model.config.experts + tensor->expert,
-    };
-    return (adamoe_matrix *)(void *)((char *)owner[tensor->scope] + field_of(tensor));
+    /* only the array that is there: adding to NULL is undefined, be it 0 */
+    const size_t experts = weights->model.config.experts;
+    void *owner = tensor->scope == ADAMOE_TENSOR_OF_MODEL ? (void *)&weights->model
+                  : tensor->scope == ADAMOE_TENSOR_OF_LAYER
+                      ? (void *)(weights->block + tensor->layer)
+                      : (void *)(weights->expert + tensor->layer * experts + tensor->expert);
+    return (adamoe_matrix *)(void *)((char *)owner + field_of(tensor));
 }
 
 const adamoe_matrix *adamoe_model_at(const adamoe_model *model, const adamoe_model_tensor *tensor)
