@@ -98,7 +98,7 @@ static inline const adamoe_block *backprop_block(const adamoe_backprop *b, size_
     return &b->parameters->model.block[layer];
 }
 
-/* The gradient of a matrix of the parameters' model, NULL where it is not wanted. */
+/* The gradient of a matrix of the parameters' model, NULL where it is not wanted, or the model has no such matrix. */
 float *backprop_gradient(const adamoe_backprop *b, unsigned kind, const adamoe_matrix *weight);
 
 /* normed[i] = RMSNorm(x[list[i]]), or of x[i] where the list is NULL. */

@@ -30,7 +30,7 @@ void backprop_each_row(const adamoe_backprop *b, size_t rows, backprop_row *comp
 
 float *backprop_gradient(const adamoe_backprop *b, unsigned kind, const adamoe_matrix *weight)
 {
-    const bool wanted = b->gradient != NULL && (b->trained & kind) != 0;
+    const bool wanted = b->gradient != NULL && weight->data != NULL && (b->trained & kind) != 0;
     return wanted ? b->gradient + adamoe_parameter_place(b->parameters, weight) : NULL;
 }
 
