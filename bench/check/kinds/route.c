@@ -51,7 +51,17 @@ static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *til
                                          : kind >= ADAMOE_LOGITS_NAN ? tokens[1 + (i + kind) % 3]
                                                                      : tokens[(i + kind) % 4],
                                .logits = (adamoe_logits_kind)kind,
-                               .norm = (adamoe_norm)((i + kind) % ADAMOE_NORMS)};
+                               .norm = (adamoe_norm)((i + kind) % ADAMOE_NORM_EVERY)};
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    /* The norms behind the first three, which go round beside four numbers of tokens: one more would stand with one of
+     * them alone. */
+    for (size_t at = 0; at < COUNT_OF(mixtures) * (ADAMOE_NORMS - ADAMOE_NORM_EVERY); ++at) {
+        const size_t i = at % COUNT_OF(mixtures);
+        const adamoe_case c = {.mixture = mixtures[i],
+                               .tokens = tokens[1 + i % 3],
+                               .logits = i % 2 == 0 ? ADAMOE_LOGITS_RANDOM : ADAMOE_LOGITS_HUGE,
+                               .norm = (adamoe_norm)(ADAMOE_NORM_EVERY + at / COUNT_OF(mixtures))};
         ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();
