@@ -3,8 +3,9 @@
  * check/tiers/exact.c says why the results are exact; this is how the operands are made so.
  *
  * silu is the identity or 0: a gate's pre-activation is 0 or at least 64. Weights of the combine are -1, 0,
- * 1 and 2; those of one token are as small as 2^-140, so that its output is denormal. bfloat16 holds integers of 8 significant bits: h = a b with a a power of two and |b| small. int8
- * divides by max(abs) / 127, so the largest value of each row must be 127 times a power of two. Three
+ * 1 and 2; those of one token are as small as 2^-140, so that its output is denormal. bfloat16 holds integers
+ * of 8 significant bits: h = a b with a a power of two and |b| small. int8 divides by max(abs) / 127, so the
+ * largest value of each row must be 127 times its step: a power of two, or 3 in one row of a product. Three
  * channels of x arrange that: `zero`, where x is 0 and every row of w1 and w3 holds its 127; `full`, where x
  * is 127 and every weight is 0; `one`, where x is 1. And two channels of h: `zero`, where h is 0 and every
  * row of w2 holds its 127; and `full`, where h is 127 times the step and every weight is 0.

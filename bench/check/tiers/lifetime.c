@@ -75,15 +75,18 @@ static adamoe_status make_input(const adamoe_lifetime *t, size_t tokens, size_t 
     return adamoe_ok();
 }
 
-static adamoe_status set_yardstick(const adamoe_lifetime *t, adamoe_lifetime_call *c)
+static adamoe_status set_yardstick(const adamoe_lifetime *t, adamoe_lifetime_call *c, bool other)
 {
     const adamoe_declared arithmetic = adamoe_kernel_arithmetic(t->k->kernel);
-    ADAMOE_TRY(adamoe_yardstick_create(c->tokens * t->y_width, &c->yardstick));
-    ADAMOE_TRY(is_product(t)
-                   ? adamoe_matrix_yardstick(&t->data->matrix, arithmetic, c->x, c->tokens, &c->yardstick)
-                   : adamoe_layer_yardstick(&t->data->layer.layer, arithmetic, c->x, c->plan, &c->yardstick));
-    for (size_t i = 0; i < c->yardstick.count; ++i) {
-        c->yardstick.expected[i] = (double)c->expected[i];
+    const adamoe_layer *layer = other ? &t->other_layer : &t->data->layer.layer;
+    const adamoe_matrix *matrix = other ? &t->other_matrix : &t->data->matrix;
+    const float *expected = other ? c->other : c->expected;
+    adamoe_yardstick *y = &c->yardstick[other];
+    ADAMOE_TRY(adamoe_yardstick_create(c->tokens * (other ? t->other_width : t->y_width), y));
+    ADAMOE_TRY(is_product(t) ? adamoe_matrix_yardstick(matrix, arithmetic, c->x, c->tokens, y)
+                             : adamoe_layer_yardstick(layer, arithmetic, c->x, c->plan, y));
+    for (size_t i = 0; i < y->count; ++i) {
+        y->expected[i] = (double)expected[i];
     }
     return adamoe_ok();
 }
@@ -110,7 +113,8 @@ static adamoe_status set_expected(adamoe_lifetime *t, bool *go_on)
             ADAMOE_TRY(adamoe_lifetime_fresh(t, i, true, t->call[i].other, go_on));
         }
         if (*go_on && !guarantees_bits(t)) {
-            ADAMOE_TRY(set_yardstick(t, &t->call[i]));
+            ADAMOE_TRY(set_yardstick(t, &t->call[i], false));
+            ADAMOE_TRY(several ? set_yardstick(t, &t->call[i], true) : adamoe_ok());
         }
     }
     return adamoe_ok();
@@ -169,7 +173,8 @@ void adamoe_lifetime_free(adamoe_lifetime *t)
         free(t->call[i].x);
         free(t->call[i].expected);
         free(t->call[i].other);
-        adamoe_yardstick_free(&t->call[i].yardstick);
+        adamoe_yardstick_free(&t->call[i].yardstick[false]);
+        adamoe_yardstick_free(&t->call[i].yardstick[true]);
     }
     free(t->reversed);
     free(t->got);
@@ -223,6 +228,5 @@ bool adamoe_lifetime_judge(const adamoe_lifetime *t, size_t i, bool other, const
     const size_t width = other ? t->other_width : t->y_width;
     return guarantees_bits(t) ? adamoe_check_same_bits(t->k, y, other ? c->other : c->expected,
                                                        c->tokens * width, width, what)
-           : other            ? true
-                              : adamoe_check_judge(t->k, &c->yardstick, y, width, 2.0);
+                              : adamoe_check_judge(t->k, &c->yardstick[other], y, width, 2.0);
 }

@@ -13,10 +13,11 @@
 typedef struct adamoe_lifetime_call {
     adamoe_plan *plan;
     float *x;
-    size_t tokens; /* or rows of x */
-    float *expected,
-        *other; /* what a fresh object gives; and one of the other layer or matrix, of several objects */
-    adamoe_yardstick yardstick; /* whose expected is `expected`; empty where the kernel guarantees its bits */
+    size_t tokens;   /* or rows of x */
+    float *expected; /* what a fresh object gives */
+    float *other;    /* and one of the other layer or matrix; of several objects alone */
+    /* [other], around what that object gave; empty where the kernel guarantees its bits */
+    adamoe_yardstick yardstick[2];
 } adamoe_lifetime_call;
 
 #define ADAMOE_MOST_LIFETIME_CALLS 48

@@ -26,7 +26,7 @@ static bool nothing_grows(const adamoe_checking *k, const adamoe_resources *read
     return resource == ADAMOE_RESOURCES;
 }
 
-/* Every call twice before, so that what is kept for each size is there. */
+/* The first reading comes after a round, so that what is kept for each size is there. */
 static adamoe_status repeat_fresh(adamoe_lifetime *t, bool *go_on)
 {
     adamoe_resources reading[ROUNDS + 1];
