@@ -3,6 +3,7 @@
  */
 #include "layer/routed.h"
 #include "layer/run.h"
+#include "layer/matrix_tensor.h"
 #include "checkpoint.h"
 #include "program/json_output.h"
 #include "program/machine_json.h"
@@ -110,17 +111,6 @@ static adamoe_status choose_rule(const layer_options *o, const adamoe_layer_file
     return adamoe_ok();
 }
 
-static adamoe_tensor matrix_tensor(const char *name, adamoe_dtype dtype, size_t rows, size_t columns,
-                                   const void *data)
-{
-    return (adamoe_tensor){.name = name,
-                           .dtype = dtype,
-                           .rank = 2,
-                           .shape = {rows, columns},
-                           .elements = rows * columns,
-                           .data = data};
-}
-
 /* Writes the tensors; ids and counts are widened to int64 first. */
 static adamoe_status write_tensors(const char *path, const adamoe_layer_run *run, int64_t *ids,
                                    int64_t *counts)
@@ -134,10 +124,10 @@ static adamoe_status write_tensors(const char *path, const adamoe_layer_run *run
         counts[t] = (int64_t)adamoe_routing_true_experts(routing, t);
     }
     const adamoe_tensor tensors[] = {
-        matrix_tensor("output", ADAMOE_F32, tokens, run->layer->hidden_size, run->output),
-        matrix_tensor("router_logits", ADAMOE_F32, tokens, all, routing->logits),
-        matrix_tensor("selected_experts", ADAMOE_I64, tokens, k, ids),
-        matrix_tensor("routing_weights", ADAMOE_F32, tokens, k, routing->weight),
+        adamoe_matrix_tensor("output", ADAMOE_F32, tokens, run->layer->hidden_size, run->output),
+        adamoe_matrix_tensor("router_logits", ADAMOE_F32, tokens, all, routing->logits),
+        adamoe_matrix_tensor("selected_experts", ADAMOE_I64, tokens, k, ids),
+        adamoe_matrix_tensor("routing_weights", ADAMOE_F32, tokens, k, routing->weight),
         {.name = "true_experts_per_token",
          .dtype = ADAMOE_I64,
          .rank = 1,

@@ -2,6 +2,7 @@
  * A layer with a router of the table: for a person, as JSON, and as a file.
  */
 #include "layer/routed.h"
+#include "layer/matrix_tensor.h"
 #include "program/json_output.h"
 #include "program/machine_json.h"
 
@@ -128,23 +129,12 @@ json_t *adamoe_routed_json(const char *input, const adamoe_machine *machine, con
 
 /* -------------------------------------------------------------------------------------------------- a file */
 
-static adamoe_tensor matrix_tensor(const char *name, adamoe_dtype dtype, size_t rows, size_t columns,
-                                   const void *data)
-{
-    return (adamoe_tensor){.name = name,
-                           .dtype = dtype,
-                           .rank = 2,
-                           .shape = {rows, columns},
-                           .elements = rows * columns,
-                           .data = data};
-}
-
 /* Numbers are stored as float32: narrow[i] holds those of array i. */
 static adamoe_status fill_tensors(const adamoe_routed_run *run, adamoe_tensor *tensor, float **narrow,
                                   size_t *count)
 {
     tensor[(*count)++] =
-        matrix_tensor("output", ADAMOE_F32, run->call->tokens, run->layer->hidden_size, run->output);
+        adamoe_matrix_tensor("output", ADAMOE_F32, run->call->tokens, run->layer->hidden_size, run->output);
     for (size_t i = 0; i < run->routed.arrays; ++i) {
         const adamoe_routed_array *array = &run->routed.array[i];
         const size_t elements = array->rows * array->columns;
@@ -153,7 +143,7 @@ static adamoe_status fill_tensors(const adamoe_routed_run *run, adamoe_tensor *t
         }
         if (array->integer != NULL) {
             tensor[(*count)++] =
-                matrix_tensor(array->name, ADAMOE_I64, array->rows, array->columns, array->integer);
+                adamoe_matrix_tensor(array->name, ADAMOE_I64, array->rows, array->columns, array->integer);
             continue;
         }
         narrow[i] = calloc(elements + 1, sizeof *narrow[i]);
@@ -163,7 +153,8 @@ static adamoe_status fill_tensors(const adamoe_routed_run *run, adamoe_tensor *t
         for (size_t j = 0; j < elements; ++j) {
             narrow[i][j] = (float)array->number[j];
         }
-        tensor[(*count)++] = matrix_tensor(array->name, ADAMOE_F32, array->rows, array->columns, narrow[i]);
+        tensor[(*count)++] =
+            adamoe_matrix_tensor(array->name, ADAMOE_F32, array->rows, array->columns, narrow[i]);
     }
     return adamoe_ok();
 }
