@@ -18,7 +18,7 @@ static const layer house[] = {
     {"reference/gradient", "reference"},
     {"reference/lora", "reference reference/gradient"},
     {"reference/kernel", "reference reference/gradient"},
-    {"reference/routers", "reference"},
+    {"reference/routers", "reference reference/gradient"},
 
     /* what is read from disk and written to it */
     {"datasets/files", "reference"},

@@ -136,3 +136,12 @@ adamoe_status adamoe_gate_logits(const adamoe_router_call *call, size_t *null_ro
 {
     return adamoe_gate_products(call, "logits", null_rows, out, logits);
 }
+
+adamoe_status adamoe_gate_softmax(const adamoe_router_call *call, adamoe_routed *out, double **scores)
+{
+    double *logits;
+    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
+    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", call->tokens, call->experts, scores));
+    adamoe_softmax_rows(logits, call->tokens, call->experts, *scores);
+    return adamoe_ok();
+}

@@ -10,34 +10,26 @@ enum { CAPACITY_FACTOR, ALPHA, DELTA, MU, ETA, NODES };
 
 static const adamoe_router_parameter parameters[] = {
     [CAPACITY_FACTOR] = ADAMOE_POSITIVE("capacity_factor", 1.0),
-    [ALPHA] = ADAMOE_NUMBER("alpha", 0.0, ADAMOE_ANY, 0.01),
     [DELTA] = {.name = "delta",
                .kind = ADAMOE_PARAMETER_NUMBER,
                .need = ADAMOE_PARAMETER_OPTIONAL,
                .low = 0.0,
                .high = 1.0,
                .high_open = true},
-    [MU] = ADAMOE_NUMBER("mu", 0.0, ADAMOE_ANY, 0.01),
-    [ETA] = {.name = "eta",
-             .kind = ADAMOE_PARAMETER_NUMBER,
-             .standard = 0.1,
-             .low = 0.0,
-             .low_open = true,
-             .high = 1.0},
-    [NODES] = {.name = "nodes",
-               .kind = ADAMOE_PARAMETER_COUNT,
-               .need = ADAMOE_PARAMETER_REQUIRED,
-               .low = 1.0,
-               .high = ADAMOE_ANY_COUNT},
+    ADAMOE_LOCALITY_PARAMETERS,
 };
+
+static adamoe_locality locality_of(const adamoe_router_call *call)
+{
+    return (adamoe_locality){call->value[ALPHA], call->value[MU], call->value[ETA], call->value[NODES]};
+}
 
 /* g_i = max(0, mean of the i-th group of channels). */
 static adamoe_status group_means(const adamoe_router_call *call, adamoe_routed *out, double **g)
 {
-    const size_t S = call->tokens, d = call->hidden_size, n = call->experts, group = d / n;
-    if (d % n != 0) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "hidden_size: %zu is no multiple of %zu experts", d, n);
-    }
+    const size_t S = call->tokens, d = call->hidden_size, n = call->experts;
+    size_t group = 0;
+    ADAMOE_TRY(adamoe_channel_group(call, &group));
     ADAMOE_TRY(adamoe_routed_numbers(out, "logits", S, n, g));
     for (size_t s = 0; s < S; ++s) {
         for (size_t i = 0; i < n; ++i) {
@@ -67,19 +59,6 @@ static adamoe_status choose_capacity(const adamoe_router_call *call, adamoe_rout
     return adamoe_ok();
 }
 
-static adamoe_status add_losses(const adamoe_router_call *call, const double *scores, const int64_t *choice,
-                                adamoe_routed *out)
-{
-    const size_t S = call->tokens, n = call->experts;
-    double *count;
-    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, n, 1, &count));
-    adamoe_count_choices(choice, S, n, count);
-    ADAMOE_TRY(adamoe_routed_number(out, "loss.balance",
-                                    call->value[ALPHA] * (double)n * adamoe_balance(count, scores, S, n)));
-    return adamoe_locality_loss(call, scores, (size_t)call->value[NODES], call->value[ETA], call->value[MU],
-                                out);
-}
-
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
     const size_t S = call->tokens, n = call->experts;
@@ -97,8 +76,31 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     for (size_t i = 0; i < S * n; ++i) {
         placement.weight[i] = scores[i];
     }
-    ADAMOE_TRY(add_losses(call, scores, choice, out));
+    ADAMOE_TRY(adamoe_locality_losses(call, locality_of(call), scores, choice, 1, out));
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(locmoe, "the largest group of channels, with a loss for locality");
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, d = call->hidden_size, n = call->experts, group = d / n;
+    const double *g = adamoe_routed_numbers_of(routed, "logits");
+    const double *scores = adamoe_routed_numbers_of(routed, "scores");
+    double *dscores, *dg;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dscores));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dg));
+    adamoe_combine_backward(routed, derivative, n, dscores);
+    ADAMOE_TRY(adamoe_locality_losses_backward(call, locality_of(call), scores,
+                                               adamoe_routed_integers_of(routed, "choice"), 1, derivative,
+                                               routed, dscores));
+    adamoe_softmax_rows_backward(scores, dscores, S, n, dg);
+    for (size_t i = 0; i < S * d && gradient->hidden_states != NULL; ++i) {
+        const size_t at = i / d * n + i % d / group;
+        gradient->hidden_states[i] += g[at] > 0.0 ? dg[at] / (double)group : 0.0;
+    }
+    return adamoe_ok();
+}
+
+ADAMOE_ROUTER(locmoe, "the largest group of channels, with a loss for locality", backward, "balance",
+              "locality");

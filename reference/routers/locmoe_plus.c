@@ -24,41 +24,39 @@ static const adamoe_router_parameter parameters[] = {
                         .low_open = true,
                         .high = 1.0},
     [TEMPERATURE] = ADAMOE_POSITIVE("temperature", 1.0),
-    [ALPHA] = ADAMOE_NUMBER("alpha", 0.0, ADAMOE_ANY, 0.01),
-    [MU] = ADAMOE_NUMBER("mu", 0.0, ADAMOE_ANY, 0.01),
-    [ETA] = {.name = "eta",
-             .kind = ADAMOE_PARAMETER_NUMBER,
-             .standard = 0.1,
-             .low = 0.0,
-             .low_open = true,
-             .high = 1.0},
-    [NODES] = {.name = "nodes",
-               .kind = ADAMOE_PARAMETER_COUNT,
-               .need = ADAMOE_PARAMETER_REQUIRED,
-               .low = 1.0,
-               .high = ADAMOE_ANY_COUNT},
+    ADAMOE_LOCALITY_PARAMETERS,
 };
+
+static adamoe_locality locality_of(const adamoe_router_call *call)
+{
+    return (adamoe_locality){call->value[ALPHA], call->value[MU], call->value[ETA], call->value[NODES]};
+}
+
+static double length_of(const float *x, size_t d)
+{
+    double squares = 0.0;
+    for (size_t c = 0; c < d; ++c) {
+        squares += (double)x[c] * (double)x[c];
+    }
+    return sqrt(squares);
+}
 
 /* delta[s, i] = cosine of x[s] and the indicator of channel group i; 0 for x = 0. */
 static adamoe_status affinities(const adamoe_router_call *call, adamoe_routed *out, double **affinity)
 {
-    const size_t S = call->tokens, d = call->hidden_size, n = call->experts, group = d / n;
-    if (d % n != 0) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "hidden_size: %zu is no multiple of %zu experts", d, n);
-    }
+    const size_t S = call->tokens, d = call->hidden_size, n = call->experts;
+    size_t group = 0;
+    ADAMOE_TRY(adamoe_channel_group(call, &group));
     ADAMOE_TRY(adamoe_routed_numbers(out, "affinity", S, n, affinity));
     for (size_t s = 0; s < S; ++s) {
         const float *x = call->hidden_states + s * d;
-        double squares = 0.0;
-        for (size_t c = 0; c < d; ++c) {
-            squares += (double)x[c] * (double)x[c];
-        }
+        const double length = length_of(x, d);
         for (size_t i = 0; i < n; ++i) {
             double sum = 0.0;
             for (size_t c = i * group; c < (i + 1) * group; ++c) {
                 sum += (double)x[c];
             }
-            (*affinity)[s * n + i] = squares == 0.0 ? 0.0 : sum / (sqrt(squares) * sqrt((double)group));
+            (*affinity)[s * n + i] = length == 0.0 ? 0.0 : sum / (length * sqrt((double)group));
         }
     }
     return adamoe_router_check_logits(*affinity, S, n);
@@ -135,19 +133,6 @@ static adamoe_status keep_best(const adamoe_router_call *call, const double *aff
     return adamoe_list_refusals(call, choice, top_k, placement, out);
 }
 
-static adamoe_status add_losses(const adamoe_router_call *call, const double *scores, const int64_t *choice,
-                                size_t top_k, adamoe_routed *out)
-{
-    const size_t S = call->tokens, n = call->experts;
-    double *count;
-    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, n, 1, &count));
-    adamoe_count_choices(choice, S * top_k, n, count);
-    ADAMOE_TRY(adamoe_routed_number(out, "loss.balance",
-                                    call->value[ALPHA] * (double)n * adamoe_balance(count, scores, S, n)));
-    return adamoe_locality_loss(call, scores, (size_t)call->value[NODES], call->value[ETA], call->value[MU],
-                                out);
-}
-
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
     const size_t S = call->tokens, n = call->experts, top_k = (size_t)call->value[TOP_K];
@@ -169,8 +154,50 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     for (size_t i = 0; i < S * n; ++i) {
         placement.weight[i] = scores[i];
     }
-    ADAMOE_TRY(add_losses(call, scores, choice, top_k, out));
+    ADAMOE_TRY(adamoe_locality_losses(call, locality_of(call), scores, choice, top_k, out));
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(locmoe_plus, "tokens propose by cosine, experts keep the best of them");
+/* delta_i = (sum of x over group i) / (|x| sqrt(group)): dx_c += ddelta_i / (|x| sqrt(group)) of its own group, and
+ * -x_c / |x|^2 times the sum over i of delta_i ddelta_i. */
+static void affinity_backward(const float *x, const double *affinity, const double *daffinity, size_t d,
+                              size_t n, double *dx)
+{
+    const double length = length_of(x, d);
+    double along = 0.0;
+    for (size_t i = 0; i < n; ++i) {
+        along += affinity[i] * daffinity[i];
+    }
+    for (size_t c = 0; c < d && length > 0.0; ++c) {
+        dx[c] += daffinity[c / (d / n)] / (length * sqrt((double)(d / n))) -
+                 (double)x[c] / (length * length) * along;
+    }
+}
+
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, d = call->hidden_size, n = call->experts;
+    const double *scores = adamoe_routed_numbers_of(routed, "scores");
+    const double *affinity = adamoe_routed_numbers_of(routed, "affinity");
+    double *dscores, *daffinity;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dscores));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &daffinity));
+    adamoe_combine_backward(routed, derivative, n, dscores);
+    ADAMOE_TRY(adamoe_locality_losses_backward(call, locality_of(call), scores,
+                                               adamoe_routed_integers_of(routed, "choice"),
+                                               (size_t)call->value[TOP_K], derivative, routed, dscores));
+    adamoe_softmax_rows_backward(scores, dscores, S, n, daffinity);
+    for (size_t i = 0; i < S * n; ++i) {
+        daffinity[i] /= call->value[TEMPERATURE];
+    }
+    for (size_t s = 0; s < S && gradient->hidden_states != NULL; ++s) {
+        affinity_backward(call->hidden_states + s * d, affinity + s * n, daffinity + s * n, d, n,
+                          gradient->hidden_states + s * d);
+    }
+    return adamoe_ok();
+}
+
+ADAMOE_ROUTER(locmoe_plus, "tokens propose by cosine, experts keep the best of them", backward, "balance",
+              "locality");

@@ -119,4 +119,50 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return adamoe_routed_plan(call, &placement, self_scale, out);
 }
 
-ADAMOE_ROUTER(longcat, "identity experts, and a bias that holds the number of true ones");
+/* P_j is the sum of P in group j, so each of its ids gets the group's f. */
+static void balance_backward(const adamoe_router_call *call, const double *count, size_t ids, double dloss,
+                             double *dscores)
+{
+    const size_t S = call->tokens, n = call->experts, size = n / (size_t)call->value[GROUPS];
+    const double top_k = call->value[TOP_K], expected = call->value[EXPECTED_K];
+    for (size_t i = 0; i < ids; ++i) {
+        const size_t first = i < n ? i / size * size : n, end = i < n ? first + size : ids;
+        const double share = i < n ? call->value[GROUPS] / expected : 1.0 / (top_k - expected);
+        double selections = 0.0;
+        for (size_t j = first; j < end; ++j) {
+            selections += count[j];
+        }
+        for (size_t s = 0; s < S; ++s) {
+            dscores[s * ids + i] += dloss * call->value[ALPHA] * share * selections / ((double)S * (double)S);
+        }
+    }
+}
+
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const adamoe_routed_array *scores = adamoe_routed_find(routed, "scores");
+    const size_t S = call->tokens, ids = scores->columns, top_k = (size_t)call->value[TOP_K];
+    const int64_t *choice = adamoe_routed_integers_of(routed, "choice");
+    double *count, *dscores, *dlogits;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, ids, 1, &count));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, ids, &dscores));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, ids, &dlogits));
+    adamoe_combine_backward(routed, derivative, ids, dscores);
+    for (size_t i = 0; i < S * top_k; ++i) {
+        if ((size_t)choice[i] >= call->experts) {
+            dscores[i / top_k * ids + (size_t)choice[i]] += derivative->self_scale[i / top_k];
+        }
+    }
+    for (size_t i = 0; i < S * ids; ++i) {
+        dscores[i] *= call->value[SCALE];
+    }
+    adamoe_count_choices(choice, S * top_k, ids, count);
+    balance_backward(call, count, ids, derivative->loss[0], dscores);
+    adamoe_softmax_rows_backward(scores->number, dscores, S, ids, dlogits);
+    return adamoe_gate_backward(call, dlogits, ids, gradient);
+}
+
+ADAMOE_ROUTER(longcat, "identity experts, and a bias that holds the number of true ones", backward,
+              "balance");

@@ -138,4 +138,46 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(loss_free, "balance by a bias that selects and does not weigh");
+/* Of compute_weights: with w_j = scale s_j / (sum + 1e-20), ds_j += (scale dw_j - sum over i of w_i dw_i) / sum. */
+static void weights_backward(const adamoe_router_call *call, const double *scores, const int64_t *choice,
+                             const double *dweight, double *dscores)
+{
+    const size_t n = call->experts, top_k = (size_t)call->value[TOP_K];
+    const double scale = call->value[SCALE];
+    for (size_t s = 0; s < call->tokens; ++s) {
+        double sum = 1e-20, mean = 0.0;
+        for (size_t j = 0; j < top_k; ++j) {
+            const size_t i = s * n + (size_t)choice[s * top_k + j];
+            sum += scores[i];
+            mean += scale * scores[i] * dweight[i];
+        }
+        for (size_t j = 0; j < top_k; ++j) {
+            const size_t i = s * n + (size_t)choice[s * top_k + j];
+            dscores[i] +=
+                call->value[NORMALISE] != 0.0 ? (scale * dweight[i] - mean / sum) / sum : scale * dweight[i];
+        }
+    }
+}
+
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, n = call->experts;
+    const double *scores = adamoe_routed_numbers_of(routed, "scores");
+    double *dweight, *dscores, *dlogits;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dweight));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dscores));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dlogits));
+    adamoe_combine_backward(routed, derivative, n, dweight);
+    weights_backward(call, scores, adamoe_routed_integers_of(routed, "choice"), dweight, dscores);
+    if (call->value[SCORE] != 0.0) {
+        adamoe_softmax_rows_backward(scores, dscores, S, n, dlogits);
+    }
+    for (size_t i = 0; i < S * n && call->value[SCORE] == 0.0; ++i) {
+        dlogits[i] = scores[i] * (1.0 - scores[i]) * dscores[i];
+    }
+    return adamoe_gate_backward(call, dlogits, n, gradient);
+}
+
+ADAMOE_ROUTER(loss_free, "balance by a bias that selects and does not weigh", backward, NULL);

@@ -127,4 +127,62 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(null_copies, "copies of one null logit among the true experts");
+/* B = softmax over the chosen true experts: dl_i += B_i (dB_i - sum over j of B_j dB_j). */
+static void weights_backward(const adamoe_router_call *call, const int64_t *choice, const double *weight,
+                             const double *dweight, size_t ids, double *dlogits)
+{
+    const size_t top_k = (size_t)call->value[TOP_K];
+    for (size_t s = 0; s < call->tokens; ++s) {
+        double mean = 0.0;
+        for (size_t j = s * top_k; j < (s + 1) * top_k; ++j) {
+            const size_t at = s * ids + (size_t)choice[j];
+            mean += weight[at] * dweight[at];
+        }
+        for (size_t j = s * top_k; j < (s + 1) * top_k; ++j) {
+            const size_t at = s * ids + (size_t)choice[j];
+            dlogits[at] += weight[at] * (dweight[at] - mean);
+        }
+    }
+}
+
+/* z = z mean of L^2 with L = ln sum exp l: dl_i += 2 z/S L p_i. */
+static void z_backward(const double *logits, const double *scores, size_t tokens, size_t ids, double factor,
+                       double *dlogits)
+{
+    for (size_t s = 0; s < tokens; ++s) {
+        const double log_sum = logits[s * ids] - log(scores[s * ids]);
+        for (size_t i = s * ids; i < (s + 1) * ids; ++i) {
+            dlogits[i] += 2.0 * factor / (double)tokens * log_sum * scores[i];
+        }
+    }
+}
+
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const adamoe_routed_array *logits = adamoe_routed_find(routed, "logits");
+    const size_t S = call->tokens, n = call->experts, ids = logits->columns;
+    const double *scores = adamoe_routed_numbers_of(routed, "scores");
+    const int64_t *choice = adamoe_routed_integers_of(routed, "choice");
+    double *count, *weight, *dweight, *dscores, *dlogits, *dproducts;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, ids, 1, &count));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, ids, &weight));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, ids, &dweight));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, ids, &dscores));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, ids, &dlogits));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n + 1, &dproducts));
+    compute_weights(call, logits->number, choice, ids, weight);
+    adamoe_combine_backward(routed, derivative, ids, dweight);
+    weights_backward(call, choice, weight, dweight, ids, dlogits);
+    adamoe_count_choices(choice, S * (size_t)call->value[TOP_K], ids, count);
+    adamoe_balance_backward(count, derivative->loss[0] * call->value[ALPHA] * (double)ids, S, ids, dscores);
+    adamoe_softmax_rows_backward(scores, dscores, S, ids, dlogits);
+    z_backward(logits->number, scores, S, ids, derivative->loss[1] * call->value[Z], dlogits);
+    for (size_t i = 0; i < S * ids; ++i) { /* all copies are one row */
+        dproducts[i / ids * (n + 1) + (i % ids < n ? i % ids : n)] += dlogits[i];
+    }
+    return adamoe_gate_backward(call, dproducts, n + 1, gradient);
+}
+
+ADAMOE_ROUTER(null_copies, "copies of one null logit among the true experts", backward, "balance", "z");

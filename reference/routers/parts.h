@@ -36,16 +36,19 @@
         .high = ADAMOE_ANY_COUNT                                                                             \
     }
 
-/* A router's row: NAME is also that of its parameter table and its function. */
-#define ADAMOE_ROUTER(NAME, SUMMARY) ADAMOE_ROUTER_WITH(NAME, SUMMARY, NULL)
-#define ADAMOE_ROUTER_WITH(NAME, SUMMARY, AFTER)                                                             \
+/* A router's row, after its `parameters` and its `route`; at the end the names of its losses, or NULL. */
+#define ADAMOE_ROUTER(NAME, SUMMARY, BACKWARD, ...)                                                          \
+    ADAMOE_ROUTER_WITH(NAME, SUMMARY, NULL, BACKWARD, __VA_ARGS__)
+#define ADAMOE_ROUTER_WITH(NAME, SUMMARY, AFTER, BACKWARD, ...)                                              \
     extern const adamoe_router adamoe_router_##NAME;                                                         \
     const adamoe_router adamoe_router_##NAME = {.name = #NAME,                                               \
                                                 .summary = SUMMARY,                                          \
                                                 .parameter = parameters,                                     \
                                                 .parameters = sizeof parameters / sizeof *parameters,        \
                                                 .route = route,                                              \
-                                                .after = AFTER}
+                                                .after = AFTER,                                              \
+                                                .loss = {__VA_ARGS__},                                       \
+                                                .backward = BACKWARD}
 
 /* ------------------------------------------------------------------------------------------------- results */
 
@@ -77,8 +80,10 @@ adamoe_status adamoe_slots_create(const adamoe_router_call *call, size_t ids, ad
 adamoe_status adamoe_routed_plan(const adamoe_router_call *call, const adamoe_slots *placement,
                                  const double *self_scale, adamoe_routed *out);
 
-/* index, dispatch, combine, dropped and self_scale, read off out->plan. */
+/* index, dispatch, combine, dropped and self_scale, read off out->plan. Then combine and self_scale as they are
+ * before the plan rounds them: weight is [tokens, ids], self_scale [tokens] where the plan has one. */
 adamoe_status adamoe_routed_describe(adamoe_routed *out);
+void adamoe_routed_exactly(adamoe_routed *out, const double *weight, size_t ids, const double *self_scale);
 
 /* -------------------------------------------------------------------------------------------------- input */
 
@@ -106,6 +111,9 @@ adamoe_status adamoe_gate_products(const adamoe_router_call *call, const char *n
                                    adamoe_routed *out, double **logits);
 adamoe_status adamoe_gate_logits(const adamoe_router_call *call, size_t *null_rows, adamoe_routed *out,
                                  double **logits);
+
+/* The same without gate2, and "scores", the softmax of its rows. */
+adamoe_status adamoe_gate_softmax(const adamoe_router_call *call, adamoe_routed *out, double **scores);
 
 /* Errors: one of values[rows, columns] that float32 does not hold, by token and expert. */
 adamoe_status adamoe_router_check_logits(const double *logits, size_t rows, size_t columns);
@@ -175,11 +183,11 @@ double adamoe_column_mean(const double *value, size_t rows, size_t columns, size
 /* Sum over i of f_i P_i: f_i = count[i] / tokens, P_i the mean of probability[tokens, ids] in column i. */
 double adamoe_balance(const double *count, const double *probability, size_t tokens, size_t ids);
 
-/* The transport plan of entropic optimal transport between tokens (mass 1) and experts (mass S/n) after
- * `iterations` of Sinkhorn's, columns first, in the log domain. plan is [tokens, n] and called "plan". Errors:
- * a plan that overflows, or whose rows no longer sum to 1. */
-adamoe_status adamoe_sinkhorn(const adamoe_router_call *call, const double *logits, double epsilon,
-                              size_t iterations, adamoe_routed *out, double **plan);
+/* Scores as adamoe_gate_softmax has them, and the transport plan of entropic optimal transport between tokens (mass
+ * 1) and experts (mass S/n) after `iterations` of Sinkhorn's on the same logits, columns first, in the log domain.
+ * plan is [tokens, n] and called "plan". Errors: a plan that overflows, or whose rows no longer sum to 1. */
+adamoe_status adamoe_gate_sinkhorn(const adamoe_router_call *call, double epsilon, double iterations,
+                                   adamoe_routed *out, double **scores, double **plan);
 
 /* The regularised incomplete beta function I_x(a, b), 0 <= x <= 1, a and b positive. */
 double adamoe_incomplete_beta(double x, double a, double b);
@@ -187,9 +195,80 @@ double adamoe_incomplete_beta(double x, double a, double b);
 /* P(|cos| >= delta) for a fixed and a uniformly drawn direction in `hidden_size` dimensions. */
 double adamoe_cosine_tail(double delta, size_t hidden_size);
 
-/* The locality loss of LocMoE on probability[tokens, n], from the ids of "router.home". Errors: nodes that do not
- * divide n; a home out of range. */
-adamoe_status adamoe_locality_loss(const adamoe_router_call *call, const double *probability, size_t nodes,
-                                   double eta, double mu, adamoe_routed *out);
+/* What both routers of LocMoE have: experts that stand for groups of channels, and two losses. Their parameters,
+ * whose places in a table are ALPHA, MU, ETA and NODES: */
+#define ADAMOE_LOCALITY_PARAMETERS                                                                           \
+    [ALPHA] = ADAMOE_NUMBER("alpha", 0.0, ADAMOE_ANY, 0.01),                                                 \
+    [MU] = ADAMOE_NUMBER("mu", 0.0, ADAMOE_ANY, 0.01),                                                       \
+    [ETA] = {.name = "eta",                                                                                  \
+             .kind = ADAMOE_PARAMETER_NUMBER,                                                                \
+             .standard = 0.1,                                                                                \
+             .low = 0.0,                                                                                     \
+             .low_open = true,                                                                               \
+             .high = 1.0},                                                                                   \
+    [NODES] = {.name = "nodes",                                                                              \
+               .kind = ADAMOE_PARAMETER_COUNT,                                                               \
+               .need = ADAMOE_PARAMETER_REQUIRED,                                                            \
+               .low = 1.0,                                                                                   \
+               .high = ADAMOE_ANY_COUNT}
+
+typedef struct adamoe_locality {
+    double alpha, mu, eta, nodes;
+} adamoe_locality;
+
+/* Channels of a group, d / n. Errors: n does not divide d. */
+adamoe_status adamoe_channel_group(const adamoe_router_call *call, size_t *group);
+
+/* loss.balance = alpha n sum of f P, with f of choice[tokens, K]; and loss.locality of probability[tokens, n], from
+ * the ids of "router.home" (reference/README.md section 12.7). Errors: nodes that do not divide n; a home out of
+ * range. Backward: dprobability += through both, which are the first and the second loss of the router's row. */
+adamoe_status adamoe_locality_losses(const adamoe_router_call *call, adamoe_locality locality,
+                                     const double *probability, const int64_t *choice, size_t top_k,
+                                     adamoe_routed *out);
+adamoe_status adamoe_locality_losses_backward(const adamoe_router_call *call, adamoe_locality locality,
+                                              const double *probability, const int64_t *choice, size_t top_k,
+                                              const adamoe_router_derivative *derivative,
+                                              adamoe_routed *routed, double *dprobability);
+
+/* ----------------------------------------------------------------------------------------------- gradients */
+
+/* An array of the result that is there. */
+const double *adamoe_routed_numbers_of(const adamoe_routed *routed, const char *name);
+const int64_t *adamoe_routed_integers_of(const adamoe_routed *routed, const char *name);
+
+/* Where the gradient of a tensor is wanted, its array; or NULL. */
+double *adamoe_gradient_of(const adamoe_router_call *call, const adamoe_router_gradient *gradient,
+                           const char *name);
+
+/* dweight[s, e] += the derivative with respect to the combine weight of token s at expert e; rows are `ids` apart. */
+void adamoe_combine_backward(const adamoe_routed *routed, const adamoe_router_derivative *derivative,
+                             size_t ids, double *dweight);
+
+/* Of adamoe_softmax_rows: dlogits += from dprobability, for probability [rows, columns]. */
+void adamoe_softmax_rows_backward(const double *probability, const double *dprobability, size_t rows,
+                                  size_t columns, double *dlogits);
+
+/* Of factor * adamoe_balance: dprobability [tokens, ids] +=, with `count` a constant. */
+void adamoe_balance_backward(const double *count, double factor, size_t tokens, size_t ids,
+                             double *dprobability);
+
+/* Of adamoe_gate_products, from dlogits [tokens, ids]: to the hidden states, the rows of the gate, and those of gate2
+ * where ids is more than n. */
+adamoe_status adamoe_gate_backward(const adamoe_router_call *call, const double *dlogits, size_t ids,
+                                   const adamoe_router_gradient *gradient);
+
+/* Of routers whose weights are the softmax of the gate's logits and that have no loss, as `backward` of a row; and of
+ * adamoe_token_choice, with its losses. */
+adamoe_status adamoe_gate_softmax_backward(const adamoe_router_call *call, adamoe_routed *routed,
+                                           const adamoe_router_derivative *derivative,
+                                           const adamoe_router_gradient *gradient);
+adamoe_status adamoe_token_choice_backward(const adamoe_router_call *call, adamoe_routed *routed,
+                                           const adamoe_router_derivative *derivative,
+                                           const adamoe_router_gradient *gradient);
+
+/* Of adamoe_route_by_rule, with the losses `switch` and `null_averaged`. */
+adamoe_status adamoe_rule_backward(const adamoe_router_call *call, adamoe_rule rule, adamoe_routed *routed,
+                                   const adamoe_router_derivative *derivative,
+                                   const adamoe_router_gradient *gradient);
 
 #endif

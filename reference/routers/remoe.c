@@ -71,4 +71,27 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(remoe, "every expert with a positive logit");
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, n = call->experts;
+    const double *w = adamoe_routed_numbers_of(routed, "scores");
+    double *dlogits;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dlogits));
+    adamoe_combine_backward(routed, derivative, n, dlogits);
+    for (size_t e = 0; e < n; ++e) {
+        double count = 0.0;
+        for (size_t s = 0; s < S; ++s) {
+            count += w[s * n + e] > 0.0;
+        }
+        for (size_t s = 0; s < S; ++s) {
+            dlogits[s * n + e] +=
+                derivative->loss[0] * (double)n / (call->value[TARGET_K] * (double)S) * count / (double)S;
+            dlogits[s * n + e] *= w[s * n + e] > 0.0;
+        }
+    }
+    return adamoe_gate_backward(call, dlogits, n, gradient);
+}
+
+ADAMOE_ROUTER(remoe, "every expert with a positive logit", backward, "l1");

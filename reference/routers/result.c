@@ -73,6 +73,18 @@ const adamoe_routed_array *adamoe_routed_find(const adamoe_routed *routed, const
     return NULL;
 }
 
+const double *adamoe_routed_numbers_of(const adamoe_routed *routed, const char *name)
+{
+    const adamoe_routed_array *array = adamoe_routed_find(routed, name);
+    return array == NULL ? NULL : array->number;
+}
+
+const int64_t *adamoe_routed_integers_of(const adamoe_routed *routed, const char *name)
+{
+    const adamoe_routed_array *array = adamoe_routed_find(routed, name);
+    return array == NULL ? NULL : array->integer;
+}
+
 void adamoe_routed_free(adamoe_routed *routed)
 {
     for (size_t i = 0; i < routed->arrays; ++i) {
@@ -176,7 +188,9 @@ adamoe_status adamoe_routed_plan(const adamoe_router_call *call, const adamoe_sl
             arrays.self_scale[s] = (float)self_scale[s];
         }
     }
-    return adamoe_routed_describe(out);
+    ADAMOE_TRY(adamoe_routed_describe(out));
+    adamoe_routed_exactly(out, placement->weight, ids, self_scale);
+    return adamoe_ok();
 }
 
 static adamoe_status describe_rows(adamoe_routed *out)
@@ -229,4 +243,17 @@ adamoe_status adamoe_routed_describe(adamoe_routed *out)
 {
     ADAMOE_TRY(describe_rows(out));
     return describe_tokens(out);
+}
+
+void adamoe_routed_exactly(adamoe_routed *out, const double *weight, size_t ids, const double *self_scale)
+{
+    const adamoe_plan *plan = out->plan;
+    double *combine = adamoe_routed_find(out, "combine")->number;
+    const adamoe_routed_array *scale = adamoe_routed_find(out, "self_scale");
+    for (size_t row = 0; row < plan->rows; ++row) {
+        combine[row] = weight[plan->input[row] * ids + adamoe_plan_expert(plan, row)];
+    }
+    for (size_t s = 0; scale != NULL && s < plan->tokens; ++s) {
+        scale->number[s] = self_scale[s];
+    }
 }

@@ -177,6 +177,13 @@ adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router
     return run(router, call, true, out);
 }
 
+adamoe_status adamoe_routed_backward(const adamoe_router *router, const adamoe_router_call *call,
+                                     adamoe_routed *routed, const adamoe_router_derivative *derivative,
+                                     const adamoe_router_gradient *gradient)
+{
+    return router->backward(call, routed, derivative, gradient);
+}
+
 adamoe_status adamoe_router_run_before(const adamoe_router *router, const adamoe_router_call *call,
                                        adamoe_routed *out)
 {

@@ -3,7 +3,8 @@
  * batch. reference/README.md section 12 defines each; one file here computes each, in double, one token after
  * the other.
  *
- * A router is one file and one row of the table in routers.c. Left out: gradients, and anything fast.
+ * A router is one file, with its value and its gradient, and one row of the table in routers.c. Left out: anything
+ * fast.
  */
 #ifndef ADAMOE_ROUTERS_ROUTERS_H
 #define ADAMOE_ROUTERS_ROUTERS_H
@@ -68,7 +69,7 @@ typedef struct adamoe_routed_array {
     int64_t *integer;
 } adamoe_routed_array;
 
-#define ADAMOE_ROUTED_ARRAYS 48
+#define ADAMOE_ROUTED_ARRAYS 64
 
 /* What every router gives: `plan`; where its rows are not the tokens, `inputs`; where the layer adds something
  * that is no expert's (the frozen base of memoe, the constant vectors of moe_plus_plus), `after`. Among the
@@ -79,7 +80,9 @@ typedef struct adamoe_routed_array {
  *   rejected [., 2]   (token, expert) of the choices that capacity refused
  *   self_scale, constant_weight, choice, number, logits, scores, affinity, plan, slots, capacity, ...
  *   loss.NAME [1]     every loss and statistic
- *   bias_next         the state after the batch; the lambda of remoe is loss.lambda_next */
+ *   bias_next         the state after the batch; the lambda of remoe is loss.lambda_next
+ * combine, self_scale, slots and after are in double, for a finite difference to see; the plan, inputs and `after`
+ * below hold them rounded. */
 typedef struct adamoe_routed {
     adamoe_plan *plan;
     float *inputs; /* [plan->inputs, hidden_size] the x of the plan, or NULL: the hidden states */
@@ -92,6 +95,27 @@ typedef struct adamoe_routed {
 const adamoe_routed_array *adamoe_routed_find(const adamoe_routed *routed, const char *name);
 void adamoe_routed_free(adamoe_routed *routed);
 
+/* ----------------------------------------------------------------------------------------------- gradients */
+
+#define ADAMOE_ROUTER_LOSSES 2
+
+/* The derivatives of an objective with respect to what a router gives. Where a router gives none of one kind, that
+ * is not read. */
+typedef struct adamoe_router_derivative {
+    const double *combine;             /* [token_offset[tokens]] of the plan's places */
+    const double *self_scale;          /* [tokens] */
+    const double *inputs;              /* [plan->inputs, hidden_size] */
+    const double *after;               /* [tokens, hidden_size] of the layer's y */
+    double loss[ADAMOE_ROUTER_LOSSES]; /* of the losses in the order of the router's row */
+} adamoe_router_derivative;
+
+/* Where the derivatives with respect to what a router reads are added: arrays in the shapes of what they belong to,
+ * each of them NULL where it is not wanted. */
+typedef struct adamoe_router_gradient {
+    double *hidden_states; /* [tokens, hidden_size] */
+    double *const *tensor; /* [tensors of the call]; those of ids are not read */
+} adamoe_router_gradient;
+
 /* ------------------------------------------------------------------------------------------------- routers */
 
 typedef struct adamoe_router {
@@ -103,6 +127,12 @@ typedef struct adamoe_router {
     adamoe_status (*route)(const adamoe_router_call *call, adamoe_routed *out);
     /* Fills out->after; NULL where nothing is added behind the kernel, or where `route` has done it. */
     adamoe_status (*after)(const adamoe_router_call *call, adamoe_routed *out);
+    /* What of its arrays "loss.NAME" is a loss, by NAME; the others are statistics. NULL behind the last. */
+    const char *loss[ADAMOE_ROUTER_LOSSES];
+    /* As adamoe_routed_backward. */
+    adamoe_status (*backward)(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient);
 } adamoe_router;
 
 /* Router `index` of the table, NULL behind the last; and the one of a name, or NULL. */
@@ -125,5 +155,13 @@ adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router
 /* The same without the frozen base of memoe, for callers that compute it by a kernel. */
 adamoe_status adamoe_router_run_before(const adamoe_router *router, const adamoe_router_call *call,
                                        adamoe_routed *out);
+
+/* gradient += the derivative of the objective with respect to hidden states and tensors, for what adamoe_router_run
+ * made of the same call. Selections, capacities, f of the balance losses and states (a bias) are constants to it, as
+ * they are in the sources. Its scratch stays in *routed until that is freed. Errors: NOT_SUPPORTED for weights that
+ * have no derivative (adamoe_norm_trains); memory. */
+adamoe_status adamoe_routed_backward(const adamoe_router *router, const adamoe_router_call *call,
+                                     adamoe_routed *routed, const adamoe_router_derivative *derivative,
+                                     const adamoe_router_gradient *gradient);
 
 #endif

@@ -36,11 +36,13 @@ static adamoe_status check_plan(const double *plan, size_t tokens, size_t n, dou
     return adamoe_ok();
 }
 
-adamoe_status adamoe_sinkhorn(const adamoe_router_call *call, const double *logits, double epsilon,
-                              size_t iterations, adamoe_routed *out, double **plan)
+adamoe_status adamoe_gate_sinkhorn(const adamoe_router_call *call, double epsilon, double iterations,
+                                   adamoe_routed *out, double **scores, double **plan)
 {
     const size_t S = call->tokens, n = call->experts;
     double *u, *v, *scaled;
+    ADAMOE_TRY(adamoe_gate_softmax(call, out, scores));
+    const double *logits = adamoe_routed_numbers_of(out, "logits");
     ADAMOE_TRY(adamoe_routed_numbers(out, "plan", S, n, plan));
     ADAMOE_TRY(adamoe_routed_numbers(out, NULL, S, 1, &u)); /* ln u, ln v, l / epsilon */
     ADAMOE_TRY(adamoe_routed_numbers(out, NULL, n, 1, &v));
@@ -48,7 +50,7 @@ adamoe_status adamoe_sinkhorn(const adamoe_router_call *call, const double *logi
     for (size_t i = 0; i < S * n; ++i) {
         scaled[i] = logits[i] / epsilon;
     }
-    for (size_t iteration = 0; iteration < iterations; ++iteration) {
+    for (size_t iteration = 0; iteration < (size_t)iterations; ++iteration) {
         for (size_t e = 0; e < n; ++e) {
             v[e] = log((double)S / (double)n) - log_sum(scaled + e, n, u, S);
         }

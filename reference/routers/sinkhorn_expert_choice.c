@@ -13,13 +13,11 @@ static const adamoe_router_parameter parameters[] = {
 
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
-    double *logits, *scores, *plan;
-    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", call->tokens, call->experts, &scores));
-    adamoe_softmax_rows(logits, call->tokens, call->experts, scores);
+    double *scores, *plan;
     ADAMOE_TRY(
-        adamoe_sinkhorn(call, logits, call->value[EPSILON], (size_t)call->value[ITERATIONS], out, &plan));
+        adamoe_gate_sinkhorn(call, call->value[EPSILON], call->value[ITERATIONS], out, &scores, &plan));
     return adamoe_expert_choice(call, plan, scores, call->value[CAPACITY_FACTOR], out);
 }
 
-ADAMOE_ROUTER(sinkhorn_expert_choice, "each expert takes its best tokens by an entropic transport plan");
+ADAMOE_ROUTER(sinkhorn_expert_choice, "each expert takes its best tokens by an entropic transport plan",
+              adamoe_gate_softmax_backward, NULL);

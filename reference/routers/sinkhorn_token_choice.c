@@ -15,14 +15,12 @@ static const adamoe_router_parameter parameters[] = {
 
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
-    double *logits, *scores, *plan;
-    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", call->tokens, call->experts, &scores));
-    adamoe_softmax_rows(logits, call->tokens, call->experts, scores);
+    double *scores, *plan;
     ADAMOE_TRY(
-        adamoe_sinkhorn(call, logits, call->value[EPSILON], (size_t)call->value[ITERATIONS], out, &plan));
+        adamoe_gate_sinkhorn(call, call->value[EPSILON], call->value[ITERATIONS], out, &scores, &plan));
     return adamoe_token_choice(call, plan, scores, (size_t)call->value[TOP_K], call->value[CAPACITY_FACTOR],
                                false, out);
 }
 
-ADAMOE_ROUTER(sinkhorn_token_choice, "k largest of an entropic transport plan, experts with capacity");
+ADAMOE_ROUTER(sinkhorn_token_choice, "k largest of an entropic transport plan, experts with capacity",
+              adamoe_token_choice_backward, "gshard", "importance");

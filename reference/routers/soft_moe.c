@@ -173,4 +173,131 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return make_plan(call, slots, combine, out);
 }
 
-ADAMOE_ROUTER(soft_moe, "every slot is a mixture of all tokens");
+/* X~ = D^T x: dD[s, q] = dX~[q] . x[s], dx[s] += sum over q of D[s, q] dX~[q]. */
+static void mix_backward(const adamoe_router_call *call, size_t slots, const double *dispatch,
+                         const double *dinputs, double *ddispatch, double *dx)
+{
+    const size_t d = call->hidden_size;
+    for (size_t i = 0; i < call->tokens * slots; ++i) {
+        const size_t s = i / slots, q = i % slots;
+        for (size_t c = 0; c < d; ++c) {
+            ddispatch[i] += dinputs[q * d + c] * (double)call->hidden_states[s * d + c];
+            if (dx != NULL) {
+                dx[s * d + c] += dispatch[i] * dinputs[q * d + c];
+            }
+        }
+    }
+}
+
+/* D is a softmax down each column, B along each row. */
+static adamoe_status tensors_backward(size_t S, size_t slots, adamoe_routed *routed, const double *ddispatch,
+                                      const double *dcombine, double *dlogits)
+{
+    const double *dispatch = adamoe_routed_numbers_of(routed, "dispatch");
+    double *column;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, 3, S, &column));
+    adamoe_softmax_rows_backward(adamoe_routed_numbers_of(routed, "combine"), dcombine, S, slots, dlogits);
+    for (size_t q = 0; q < slots; ++q) {
+        for (size_t s = 0; s < S; ++s) {
+            column[s] = dispatch[s * slots + q];
+            column[S + s] = ddispatch[s * slots + q];
+            column[2 * S + s] = 0.0;
+        }
+        adamoe_softmax_rows_backward(column, column + S, 1, S, column + 2 * S);
+        for (size_t s = 0; s < S; ++s) {
+            dlogits[s * slots + q] += column[2 * S + s];
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Of `normalise`, y = x / (|x| + epsilon): dx += dy / L - x (x . dy) / (|x| L^2) with L = |x| + epsilon. */
+static void normalise_backward(const double *x, const double *dy, size_t columns, double epsilon, double *dx)
+{
+    double squares = 0.0, along = 0.0;
+    for (size_t c = 0; c < columns; ++c) {
+        squares += x[c] * x[c];
+        along += x[c] * dy[c];
+    }
+    const double length = sqrt(squares) + epsilon;
+    for (size_t c = 0; c < columns; ++c) {
+        dx[c] += dy[c] / length;
+        dx[c] -= squares > 0.0 ? x[c] * along / (sqrt(squares) * length * length) : 0.0;
+    }
+}
+
+/* Both sides of l = scale <x^, phi^>: raw rows, their normalised copies, and derivatives of those. */
+typedef struct side {
+    double *raw, *hat, *dhat; /* [rows, d] */
+} side;
+
+static adamoe_status begin_side(const double *raw, size_t rows, size_t d, double epsilon,
+                                adamoe_routed *routed, side *out)
+{
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, rows, d, &out->raw));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, rows, d, &out->hat));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, rows, d, &out->dhat));
+    for (size_t i = 0; i < rows * d; ++i) {
+        out->raw[i] = out->hat[i] = raw[i];
+    }
+    for (size_t r = 0; r < rows; ++r) {
+        normalise(out->hat + r * d, d, epsilon);
+    }
+    return adamoe_ok();
+}
+
+static void finish_side(const side *s, size_t rows, size_t d, double epsilon, double *gradient)
+{
+    for (size_t r = 0; r < rows && gradient != NULL; ++r) {
+        normalise_backward(s->raw + r * d, s->dhat + r * d, d, epsilon, gradient + r * d);
+    }
+}
+
+static adamoe_status logits_backward(const adamoe_router_call *call, size_t slots, const double *dlogits,
+                                     adamoe_routed *routed, const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, d = call->hidden_size;
+    const double epsilon = call->value[NORM_EPSILON];
+    double *phi, *states, *scale, *dscale = adamoe_gradient_of(call, gradient, "router.scale");
+    side x, mu;
+    ADAMOE_TRY(adamoe_router_numbers(call, "router.phi", slots, d, routed, &phi));
+    ADAMOE_TRY(adamoe_router_numbers(call, "router.scale", 1, 1, routed, &scale));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, d, &states));
+    for (size_t i = 0; i < S * d; ++i) {
+        states[i] = (double)call->hidden_states[i];
+    }
+    ADAMOE_TRY(begin_side(states, S, d, epsilon, routed, &x));
+    ADAMOE_TRY(begin_side(phi, slots, d, epsilon, routed, &mu));
+    for (size_t i = 0; i < S * slots; ++i) {
+        const size_t s = i / slots, q = i % slots;
+        double cosine = 0.0;
+        for (size_t c = 0; c < d; ++c) {
+            cosine += x.hat[s * d + c] * mu.hat[q * d + c];
+            x.dhat[s * d + c] += dlogits[i] * scale[0] * mu.hat[q * d + c];
+            mu.dhat[q * d + c] += dlogits[i] * scale[0] * x.hat[s * d + c];
+        }
+        if (dscale != NULL) {
+            dscale[0] += dlogits[i] * cosine;
+        }
+    }
+    finish_side(&x, S, d, epsilon, gradient->hidden_states);
+    finish_side(&mu, slots, d, epsilon, adamoe_gradient_of(call, gradient, "router.phi"));
+    return adamoe_ok();
+}
+
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, slots = routed->plan->inputs;
+    double *ddispatch, *dlogits;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, slots, &ddispatch));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, slots, &dlogits));
+    mix_backward(call, slots, adamoe_routed_numbers_of(routed, "dispatch"), derivative->inputs, ddispatch,
+                 gradient->hidden_states);
+    /* Place i is token i / slots and slot i % slots. */
+    ADAMOE_TRY(tensors_backward(S, slots, routed, ddispatch, derivative->combine, dlogits));
+    return logits_backward(call, slots, dlogits, routed, gradient);
+}
+
+ADAMOE_ROUTER(soft_moe, "every slot is a mixture of all tokens", backward, NULL);

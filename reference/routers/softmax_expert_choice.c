@@ -11,11 +11,10 @@ static const adamoe_router_parameter parameters[] = {
 
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
-    double *logits, *scores;
-    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", call->tokens, call->experts, &scores));
-    adamoe_softmax_rows(logits, call->tokens, call->experts, scores);
+    double *scores;
+    ADAMOE_TRY(adamoe_gate_softmax(call, out, &scores));
     return adamoe_expert_choice(call, scores, scores, call->value[CAPACITY_FACTOR], out);
 }
 
-ADAMOE_ROUTER(softmax_expert_choice, "each expert takes its best tokens by the softmax");
+ADAMOE_ROUTER(softmax_expert_choice, "each expert takes its best tokens by the softmax",
+              adamoe_gate_softmax_backward, NULL);

@@ -14,12 +14,11 @@ static const adamoe_router_parameter parameters[] = {
 
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
-    double *logits, *scores;
-    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", call->tokens, call->experts, &scores));
-    adamoe_softmax_rows(logits, call->tokens, call->experts, scores);
+    double *scores;
+    ADAMOE_TRY(adamoe_gate_softmax(call, out, &scores));
     return adamoe_token_choice(call, scores, scores, (size_t)call->value[TOP_K], call->value[CAPACITY_FACTOR],
                                call->value[BATCH_PRIORITY] != 0.0, out);
 }
 
-ADAMOE_ROUTER(softmax_token_choice, "k largest of the softmax, experts with capacity");
+ADAMOE_ROUTER(softmax_token_choice, "k largest of the softmax, experts with capacity",
+              adamoe_token_choice_backward, "gshard", "importance");

@@ -120,11 +120,9 @@ static adamoe_status place_plan(const adamoe_router_call *call, const semi_dual 
 
 static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
 {
-    double *logits, *scores;
+    double *scores;
     semi_dual d;
-    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", call->tokens, call->experts, &scores));
-    adamoe_softmax_rows(logits, call->tokens, call->experts, scores);
+    ADAMOE_TRY(adamoe_gate_softmax(call, out, &scores));
     ADAMOE_TRY(create(call, scores, out, &d));
     for (size_t i = 1; i <= (size_t)call->value[ITERATIONS]; ++i) {
         ADAMOE_TRY(step(&d, i, call->value[LEARNING_RATE]));
@@ -133,4 +131,5 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return place_plan(call, &d, out);
 }
 
-ADAMOE_ROUTER(sparse_expert_choice, "transport with at most C tokens for an expert, by its semi-dual");
+ADAMOE_ROUTER(sparse_expert_choice, "transport with at most C tokens for an expert, by its semi-dual",
+              adamoe_gate_softmax_backward, NULL);

@@ -10,10 +10,22 @@ static const adamoe_router_parameter parameters[] = {
     [NORM] = ADAMOE_CHOICE("norm", "true|all|none"),
 };
 
-static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
+static adamoe_rule rule_of(const adamoe_router_call *call)
 {
-    const adamoe_rule rule = {.top_k = (size_t)call->value[TOP_K], .norm = (adamoe_norm)call->value[NORM]};
-    return adamoe_route_by_rule(call, false, rule, out);
+    return (adamoe_rule){.top_k = (size_t)call->value[TOP_K], .norm = (adamoe_norm)call->value[NORM]};
 }
 
-ADAMOE_ROUTER(top_k, "k largest logits, no capacity");
+static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
+{
+    return adamoe_route_by_rule(call, false, rule_of(call), out);
+}
+
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    return adamoe_rule_backward(call, rule_of(call), routed, derivative, gradient);
+}
+
+/* Without null experts both forms of the balance loss are one. */
+ADAMOE_ROUTER(top_k, "k largest logits, no capacity", backward, "switch", "null_averaged");

@@ -68,14 +68,12 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     const size_t S = call->tokens, n = call->experts;
     const size_t most = isnan(call->value[MOST]) ? n : (size_t)call->value[MOST];
     adamoe_slots placement;
-    double *logits, *scores, *count;
+    double *scores, *count;
     int64_t *choice, *number;
     if (most > n) {
         return adamoe_error(ADAMOE_BAD_INPUT, "most: %zu is not within 1 .. %zu", most, n);
     }
-    ADAMOE_TRY(adamoe_gate_logits(call, NULL, out, &logits));
-    ADAMOE_TRY(adamoe_routed_numbers(out, "scores", S, n, &scores));
-    adamoe_softmax_rows(logits, S, n, scores);
+    ADAMOE_TRY(adamoe_gate_softmax(call, out, &scores));
     ADAMOE_TRY(adamoe_routed_integers(out, NULL, S, most, &choice));
     ADAMOE_TRY(adamoe_routed_integers(out, "number", S, 1, &number));
     ADAMOE_TRY(adamoe_routed_numbers(out, NULL, n, 1, &count));
@@ -94,4 +92,27 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     return adamoe_routed_plan(call, &placement, NULL, out);
 }
 
-ADAMOE_ROUTER(top_p, "experts until their probabilities exceed tau");
+static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *routed,
+                              const adamoe_router_derivative *derivative,
+                              const adamoe_router_gradient *gradient)
+{
+    const size_t S = call->tokens, n = call->experts;
+    const double *scores = adamoe_routed_numbers_of(routed, "scores");
+    double *count, *dscores, *dlogits;
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, n, 1, &count));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dscores));
+    ADAMOE_TRY(adamoe_routed_numbers(routed, NULL, S, n, &dlogits));
+    adamoe_combine_backward(routed, derivative, n, dscores);
+    for (size_t e = 0; e < n; ++e) { /* without capacity every choice is a row */
+        count[e] = (double)(routed->plan->offset[e + 1] - routed->plan->offset[e]);
+    }
+    adamoe_balance_backward(count, derivative->loss[0] * call->value[ALPHA] * (double)n, S, n, dscores);
+    for (size_t i = 0; i < S * n; ++i) { /* of -p ln p; a p of 0 passes nothing on */
+        dscores[i] -= derivative->loss[1] * call->value[BETA] / (double)S *
+                      (scores[i] > 0.0 ? log(scores[i]) + 1.0 : 0.0);
+    }
+    adamoe_softmax_rows_backward(scores, dscores, S, n, dlogits);
+    return adamoe_gate_backward(call, dlogits, n, gradient);
+}
+
+ADAMOE_ROUTER(top_p, "experts until their probabilities exceed tau", backward, "balance", "dynamic");
