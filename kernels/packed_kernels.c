@@ -49,7 +49,7 @@ static bool avx512_vnni_supported(const char **why_not)
     {                                                                                                        \
         return adamoe_packed_prepare_matrix(&products, host, matrix, placement, out);                        \
     }                                                                                                        \
-    const adamoe_kernel kernel = {                                                                           \
+    static const adamoe_kernel kernel = {                                                                    \
         .abi = ADAMOE_ABI,                                                                                   \
         .struct_size = sizeof(adamoe_kernel),                                                                \
         .guarantees = ADAMOE_SAME_BITS_RUNS | ADAMOE_SAME_BITS_THREADS | ADAMOE_SAME_BITS_BATCH |            \
@@ -79,24 +79,29 @@ static bool avx512_vnni_supported(const char **why_not)
  * them. */
 #define SILU_ERROR 4.0f
 
-PACKED_KERNEL(adamoe_avx2_f32_kernel, adamoe_products_f32_avx2, "avx2-f32", "packed float32 weights, AVX2",
-              avx2_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 6, 16,
-              adamoe_backward_avx2_work_bytes, adamoe_backward_avx2);
-PACKED_KERNEL(adamoe_avx2_bf16_kernel, adamoe_products_bf16_avx2, "avx2-bf16",
+PACKED_KERNEL(avx2_f32, adamoe_products_f32_avx2, "avx2-f32", "packed float32 weights, AVX2", avx2_supported,
+              ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 6, 16, adamoe_backward_avx2_work_bytes,
+              adamoe_backward_avx2);
+PACKED_KERNEL(avx2_bf16, adamoe_products_bf16_avx2, "avx2-bf16",
               "packed bfloat16 weights, float32 inputs, AVX2", avx2_supported, ADAMOE_FLOAT32,
               ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 6, 16, NULL, NULL);
-PACKED_KERNEL(adamoe_avx2_int8_kernel, adamoe_products_int8_avx2, "avx2-int8",
-              "packed int8 weights, int8 inputs, AVX2", avx2_supported, ADAMOE_INT8, ADAMOE_INT8,
-              ADAMOE_INT32, 3, 16, NULL, NULL);
-PACKED_KERNEL(adamoe_avx512_f32_kernel, adamoe_products_f32_avx512, "avx512-f32",
-              "packed float32 weights, AVX-512", avx512_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32,
-              ADAMOE_FLOAT32, 14, 32, adamoe_backward_avx512_work_bytes, adamoe_backward_avx512);
-PACKED_KERNEL(adamoe_avx512_bf16_kernel, adamoe_products_bf16_avx512, "avx512-bf16",
+PACKED_KERNEL(avx2_int8, adamoe_products_int8_avx2, "avx2-int8", "packed int8 weights, int8 inputs, AVX2",
+              avx2_supported, ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT32, 3, 16, NULL, NULL);
+PACKED_KERNEL(avx512_f32, adamoe_products_f32_avx512, "avx512-f32", "packed float32 weights, AVX-512",
+              avx512_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 14, 32,
+              adamoe_backward_avx512_work_bytes, adamoe_backward_avx512);
+PACKED_KERNEL(avx512_bf16, adamoe_products_bf16_avx512, "avx512-bf16",
               "packed bfloat16 weights, float32 inputs, AVX-512", avx512_supported, ADAMOE_FLOAT32,
               ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32, NULL, NULL);
-PACKED_KERNEL(adamoe_avx512_dpbf16_kernel, adamoe_products_dpbf16_avx512, "avx512-dpbf16",
+PACKED_KERNEL(avx512_dpbf16, adamoe_products_dpbf16_avx512, "avx512-dpbf16",
               "packed bfloat16 weights, x and h rounded to bfloat16, AVX-512 BF16", avx512_bf16_supported,
               ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 14, 32, NULL, NULL);
-PACKED_KERNEL(adamoe_avx512_int8_kernel, adamoe_products_int8_avx512, "avx512-int8",
+PACKED_KERNEL(avx512_int8, adamoe_products_int8_avx512, "avx512-int8",
               "packed int8 weights, int8 inputs, AVX-512 VNNI", avx512_vnni_supported, ADAMOE_INT8,
               ADAMOE_INT8, ADAMOE_INT32, 14, 32, NULL, NULL);
+
+const adamoe_kernel *const adamoe_packed_kernels[] = {
+    &avx2_int8, &avx2_bf16, &avx2_f32, &avx512_int8, &avx512_dpbf16, &avx512_bf16, &avx512_f32,
+};
+
+const size_t adamoe_packed_kernel_count = sizeof adamoe_packed_kernels / sizeof *adamoe_packed_kernels;

@@ -6,8 +6,8 @@
 
 #include "adamoe.h"
 
-extern const adamoe_kernel adamoe_avx2_f32_kernel, adamoe_avx2_bf16_kernel, adamoe_avx2_int8_kernel;
-extern const adamoe_kernel adamoe_avx512_f32_kernel, adamoe_avx512_bf16_kernel, adamoe_avx512_dpbf16_kernel,
-    adamoe_avx512_int8_kernel;
+/* From slow to fast: [adamoe_packed_kernel_count]. All are listed; `supported` says what runs here. */
+extern const adamoe_kernel *const adamoe_packed_kernels[];
+extern const size_t adamoe_packed_kernel_count;
 
 #endif

@@ -15,17 +15,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* From slow to fast: the last one that runs here is the default. */
+/* From slow to fast, and the packed kernels after them: the last one that runs here is the default. */
 static const adamoe_kernel *const built_in[] = {
-    &adamoe_reference_kernel,   &adamoe_onednn_bf16_kernel,   &adamoe_onednn_f32_kernel,
-#ifdef __x86_64__
-    &adamoe_avx2_int8_kernel,   &adamoe_avx2_bf16_kernel,     &adamoe_avx2_f32_kernel,
-    &adamoe_avx512_int8_kernel, &adamoe_avx512_dpbf16_kernel, &adamoe_avx512_bf16_kernel,
-    &adamoe_avx512_f32_kernel,
-#endif
+    &adamoe_reference_kernel,
+    &adamoe_onednn_bf16_kernel,
+    &adamoe_onednn_f32_kernel,
 };
 
 #define BUILT_IN_COUNT (sizeof built_in / sizeof *built_in)
+
+#ifdef __x86_64__
+#define PACKED_COUNT adamoe_packed_kernel_count
+#else
+#define PACKED_COUNT ((size_t)0)
+#endif
 
 /* A shared object and whole copies of its kernels: what it was compiled without is NULL in them. */
 typedef struct loaded_library {
@@ -43,12 +46,16 @@ struct adamoe_registry {
 adamoe_status adamoe_registry_create(adamoe_registry **out)
 {
     adamoe_registry *registry = calloc(1, sizeof *registry);
-    if (registry == NULL || (registry->kernel = calloc(BUILT_IN_COUNT, sizeof *registry->kernel)) == NULL) {
+    if (registry == NULL ||
+        (registry->kernel = calloc(BUILT_IN_COUNT + PACKED_COUNT, sizeof *registry->kernel)) == NULL) {
         free(registry);
         return adamoe_error(ADAMOE_ENVIRONMENT, "registry: out of memory");
     }
     memcpy(registry->kernel, built_in, sizeof built_in);
-    registry->count = BUILT_IN_COUNT;
+#ifdef __x86_64__
+    memcpy(registry->kernel + BUILT_IN_COUNT, adamoe_packed_kernels, PACKED_COUNT * sizeof *registry->kernel);
+#endif
+    registry->count = BUILT_IN_COUNT + PACKED_COUNT;
     *out = registry;
     return adamoe_ok();
 }
@@ -353,7 +360,7 @@ const adamoe_kernel *adamoe_registry_default(const adamoe_registry *registry)
 {
     const char *why_not = NULL;
     size_t best = 0;
-    for (size_t i = 0; i < BUILT_IN_COUNT; ++i) {
+    for (size_t i = 0; i < BUILT_IN_COUNT + PACKED_COUNT; ++i) {
         if (is_float32(registry->kernel[i]) && registry->kernel[i]->supported(&why_not)) {
             best = i;
         }

@@ -360,36 +360,43 @@ static void silu_is_as_exact_as_declared(void **state)
     assert_true(worst >= (double)kernel->silu_error / 2.0);
 }
 
-#define TESTS(kernel)                                                                                        \
-    {"every_number_of_rows " #kernel, every_number_of_rows, NULL, NULL, (void *)(uintptr_t)&kernel},         \
-        {"every_tail " #kernel, every_tail_of_columns_and_depth, NULL, NULL, (void *)(uintptr_t)&kernel},    \
-        {"infinity " #kernel, infinity_stays_alone, NULL, NULL, (void *)(uintptr_t)&kernel},                 \
-        {"depth_of_several_blocks " #kernel, depth_of_several_blocks, NULL, NULL,                            \
-         (void *)(uintptr_t)&kernel},                                                                        \
-        {"same_bits_for_threads_and_placements " #kernel, same_bits_for_threads_and_placements, NULL, NULL,  \
-         (void *)(uintptr_t)&kernel},                                                                        \
-        {"same_bits_for_any_batch " #kernel, same_bits_for_any_batch, NULL, NULL,                            \
-         (void *)(uintptr_t)&kernel},                                                                        \
-        {"dense_product " #kernel, dense_product, NULL, NULL, (void *)(uintptr_t)&kernel},                   \
-    {                                                                                                        \
-        "extremes " #kernel, extremes_do_not_saturate, NULL, NULL, (void *)(uintptr_t)&kernel                \
-    }
+static const struct {
+    const char *name;
+    CMUnitTestFunction test;
+    bool only_float32; /* of the vector operations, which the kernels of an instruction set share */
+} tests_of_each[] = {
+    {"every_number_of_rows", every_number_of_rows, false},
+    {"every_tail", every_tail_of_columns_and_depth, false},
+    {"infinity", infinity_stays_alone, false},
+    {"depth_of_several_blocks", depth_of_several_blocks, false},
+    {"same_bits_for_threads_and_placements", same_bits_for_threads_and_placements, false},
+    {"same_bits_for_any_batch", same_bits_for_any_batch, false},
+    {"dense_product", dense_product, false},
+    {"extremes", extremes_do_not_saturate, false},
+    {"silu", silu_is_as_exact_as_declared, true},
+};
 
-/* With an argument, only the tests whose names match it: a processor that is emulated takes long. */
+#define TESTS_OF_EACH (sizeof tests_of_each / sizeof *tests_of_each)
+
+/* With an argument, only the tests whose names match it, "every_tail avx2-f32": a processor that is emulated takes
+ * long. */
 int main(int count, char **arguments)
 {
-    const struct CMUnitTest tests[] = {
-        TESTS(adamoe_avx2_f32_kernel),
-        TESTS(adamoe_avx2_bf16_kernel),
-        TESTS(adamoe_avx2_int8_kernel),
-        TESTS(adamoe_avx512_f32_kernel),
-        TESTS(adamoe_avx512_bf16_kernel),
-        TESTS(adamoe_avx512_dpbf16_kernel),
-        TESTS(adamoe_avx512_int8_kernel),
-        {"silu avx2", silu_is_as_exact_as_declared, NULL, NULL, (void *)(uintptr_t)&adamoe_avx2_f32_kernel},
-        {"silu avx512", silu_is_as_exact_as_declared, NULL, NULL,
-         (void *)(uintptr_t)&adamoe_avx512_f32_kernel},
-    };
+    enum { MOST_TESTS = 500, NAME_BYTES = 96 };
+    static char names[MOST_TESTS][NAME_BYTES];
+    static struct CMUnitTest tests[MOST_TESTS];
+    size_t made = 0;
+    for (size_t k = 0; k < adamoe_packed_kernel_count; ++k) {
+        const adamoe_kernel *kernel = adamoe_packed_kernels[k];
+        for (size_t t = 0; t < TESTS_OF_EACH && made < MOST_TESTS; ++t) {
+            if (!tests_of_each[t].only_float32 || kernel->weight == ADAMOE_FLOAT32) {
+                (void)snprintf(names[made], NAME_BYTES, "%s %s", tests_of_each[t].name, kernel->name);
+                tests[made] = (struct CMUnitTest){names[made], tests_of_each[t].test, NULL, NULL,
+                                                  (void *)(uintptr_t)kernel};
+                ++made;
+            }
+        }
+    }
     cmocka_set_test_filter(count > 1 ? arguments[1] : NULL);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL); /* it passes over those without a name */
 }
