@@ -3,18 +3,16 @@
  */
 #include "check/process.h"
 #include "check/child.h"
+#include "machine/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* Ten options with values, two without, a tier each, and the end. */
 #define ARGUMENTS (2 + 10 * 2 + 2 + ADAMOE_TIERS * 2 + 1)
@@ -98,25 +96,17 @@ adamoe_status adamoe_check_process_start(const adamoe_check_options *options, co
     command c;
     make_command(options, work, kernel, &c);
     int ends[2];
-    posix_spawn_file_actions_t actions;
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: pipe: %s", strerror(errno));
     }
-    int error = posix_spawn_file_actions_init(&actions);
-    if (error == 0) {
-        error = posix_spawn_file_actions_adddup2(&actions, ends[1], ADAMOE_CHECK_LINES) == 0 &&
-                        posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO) == 0
-                    ? posix_spawn(&out->id, "/proc/self/exe", &actions, NULL,
-                                  (char *const *)(uintptr_t)c.argument, environ)
-                    : ENOMEM;
-        (void)posix_spawn_file_actions_destroy(&actions);
-    }
+    const adamoe_passed passed[] = {{ends[1], ADAMOE_CHECK_LINES}, {STDERR_FILENO, STDOUT_FILENO}};
+    const adamoe_status status = adamoe_spawn("/proc/self/exe", c.argument, passed, 2, &out->id);
     (void)close(ends[1]);
-    if (error != 0) {
+    if (status.code != ADAMOE_OK) {
         (void)close(ends[0]);
         out->id = 0;
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: a child process cannot be started: %s",
-                            strerror(error));
+                            status.message);
     }
     out->lines = ends[0];
     out->length = 0;

@@ -28,12 +28,9 @@ static void add(command *c, const char *first, const char *second)
 static adamoe_status run(const char *program, const command *c, json_t **out)
 {
     adamoe_child child;
-    char *text = NULL, how[96], *arguments[MOST_ARGUMENTS + 1];
+    char *text = NULL, how[96];
     size_t length = 0;
-    for (size_t i = 0; i <= c->count; ++i) {
-        arguments[i] = (char *)(uintptr_t)c->argument[i]; /* posix_spawn writes to none of them */
-    }
-    ADAMOE_TRY(adamoe_child_start(program, arguments, &child));
+    ADAMOE_TRY(adamoe_child_start(program, c->argument, &child));
     adamoe_status status = adamoe_child_read_all(&child, &text, &length);
     const int code = adamoe_child_end(&child, status.code != ADAMOE_OK, how, sizeof how);
     if (status.code == ADAMOE_OK && (code < 0 || code > 1)) {

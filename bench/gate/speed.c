@@ -24,24 +24,22 @@ typedef struct worker {
 
 static adamoe_status start(const adamoe_speed_options *o, int side, adamoe_child *child)
 {
-    char threads[16], seed[32], line[256], *arguments[10];
+    char threads[16], seed[32], line[256];
+    const char *arguments[10];
     size_t n = 0;
     const adamoe_gate_side *s = &o->side[side];
     (void)snprintf(threads, sizeof threads, "--threads=%" PRIu32, o->threads);
     (void)snprintf(seed, sizeof seed, "--seed=%" PRIu64, o->seed);
-    static char program[] = "adamoe", verb[] = "worker", plugin[] = "--plugin";
-    arguments[n++] = program;
-    arguments[n++] = verb;
+    arguments[n++] = "adamoe";
+    arguments[n++] = "worker";
     arguments[n++] = threads;
     arguments[n++] = seed;
-    char *path = s->plugin == NULL ? NULL : strdup(s->plugin);
-    if (path != NULL) {
-        arguments[n++] = plugin;
-        arguments[n++] = path;
+    if (s->plugin != NULL) {
+        arguments[n++] = "--plugin";
+        arguments[n++] = s->plugin;
     }
     arguments[n] = NULL;
     adamoe_status status = adamoe_child_start(s->program, arguments, child);
-    free(path);
     ADAMOE_TRY(status);
     status = adamoe_child_hear(child, LONGEST_ANSWER, line, sizeof line);
     if (status.code == ADAMOE_OK && strcmp(line, "adamoe worker 1") == 0) {

@@ -1,44 +1,20 @@
 /*
- * Spawning a program, and talking to it.
+ * Talking to a program that was started.
  */
 #include "program/child_process.h"
 #include "machine/clock.h"
+#include "machine/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
-static adamoe_status spawn(const char *program, char *const *arguments, int input, int output, pid_t *pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t defaults;
-    (void)sigemptyset(&defaults);
-    (void)sigaddset(&defaults, SIGPIPE);
-    (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    (void)posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    (void)posix_spawnattr_init(&attributes);
-    (void)posix_spawnattr_setsigdefault(&attributes, &defaults);
-    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    const int error = posix_spawn(pid, program, &actions, &attributes, arguments, environ);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    (void)posix_spawnattr_destroy(&attributes);
-    const bool absent = error == ENOENT || error == ENOTDIR || error == EACCES;
-    return error == 0 ? adamoe_ok()
-                      : adamoe_error(absent ? ADAMOE_BAD_INPUT : ADAMOE_ENVIRONMENT, "%s: run: %s", program,
-                                     strerror(error));
-}
-
-adamoe_status adamoe_child_start(const char *program, char *const *arguments, adamoe_child *out)
+adamoe_status adamoe_child_start(const char *program, const char *const *arguments, adamoe_child *out)
 {
     int to[2], from[2];
     *out = (adamoe_child){.input = -1, .output = -1};
@@ -53,7 +29,8 @@ adamoe_status adamoe_child_start(const char *program, char *const *arguments, ad
         close(to[1]);
         return status;
     }
-    const adamoe_status status = spawn(program, arguments, to[0], from[1], &out->pid);
+    const adamoe_passed passed[] = {{to[0], STDIN_FILENO}, {from[1], STDOUT_FILENO}};
+    const adamoe_status status = adamoe_spawn(program, arguments, passed, 2, &out->pid);
     close(to[0]);
     close(from[1]);
     out->input = to[1];

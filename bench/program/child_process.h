@@ -1,6 +1,6 @@
 /*
  * Another program that is run beside this one, with its standard input and output at hand. Its standard error
- * stays this program's. Children are spawned, never forked: the libraries' threads would not survive a fork.
+ * stays this program's.
  */
 #ifndef ADAMOE_PROGRAM_CHILD_PROCESS_H
 #define ADAMOE_PROGRAM_CHILD_PROCESS_H
@@ -19,7 +19,7 @@ typedef struct adamoe_child {
 
 /* Starts `program` with `arguments`, the last of them NULL. The caller ignores SIGPIPE. Errors: BAD_INPUT
  * where there is no such program; ENVIRONMENT. */
-adamoe_status adamoe_child_start(const char *program, char *const *arguments, adamoe_child *out);
+adamoe_status adamoe_child_start(const char *program, const char *const *arguments, adamoe_child *out);
 
 /* Writes a line to the child, its end included in the format. Errors: ENVIRONMENT where it has gone. */
 __attribute__((format(printf, 2, 3))) adamoe_status adamoe_child_say(adamoe_child *child, const char *format,

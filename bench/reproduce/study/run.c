@@ -60,7 +60,7 @@ static adamoe_status run_child(const adamoe_arguments *arguments)
     if (arguments->failed) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "study: no memory or room for the arguments of a child");
     }
-    ADAMOE_TRY(adamoe_child_start("/proc/self/exe", arguments->item, &child));
+    ADAMOE_TRY(adamoe_child_start("/proc/self/exe", (const char *const *)arguments->item, &child));
     const adamoe_status status = adamoe_child_read_all(&child, &text, &length);
     const int code = adamoe_child_end(&child, status.code != ADAMOE_OK, how, sizeof how);
     if (status.code != ADAMOE_OK) {
