@@ -8,7 +8,6 @@
 #include "program/result_files.h"
 #include "eval/routing_record.h"
 #include "verbs.h"
-#include "router.h"
 
 #include <string.h>
 
@@ -18,10 +17,6 @@ enum {
     OPTION_FORMAT,
     OPTION_BOS,
     OPTION_LIMIT,
-    OPTION_TOP_K,
-    OPTION_NULL_EXPERTS,
-    OPTION_NORM,
-    OPTION_NULL_KIND,
     OPTION_BASELINE_K,
     OPTION_BATCH_TOKENS,
     OPTION_JSON,
@@ -42,12 +37,6 @@ static const struct argp_option options_list[] = {
     {"bos", OPTION_BOS, "auto|always|never", 0, "Begin-of-sequence token: as the tokenizer says (default)",
      0},
     {"limit", OPTION_LIMIT, "N", 0, "Only the first N questions", 0},
-    {0, 0, 0, 0, "How experts are selected (default: as the model's config says):", 1},
-    {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null", 1},
-    {"null-experts", OPTION_NULL_EXPERTS, "M", 0,
-     "Convert: M null experts that copy the rows of the gate; 0 drops those there are", 1},
-    {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0, "What weights are normalised over", 1},
-    {"null-kind", OPTION_NULL_KIND, adamoe_null_kind_choices + 1, 0, "What null experts return", 1},
     {0, 0, 0, 0, "Results:", 2},
     {"baseline-k", OPTION_BASELINE_K, "K", 0,
      "Top-k that reductions are measured against (default: 2, or the one expert that there is)", 2},
@@ -59,37 +48,13 @@ static const struct argp_option options_list[] = {
     {0},
 };
 
-static error_t parse_selection(int key, char *value, struct argp_state *state)
-{
-    eval_options *o = state->input;
-    switch (key) {
-    case OPTION_TOP_K:
-        o->evaluate.top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, UINT32_MAX);
-        return 0;
-    case OPTION_NULL_EXPERTS:
-        o->evaluate.null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, UINT32_MAX);
-        return 0;
-    case OPTION_NORM:
-        o->evaluate.norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, ADAMOE_NORMS);
-        return 0;
-    case OPTION_NULL_KIND:
-        o->evaluate.null_kind =
-            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, ADAMOE_NULL_KINDS);
-        return 0;
-    case OPTION_BASELINE_K:
-        o->evaluate.baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, UINT32_MAX);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     eval_options *o = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->evaluate.selection;
         return 0;
     case OPTION_MODEL:
         o->evaluate.model = value;
@@ -106,6 +71,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_LIMIT:
         o->evaluate.limit = (size_t)adamoe_parse_count(state, "--limit", value, 1, SIZE_MAX);
+        return 0;
+    case OPTION_BASELINE_K:
+        o->evaluate.baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, UINT32_MAX);
         return 0;
     case OPTION_BATCH_TOKENS:
         o->evaluate.batch_tokens = (size_t)adamoe_parse_count(state, "--batch-tokens", value, 1, 1u << 24);
@@ -132,11 +100,14 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         }
         return 0;
     default:
-        return parse_selection(key, value, state);
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {{&adamoe_common_argp, 0, 0, 0}, {0}};
+static const struct argp_child children[] = {
+    {&adamoe_common_argp, 0, 0, 0},
+    {&adamoe_selection_argp, 0, "How experts are selected (default: as the model's config says):", 1},
+    {0}};
 
 static const struct argp eval_argp = {
     .options = options_list,

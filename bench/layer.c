@@ -9,6 +9,7 @@
 #include "program/machine_json.h"
 #include "program/options.h"
 #include "program/result_files.h"
+#include "program/selection.h"
 #include "verbs.h"
 #include "router.h"
 
@@ -17,25 +18,16 @@
 #include <stdlib.h>
 
 enum {
-    OPTION_TOP_K = 1,
-    OPTION_NORM,
-    OPTION_NULL_KIND,
-    OPTION_JSON,
+    OPTION_JSON = 1,
 };
 
 typedef struct layer_options {
     adamoe_common_options common;
     const char *input, *output, *json;
-    size_t top_k;        /* 0: as the file says */
-    int norm, null_kind; /* -1: as the file says */
+    adamoe_selection selection; /* nothing is converted: of its four the three of the rule */
 } layer_options;
 
 static const struct argp_option options_list[] = {
-    {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null (default: as the file says)", 0},
-    {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0,
-     "What weights are normalised over (default: as the file says)", 0},
-    {"null-kind", OPTION_NULL_KIND, adamoe_null_kind_choices + 1, 0,
-     "What null experts return (default: as the file says)", 0},
     {"output", 'o', "OUT.safetensors", 0, "Write the results", 0},
     {"json", OPTION_JSON, "FILE", 0, "Write load, losses and comparisons as JSON, `-' for standard output",
      0},
@@ -48,16 +40,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
-        return 0;
-    case OPTION_TOP_K:
-        o->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, UINT32_MAX);
-        return 0;
-    case OPTION_NORM:
-        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, ADAMOE_NORMS);
-        return 0;
-    case OPTION_NULL_KIND:
-        o->null_kind =
-            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, ADAMOE_NULL_KINDS);
+        state->child_inputs[1] = &o->selection;
         return 0;
     case 'o':
         o->output = value;
@@ -81,7 +64,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&adamoe_common_argp, 0, 0, 0}, {0}};
+static const struct argp_child children[] = {
+    {&adamoe_common_argp, 0, 0, 0},
+    {&adamoe_rule_argp, 0, "How experts are selected (default: as the file says):", 0},
+    {0}};
 
 static const struct argp layer_argp = {
     .options = options_list,
@@ -100,10 +86,7 @@ static const struct argp layer_argp = {
 
 static adamoe_status choose_rule(const layer_options *o, const adamoe_layer_file *file, adamoe_rule *rule)
 {
-    *rule = adamoe_layer_file_rule(file);
-    rule->top_k = o->top_k != 0 ? o->top_k : rule->top_k;
-    rule->norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule->norm;
-    rule->null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule->null_kind;
+    *rule = adamoe_selection_rule(&o->selection, adamoe_layer_file_rule(file));
     if (rule->top_k == 0) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: num_experts_per_tok: not in the file; give --top-k",
                             o->input);
@@ -250,15 +233,16 @@ static adamoe_status set_parameter(const layer_options *o, adamoe_router_inputs 
 static adamoe_status set_parameters(const layer_options *o, adamoe_router_inputs *inputs)
 {
     char top_k[24];
-    (void)snprintf(top_k, sizeof top_k, "%zu", o->top_k);
-    if (o->top_k != 0) {
+    (void)snprintf(top_k, sizeof top_k, "%zu", o->selection.top_k);
+    if (o->selection.top_k != 0) {
         ADAMOE_TRY(set_parameter(o, inputs, "top_k", top_k));
     }
-    if (o->norm >= 0) {
-        ADAMOE_TRY(set_parameter(o, inputs, "norm", adamoe_norm_names[o->norm]));
+    if (o->selection.norm >= 0) {
+        ADAMOE_TRY(set_parameter(o, inputs, "norm", adamoe_norm_names[o->selection.norm]));
     }
-    return o->null_kind < 0 ? adamoe_ok()
-                            : set_parameter(o, inputs, "null_kind", adamoe_null_kind_names[o->null_kind]);
+    return o->selection.null_kind < 0
+               ? adamoe_ok()
+               : set_parameter(o, inputs, "null_kind", adamoe_null_kind_names[o->selection.null_kind]);
 }
 
 static adamoe_status report_routed(const layer_options *o, const adamoe_machine *machine,
@@ -341,7 +325,7 @@ static adamoe_status run(const layer_options *o)
 
 int adamoe_verb_layer(int count, char **arguments)
 {
-    layer_options options = {.norm = -1, .null_kind = -1, .common = {.seed = 1}};
+    layer_options options = {.selection = adamoe_selection_as_given, .common = {.seed = 1}};
     adamoe_parse(&layer_argp, count, arguments, &options);
     return adamoe_finish("layer", run(&options));
 }

@@ -14,61 +14,18 @@
 #include <unistd.h>
 
 const adamoe_evaluate_options adamoe_evaluate_defaults = {
-    .null_experts = ADAMOE_AS_THE_MODEL_SAYS,
-    .norm = -1,
-    .null_kind = -1,
+    .selection = {.null_experts = ADAMOE_AS_THE_MODEL_SAYS, .norm = -1, .null_kind = -1},
     .batch_tokens = 4096,
     .show_progress = true,
     .measure_peak = true,
 };
 
-static adamoe_rule wanted_rule(const adamoe_evaluate_options *o, const adamoe_checkpoint *checkpoint)
+static adamoe_status check_baseline(const adamoe_evaluate_options *o, size_t experts)
 {
-    adamoe_rule rule = adamoe_checkpoint_model(checkpoint)->config.rule;
-    rule.top_k = o->top_k != 0 ? o->top_k : rule.top_k;
-    rule.norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule.norm;
-    rule.null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule.null_kind;
-    return rule;
-}
-
-/* What the command line asks of the model and it cannot do: the message names the option, where the
- * conversion itself would name a key of config.json. */
-static adamoe_status check_wishes(const adamoe_evaluate_options *o, const adamoe_config *config)
-{
-    const size_t null_experts =
-        o->null_experts == ADAMOE_AS_THE_MODEL_SAYS ? config->null_experts : o->null_experts;
-    const size_t choices = config->experts + null_experts;
-    if (o->top_k > choices) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--top-k: %zu, but there are %zu experts, true and null",
-                            o->top_k, choices);
-    }
-    if (o->baseline_k > config->experts) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--baseline-k: %zu, but there are %zu true experts",
-                            o->baseline_k, config->experts);
-    }
-    return adamoe_ok();
-}
-
-static adamoe_status set_null_experts(const adamoe_evaluate_options *o, adamoe_checkpoint *checkpoint)
-{
-    const adamoe_status status = adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts);
-    return status.code != ADAMOE_BAD_INPUT
-               ? status
-               : adamoe_error(ADAMOE_BAD_INPUT, "--null-experts: %.400s", status.message);
-}
-
-/* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after
- * they were added it grows. */
-static adamoe_status convert(const adamoe_evaluate_options *o, adamoe_checkpoint *checkpoint)
-{
-    ADAMOE_TRY(check_wishes(o, &adamoe_checkpoint_model(checkpoint)->config));
-    if (o->null_experts == 0) {
-        ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint)));
-    }
-    if (o->null_experts != ADAMOE_AS_THE_MODEL_SAYS) {
-        ADAMOE_TRY(set_null_experts(o, checkpoint));
-    }
-    return adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, checkpoint));
+    return o->baseline_k <= experts
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "--baseline-k: %zu, but there are %zu true experts",
+                              o->baseline_k, experts);
 }
 
 static const adamoe_config *config_of(const adamoe_evaluation *e)
@@ -81,7 +38,7 @@ static const adamoe_config *config_of(const adamoe_evaluation *e)
 static adamoe_status open_adapted(adamoe_evaluation *e)
 {
     const adamoe_evaluate_options *o = &e->options;
-    if (o->top_k != 0 || o->null_experts != ADAMOE_AS_THE_MODEL_SAYS || o->norm >= 0 || o->null_kind >= 0) {
+    if (adamoe_selection_given(&o->selection)) {
         return adamoe_error(
             ADAMOE_BAD_INPUT,
             "--top-k, --null-experts, --norm, --null-kind: adapters are run as they were trained");
@@ -96,11 +53,7 @@ static adamoe_status open_adapted(adamoe_evaluation *e)
     e->adapted.experts = sizes->experts;
     e->adapted.null_experts = sizes->null_experts;
     e->adapted.rule = sizes->rule;
-    if (o->baseline_k > sizes->experts) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--baseline-k: %zu, but there are %zu true experts",
-                            o->baseline_k, sizes->experts);
-    }
-    return adamoe_ok();
+    return check_baseline(o, sizes->experts);
 }
 
 static adamoe_status open_model(adamoe_evaluation *e)
@@ -109,7 +62,8 @@ static adamoe_status open_model(adamoe_evaluation *e)
         return open_adapted(e);
     }
     ADAMOE_TRY(adamoe_model_folder_open(e->options.model, &e->folder));
-    return convert(&e->options, e->folder.checkpoint);
+    ADAMOE_TRY(check_baseline(&e->options, config_of(e)->experts));
+    return adamoe_selection_convert(&e->options.selection, e->folder.checkpoint);
 }
 
 static adamoe_status make_prompts(adamoe_evaluation *e)

@@ -8,19 +8,16 @@
 #include "eval/result.h"
 #include "program/machine.h"
 #include "program/model_folder.h"
+#include "program/selection.h"
 #include "train/lora/lora_network.h"
-
-#define ADAMOE_AS_THE_MODEL_SAYS SIZE_MAX
 
 typedef struct adamoe_evaluate_options {
     const char *model;     /* folder */
     const char *questions; /* file */
     adamoe_format format;
     adamoe_bos bos;
-    size_t limit;        /* 0: all questions */
-    size_t top_k;        /* 0: as the model says */
-    size_t null_experts; /* ADAMOE_AS_THE_MODEL_SAYS, or a conversion */
-    int norm, null_kind; /* -1: as the model says */
+    size_t limit; /* 0: all questions */
+    adamoe_selection selection;
     size_t baseline_k;   /* 0: 2, or the one expert that there is */
     size_t batch_tokens; /* tokens run together */
     bool show_progress;  /* on standard error, where that is a terminal */

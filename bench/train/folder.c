@@ -34,37 +34,21 @@ char *adamoe_train_path(const char *folder, const char *name)
 
 /* ---------------------------------------------------------------------------------------------- the start */
 
-static adamoe_rule wanted_rule(const adamoe_train_options *o, adamoe_rule rule)
-{
-    rule.top_k = o->top_k != 0 ? o->top_k : rule.top_k;
-    rule.norm = o->norm >= 0 ? (adamoe_norm)o->norm : rule.norm;
-    rule.null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : rule.null_kind;
-    return rule;
-}
-
 /* What the options ask of the model and it cannot do. */
 static adamoe_status check_wishes(const adamoe_train_options *o, const adamoe_config *config)
 {
-    const bool given = o->null_experts != ADAMOE_TRAIN_AS_GIVEN;
-    const size_t null_experts = given ? o->null_experts : config->null_experts;
-    const size_t top_k = o->top_k != 0 ? o->top_k : config->rule.top_k;
-    if (config->architecture.dense && o->lora_experts == 0 &&
-        (given || o->top_k != 0 || o->norm >= 0 || o->null_kind >= 0)) {
+    const size_t null_experts = adamoe_selection_null_experts(&o->selection, config->null_experts);
+    if (config->architecture.dense && o->lora_experts == 0 && adamoe_selection_given(&o->selection)) {
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "--top-k, --null-experts, --norm, --null-kind: a dense model has no router");
     }
-    if (given && null_experts % config->experts != 0) {
+    if (null_experts != config->null_experts && null_experts % config->experts != 0) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--null-experts: %zu is no multiple of the %zu experts",
                             null_experts, config->experts);
     }
-    if (top_k > config->experts + null_experts) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--top-k: %zu, but there are %zu experts, true and null", top_k,
-                            config->experts + null_experts);
-    }
-    return adamoe_ok();
+    return adamoe_selection_check(&o->selection, config);
 }
 
-/* Before experts are dropped k shrinks, after they were added it grows. */
 static adamoe_status convert(const adamoe_train_options *o, adamoe_checkpoint *checkpoint)
 {
     const adamoe_config *config = &adamoe_checkpoint_model(checkpoint)->config;
@@ -72,13 +56,7 @@ static adamoe_status convert(const adamoe_train_options *o, adamoe_checkpoint *c
         return adamoe_ok();
     }
     ADAMOE_TRY(check_wishes(o, config));
-    if (o->null_experts == 0) {
-        ADAMOE_TRY(adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, config->rule)));
-    }
-    if (o->null_experts != ADAMOE_TRAIN_AS_GIVEN) {
-        ADAMOE_TRY(adamoe_checkpoint_set_null_experts(checkpoint, o->null_experts));
-    }
-    return adamoe_checkpoint_set_rule(checkpoint, wanted_rule(o, config->rule));
+    return adamoe_selection_convert(&o->selection, checkpoint);
 }
 
 static adamoe_status open_model(const adamoe_train_options *o, adamoe_train_start *s)
@@ -164,9 +142,8 @@ static adamoe_status open_config(const adamoe_train_options *o, adamoe_train_sta
     ADAMOE_TRY(adamoe_config_read(o->config, &s->config, &null_experts_given));
     ADAMOE_TRY(check_wishes(o, &s->config));
     ADAMOE_TRY(read_deviation(o->config, &deviation));
-    s->config.rule = wanted_rule(o, s->config.rule);
-    s->config.null_experts =
-        o->null_experts != ADAMOE_TRAIN_AS_GIVEN ? o->null_experts : s->config.null_experts;
+    s->config.rule = adamoe_selection_rule(&o->selection, s->config.rule);
+    s->config.null_experts = adamoe_selection_null_experts(&o->selection, s->config.null_experts);
     ADAMOE_TRY(open_own_tokenizer(o, s));
     ADAMOE_TRY(adamoe_parameters_create(&s->config, &s->parameters));
     adamoe_parameters_initialise(s->parameters, o->common.seed, deviation);

@@ -8,27 +8,24 @@
 adamoe_lora_sizes adamoe_train_maps_sizes(const adamoe_train_options *o)
 {
     const bool routed = o->lora_experts > 0;
-    const size_t usual_k = o->lora_experts > 1 ? 2 : 1;
-    return (adamoe_lora_sizes){
-        .experts = routed ? o->lora_experts : 1,
-        .null_experts = routed && o->null_experts != ADAMOE_TRAIN_AS_GIVEN ? o->null_experts : 0,
-        .rank = o->lora_rank,
-        .alpha = o->lora_alpha,
-        .routed = routed,
-        .rule = {.top_k = o->top_k != 0 ? o->top_k : usual_k,
-                 .norm = o->norm >= 0 ? (adamoe_norm)o->norm : ADAMOE_NORM_TRUE,
-                 .null_kind = o->null_kind >= 0 ? (adamoe_null_kind)o->null_kind : ADAMOE_NULL_ZERO}};
+    const adamoe_rule usual = {.top_k = o->lora_experts > 1 ? 2 : 1};
+    return (adamoe_lora_sizes){.experts = routed ? o->lora_experts : 1,
+                               .null_experts = routed ? adamoe_selection_null_experts(&o->selection, 0) : 0,
+                               .rank = o->lora_rank,
+                               .alpha = o->lora_alpha,
+                               .routed = routed,
+                               .rule = adamoe_selection_rule(&o->selection, usual)};
 }
 
 /* Options of routers that plain adapters do not have. */
 static adamoe_status check_plain(const adamoe_train_options *o)
 {
-    const bool given = o->null_experts != ADAMOE_TRAIN_AS_GIVEN || o->top_k != 0 || o->norm >= 0;
-    return o->lora_experts > 0 || !given
+    return o->lora_experts > 0 || !adamoe_selection_given(&o->selection)
                ? adamoe_ok()
-               : adamoe_error(ADAMOE_BAD_INPUT,
-                              "--top-k, --null-experts, --norm: a dense model has no router; they go with "
-                              "--lora-experts");
+               : adamoe_error(
+                     ADAMOE_BAD_INPUT,
+                     "--top-k, --null-experts, --norm, --null-kind: a dense model has no router; they go with "
+                     "--lora-experts");
 }
 
 adamoe_status adamoe_trained_maps_open(const adamoe_train_options *options, const adamoe_model *base,

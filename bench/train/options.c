@@ -26,10 +26,6 @@ enum {
     OPTION_BOS,
     OPTION_OBJECTIVE,
     OPTION_LIMIT,
-    OPTION_TOP_K,
-    OPTION_NULL_EXPERTS,
-    OPTION_NORM,
-    OPTION_NULL_KIND,
     OPTION_EPOCHS,
     OPTION_STEPS,
     OPTION_BATCH,
@@ -57,11 +53,6 @@ static const struct argp_option options_list[] = {
     {"config", OPTION_CONFIG, "FILE", 0, "Or from scratch: a config.json", 1},
     {"tokenizer", OPTION_TOKENIZER, "FILE", 0,
      "With --config (default: learn as many entries as the config's vocab_size says from the texts)", 1},
-    {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null", 1},
-    {"null-experts", OPTION_NULL_EXPERTS, "M", 0,
-     "M null experts that copy the rows of the gate; 0 drops those there are", 1},
-    {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0, "What weights are normalised over", 1},
-    {"null-kind", OPTION_NULL_KIND, adamoe_null_kind_choices + 1, 0, "What null experts return", 1},
     {0, 0, 0, 0, "What to learn:", 2},
     {"corpus", OPTION_CORPUS, "FILE", 0, "Texts, one a line; all tokens are learned", 2},
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions with their right answers, as `adamoe eval'", 2},
@@ -118,19 +109,6 @@ static error_t parse_start(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_TOKENIZER:
         o->tokenizer = value;
-        return 0;
-    case OPTION_TOP_K:
-        o->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, UINT32_MAX);
-        return 0;
-    case OPTION_NULL_EXPERTS:
-        o->null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, 1u << 20);
-        return 0;
-    case OPTION_NORM:
-        o->norm = (int)adamoe_parse_choice(state, "--norm", value, adamoe_norm_names, ADAMOE_NORMS);
-        return 0;
-    case OPTION_NULL_KIND:
-        o->null_kind =
-            (int)adamoe_parse_choice(state, "--null-kind", value, adamoe_null_kind_names, ADAMOE_NULL_KINDS);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -323,6 +301,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     adamoe_train_options *o = state->input;
     if (key == ARGP_KEY_INIT) {
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->selection;
         return 0;
     }
     if (key == ARGP_KEY_END) {
@@ -339,7 +318,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static const struct argp_child children[] = {{&adamoe_machine_argp, 0, 0, 0}, {0}};
+static const struct argp_child children[] = {
+    {&adamoe_machine_argp, 0, 0, 0}, {&adamoe_selection_argp, 0, NULL, 1}, {0}};
 
 const struct argp adamoe_train_argp = {
     .options = options_list,
@@ -359,9 +339,7 @@ adamoe_train_options adamoe_train_defaults(void)
 {
     return (adamoe_train_options){.common = {.seed = 1},
                                   .limit = SIZE_MAX,
-                                  .null_experts = ADAMOE_TRAIN_AS_GIVEN,
-                                  .norm = -1,
-                                  .null_kind = -1,
+                                  .selection = adamoe_selection_as_given,
                                   .epochs = 1,
                                   .batch = 32,
                                   .schedule = {.peak = 1e-3},

@@ -6,14 +6,12 @@
 
 #include "gradient/gradient_model.h"
 #include "program/options.h"
+#include "program/selection.h"
 #include "eval/prompt.h"
 #include "train/adamw.h"
 #include "train/parameters.h"
 
 #define ADAMOE_TRAIN_ALPHAS 16
-
-/* Null experts as the model or config says. */
-#define ADAMOE_TRAIN_AS_GIVEN SIZE_MAX
 
 /* bfloat16 for models, float32 for adapters. */
 #define ADAMOE_TRAIN_USUAL_DTYPE ADAMOE_I64
@@ -33,9 +31,7 @@ typedef struct adamoe_train_options {
     adamoe_train_objective objective;
     size_t limit; /* questions; SIZE_MAX: all */
 
-    size_t top_k; /* 0: as given */
-    size_t null_experts;
-    int norm, null_kind; /* -1: as given */
+    adamoe_selection selection;
 
     size_t epochs, steps; /* steps of 0: as many as the epochs have */
     size_t batch;         /* sequences of a step */

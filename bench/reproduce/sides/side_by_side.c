@@ -31,8 +31,8 @@ static adamoe_status open_vanilla(const adamoe_side_options *o, const adamoe_mac
     adamoe_evaluate_options options = quiet_options(o->baseline, o->questions);
     if (o->baseline == NULL) {
         options.model = o->model;
-        options.null_experts = 0;
-        options.top_k = 2;
+        options.selection.null_experts = 0;
+        options.selection.top_k = 2;
     }
     const adamoe_status status = adamoe_evaluation_open(&options, kernel, machine, &side->evaluation);
     if (status.code != ADAMOE_OK && o->baseline == NULL) {
