@@ -186,11 +186,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         if (o->saved && (o->layer.timing.hot || o->layer.timing.stages || o->layer.recorded != NULL)) {
             argp_error(state, "--saved goes without --hot, --stages and recorded routing");
         }
-        if (o->train &&
-            (o->saved || o->layer.timing.hot || o->layer.timing.stages || o->layer.recorded != NULL ||
-             o->kernels > 0 || o->common.plugin != NULL || o->common.numa != ADAMOE_NUMA_LOCAL)) {
+        if (o->train && (o->saved || o->layer.timing.hot || o->layer.timing.stages ||
+                         o->layer.recorded != NULL || o->kernels > 0 || o->common.plugin != NULL ||
+                         o->common.commands > 0 || o->common.numa != ADAMOE_NUMA_LOCAL)) {
             argp_error(state, "--train goes without --saved, --hot, --stages, recorded routing, --kernel, "
-                              "--plugin and --numa");
+                              "--plugin, --command and --numa");
         }
         return 0;
     default:
@@ -410,8 +410,7 @@ static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
         return run_train(o, flags);
     }
     ADAMOE_TRY(adamoe_registry_create(&registry));
-    adamoe_status status =
-        o->common.plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->common.plugin);
+    adamoe_status status = adamoe_load_kernels(&o->common, registry);
     if (status.code == ADAMOE_OK) {
         status = run_registry(o, registry, flags);
     }

@@ -180,13 +180,17 @@ static const adamoe_kernel_check *find(const session *s, const char *name)
     return NULL;
 }
 
-/* Who names a kernel wants that one; it may have been the one of a plugin that could not be loaded. */
+/* Who names a kernel wants that one; it may have been one of a plugin or command that could not be loaded. */
 static adamoe_status check_names(const session *s)
 {
+    bool all_loaded = true;
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        all_loaded = all_loaded && !s->checks.kernel[i].not_loaded;
+    }
     for (size_t i = 0; i < s->options->kernels; ++i) {
         const char *name = s->options->kernel[i];
         const adamoe_kernel_check *check = find(s, name);
-        if (check == NULL && !s->checks.plugin_failed) {
+        if (check == NULL && all_loaded) {
             return adamoe_error(ADAMOE_BAD_INPUT, "--kernel: %s: no such kernel; `adamoe info' lists them",
                                 name);
         }

@@ -118,6 +118,8 @@ static adamoe_status collect(session *s, int side, json_t **out)
     const adamoe_gate_options *o = s->options;
     const adamoe_collect_options options = {.program = s->speed.side[side].program,
                                             .plugin = s->speed.side[side].plugin,
+                                            .command = o->common.command,
+                                            .commands = o->common.commands,
                                             .kernel = o->kernel,
                                             .kernels = o->kernels,
                                             .check_case = o->check_case,
@@ -280,13 +282,14 @@ static adamoe_status run(session *s)
         .side = {{s->other, o->plugin_against != NULL ? o->plugin_against : o->common.plugin},
                  {s->program, o->common.plugin}},
         .preset = o->preset,
+        .command = o->common.command,
+        .commands = o->common.commands,
         .threads = o->common.threads != 0 ? o->common.threads : 1,
         .seed = o->common.seed,
         .pairs = o->pairs,
         .seconds = 1e-3 * (double)o->milliseconds};
     ADAMOE_TRY(adamoe_registry_create(&registry));
-    adamoe_status status =
-        o->common.plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->common.plugin);
+    adamoe_status status = adamoe_load_kernels(&o->common, registry);
     if (status.code == ADAMOE_OK) {
         status = choose_cases(s, registry);
     }

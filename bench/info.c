@@ -20,15 +20,18 @@
 enum {
     OPTION_JSON = 1,
     OPTION_PLUGIN,
+    OPTION_COMMAND,
 };
 
 typedef struct info_options {
-    const char *json, *plugin;
+    adamoe_common_options common; /* plugin and commands */
+    const char *json;
 } info_options;
 
 static const struct argp_option options_list[] = {
     {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 0},
     {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 0},
+    {"command", OPTION_COMMAND, "'PROGRAM ...'", 0, ADAMOE_COMMAND_HELP, 0},
     {0},
 };
 
@@ -40,7 +43,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->json = value;
         return 0;
     case OPTION_PLUGIN:
-        o->plugin = value;
+        o->common.plugin = value;
+        return 0;
+    case OPTION_COMMAND:
+        adamoe_add_command(state, value, &o->common);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -303,9 +309,9 @@ static adamoe_status run(const info_options *o)
 {
     adamoe_registry *registry = NULL;
     const adamoe_result_file file = {"--json", o->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->plugin, 1));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->common.plugin, 1));
     ADAMOE_TRY(adamoe_registry_create(&registry));
-    adamoe_status status = o->plugin == NULL ? adamoe_ok() : adamoe_registry_load(registry, o->plugin);
+    adamoe_status status = adamoe_load_kernels(&o->common, registry);
     if (status.code == ADAMOE_OK) {
         status = report(o, registry);
     }

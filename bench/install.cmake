@@ -12,4 +12,6 @@ install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINAT
 install(FILES ${CMAKE_BINARY_DIR}/bench/adamoe.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_SOURCE_DIR}/bench/completion/adamoe.bash
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME adamoe)
+install(FILES ${CMAKE_SOURCE_DIR}/kernels/remote/adamoe_kernel.py DESTINATION ${CMAKE_INSTALL_DATADIR}/adamoe/python)
+install(FILES ${CMAKE_SOURCE_DIR}/kernels/remote/example.py DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES ${CMAKE_SOURCE_DIR}/tests/plugin/example.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)

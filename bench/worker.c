@@ -126,9 +126,7 @@ static adamoe_status run(session *s)
 {
     const adamoe_common_options *o = &s->options;
     ADAMOE_TRY(adamoe_registry_create(&s->registry));
-    if (o->plugin != NULL) {
-        ADAMOE_TRY(adamoe_registry_load(s->registry, o->plugin));
-    }
+    ADAMOE_TRY(adamoe_load_kernels(o, s->registry));
     ADAMOE_TRY(adamoe_team_create(o->threads != 0 ? o->threads : adamoe_available_processors(), &s->team));
     return serve(s);
 }

@@ -1,10 +1,11 @@
 /*
- * The registry of kernels, and the loading of shared objects that bring some.
+ * The registry of kernels, and the loading of shared objects and processes that bring some.
  */
 #include "registry.h"
 #include "layer.h"
 #include "onednn/kernel.h"
 #include "packed_kernels.h"
+#include "remote/remote.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,6 +42,8 @@ struct adamoe_registry {
     size_t count;
     loaded_library *library; /* [libraries] */
     size_t libraries;
+    adamoe_remote **remote; /* [remotes] */
+    size_t remotes;
 };
 
 adamoe_status adamoe_registry_create(adamoe_registry **out)
@@ -69,7 +72,11 @@ void adamoe_registry_free(adamoe_registry *registry)
         free(registry->library[i].kernel);
         dlclose(registry->library[i].handle);
     }
+    for (size_t i = 0; i < registry->remotes; ++i) {
+        adamoe_remote_close(registry->remote[i]);
+    }
     free(registry->library);
+    free(registry->remote);
     free(registry->kernel);
     free(registry);
 }
@@ -328,6 +335,45 @@ adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path)
     }
     const adamoe_status status = load_file(registry, path, file);
     free(file);
+    return status;
+}
+
+/* Takes over the remote where it succeeds. */
+static adamoe_status add_remote(adamoe_registry *registry, const char *name, adamoe_remote *remote)
+{
+    const size_t count = adamoe_remote_count(remote), before = registry->count;
+    const adamoe_kernel **kernel = realloc(registry->kernel, (before + count) * sizeof *kernel);
+    if (kernel == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", name);
+    }
+    registry->kernel = kernel;
+    adamoe_remote **grown = realloc(registry->remote, (registry->remotes + 1) * sizeof *grown);
+    if (grown == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", name);
+    }
+    registry->remote = grown;
+    for (size_t i = 0; i < count; ++i) {
+        const adamoe_status status = check_kernel(registry, name, adamoe_remote_at(remote, i));
+        if (status.code != ADAMOE_OK) {
+            registry->count = before;
+            return status;
+        }
+        registry->kernel[registry->count++] = adamoe_remote_at(remote, i);
+    }
+    registry->remote[registry->remotes++] = remote;
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_registry_run(adamoe_registry *registry, const char *command, unsigned seconds)
+{
+    char name[160];
+    adamoe_remote *remote = NULL;
+    (void)snprintf(name, sizeof name, "--command: %.140s", command);
+    ADAMOE_TRY(adamoe_remote_open(command, seconds, &remote));
+    const adamoe_status status = add_remote(registry, name, remote);
+    if (status.code != ADAMOE_OK) {
+        adamoe_remote_close(remote);
+    }
     return status;
 }
 

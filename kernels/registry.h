@@ -1,5 +1,5 @@
 /*
- * All kernels that a program can use: the built-in ones, and those of shared objects.
+ * All kernels that a program can use: the built-in ones, those of shared objects, and those of processes of their own.
  */
 #ifndef ADAMOE_REGISTRY_H
 #define ADAMOE_REGISTRY_H
@@ -11,7 +11,7 @@ typedef struct adamoe_registry adamoe_registry;
 /* A registry of the built-in kernels. Errors: memory. */
 adamoe_status adamoe_registry_create(adamoe_registry **out);
 
-/* Unloads the shared objects too: nothing of their kernels may be in use. */
+/* Unloads the shared objects and ends the processes too: nothing of their kernels may be in use. */
 void adamoe_registry_free(adamoe_registry *registry);
 
 /* Adds the kernels of a shared object that exports `adamoe_plugin_export`. Errors name the file: BAD_INPUT
@@ -21,6 +21,12 @@ void adamoe_registry_free(adamoe_registry *registry);
  * know, or has a name that is taken or has upper case, blanks or slashes in it; ENVIRONMENT where the file
  * cannot be read. Nothing is added then. */
 adamoe_status adamoe_registry_load(adamoe_registry *registry, const char *path);
+
+/* Adds the kernels of a process of its own (remote/remote.h): the shell runs `command`, which must outlive the registry,
+ * and has so many seconds to announce them.
+ * Errors name it: those of adamoe_remote_open, and of a kernel that is announced as adamoe_registry_load has them. Nothing
+ * is added then. */
+adamoe_status adamoe_registry_run(adamoe_registry *registry, const char *command, unsigned seconds);
 
 size_t adamoe_registry_count(const adamoe_registry *registry);
 const adamoe_kernel *adamoe_registry_at(const adamoe_registry *registry, size_t index);

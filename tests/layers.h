@@ -44,14 +44,15 @@ static const layer house[] = {
     {"kernels/train/model", "reference/gradient kernels/model kernels/train"},
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},
-    {"kernels", "reference kernels/machine kernels/onednn kernels/packed kernels/train"},
+    {"kernels/remote", "reference kernels/machine"},
+    {"kernels", "reference kernels/machine kernels/onednn kernels/packed kernels/remote kernels/train"},
 
     /* the ground of the harness, and what several verbs measure with */
     {"bench/statistics", "reference"},
     {"bench/gbench", ""},
     {"bench/layers", "reference reference/routers datasets/safetensors kernels/machine"},
     {"bench/program", "reference datasets datasets/files datasets/tokenizer kernels kernels/machine "
-                      "kernels/onednn"},
+                      "kernels/onednn kernels/remote"},
     {"bench/timing", "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/train "
                      "bench/layers bench/program bench/statistics"},
 
@@ -63,8 +64,9 @@ static const layer house[] = {
     {"bench/check/tiers/gradient", "reference reference/gradient kernels/machine bench/check/tiers"},
     {"bench/check/kinds",
      "reference bench/check/cases bench/check/tiers bench/check/tiers/gradient bench/layers"},
-    {"bench/check", "reference datasets/files kernels/machine kernels/model bench/program bench/statistics "
-                    "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
+    {"bench/check",
+     "reference datasets/files kernels/machine kernels/model kernels/remote bench/program bench/statistics "
+     "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
     {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "
                     "bench/timing"},
     {"bench/compare", "datasets/files bench/program bench/statistics"},
@@ -93,6 +95,7 @@ static const layer house[] = {
     {"tests/reference/routers", "reference/ datasets/ tests"},
     {"tests/datasets", "reference/ datasets/ tests"},
     {"tests/kernels", "reference/ datasets/ kernels/ bench/layers bench/timing tests"},
+    {"tests/kernels/remote", "reference/ kernels/ tests"},
     {"tests/bench", "reference/ datasets/ kernels/ bench/ tests"},
     {"tests/bench/check", "reference/ datasets/ kernels/ bench/ tests"},
     {"tests/bench/timing", "reference/ datasets/ kernels/ bench/ tests"},

@@ -105,8 +105,9 @@ static adamoe_status choose_cases(const adamoe_check_options *options, const ada
     return adamoe_ok();
 }
 
+/* `command` is which --command brings it, or ADAMOE_NO_COMMAND. */
 static adamoe_status tell_kernel(const adamoe_check_options *options, const adamoe_kernel *kernel,
-                                 FILE *lines)
+                                 size_t command, FILE *lines)
 {
     const char *why_not = NULL;
     adamoe_case *cases = NULL;
@@ -127,8 +128,39 @@ static adamoe_status tell_kernel(const adamoe_check_options *options, const adam
         return status;
     }
     json_t *reason = runs ? json_null() : adamoe_json_text(why_not == NULL ? "no reason given" : why_not);
-    return tell(lines, json_pack("{s:o,s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name), "why_not",
-                                 reason, "cases", names, "not_tried", not_tried));
+    json_t *which = command == ADAMOE_NO_COMMAND ? json_null() : json_integer((json_int_t)command);
+    return tell(lines, json_pack("{s:o,s:o,s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name), "why_not",
+                                 reason, "cases", names, "not_tried", not_tried, "command", which));
+}
+
+/* A process that says nothing is found out before its parent's clock runs out, and is one failed result. */
+static unsigned patience(const adamoe_check_options *options)
+{
+    return options->timeout < 4 ? 1 : options->timeout / 4 * 3;
+}
+
+/* Those that were added to the registry from `first` on. */
+static adamoe_status tell_kernels(const adamoe_check_options *options, const adamoe_registry *registry,
+                                  size_t first, size_t command, FILE *lines)
+{
+    for (size_t i = first; i < adamoe_registry_count(registry); ++i) {
+        ADAMOE_TRY(tell_kernel(options, adamoe_registry_at(registry, i), command, lines));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status list_command(const adamoe_check_options *options, adamoe_registry *registry,
+                                  size_t command, FILE *lines)
+{
+    const size_t first = adamoe_registry_count(registry);
+    const adamoe_status status =
+        adamoe_registry_run(registry, options->common.command[command], patience(options));
+    if (status.code == ADAMOE_ENVIRONMENT) {
+        return status;
+    }
+    return status.code == ADAMOE_OK ? tell_kernels(options, registry, first, command, lines)
+                                    : tell(lines, json_pack("{s:I,s:o}", "not_loaded", (json_int_t)command,
+                                                            "message", adamoe_json_text(status.message)));
 }
 
 static adamoe_status list(const adamoe_check_options *options, adamoe_registry *registry, FILE *lines)
@@ -136,8 +168,9 @@ static adamoe_status list(const adamoe_check_options *options, adamoe_registry *
     if (options->common.plugin != NULL) {
         ADAMOE_TRY(adamoe_registry_load(registry, options->common.plugin));
     }
-    for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
-        ADAMOE_TRY(tell_kernel(options, adamoe_registry_at(registry, i), lines));
+    ADAMOE_TRY(tell_kernels(options, registry, 0, ADAMOE_NO_COMMAND, lines));
+    for (size_t i = 0; i < options->common.commands; ++i) {
+        ADAMOE_TRY(list_command(options, registry, i, lines));
     }
     return adamoe_ok();
 }
@@ -195,6 +228,9 @@ static adamoe_status run_range(const adamoe_check_options *options, const char *
     adamoe_case *cases = NULL;
     if (options->common.plugin != NULL) {
         ADAMOE_TRY(adamoe_registry_load(registry, options->common.plugin));
+    }
+    for (size_t i = 0; i < options->common.commands; ++i) {
+        ADAMOE_TRY(adamoe_registry_run(registry, options->common.command[i], patience(options)));
     }
     const adamoe_kernel *kernel =
         options->kernels == 1 ? adamoe_registry_find(registry, options->kernel[0]) : NULL;

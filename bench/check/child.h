@@ -4,7 +4,9 @@
  *
  *   {"started":true}                                                             it is this program now
  *   {"kernel":"avx2-f32","why_not":null,"cases":["exact/experts/...", ...],
- *    "not_tried":[]}                                                             `list`: one for each kernel
+ *    "not_tried":[],"command":0}                                                 `list`: one for each kernel;
+ *                                                                                which --command brings it, if one
+ *   {"not_loaded":0,"message":"..."}                                             `list`: a --command that brings none
  *   {"begin":17}   {"end":17,"status":0,...}                                     before and after each case
  *   {"error":"out of memory","code":4}                                           the child gave up, or
  *                                                                                its plugin was refused

@@ -25,6 +25,9 @@
 /* So many cases in one process: little enough that all jobs are busy until the end. */
 #define SLICE 64
 
+/* Where each of them starts another one, which may load libraries for a second or more. */
+#define SLICE_OF_COMMAND 256
+
 /* After so many a kernel's other cases are not tried: it has failed, and each would cost a process or a
  * timeout. */
 #define MOST_CRASHES 40
@@ -142,13 +145,25 @@ static adamoe_status give_up(const worker *c, const char *reason)
 
 static adamoe_status try_again(runner *r, worker *c, adamoe_check_blame blame, const char *how);
 
+/* Without the commands that the kernel does not come from. */
+static adamoe_check_options options_for(const adamoe_check_options *all, const adamoe_kernel_check *check)
+{
+    adamoe_check_options own = *all;
+    own.common.commands = 0;
+    if (check->command != ADAMOE_NO_COMMAND) {
+        own.common.command[own.common.commands++] = all->common.command[check->command];
+    }
+    return own;
+}
+
 /* A process for the rest of the slice, or for the one case that is tried again. */
 static adamoe_status start_rest(runner *r, worker *c)
 {
     char work[80];
     c->until = c->again ? c->next + 1 : c->to;
     (void)snprintf(work, sizeof work, "%s%zu:%zu", c->again ? "again:" : "", c->next, c->until);
-    const adamoe_status status = adamoe_check_process_start(r->options, work, c->check->name, &c->process);
+    const adamoe_check_options own = options_for(r->options, c->check);
+    const adamoe_status status = adamoe_check_process_start(&own, work, c->check->name, &c->process);
     if (status.code != ADAMOE_ENVIRONMENT) {
         return status;
     }
@@ -231,7 +246,8 @@ static adamoe_status feed(runner *r, worker *c)
         }
         c->check = check;
         c->next = r->from;
-        c->to = count - r->from < SLICE ? count : r->from + SLICE;
+        const size_t slice = check->command == ADAMOE_NO_COMMAND ? SLICE : SLICE_OF_COMMAND;
+        c->to = count - r->from < slice ? count : r->from + slice;
         r->from = c->to;
         if (is_given_up(check)) {
             give_up_on(r, c);

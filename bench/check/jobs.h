@@ -12,11 +12,12 @@
 #include <jansson.h>
 
 /* A kernel, its cases and what came of them; or a plugin that ended the process that
- * loaded it: one failed result. */
+ * loaded it, or a command that brought nothing: one failed result. */
 typedef struct adamoe_kernel_check {
     char *name;
     char *why_not; /* the kernel cannot run here, and has no results; or NULL */
     bool not_loaded;
+    size_t command;               /* which of them brings it, or ADAMOE_NO_COMMAND */
     json_t *not_tried;            /* texts (check/not_tried.h); NULL where it was not loaded */
     char **cases;                 /* [count] names */
     adamoe_check_result *results; /* [count] */
@@ -33,7 +34,7 @@ typedef struct adamoe_kernel_checks {
 } adamoe_kernel_checks;
 
 /* All kernels with the cases that were asked for, and their results not yet there. A plugin that ends the
- * process that loads it is a failed result. Errors: a plugin that the registry refuses (its own status),
+ * process that loads it is a failed result, and so is a command that does not bring kernels, whatever it does instead. Errors: a plugin that the registry refuses (its own status),
  * memory, processes. */
 adamoe_status adamoe_check_list(const adamoe_check_options *options, adamoe_kernel_checks *out);
 /* Takes kernel i out of the list. */

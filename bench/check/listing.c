@@ -58,7 +58,8 @@ static adamoe_kernel_check *add_check(adamoe_kernel_checks *checks, const char *
     *check = (adamoe_kernel_check){.name = copy_text(name),
                                    .cases = calloc(count + 1, sizeof *check->cases),
                                    .results = calloc(count + 1, sizeof *check->results),
-                                   .count = count};
+                                   .count = count,
+                                   .command = ADAMOE_NO_COMMAND};
     ++checks->count;
     return check->name != NULL && check->cases != NULL && check->results != NULL ? check : NULL;
 }
@@ -67,9 +68,11 @@ static adamoe_status add_listed(adamoe_kernel_checks *checks, const char *name, 
 {
     const json_t *cases = json_object_get(json, "cases");
     const char *why_not = json_string_value(json_object_get(json, "why_not"));
+    const json_t *command = json_object_get(json, "command");
     adamoe_kernel_check *check = add_check(checks, name, json_array_size(cases));
     bool complete = check != NULL;
     if (complete) {
+        check->command = json_is_integer(command) ? (size_t)json_integer_value(command) : ADAMOE_NO_COMMAND;
         check->not_tried = json_incref(json_object_get(json, "not_tried"));
         check->why_not = copy_text(why_not);
         complete = why_not == NULL || check->why_not != NULL;
@@ -81,24 +84,51 @@ static adamoe_status add_listed(adamoe_kernel_checks *checks, const char *name, 
     return complete ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
 }
 
-static adamoe_status add_failed_plugin(adamoe_kernel_checks *checks, const char *path, const char *message)
+/* One failed result, the last of the list. */
+static adamoe_status add_failed(adamoe_kernel_checks *checks, const char *name, const char *message)
 {
-    adamoe_kernel_check *check = add_check(checks, path, 1);
+    adamoe_kernel_check *check = add_check(checks, name, 1);
     if (check == NULL || (check->cases[0] = copy_text("load")) == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
     }
     check->not_loaded = true;
     check->done = 1;
     check->results[0].status = ADAMOE_CHECK_FAILED;
-    (void)snprintf(check->results[0].detail, sizeof check->results[0].detail, "%s", message);
+    (void)snprintf(check->results[0].detail, sizeof check->results[0].detail, "%.*s",
+                   (int)sizeof check->results[0].detail - 1, message);
+    return adamoe_ok();
+}
+
+/* "--command: COMMAND: REASON" says twice which one it is. */
+static adamoe_status add_failed_command(adamoe_kernel_checks *checks, const adamoe_check_options *options,
+                                        const json_t *json)
+{
+    const size_t command = (size_t)json_integer_value(json_object_get(json, "not_loaded"));
+    const char *message = json_string_value(json_object_get(json, "message"));
+    if (command >= options->common.commands || message == NULL) {
+        return adamoe_ok();
+    }
+    char prefix[200];
+    (void)snprintf(prefix, sizeof prefix, "--command: %.150s: ", options->common.command[command]);
+    const size_t length = strlen(prefix);
+    ADAMOE_TRY(add_failed(checks, options->common.command[command],
+                          strncmp(message, prefix, length) == 0 ? message + length : message));
+    checks->kernel[checks->count - 1].command = command;
+    return adamoe_ok();
+}
+
+static adamoe_status add_failed_plugin(adamoe_kernel_checks *checks, const char *path, const char *message)
+{
+    ADAMOE_TRY(add_failed(checks, path, message));
     checks->plugin_failed = true;
-    const adamoe_kernel_check last = *check;
+    const adamoe_kernel_check last = checks->kernel[checks->count - 1];
     memmove(checks->kernel + 1, checks->kernel, (checks->count - 1) * sizeof last);
     checks->kernel[0] = last;
     return adamoe_ok();
 }
 
 typedef struct listing {
+    const adamoe_check_options *options;
     adamoe_kernel_checks *checks;
     adamoe_check_process process;
 } listing;
@@ -110,6 +140,8 @@ static void listed_line(void *context, const json_t *json)
     const char *name = json_string_value(json_object_get(json, "kernel"));
     if (c->error.code == ADAMOE_OK && name != NULL) {
         c->error = add_listed(l->checks, name, json);
+    } else if (c->error.code == ADAMOE_OK && json_is_integer(json_object_get(json, "not_loaded"))) {
+        c->error = add_failed_command(l->checks, l->options, json);
     }
 }
 
@@ -144,7 +176,7 @@ static adamoe_status listen(const adamoe_check_options *options, listing *l, end
 static adamoe_status list_once(const adamoe_check_options *options, const char *work,
                                adamoe_kernel_checks *out, ending *end)
 {
-    listing l = {.checks = out};
+    listing l = {.options = options, .checks = out};
     *end = (ending){.blame = ADAMOE_CHECK_BLAME_SYSTEM};
     adamoe_check_list_free(out);
     adamoe_status status = adamoe_check_process_start(options, work, NULL, &l.process);

@@ -4,6 +4,7 @@
 #include "check/not_tried.h"
 #include "check/cases/kind.h"
 #include "check/cases/thin.h"
+#include "remote/remote.h"
 
 #include <string.h>
 
@@ -93,13 +94,25 @@ static bool add_sizes(json_t *texts, const adamoe_check_options *options, const 
     return added;
 }
 
+/* What a call in another process hides from its caller. */
+static bool add_hidden(json_t *texts, const adamoe_kernel *kernel)
+{
+    adamoe_remote_clock clock;
+    return !adamoe_remote_clock_of(kernel, &clock) ||
+           add_text(texts,
+                    "inaccessible pages around buffers, odd alignment, what a call leaves in its process: "
+                    "the kernel runs in a process of its own, where y lies between guards whose values are "
+                    "compared, and what it reads is read-only and lies between NaNs");
+}
+
 json_t *adamoe_check_not_tried(const adamoe_check_options *options, const adamoe_kernel *kernel,
                                const adamoe_case *cases, size_t count)
 {
     missing_kind missing[MOST_KINDS];
     const size_t kinds = find_missing(kernel, cases, count, missing);
     json_t *texts = json_array();
-    if (!add_kinds(texts, missing, kinds) || !add_sizes(texts, options, &kernel->tiles)) {
+    if (!add_kinds(texts, missing, kinds) || !add_sizes(texts, options, &kernel->tiles) ||
+        !add_hidden(texts, kernel)) {
         json_decref(texts);
         return NULL;
     }

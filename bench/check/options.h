@@ -9,6 +9,9 @@
 
 #define ADAMOE_CHECK_KERNELS 64
 
+/* Of a kernel that none of options.common.command brings. */
+#define ADAMOE_NO_COMMAND SIZE_MAX
+
 typedef struct adamoe_check_options {
     adamoe_common_options common;             /* its `kernel` is not used */
     const char *kernel[ADAMOE_CHECK_KERNELS]; /* [kernels]; none: all of them */

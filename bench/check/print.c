@@ -57,6 +57,16 @@ __attribute__((format(printf, 2, 3))) static void append(adamoe_failure_text *te
     va_end(arguments);
 }
 
+/* As a shell reads it back. */
+static void append_quoted(adamoe_failure_text *text, const char *word)
+{
+    append(text, "'");
+    for (const char *c = word; *c != '\0'; ++c) {
+        append(text, *c == '\'' ? "'\\''" : "%c", *c);
+    }
+    append(text, "'");
+}
+
 /* Where placement was asked for, the number of threads that is not given is the nodes' matter. */
 static void append_machine(adamoe_failure_text *text, const adamoe_common_options *common)
 {
@@ -83,6 +93,10 @@ static adamoe_failure_text repeat_command(const adamoe_check_options *options,
     }
     if (plugin != NULL) {
         append(&text, " --plugin '%.2000s'", plugin);
+    }
+    if (check->command != ADAMOE_NO_COMMAND) {
+        append(&text, " --command ");
+        append_quoted(&text, options->common.command[check->command]);
     }
     if (!check->not_loaded) {
         append(&text, " --case %s --seed %" PRIu64, check->cases[i], options->common.seed);

@@ -14,13 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Ten options with values, two without, a tier each, and the end. */
-#define ARGUMENTS (2 + 10 * 2 + 2 + ADAMOE_TIERS * 2 + 1)
+/* Eleven options with values, two without, a tier and a command each, and the end. */
+#define ARGUMENTS (2 + 11 * 2 + 2 + (ADAMOE_TIERS + ADAMOE_MOST_COMMANDS) * 2 + 1)
 
 typedef struct command {
     const char *argument[ARGUMENTS];
     size_t count;
-    char threads[24], seed[24], jobs[24];
+    char threads[24], seed[24], jobs[24], timeout[24];
 } command;
 
 static void add_option(command *c, const char *option, const char *value)
@@ -42,6 +42,8 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     add_option(c, "--seed", c->seed);
     (void)snprintf(c->jobs, sizeof c->jobs, "%u", options->jobs);
     add_option(c, "--jobs", c->jobs);
+    (void)snprintf(c->timeout, sizeof c->timeout, "%u", options->timeout);
+    add_option(c, "--timeout", c->timeout);
     if (options->common.threads != 0) {
         add_option(c, "--threads", c->threads);
     }
@@ -56,6 +58,9 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     }
     if (options->common.plugin != NULL) {
         add_option(c, "--plugin", options->common.plugin);
+    }
+    for (size_t i = 0; i < options->common.commands; ++i) {
+        add_option(c, "--command", options->common.command[i]);
     }
     if (options->part != NULL) {
         add_option(c, "--case", options->part);

@@ -3,13 +3,14 @@
  */
 #include "gate/collect.h"
 #include "program/child_process.h"
+#include "program/options.h"
 #include "files/json_file.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_ARGUMENTS 24
+#define MOST_ARGUMENTS (24 + 2 * ADAMOE_MOST_COMMANDS)
 
 typedef struct command {
     const char *argument[MOST_ARGUMENTS + 1];
@@ -57,6 +58,9 @@ static adamoe_status run_check(const adamoe_collect_options *o, const char *kern
     add(&c, "--case", o->check_case);
     add(&c, "--kernel", kernel);
     add(&c, "--plugin", o->plugin);
+    for (size_t i = 0; i < o->commands; ++i) {
+        add(&c, "--command", o->command[i]);
+    }
     return run(o->program, &c, out);
 }
 

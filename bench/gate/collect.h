@@ -10,7 +10,9 @@
 
 typedef struct adamoe_collect_options {
     const char *program, *plugin; /* plugin: or NULL */
-    const char *const *kernel;    /* [kernels] those that are checked; none: all */
+    const char *const *command;   /* [commands] processes that bring kernels */
+    size_t commands;
+    const char *const *kernel; /* [kernels] those that are checked; none: all */
     size_t kernels;
     const char *check_case;        /* a part of the names of the cases */
     const char *model, *questions; /* of the evaluation, which the reference computes: the same everywhere */

@@ -3,6 +3,7 @@
  */
 #include "gate/speed.h"
 #include "program/child_process.h"
+#include "program/options.h"
 #include "splitmix64.h"
 #include "program/json_output.h"
 
@@ -25,7 +26,7 @@ typedef struct worker {
 static adamoe_status start(const adamoe_speed_options *o, int side, adamoe_child *child)
 {
     char threads[16], seed[32], line[256];
-    const char *arguments[10];
+    const char *arguments[10 + 2 * ADAMOE_MOST_COMMANDS];
     size_t n = 0;
     const adamoe_gate_side *s = &o->side[side];
     (void)snprintf(threads, sizeof threads, "--threads=%" PRIu32, o->threads);
@@ -37,6 +38,10 @@ static adamoe_status start(const adamoe_speed_options *o, int side, adamoe_child
     if (s->plugin != NULL) {
         arguments[n++] = "--plugin";
         arguments[n++] = s->plugin;
+    }
+    for (size_t i = 0; i < o->commands; ++i) {
+        arguments[n++] = "--command";
+        arguments[n++] = o->command[i];
     }
     arguments[n] = NULL;
     adamoe_status status = adamoe_child_start(s->program, arguments, child);

@@ -21,6 +21,8 @@ typedef struct adamoe_gate_side {
 
 typedef struct adamoe_speed_options {
     adamoe_gate_side side[ADAMOE_GATE_SIDES];
+    const char *const *command; /* [commands] processes that bring kernels, to both sides */
+    size_t commands;
     const char *preset;
     uint32_t threads;
     uint64_t seed;

@@ -2,6 +2,7 @@
  * Options that mean the same for every verb, how a verb ends, and reading numbers from the command line.
  */
 #include "program/options.h"
+#include "remote/remote.h"
 
 #include <errno.h>
 #include <math.h>
@@ -98,6 +99,7 @@ size_t adamoe_parse_choice(struct argp_state *state, const char *option, const c
 enum {
     OPTION_KERNEL = 0x100,
     OPTION_PLUGIN,
+    OPTION_COMMAND,
     OPTION_THREADS,
     OPTION_NUMA,
     OPTION_TOPOLOGY,
@@ -113,6 +115,7 @@ static const struct argp_option kernel_option[] = {
 static const struct argp_option machine_options[] = {
     {0, 0, 0, 0, 0, 10},
     {"plugin", OPTION_PLUGIN, "FILE.so", 0, "Load kernels from a shared object first", 10},
+    {"command", OPTION_COMMAND, "'PROGRAM ...'", 0, ADAMOE_COMMAND_HELP, 10},
     {"threads", OPTION_THREADS, "N", 0, "Threads (default: all processors)", 10},
     {"numa", OPTION_NUMA, "POLICY", 0,
      "Where weights live: local (default), interleave, experts (each on one node) or split (a part of each "
@@ -125,6 +128,14 @@ static const struct argp_option machine_options[] = {
     {0},
 };
 
+void adamoe_add_command(struct argp_state *state, const char *command, adamoe_common_options *options)
+{
+    if (options->commands == ADAMOE_MOST_COMMANDS) {
+        argp_error(state, "--command: more than %d", ADAMOE_MOST_COMMANDS);
+    }
+    options->command[options->commands++] = command;
+}
+
 static error_t parse_machine(int key, char *value, struct argp_state *state)
 {
     adamoe_common_options *options = state->input;
@@ -134,6 +145,9 @@ static error_t parse_machine(int key, char *value, struct argp_state *state)
             argp_error(state, "--plugin: only one can be loaded");
         }
         options->plugin = value;
+        return 0;
+    case OPTION_COMMAND:
+        adamoe_add_command(state, value, options);
         return 0;
     case OPTION_THREADS:
         options->threads = (uint32_t)adamoe_parse_count(state, "--threads", value, 1, 4096);
@@ -181,12 +195,21 @@ static const struct argp_child machine_child[] = {{&adamoe_machine_argp, 0, 0, 0
 const struct argp adamoe_common_argp = {
     .options = kernel_option, .parser = parse_common, .children = machine_child};
 
-static adamoe_status find_kernel(const adamoe_common_options *options, adamoe_registry *registry,
-                                 const adamoe_kernel **kernel)
+adamoe_status adamoe_load_kernels(const adamoe_common_options *options, adamoe_registry *registry)
 {
     if (options->plugin != NULL) {
         ADAMOE_TRY(adamoe_registry_load(registry, options->plugin));
     }
+    for (size_t i = 0; i < options->commands; ++i) {
+        ADAMOE_TRY(adamoe_registry_run(registry, options->command[i], ADAMOE_REMOTE_PATIENCE));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status find_kernel(const adamoe_common_options *options, adamoe_registry *registry,
+                                 const adamoe_kernel **kernel)
+{
+    ADAMOE_TRY(adamoe_load_kernels(options, registry));
     if (options->kernel == NULL) {
         *kernel = adamoe_registry_default(registry);
         return adamoe_ok();

@@ -18,11 +18,16 @@ adamoe_status adamoe_flush_output(void);
  * could not be printed is an error too. */
 int adamoe_finish(const char *verb, adamoe_status status);
 
+/* The most --command that a verb takes. */
+#define ADAMOE_MOST_COMMANDS 16
+
 /* Options that choose what runs the numbers. */
 typedef struct adamoe_common_options {
-    const char *kernel; /* NULL: the default of the verb */
-    const char *plugin; /* NULL, or a shared object */
-    uint32_t threads;   /* 0: all processors */
+    const char *kernel;                        /* NULL: the default of the verb */
+    const char *plugin;                        /* NULL, or a shared object */
+    const char *command[ADAMOE_MOST_COMMANDS]; /* [commands] processes that bring kernels */
+    size_t commands;
+    uint32_t threads; /* 0: all processors */
     uint64_t seed;
     adamoe_numa_policy numa;
     const char *topology; /* NULL: the machine's own */
@@ -31,12 +36,22 @@ typedef struct adamoe_common_options {
 /* What adamoe_machine_open is to be told. */
 adamoe_machine_options adamoe_options_for_machine(const adamoe_common_options *options);
 
-/* --kernel, --plugin, --threads, --numa, --numa-topology, --seed as a child parser; its input is an
+/* --kernel, --plugin, --command, --threads, --numa, --numa-topology, --seed as a child parser; its input is an
  * adamoe_common_options. The second one leaves --kernel to verbs that take several. */
 extern const struct argp adamoe_common_argp;
 extern const struct argp adamoe_machine_argp;
 
-/* The registry with the plugin loaded, and the kernel that was asked for, or the default one. Errors: an
+/* Adds the kernels of --plugin and of every --command. */
+adamoe_status adamoe_load_kernels(const adamoe_common_options *options, adamoe_registry *registry);
+
+/* Keeps the value of one more --command, for parsers of their own. */
+void adamoe_add_command(struct argp_state *state, const char *command, adamoe_common_options *options);
+
+/* What --help says of --command. */
+#define ADAMOE_COMMAND_HELP                                                                                  \
+    "Load kernels from a process of their own that the shell starts; may be given several times"
+
+/* The registry with all that was asked for loaded, and the kernel that was asked for, or the default one. Errors: an
  * unknown name (BAD_INPUT), a kernel that cannot run here (NOT_SUPPORTED). On success the caller frees the
  * registry. */
 adamoe_status adamoe_choose_kernel(const adamoe_common_options *options, adamoe_registry **registry,

@@ -79,6 +79,9 @@ static void add_machine(const adamoe_common_options *o, adamoe_arguments *argume
     if (o->plugin != NULL) {
         adamoe_argument(arguments, "--plugin=%s", o->plugin);
     }
+    for (size_t i = 0; i < o->commands; ++i) {
+        adamoe_argument(arguments, "--command=%s", o->command[i]);
+    }
     if (o->threads != 0) {
         adamoe_argument(arguments, "--threads=%u", o->threads);
     }
