@@ -1,10 +1,11 @@
 /*
- * What a layer file gives a router: its parameters from __metadata__, its tensors by name. What __metadata__ says
- * besides is left alone, as in any safetensors file.
+ * What a layer file gives a router: its parameters from __metadata__, its tensors by name. A key that is neither a
+ * parameter nor one of those below is refused: a misspelled parameter would take its default.
  */
 #include "router_inputs.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static adamoe_status with_path(const adamoe_layer_file *file, adamoe_status status)
 {
@@ -13,10 +14,43 @@ static adamoe_status with_path(const adamoe_layer_file *file, adamoe_status stat
                                     : adamoe_error(status.code, "%.250s: %.250s", path, status.message);
 }
 
+/* Sizes, which the layer file checks; and notes, which change nothing: what writers add, where a layer is from, what its
+ * makers found. */
+static const char *const other_keys[] = {
+    "router",     "experts",    "num_local_experts", "hidden_size", "intermediate_size",
+    "tokens",     "format",     "variant",           "capacity",    "losses",
+    "min_margin", "exact_ties", "ties_at_a_cut",     "kernel"};
+
+static bool knows_key(const void *context, const char *key)
+{
+    const adamoe_router *router = context;
+    for (size_t i = 0; i < router->parameters; ++i) {
+        if (strcmp(router->parameter[i].name, key) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof other_keys / sizeof *other_keys; ++i) {
+        if (strcmp(other_keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static adamoe_status check_keys(const adamoe_layer_file *file, const adamoe_router *router)
+{
+    const char *key = adamoe_safetensors_unknown_key(adamoe_layer_file_tensors(file), knows_key, router);
+    return key == NULL
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "__metadata__: %.80s: router %s has no such parameter", key,
+                              router->name);
+}
+
 static adamoe_status read_parameters(const adamoe_layer_file *file, adamoe_router_inputs *inputs)
 {
     const adamoe_router *router = inputs->router;
     adamoe_router_defaults(router, inputs->call.value);
+    ADAMOE_TRY(check_keys(file, router));
     for (size_t i = 0; i < router->parameters; ++i) {
         const char *name = router->parameter[i].name;
         const char *text = adamoe_safetensors_metadata(adamoe_layer_file_tensors(file), name);

@@ -15,7 +15,7 @@ typedef struct adamoe_router_inputs {
 } adamoe_router_inputs;
 
 /* Of a file that names a router. The caller frees the result. Errors (BAD_INPUT, "FILE: place: reason"): no such
- * router, a parameter that it does not take, a tensor of more than two dimensions; memory. */
+ * router, a key of __metadata__ that it does not take, a tensor of more than two dimensions; memory. */
 adamoe_status adamoe_router_inputs_create(const adamoe_layer_file *file, adamoe_router_inputs *out);
 void adamoe_router_inputs_free(adamoe_router_inputs *inputs);
 

@@ -133,6 +133,24 @@ const char *adamoe_safetensors_metadata(const adamoe_safetensors *file, const ch
     return value;
 }
 
+const char *adamoe_safetensors_unknown_key(const adamoe_safetensors *file,
+                                           bool (*known)(const void *context, const char *key),
+                                           const void *context)
+{
+    const char *key, *unknown = NULL;
+    json_t *value;
+    json_object_foreach(json_object_get(file->header, "__metadata__"), key, value)
+    {
+        if (!known(context, key)) {
+            return key;
+        }
+    }
+    for (size_t i = 0; unknown == NULL && i < file->shards; ++i) {
+        unknown = adamoe_safetensors_unknown_key(file->shard[i], known, context);
+    }
+    return unknown;
+}
+
 /* ----------------------------------------------------------------------------------------------- matrices */
 
 /* "[2, 3]"; the longest shape, eight numbers of twenty digits, fits. */

@@ -45,6 +45,11 @@ const adamoe_tensor *adamoe_safetensors_find(const adamoe_safetensors *file, con
 /* A value of __metadata__, or NULL; with shards, of the first one that has it. */
 const char *adamoe_safetensors_metadata(const adamoe_safetensors *file, const char *key);
 
+/* The first key of __metadata__ that `known` does not know, or NULL; with shards, of the first one that has one. */
+const char *adamoe_safetensors_unknown_key(const adamoe_safetensors *file,
+                                           bool (*known)(const void *context, const char *key),
+                                           const void *context);
+
 /* The tensor `name` as a matrix [rows, columns]. Rank 1 counts as [1, columns]. Errors: missing; another rank
  * or shape; I64. */
 adamoe_status adamoe_safetensors_matrix(const adamoe_safetensors *file, const char *name, size_t rows,

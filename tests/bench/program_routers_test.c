@@ -316,7 +316,19 @@ static const bad_parameter bad_parameters[] = {
     {"remoe", "target_k", "4.5", "target_k: 4.5 is above 4 experts"},
     {"remoe", "multiplier", "0.5", "multiplier: 0.5 is not a number of at least 1"},
     {"adamoe", "top_k", "9", "top_k: 9 is not within 1 .. 8"},
+    {"top_p", "taus", "0.6", "__metadata__: taus: router top_p has no such parameter"},
+    {"locmoe", "top_k", "2", "__metadata__: top_k: router locmoe has no such parameter"},
 };
+
+/* What writers add says nothing of the router. */
+static void notes_are_accepted(void **state)
+{
+    const folder_path to = in_folder(state, "noted.safetensors");
+    layer_copy copy = open_copy(GOLDEN("top_p"));
+    set_metadata(&copy, "format", "pt");
+    write_copy(&copy, to.text);
+    expect(run(ADAMOE " layer '%s' --kernel reference", to.text), 0, "passed expected.output");
+}
 
 static void bad_parameters_are_refused(void **state)
 {
@@ -434,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_changed_expectation_is_named, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_differs_is_said, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(bad_parameters_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(notes_are_accepted, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_missing_is_named, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, make_folder, remove_folder),
     };
