@@ -113,7 +113,10 @@ typedef struct layout {
 static layout plan_layout(const adamoe_prepared *p, size_t rows)
 {
     layout l = {0};
-    l.thread_gate = onednn_aligned((size_t)ONEDNN_ROW_BLOCK * ONEDNN_WIDEST_BLOCK * sizeof(float));
+    const size_t block_rows = rows < ONEDNN_ROW_BLOCK ? rows : ONEDNN_ROW_BLOCK;
+    const size_t block_columns =
+        p->intermediate_size < ONEDNN_WIDEST_BLOCK ? p->intermediate_size : ONEDNN_WIDEST_BLOCK;
+    l.thread_gate = onednn_aligned(block_rows * block_columns * sizeof(float));
     l.thread_scratch = p->scratch_bytes;
     l.hidden = onednn_aligned(rows * p->input_depth * adamoe_arithmetic_bytes(p->type));
     l.slots = l.hidden + onednn_aligned(rows * p->hidden_depth * adamoe_arithmetic_bytes(p->type));

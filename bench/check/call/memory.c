@@ -183,20 +183,18 @@ adamoe_status adamoe_guarded_copy(const void *data, size_t bytes, size_t alignme
     return adamoe_ok();
 }
 
+/* Each byte as the one before it, and the first. */
+static bool is_pattern(const unsigned char *bytes, size_t count)
+{
+    return count == 0 || (bytes[0] == PATTERN && memcmp(bytes, bytes + 1, count - 1) == 0);
+}
+
 bool adamoe_guarded_intact(const adamoe_guarded *buffer)
 {
     const size_t before = (size_t)(buffer->data - buffer->body);
-    for (size_t i = 0; i < before; ++i) {
-        if (buffer->body[i] != PATTERN) {
-            return false;
-        }
-    }
-    for (size_t i = before + buffer->bytes; i < buffer->body_bytes; ++i) {
-        if (buffer->body[i] != PATTERN) {
-            return false;
-        }
-    }
-    return true;
+    return buffer->body == NULL ||
+           (is_pattern(buffer->body, before) &&
+            is_pattern(buffer->data + buffer->bytes, buffer->body_bytes - before - buffer->bytes));
 }
 
 void adamoe_guarded_free(adamoe_guarded *buffer)

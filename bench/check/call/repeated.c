@@ -41,11 +41,12 @@ static adamoe_status reserve_all(adamoe_repeated *o, adamoe_repeated_room room, 
 static void *fill(adamoe_repeated *o, size_t buffer, const void *from, size_t count)
 {
     adamoe_guarded *to = &o->buffer[buffer];
-    if (to->bytes > 0) {
-        memset(to->data, 0xff, to->bytes);
+    const size_t bytes = from == NULL ? 0 : count * sizeof(float);
+    if (bytes > 0) {
+        memcpy(to->data, from, bytes);
     }
-    if (from != NULL && count > 0) {
-        memcpy(to->data, from, count * sizeof(float));
+    if (to->bytes > bytes) {
+        memset(to->data + bytes, 0xff, to->bytes - bytes);
     }
     return from == NULL ? NULL : to->data;
 }
