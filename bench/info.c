@@ -2,6 +2,7 @@
  * adamoe info: what this machine is, which libraries the program uses, and which kernels run here.
  */
 #include "machine/cpu.h"
+#include "machine/last_level_cache.h"
 #include "program/environment.h"
 #include "machine/huge_pages.h"
 #include "program/json_output.h"
@@ -197,6 +198,10 @@ static void print_cpu(const adamoe_cpu *cpu)
     for (size_t i = 0; i < cpu->caches; ++i) {
         printf(" L%d %s %zu KiB%s", cpu->cache[i].level, cpu->cache[i].type, cpu->cache[i].bytes / 1024,
                i + 1 < cpu->caches ? "," : "");
+    }
+    if (adamoe_last_level_cache_is_by_hand()) {
+        printf("; measured as if the last level held %zu KiB (%s)", adamoe_last_level_cache() / 1024,
+               ADAMOE_LAST_LEVEL_CACHE_VARIABLE);
     }
     putchar('\n');
 }

@@ -2,6 +2,7 @@
  * adamoe VERB ...: finds the verb and runs it.
  */
 #include "machine/cpu.h"
+#include "machine/last_level_cache.h"
 #include "program/options.h"
 #include "verbs.h"
 
@@ -89,6 +90,10 @@ static bool may_measure(const verb *v)
 static int run_verb(const verb *v, int count, char **arguments)
 {
     const bool asks_for_help = count > 1 && strcmp(arguments[1], "--help") == 0;
+    const adamoe_status status = adamoe_last_level_cache_check();
+    if (status.code != ADAMOE_OK) {
+        return adamoe_finish(v->name, status);
+    }
     return asks_for_help || may_measure(v) ? v->run(count, arguments) : (int)ADAMOE_NOT_SUPPORTED;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "bench/layer.h"
 #include "gbench/gbench.h"
+#include "machine/memory.h"
 #include "layers/recorded_routing.h"
 
 #include <math.h>
@@ -117,7 +118,10 @@ static adamoe_status make_traffic(const bench_group *group, adamoe_traffic *out)
 {
     const adamoe_bench_options *o = &group->layer->options;
     const adamoe_mixture mixture = o->preset->mixture;
-    float *logits = calloc(group->tokens * (mixture.experts + mixture.null_experts) + 1, sizeof *logits);
+    const size_t all = mixture.experts + mixture.null_experts;
+    ADAMOE_TRY(adamoe_ask_memory("logits", (double)(group->tokens * all) * sizeof(float),
+                                 "fewer tokens (--tokens)"));
+    float *logits = calloc(group->tokens * all + 1, sizeof *logits);
     if (logits == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", group->tokens);
     }
@@ -189,6 +193,10 @@ static void report_constants(gbench_state *state, const adamoe_bench_member *mem
     gbench_counter(state, "touched_experts", (double)member->work.touched_experts);
     gbench_counter(state, "load", member->load);
     gbench_counter(state, "calls", (double)member->calls);
+    gbench_counter(state, "copies", (double)member->copies);
+    gbench_counter(state, "copies_wanted", (double)member->copies_wanted);
+    gbench_counter(state, "read_buffer_bytes", (double)member->peak.read_bytes);
+    gbench_counter(state, "read_buffer_bytes_wanted", (double)member->peak.read_bytes_wanted);
     gbench_counter(state, "peak_gflops", member->peak.gflops > 0.0 ? member->peak.gflops : NAN);
     gbench_counter(state, "peak_gflops_median", member->peak.gflops > 0.0 ? member->peak.gflops_median : NAN);
     gbench_counter(state, "peak_gbytes_per_second", member->peak.gbytes_per_second);

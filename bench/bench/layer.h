@@ -5,7 +5,8 @@
  *
  * Weights are cold, as they are in a model whose layers take turns: calls go round through copies of the
  * layer and through its experts, so that the bytes touched before a weight is used again exceed twice the
- * last-level cache.
+ * last-level cache; or, if that takes fewer copies, so many are read from elsewhere before each repetition, and no
+ * weight is used twice in it.
  */
 #ifndef ADAMOE_BENCH_LAYER_H
 #define ADAMOE_BENCH_LAYER_H

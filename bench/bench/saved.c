@@ -53,6 +53,12 @@ static void print_point(const adamoe_saved_point *p)
            percent(p->predicted_without_overlap, alone, sizeof alone), time, p->time_per_flops,
            p->time_per_flops_interval.low, p->time_per_flops_interval.high,
            p->by_expert ? "  expert by expert" : "");
+    if (p->copies < p->copies_wanted) {
+        printf(
+            "  Capped: %zu of %zu copies of the weights, for which half of the available memory is room: some of "
+            "them may be in a cache\n",
+            p->copies, p->copies_wanted);
+    }
     (void)fflush(stdout);
 }
 
@@ -91,6 +97,10 @@ static bool set_counters(json_t *entry, const adamoe_bench_saved *o, const adamo
         {"peak_gflops", p->peak.gflops},
         {"peak_gbytes_per_second", p->peak.gbytes_per_second},
         {"pairs", (double)o->measure.repetitions},
+        {"copies", (double)p->copies},
+        {"copies_wanted", (double)p->copies_wanted},
+        {"read_buffer_bytes", (double)p->peak.read_bytes},
+        {"read_buffer_bytes_wanted", (double)p->peak.read_bytes_wanted},
         {"trace_calls", (double)p->batches},
         {"by_expert", p->by_expert ? 1.0 : 0.0},
     };

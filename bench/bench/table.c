@@ -59,6 +59,27 @@ static bool is_like_another(const adamoe_bench_view *view, size_t member)
     return false;
 }
 
+/* Of memory that is too small for a measurement as it should be. */
+static void print_short_buffer(const adamoe_peak *peak)
+{
+    if (peak->read_bytes < peak->read_bytes_wanted) {
+        printf(
+            "  Capped: it was read from %.0f MB instead of %.0f, a quarter of the available memory: a part may "
+            "have come from a cache\n",
+            (double)peak->read_bytes * 1e-6, (double)peak->read_bytes_wanted * 1e-6);
+    }
+}
+
+static void print_capped(const adamoe_bench_member *m)
+{
+    if (adamoe_is_capped(m)) {
+        printf(
+            "  Capped: %s goes round %zu of %zu copies of the weights, for which half of the available memory is "
+            "room: some of them may be in a cache\n",
+            m->kernel->name, m->copies, m->copies_wanted);
+    }
+}
+
 /* Once for each kind of operands. */
 static void print_peaks(const adamoe_bench_view *view)
 {
@@ -72,6 +93,7 @@ static void print_peaks(const adamoe_bench_view *view)
         if (first) {
             printf("  peak of reading %.1f GB/s (median burst %.1f)\n", m->peak.gbytes_per_second,
                    m->peak.gbytes_per_second_median);
+            print_short_buffer(&m->peak);
             first = false;
         }
         printf("  peak for %s: %.0f GFLOP/s by %s (median burst %.0f)\n",
@@ -173,6 +195,7 @@ void adamoe_bench_table(const adamoe_bench_view *view)
         const adamoe_bench_member *m = &view->member[i];
         if (has_times(m)) {
             print_times(m);
+            print_capped(m);
             if (view->timing->stages) {
                 print_stages(m, view->timing->repetitions);
             }

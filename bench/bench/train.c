@@ -13,6 +13,8 @@
 #include "timing/group.h"
 #include "bench/table.h"
 #include "machine/clock.h"
+#include "machine/last_level_cache.h"
+#include "machine/memory.h"
 #include "program/environment.h"
 #include "program/held_signals.h"
 #include "program/json_output.h"
@@ -328,12 +330,16 @@ static adamoe_status run_point(sweep *s, point *p, uint32_t threads)
     return keep(s, p, threads);
 }
 
-/* Passes go round through as many copies of the weights as touch more than twice the last-level cache. */
+/* Passes go round through as many copies of the weights as touch more than twice the last-level cache, as far as
+ * half of the available memory goes. Each has its gradient. */
 static size_t copies_of(const adamoe_preset *preset, size_t cache_bytes)
 {
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size, ADAMOE_FLOAT32);
-    return adamoe_cold_copies(cost.bytes * (double)preset->mixture.experts, 1, cache_bytes);
+    const double bytes = cost.bytes * (double)preset->mixture.experts;
+    const size_t wanted = adamoe_cold_copies(bytes, 1, cache_bytes);
+    const double room = (double)adamoe_available_memory() / 2.0 / (2.0 * bytes);
+    return room >= (double)wanted ? wanted : room >= 1.0 ? (size_t)room : 1;
 }
 
 static adamoe_status run_tokens(sweep *s, size_t tokens, uint32_t threads)

@@ -3,6 +3,7 @@
  */
 #include "layers/traffic.h"
 #include "layers/random_layer.h"
+#include "machine/memory.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -97,10 +98,26 @@ static adamoe_status add_moved(adamoe_selection selection, const float *logits, 
     return status;
 }
 
+/* Of one batch: hidden states, three arrays of a number for each expert, and what a selection takes, three times
+ * 32 bytes at most. */
+static double batch_bytes(adamoe_selection selection, size_t tokens)
+{
+    const double each = 4.0 * (double)selection.hidden_size + 12.0 * (double)all_experts(selection) +
+                        96.0 * (double)selection.mixture.top_k;
+    return each * (double)tokens;
+}
+
+static adamoe_status ask_for_batches(adamoe_selection selection, size_t tokens, size_t batches)
+{
+    return adamoe_ask_memory("hidden states and routing", (double)batches * batch_bytes(selection, tokens),
+                             "fewer tokens (--tokens)");
+}
+
 adamoe_status adamoe_traffic_create(adamoe_selection selection, const float *logits, size_t tokens,
                                     uint64_t seed, bool rotate, adamoe_traffic *out)
 {
     const size_t n = selection.mixture.experts;
+    ADAMOE_TRY(ask_for_batches(selection, tokens, 1));
     *out = (adamoe_traffic){.tokens = tokens, .batch = calloc(n, sizeof *out->batch)};
     if (out->batch == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory");
@@ -108,6 +125,9 @@ adamoe_status adamoe_traffic_create(adamoe_selection selection, const float *log
     adamoe_status status = add_moved(selection, logits, seed, 0, out);
     const size_t touched = status.code == ADAMOE_OK ? touched_experts(out->batch[0].plan) : 0;
     const size_t wanted = rotate && touched > 0 ? n / touched : 1;
+    if (status.code == ADAMOE_OK) {
+        status = ask_for_batches(selection, tokens, wanted - 1);
+    }
     while (status.code == ADAMOE_OK && out->batches < wanted) {
         status = add_moved(selection, logits, seed, out->batches * touched, out);
     }

@@ -4,6 +4,7 @@
 #include "program/environment.h"
 #include "program/commit.h"
 #include "machine/cpu.h"
+#include "machine/last_level_cache.h"
 #include "files/json_file.h"
 #include "program/json_output.h"
 #include "machine/team.h"
@@ -88,9 +89,11 @@ static json_t *machine_json(void)
 {
     adamoe_cpu cpu;
     adamoe_cpu_describe(&cpu);
-    return json_pack("{s:o,s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "cpu", adamoe_json_text(cpu.model), "microcode",
-                     processor_fact("microcode"), "processors", (json_int_t)adamoe_available_processors(),
-                     "numa_nodes", (json_int_t)cpu.numa_nodes, "governor",
+    return json_pack("{s:o,s:o,s:I,s:I,s:I,s:b,s:o,s:o,s:o,s:o}", "cpu", adamoe_json_text(cpu.model),
+                     "microcode", processor_fact("microcode"), "processors",
+                     (json_int_t)adamoe_available_processors(), "numa_nodes", (json_int_t)cpu.numa_nodes,
+                     "last_level_cache", (json_int_t)adamoe_last_level_cache(), "last_level_cache_by_hand",
+                     (int)adamoe_last_level_cache_is_by_hand(), "governor",
                      first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), "numa_balancing",
                      first_line("/proc/sys/kernel/numa_balancing"), "transparent_huge_pages",
                      chosen_in("/sys/kernel/mm/transparent_hugepage/enabled"), "kernel", system_text());

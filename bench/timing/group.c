@@ -4,6 +4,7 @@
 #include "timing/group.h"
 #include "timing/judge.h"
 #include "machine/clock.h"
+#include "machine/last_level_cache.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ typedef struct runner {
     adamoe_bench_member *member;
     adamoe_prepared **prepared;
     size_t copies, turn;       /* calls so far: on the next batch and, after the last one, the next copy */
+    bool empties_caches;       /* before each repetition */
     double repetition_seconds; /* about */
     adamoe_run run;
     adamoe_router_step *router; /* with options.stages */
@@ -123,12 +125,22 @@ static adamoe_status make_router(const group *g, runner *r)
     return adamoe_ok();
 }
 
+/* Where a weight is used again before twice the last-level cache was touched, so much is read from elsewhere
+ * before each repetition, for which the copies last. */
+static void empty_caches(const group *g, const runner *r)
+{
+    if (r->empties_caches) {
+        adamoe_peak_meter_empty_caches(g->machine->meter);
+    }
+}
+
 /* Two calls before the third is looked at: a library may compile at the first one. */
 static adamoe_status choose_calls(const group *g, runner *r)
 {
     sums ignored = {0.0, {0.0, 0.0}};
     ADAMOE_TRY(call_either_way(g, r, &ignored));
     ADAMOE_TRY(call_either_way(g, r, &ignored));
+    empty_caches(g, r);
     const double start = adamoe_now();
     ADAMOE_TRY(call_either_way(g, r, &ignored));
     const double once = adamoe_now() - start, calls = ceil(g->options->least_seconds / once);
@@ -137,9 +149,23 @@ static adamoe_status choose_calls(const group *g, runner *r)
     return adamoe_ok();
 }
 
-static adamoe_status make(const group *g, runner *r)
+/* As many as outlast the caches, or as one repetition with its untimed call goes through, if those are fewer. */
+static void choose_copies(const group *g, runner *r, size_t cold)
 {
-    adamoe_bench_member *member = r->member;
+    const size_t batches = g->traffic->batches, calls = r->member->calls;
+    const size_t once = (calls > 1 ? (calls + batches - 1) / batches : 0) + 1;
+    r->empties_caches = once < cold;
+    r->member->copies_wanted = r->empties_caches ? once : cold;
+}
+
+static adamoe_status hold(const group *g, runner *r, size_t copies)
+{
+    return adamoe_bench_weights_hold(g->weights, r->member->kernel, copies, g->machine->team,
+                                     g->machine->host, &g->machine->placement, &r->prepared);
+}
+
+static adamoe_status make_member(const group *g, adamoe_bench_member *member)
+{
     const adamoe_preset *preset = g->weights->preset;
     const char *why_not = "no reason given";
     if (!member->kernel->supported(&why_not)) {
@@ -157,11 +183,24 @@ static adamoe_status make(const group *g, runner *r)
         member->limits == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
     }
-    r->copies = g->options->hot
-                    ? 1
-                    : adamoe_cold_copies(member->work.bytes, g->traffic->batches, adamoe_last_level_cache());
-    ADAMOE_TRY(adamoe_bench_weights_hold(g->weights, member->kernel, r->copies, g->machine->team,
-                                         g->machine->host, &g->machine->placement, &r->prepared));
+    return adamoe_ok();
+}
+
+/* Copies of the weights that outlast the caches. */
+static size_t cold_copies(const group *g, const runner *r)
+{
+    return g->options->hot
+               ? 1
+               : adamoe_cold_copies(r->member->work.bytes, g->traffic->batches, adamoe_last_level_cache());
+}
+
+/* With one copy of the weights. */
+static adamoe_status make(const group *g, runner *r)
+{
+    adamoe_bench_member *member = r->member;
+    ADAMOE_TRY(make_member(g, member));
+    ADAMOE_TRY(hold(g, r, 1));
+    r->copies = 1;
     ADAMOE_TRY(make_run(g, r));
     ADAMOE_TRY(check(g, r));
     if (g->options->stages) {
@@ -170,7 +209,19 @@ static adamoe_status make(const group *g, runner *r)
     if (member->kernel->implementation != NULL) {
         member->kernel->implementation(r->prepared[0], member->implementation, sizeof member->implementation);
     }
-    return choose_calls(g, r);
+    const size_t cold = cold_copies(g, r);
+    r->empties_caches = cold > 1;
+    ADAMOE_TRY(choose_calls(g, r));
+    choose_copies(g, r, cold);
+    return adamoe_ok();
+}
+
+/* The other copies, once all kernels have one and share what memory is left. */
+static adamoe_status add_copies(const group *g, runner *r)
+{
+    ADAMOE_TRY(hold(g, r, r->member->copies));
+    r->copies = r->member->copies;
+    return adamoe_ok();
 }
 
 /* ------------------------------------------------------------------------------------------------ timing */
@@ -190,6 +241,7 @@ static void keep_stages(const runner *r, const sums *s, adamoe_stage_seconds *ou
 static adamoe_status repeat(const group *g, runner *r, size_t repetition)
 {
     sums s = {0.0, {0.0, 0.0}};
+    empty_caches(g, r);
     if (r->member->calls > 1 || g->options->hot) {
         ADAMOE_TRY(call_either_way(g, r, &s));
     }
@@ -292,11 +344,64 @@ static adamoe_status summarise(group *g)
     return adamoe_ok();
 }
 
+static bool may_run(const adamoe_bench_member *member)
+{
+    const char *why_not = NULL;
+    return member->wanted && member->kernel->supported(&why_not);
+}
+
+/* Whether there is memory for those that run. */
+static adamoe_status check_weights(const group *g)
+{
+    const adamoe_kernel **kernels = calloc(g->count + 1, sizeof *kernels);
+    size_t count = 0;
+    if (kernels == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+    }
+    for (size_t i = 0; i < g->count; ++i) {
+        if (may_run(g->runner[i].member)) {
+            kernels[count++] = g->runner[i].member->kernel;
+        }
+    }
+    const adamoe_status status = adamoe_bench_weights_check(g->weights, kernels, count);
+    free(kernels);
+    return status;
+}
+
+static adamoe_status plan_copies(group *g)
+{
+    adamoe_copies *copies = calloc(g->count + 1, sizeof *copies);
+    size_t count = 0;
+    if (copies == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+    }
+    for (size_t i = 0; i < g->count; ++i) {
+        const adamoe_bench_member *m = g->runner[i].member;
+        if (runs(&g->runner[i])) {
+            copies[count++] = (adamoe_copies){.kernel = m->kernel, .wanted = m->copies_wanted};
+        }
+    }
+    adamoe_bench_weights_plan(g->weights, copies, count);
+    for (size_t i = 0, next = 0; i < g->count; ++i) {
+        if (runs(&g->runner[i])) {
+            g->runner[i].member->copies = copies[next++].count;
+        }
+    }
+    free(copies);
+    return adamoe_ok();
+}
+
 static adamoe_status run(group *g)
 {
+    ADAMOE_TRY(check_weights(g));
     for (size_t i = 0; i < g->count; ++i) {
         runner *r = &g->runner[i];
         r->member->status = r->member->wanted ? make(g, r) : adamoe_ok();
+    }
+    ADAMOE_TRY(plan_copies(g));
+    for (size_t i = 0; i < g->count; ++i) {
+        runner *r = &g->runner[i];
+        r->member->status = runs(r) ? add_copies(g, r) : r->member->status;
     }
     ADAMOE_TRY(time_all(g));
     return summarise(g);

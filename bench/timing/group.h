@@ -34,6 +34,7 @@ typedef struct adamoe_bench_member {
     /* what is found out: */
     adamoe_status status; /* if not ADAMOE_OK, nothing below holds */
     char implementation[128];
+    size_t copies_wanted, copies; /* of the weights: so that they are cold, and as many as memory allows */
     size_t calls;                 /* of one repetition */
     double *seconds;              /* [repetitions] of adamoe_kernel.experts, mean over the calls */
     adamoe_stage_seconds *stages; /* [repetitions] with options.stages */
@@ -60,6 +61,12 @@ bool adamoe_tells_stages(const adamoe_stage_seconds *stages);
 /* The layer's time less its two products, as a share of it: route, plan, the weighted sum and whatever the
  * kernel does besides. `experts` is the time of adamoe_kernel.experts. */
 double adamoe_overhead_share(const adamoe_stage_seconds *stages, double experts);
+
+/* True where there was too little memory for the copies that keep weights cold. */
+static inline bool adamoe_is_capped(const adamoe_bench_member *member)
+{
+    return member->copies < member->copies_wanted;
+}
 
 /* Copies of the weights so that calls touch more than twice the last-level cache before they come back. */
 size_t adamoe_cold_copies(double touched_bytes, size_t batches, size_t cache_bytes);

@@ -2,7 +2,8 @@
  * The machine's peaks during a measurement.
  */
 #include "timing/peak_meter.h"
-#include "machine/cpu.h"
+#include "machine/last_level_cache.h"
+#include "machine/memory.h"
 #include "peaks/memory_peak.h"
 #include "statistics/statistics.h"
 
@@ -10,6 +11,9 @@
 #include <string.h>
 
 #define BURST_SECONDS 0.001
+
+/* Of the available memory: what is measured needs the rest. */
+#define READING_SHARE 4
 
 /* The rates of one way to be busy. */
 typedef struct series {
@@ -23,17 +27,6 @@ struct adamoe_peak_meter {
     series arithmetic[ADAMOE_ARITHMETIC_PATHS], reading;
 };
 
-size_t adamoe_last_level_cache(void)
-{
-    adamoe_cpu cpu;
-    size_t bytes = 0;
-    adamoe_cpu_describe(&cpu);
-    for (size_t i = 0; i < cpu.caches; ++i) {
-        bytes = cpu.cache[i].bytes > bytes ? cpu.cache[i].bytes : bytes;
-    }
-    return bytes;
-}
-
 adamoe_status adamoe_peak_meter_create(const adamoe_team *team, adamoe_peak_meter **out)
 {
     adamoe_peak_meter *meter = calloc(1, sizeof *meter);
@@ -41,7 +34,8 @@ adamoe_status adamoe_peak_meter_create(const adamoe_team *team, adamoe_peak_mete
         return adamoe_error(ADAMOE_ENVIRONMENT, "peaks: out of memory");
     }
     meter->team = team;
-    const adamoe_status status = adamoe_memory_peak_create(team, adamoe_last_level_cache(), &meter->memory);
+    const adamoe_status status = adamoe_memory_peak_create(
+        team, adamoe_last_level_cache(), adamoe_available_memory() / READING_SHARE, &meter->memory);
     if (status.code != ADAMOE_OK) {
         adamoe_peak_meter_free(meter);
         return status;
@@ -110,6 +104,15 @@ adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, adamoe_operand_p
     return add(&meter->reading, (double)slices / seconds);
 }
 
+void adamoe_peak_meter_empty_caches(adamoe_peak_meter *meter)
+{
+    const size_t all = 2 * adamoe_last_level_cache(), buffer = adamoe_memory_peak_bytes(meter->memory);
+    const size_t bytes = all < buffer ? all : buffer, piece = adamoe_memory_peak_piece(meter->memory);
+    for (size_t read = 0; read < bytes; read += piece) {
+        (void)adamoe_memory_burst(meter->memory);
+    }
+}
+
 /* The largest and the middle one of a series that is not empty. */
 static adamoe_status best_and_median(const series *s, double *best, double *median)
 {
@@ -149,7 +152,11 @@ static adamoe_status read_arithmetic(const adamoe_peak_meter *meter, adamoe_oper
 adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_operand_pairs pairs,
                                      adamoe_peak *out)
 {
-    *out = (adamoe_peak){.path = "none", .bursts = meter->reading.count, .gbytes_of = meter->reading.rate};
+    *out = (adamoe_peak){.path = "none",
+                         .bursts = meter->reading.count,
+                         .gbytes_of = meter->reading.rate,
+                         .read_bytes = adamoe_memory_peak_bytes(meter->memory),
+                         .read_bytes_wanted = adamoe_memory_peak_wanted(meter->memory)};
     ADAMOE_TRY(read_arithmetic(meter, pairs, out));
     return meter->reading.count == 0
                ? adamoe_ok()

@@ -15,7 +15,8 @@
 
 typedef struct adamoe_peak_meter adamoe_peak_meter;
 
-/* Finds the fastest ways to read memory first, which takes some tenths of a second. Errors: memory. */
+/* Finds the fastest ways to read memory first, which takes some tenths of a second. The buffer that is read takes
+ * at most a quarter of the memory that is available. Errors: memory. */
 adamoe_status adamoe_peak_meter_create(const adamoe_team *team, adamoe_peak_meter **out);
 void adamoe_peak_meter_free(adamoe_peak_meter *meter);
 
@@ -23,9 +24,12 @@ void adamoe_peak_meter_free(adamoe_peak_meter *meter);
 void adamoe_peak_meter_begin(adamoe_peak_meter *meter);
 
 /* One burst: `slices` times in turn, each instruction path that can multiply any of `pairs` for about a
- * millisecond, and one read of a quarter of five times the last-level cache. Its rates are those of all
+ * millisecond, and one read of a piece of five times the last-level cache. Its rates are those of all
  * slices together. Every burst since the beginning is for the same operands. Errors: memory. */
 adamoe_status adamoe_peak_meter_burst(adamoe_peak_meter *meter, adamoe_operand_pairs pairs, size_t slices);
+
+/* Reads twice as many bytes as the last-level cache holds, or what there is of them, and keeps no rate. */
+void adamoe_peak_meter_empty_caches(adamoe_peak_meter *meter);
 
 /* Seconds that a slice takes, about. */
 #define ADAMOE_BURST_SLICE 0.0025
@@ -37,13 +41,12 @@ typedef struct adamoe_peak {
     double gbytes_per_second, gbytes_per_second_median;
     size_t bursts;
     const double *gflops_of, *gbytes_of; /* [bursts], or NULL; they hold until the next burst */
+    size_t read_bytes,
+        read_bytes_wanted; /* of the buffer that was read, and of one that no cache keeps a part of */
 } adamoe_peak;
 
 /* For a kernel with these operands, which were among those of the bursts: its path can multiply them all. */
 adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_operand_pairs pairs,
                                      adamoe_peak *out);
-
-/* Bytes of the largest cache of processor 0; 0 where unknown. */
-size_t adamoe_last_level_cache(void);
 
 #endif

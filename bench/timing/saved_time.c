@@ -5,6 +5,7 @@
 #include "timing/judge.h"
 #include "timing/group.h"
 #include "machine/clock.h"
+#include "machine/last_level_cache.h"
 #include "timing/plan_part.h"
 
 #include <math.h>
@@ -142,6 +143,7 @@ typedef struct two_sides {
     const adamoe_layer *layer;
     adamoe_saved_trace trace;
     adamoe_prepared **prepared;
+    size_t copies_wanted;
     size_t copies, turn; /* every call goes to the next copy, whatever its side */
     adamoe_run run;
     float *router_rows; /* [n + m, hidden_size]; the baseline's router has the first n */
@@ -300,7 +302,13 @@ static size_t count_copies(const two_sides *s)
 
 static adamoe_status make(two_sides *s, adamoe_bench_weights *weights)
 {
-    s->copies = count_copies(s);
+    adamoe_copies copies = {.kernel = s->kernel, .wanted = count_copies(s)};
+    ADAMOE_TRY(adamoe_bench_weights_check(weights, &s->kernel, 1));
+    ADAMOE_TRY(adamoe_bench_weights_hold(weights, s->kernel, 1, s->machine->team, s->machine->host,
+                                         &s->machine->placement, &s->prepared));
+    adamoe_bench_weights_plan(weights, &copies, 1);
+    s->copies = copies.count;
+    s->copies_wanted = copies.wanted;
     ADAMOE_TRY(adamoe_bench_weights_hold(weights, s->kernel, s->copies, s->machine->team, s->machine->host,
                                          &s->machine->placement, &s->prepared));
     s->layer = &weights->copy[0].layer;
@@ -351,6 +359,8 @@ static adamoe_status choose_passes(two_sides *s, size_t *passes)
 
 static adamoe_status take_times(two_sides *s, adamoe_saved_point *out)
 {
+    out->copies = s->copies;
+    out->copies_wanted = s->copies_wanted;
     ADAMOE_TRY(choose_passes(s, &out->passes));
     out->by_expert = s->side[BASELINE].part != NULL;
     adamoe_peak_meter_begin(s->machine->meter);

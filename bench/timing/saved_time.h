@@ -22,6 +22,7 @@ typedef struct adamoe_saved_side {
 /* Reductions are 1 - adaptive / baseline. */
 typedef struct adamoe_saved_point {
     size_t tokens, batches, passes; /* tokens of a call; calls of a trace; traces of a repetition */
+    size_t copies_wanted, copies;   /* of the weights: so that they are cold, and as many as memory allows */
     adamoe_saved_side baseline, adaptive;
     double expert_flops_reduction, layer_flops_reduction, touched_bytes_reduction;
     double predicted_time_reduction, predicted_without_overlap; /* by the roofline */

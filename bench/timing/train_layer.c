@@ -32,11 +32,7 @@ static adamoe_status check_memory(const adamoe_train_layer *layer, const char *n
     const double d = (double)layer->hidden_size, ff = (double)layer->intermediate_size;
     const double floats = 6.0 * (double)(layer->copies * layer->plan->experts) * d * ff +
                           (double)layer->plan->rows * (4.0 * ff + d) + 4.0 * (double)layer->plan->tokens * d;
-    const size_t available = adamoe_available_memory();
-    return floats * sizeof(float) <= (double)available
-               ? adamoe_ok()
-               : adamoe_error(ADAMOE_ENVIRONMENT, "%s: %.1f GB are needed, %.1f GB are available", name,
-                              floats * sizeof(float) / 1e9, (double)available / 1e9);
+    return adamoe_ask_memory(name, floats * sizeof(float), "fewer tokens (--tokens), or a smaller --preset");
 }
 
 /* One matrix, sixteen random bits for each weight, which keep the size of what they multiply. */

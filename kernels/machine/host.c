@@ -4,6 +4,7 @@
  */
 #include "machine/host.h"
 #include "machine/huge_pages.h"
+#include "machine/memory.h"
 
 #include <stdlib.h>
 
@@ -14,7 +15,7 @@ static void *allocate(void *context, size_t bytes, size_t alignment)
     size_t at_least = alignment < sizeof(void *) ? sizeof(void *) : alignment;
     at_least = huge && at_least < ADAMOE_HUGE_PAGE ? ADAMOE_HUGE_PAGE : at_least;
     void *memory = NULL;
-    if (posix_memalign(&memory, at_least, bytes > 0 ? bytes : 1) != 0) {
+    if (!adamoe_has_memory(bytes) || posix_memalign(&memory, at_least, bytes > 0 ? bytes : 1) != 0) {
         return NULL;
     }
     if (huge) {

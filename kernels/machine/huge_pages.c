@@ -3,6 +3,7 @@
  * cache.
  */
 #include "machine/huge_pages.h"
+#include "machine/memory.h"
 #include "machine/system_file.h"
 
 #include <stdint.h>
@@ -22,6 +23,9 @@ void adamoe_advise_huge_pages(void *memory, size_t bytes)
 
 float *adamoe_zeroed_floats(size_t count)
 {
+    if (count > SIZE_MAX / sizeof(float) - 1 || !adamoe_has_memory(count * sizeof(float))) {
+        return NULL;
+    }
     float *floats = calloc(count + 1, sizeof *floats); /* + 1: calloc(0) may give NULL */
     if (floats != NULL) {
         adamoe_advise_huge_pages(floats, count * sizeof *floats);

@@ -117,15 +117,57 @@ static size_t limit_memory(const struct rlimit *limit, const char *used_key)
                : difference((size_t)limit->rlim_cur, read_number_or_0("", "proc/self/status", used_key));
 }
 
-size_t adamoe_available_memory(void)
+/* What is left, and who leaves no more. */
+typedef struct memory_left {
+    size_t bytes;
+    const char *limit, *raise; /* the latter is what to do about it, empty for the machine itself */
+} memory_left;
+
+static void tighten(memory_left *left, size_t bytes, const char *limit, const char *raise)
 {
-    size_t available = adamoe_available_memory_under("");
+    if (bytes < left->bytes) {
+        *left = (memory_left){bytes, limit, raise};
+    }
+}
+
+static memory_left find_memory(void)
+{
+    memory_left left = {SIZE_MAX, "the machine", ""};
     struct rlimit limit;
+    tighten(&left, adamoe_system_file_number("", "proc/meminfo", "MemAvailable:"), "the machine", "");
+    tighten(&left, control_group_memory(""), "the memory limit of the control group",
+            "raise the limit of the control group (container, systemd unit)");
     if (getrlimit(RLIMIT_DATA, &limit) == 0) {
-        available = least(available, limit_memory(&limit, "VmData:"));
+        tighten(&left, limit_memory(&limit, "VmData:"), "ulimit -d", "raise ulimit -d");
     }
     if (getrlimit(RLIMIT_AS, &limit) == 0) {
-        available = least(available, limit_memory(&limit, "VmSize:"));
+        tighten(&left, limit_memory(&limit, "VmSize:"), "ulimit -v", "raise ulimit -v");
     }
-    return available;
+    return left;
+}
+
+size_t adamoe_available_memory(void)
+{
+    return find_memory().bytes;
+}
+
+bool adamoe_has_memory(size_t bytes)
+{
+    return bytes < ADAMOE_LARGE_BLOCK || bytes <= find_memory().bytes;
+}
+
+adamoe_status adamoe_ask_memory(const char *what, double bytes, const char *advice)
+{
+    if (bytes < (double)ADAMOE_LARGE_BLOCK) {
+        return adamoe_ok();
+    }
+    const memory_left left = find_memory();
+    if (bytes <= (double)left.bytes) {
+        return adamoe_ok();
+    }
+    const bool both = advice != NULL && left.raise[0] != '\0';
+    return adamoe_error(ADAMOE_ENVIRONMENT, "%.60s: %.2f GB of memory are needed, %s leaves %.2f GB%s%s%s%s",
+                        what, bytes / 1e9, left.limit, (double)left.bytes / 1e9,
+                        advice != NULL || left.raise[0] != '\0' ? ": " : "", advice != NULL ? advice : "",
+                        both ? ", or " : "", left.raise);
 }

@@ -6,6 +6,7 @@
 #include "machine/placed_memory.h"
 #include "machine/host.h"
 #include "machine/huge_pages.h"
+#include "machine/memory.h"
 
 #include <errno.h>
 #include <numaif.h>
@@ -101,7 +102,7 @@ static int place(const adamoe_placed_memory *memory, const block *b)
 static void *map_block(adamoe_placed_memory *memory, size_t bytes, size_t alignment, uint32_t machine_node)
 {
     block *b = calloc(1, sizeof *b);
-    if (b == NULL || bytes > SIZE_MAX - memory->page) {
+    if (b == NULL || bytes > SIZE_MAX - memory->page || !adamoe_has_memory(bytes)) {
         free(b);
         return NULL;
     }

@@ -1,6 +1,7 @@
 /*
  * The rate at which the threads of a team can read memory: over several streams, distances of prefetching and
- * sizes of pages, from buffers too large for the caches.
+ * sizes of pages, from a buffer too large for the caches. Left out: caches that keep more of what they were given
+ * than a cyclic walk over five times their size finds again, which none is known to do.
  */
 #ifndef ADAMOE_PEAKS_MEMORY_PEAK_H
 #define ADAMOE_PEAKS_MEMORY_PEAK_H
@@ -17,13 +18,23 @@ typedef struct adamoe_reading {
 
 typedef struct adamoe_memory_peak adamoe_memory_peak;
 
-/* Two buffers of five times `cache_bytes` each (the last-level caches that the threads use, together), on
- * ordinary and on huge pages. Errors: memory. */
-adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_bytes,
+/* A buffer of five times `cache_bytes` (the last-level caches that the threads use, together), of 64 MB at least
+ * and of `most_bytes` at most: half of it on ordinary pages and half on huge ones, and all of it on the better
+ * ones once they have been found. Errors: memory, and fewer than 4 MB. */
+adamoe_status adamoe_memory_peak_create(const adamoe_team *team, size_t cache_bytes, size_t most_bytes,
                                         adamoe_memory_peak **out);
 void adamoe_memory_peak_free(adamoe_memory_peak *peak);
 
-/* Reads the next quarter of a buffer with all threads, each its own part: 10^9 bytes per second. The first
+/* Bytes of the buffer, and as many as were wanted: with fewer than twice the caches some of it may be read from
+ * them. */
+size_t adamoe_memory_peak_bytes(const adamoe_memory_peak *peak);
+size_t adamoe_memory_peak_wanted(const adamoe_memory_peak *peak);
+
+/* Bytes that a burst reads: a quarter of the buffer, at most 64 MB. */
+size_t adamoe_memory_peak_piece(const adamoe_memory_peak *peak);
+
+/* Reads the next piece of the buffer with all threads, each its own part: 10^9 bytes
+ * per second. The first
  * calls try every way several times; after those, every call reads in the way that was fastest, so that rates
  * of different moments differ by the moment alone. */
 double adamoe_memory_burst(adamoe_memory_peak *peak);

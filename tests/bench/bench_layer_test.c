@@ -5,9 +5,12 @@
 #include "test.h"
 #include "timing/judge.h"
 #include "bench/layer.h"
-#include "machine/cpu.h"
+#include "machine/last_level_cache.h"
 #include "gbench/gbench.h"
 #include "layer.h"
+#include "registry.h"
+
+#include <stdlib.h>
 
 /* A kernel that is right on its first call and afterwards writes down what it was asked to touch. */
 enum { MOST_CALLS = 20000 };
@@ -67,13 +70,16 @@ static void keep(void *context, const adamoe_bench_view *view)
     }
 }
 
+/* Of one repetition. */
+static double least_seconds = 0.002;
+
 /* Runs one benchmark. */
 static adamoe_status run(adamoe_kernel *kernel, const char *name, size_t tokens, bool hot)
 {
     const adamoe_bench_options options = {
         .preset = &adamoe_presets[0],
         .pattern = ADAMOE_PATTERN_BALANCED,
-        .timing = {.seed = 1, .repetitions = REPETITIONS, .least_seconds = 0.002, .hot = hot},
+        .timing = {.seed = 1, .repetitions = REPETITIONS, .least_seconds = least_seconds, .hot = hot},
         .fallback = &adamoe_reference_kernel,
         .shown = keep};
     adamoe_bench_layer *layer = NULL;
@@ -102,6 +108,9 @@ static size_t count_bits(uint64_t bits)
     return count;
 }
 
+/* Calls before any that is timed: the check, and three that tell how many there shall be. */
+enum { EARLIER_CALLS = 4 };
+
 /* The fewest bytes that were touched between two uses of one weight, the use itself included; SIZE_MAX where
  * none was used twice. */
 static size_t least_distance(void)
@@ -109,7 +118,7 @@ static size_t least_distance(void)
     const size_t expert_bytes = 3 * 64 * 96 * sizeof(float);
     const size_t count = call_count < MOST_CALLS ? call_count : MOST_CALLS;
     size_t least = SIZE_MAX;
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = EARLIER_CALLS; i < count; ++i) {
         size_t bytes = 0;
         for (size_t j = i; j < count; ++j) {
             if (j > i && calls[j].prepared == calls[i].prepared &&
@@ -123,17 +132,6 @@ static size_t least_distance(void)
     return least;
 }
 
-static size_t largest_cache(void)
-{
-    adamoe_cpu cpu;
-    size_t bytes = 0;
-    adamoe_cpu_describe(&cpu);
-    for (size_t i = 0; i < cpu.caches; ++i) {
-        bytes = cpu.cache[i].bytes > bytes ? cpu.cache[i].bytes : bytes;
-    }
-    return bytes;
-}
-
 static void cold_weights_are_cold(void **state)
 {
     (void)state;
@@ -145,10 +143,71 @@ static void cold_weights_are_cold(void **state)
         assert_ok(run(&kernel, names[i], tokens[i], false));
         const size_t distance = least_distance();
         print_message("%zu tokens: a weight is used again after %.1f MB; the last cache holds %.1f MB\n",
-                      tokens[i], (double)distance / 1e6, (double)largest_cache() / 1e6);
+                      tokens[i], (double)distance / 1e6, (double)adamoe_last_level_cache() / 1e6);
         assert_true(distance != SIZE_MAX); /* the rotation has come round, or this shows nothing */
-        assert_true(distance >= 2 * largest_cache());
+        assert_true(distance >= 2 * adamoe_last_level_cache());
     }
+}
+
+/* A cache that a repetition does not fill: no weight is used twice in a repetition and the call before it, and
+ * there are no more copies than that takes. */
+static void one_repetition_is_cold_behind_a_large_cache(void **state)
+{
+    (void)state;
+    const char *before = getenv(ADAMOE_LAST_LEVEL_CACHE_VARIABLE);
+    char *kept = before == NULL ? NULL : strdup(before);
+    adamoe_kernel kernel = adamoe_reference_kernel;
+    kernel.experts = experts_that_note;
+    assert_int_equal(setenv(ADAMOE_LAST_LEVEL_CACHE_VARIABLE, "64M", 1), 0);
+    least_seconds = 0.0003;
+    for (size_t tokens = 1; tokens <= 16; tokens += 15) {
+        assert_ok(run(&kernel, tokens == 1 ? "large-cache" : "large-cache-sixteen", tokens, false));
+        const size_t each = latest.member.calls + 1, first = call_count - REPETITIONS * each;
+        assert_true(latest.member.calls > 1 && call_count == EARLIER_CALLS + REPETITIONS * each);
+        assert_true(latest.member.copies == latest.member.copies_wanted && latest.member.copies <= each);
+        for (size_t r = 0; r < REPETITIONS; ++r) {
+            for (size_t i = 0; i < each; ++i) {
+                for (size_t j = i + 1; j < each; ++j) {
+                    const touch *a = &calls[first + r * each + i], *b = &calls[first + r * each + j];
+                    assert_false(a->prepared == b->prepared && (a->experts & b->experts) != 0);
+                }
+            }
+        }
+        print_message("%zu tokens: %zu copies for repetitions of %zu calls\n", tokens, latest.member.copies,
+                      latest.member.calls);
+    }
+    assert_int_equal(kept == NULL ? unsetenv(ADAMOE_LAST_LEVEL_CACHE_VARIABLE)
+                                  : setenv(ADAMOE_LAST_LEVEL_CACHE_VARIABLE, kept, 1),
+                     0);
+    free(kept);
+    least_seconds = 0.002;
+}
+
+/* Kernels that hold all their weights themselves share one stored layer; others have one for each copy. */
+static void stored_weights_are_shared_where_they_can_be(void **state)
+{
+    (void)state;
+    static const adamoe_kernel *kernels[2];
+    adamoe_registry *registry = NULL;
+    adamoe_bench_machine machine = {.fallback = &adamoe_reference_kernel};
+    adamoe_bench_weights weights = {.preset = &adamoe_presets[0], .seed = 1};
+    adamoe_prepared **packed = NULL, **in_place = NULL;
+    assert_ok(adamoe_registry_create(&registry));
+    kernels[0] = adamoe_registry_find(registry, "onednn-f32");
+    kernels[1] = adamoe_registry_find(registry, "reference");
+    assert_ok(adamoe_bench_machine_enter(&machine, &(adamoe_machine_options){.threads = 1}));
+    assert_ok(adamoe_bench_weights_hold(&weights, kernels[0], 3, machine.team, machine.host,
+                                        &machine.placement, &packed));
+    assert_int_equal(weights.copies, 1);
+    assert_true(weights.store[0].packs && weights.store[0].bytes >= 8 * 3 * 64 * 96 * 4);
+    assert_true(packed[0] != packed[1] && packed[1] != packed[2]);
+    assert_ok(adamoe_bench_weights_hold(&weights, kernels[1], 3, machine.team, machine.host,
+                                        &machine.placement, &in_place));
+    assert_int_equal(weights.copies, 3);
+    assert_false(weights.store[1].packs);
+    adamoe_bench_weights_free(&weights);
+    adamoe_bench_machine_leave(&machine);
+    adamoe_registry_free(registry);
 }
 
 static void hot_weights_are_the_same(void **state)
@@ -338,6 +397,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cold_weights_are_cold),
+        cmocka_unit_test(one_repetition_is_cold_behind_a_large_cache),
+        cmocka_unit_test(stored_weights_are_shared_where_they_can_be),
         cmocka_unit_test(hot_weights_are_the_same),
         cmocka_unit_test(a_wrong_kernel_is_not_timed),
         cmocka_unit_test(a_kernel_that_cannot_run_is_skipped),

@@ -76,13 +76,9 @@ static void assert_complete(const char *path, const char *parent)
     assert_string_not_equal(json_string_value(json_object_get(libraries, "onednn")), "");
     assert_true(json_number_value(json_object_get(run, "seconds")) > 0.0);
     assert_true(json_is_boolean(json_object_get(run, "disturbed")));
-    static const char *const facts[] = {"cpu",
-                                        "microcode",
-                                        "processors",
-                                        "numa_nodes",
-                                        "governor",
-                                        "numa_balancing",
-                                        "transparent_huge_pages",
+    static const char *const facts[] = {"cpu",        "microcode",        "processors",
+                                        "numa_nodes", "last_level_cache", "last_level_cache_by_hand",
+                                        "governor",   "numa_balancing",   "transparent_huge_pages",
                                         "kernel"};
     for (size_t i = 0; i < sizeof facts / sizeof *facts; ++i) {
         assert_non_null(json_object_get(machine, facts[i]));

@@ -2,7 +2,7 @@
  * adamoe check where the system is short of something, or somebody interferes: the run goes on, or ends with
  * exit code 4 and the reason. No kernel is accused.
  */
-#include "bench/check/sanitized.h"
+#include "sanitized.h"
 #include "program.h"
 #include "test.h"
 

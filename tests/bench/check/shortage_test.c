@@ -3,7 +3,7 @@
  */
 #include "check/shortage.h"
 #include "check/call/memory.h"
-#include "bench/check/sanitized.h"
+#include "sanitized.h"
 #include "test.h"
 
 #include <errno.h>

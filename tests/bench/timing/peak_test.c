@@ -184,7 +184,7 @@ static void all_ways_are_tried(void **state)
     adamoe_team *team = NULL;
     adamoe_memory_peak *peak = NULL;
     assert_ok(adamoe_team_create(2, &team));
-    assert_ok(adamoe_memory_peak_create(team, 0, &peak));
+    assert_ok(adamoe_memory_peak_create(team, 0, SIZE_MAX, &peak));
     double best = 0.0;
     assert_int_equal(adamoe_memory_peak_trials(peak), 5 * 24);
     while (adamoe_memory_peak_trials(peak) > 0) {
