@@ -14,6 +14,7 @@
 enum {
     OPTION_MODEL = 1,
     OPTION_QUESTIONS,
+    OPTION_TASK,
     OPTION_FORMAT,
     OPTION_BOS,
     OPTION_LIMIT,
@@ -33,6 +34,8 @@ typedef struct eval_options {
 static const struct argp_option options_list[] = {
     {"model", OPTION_MODEL, "DIR", 0, "Hugging Face folder (required)", 0},
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions, a JSON object a line (required)", 0},
+    {"task", OPTION_TASK, "arc_challenge|arc_easy|openbookqa|hellaswag|piqa|social_iqa|winogrande", 0,
+     "The questions are this task's data set, and are scored as the harness scores that task", 0},
     {"format", OPTION_FORMAT, "cloze|letter", 0, "Score the choice's text (default) or its letter", 0},
     {"bos", OPTION_BOS, "auto|always|never", 0, "Begin-of-sequence token: as the tokenizer says (default)",
      0},
@@ -48,6 +51,15 @@ static const struct argp_option options_list[] = {
     {0},
 };
 
+static const adamoe_task *parse_task(struct argp_state *state, const char *value)
+{
+    const char *names[ADAMOE_TASKS];
+    for (size_t i = 0; i < ADAMOE_TASKS; ++i) {
+        names[i] = adamoe_tasks[i].name;
+    }
+    return &adamoe_tasks[adamoe_parse_choice(state, "--task", value, names, ADAMOE_TASKS)];
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     eval_options *o = state->input;
@@ -61,6 +73,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_QUESTIONS:
         o->evaluate.questions = value;
+        return 0;
+    case OPTION_TASK:
+        o->evaluate.task = parse_task(state, value);
         return 0;
     case OPTION_FORMAT:
         o->evaluate.format =
@@ -112,8 +127,7 @@ static const struct argp_child children[] = {
 static const struct argp eval_argp = {
     .options = options_list,
     .parser = parse_option,
-    .doc = "Scores multiple-choice questions as the Language Model Evaluation Harness does (arc_challenge, "
-           "zero-shot), "
+    .doc = "Scores multiple-choice questions as the Language Model Evaluation Harness does (zero-shot), "
            "and counts load, FLOPs and time of the same run."
            "\vExample, in the project's folder:\n"
            "  adamoe eval --model datasets/tiny-adamoe \\\n"

@@ -16,7 +16,7 @@ static adamoe_status copy_json_text(const adamoe_line *line, const json_t *value
     return adamoe_line_copy(line, text, out);
 }
 
-static adamoe_status read_id(const adamoe_line *line, const json_t *value, char **out)
+adamoe_status adamoe_question_id(const adamoe_line *line, const json_t *value, char **out)
 {
     if (json_is_string(value)) {
         return adamoe_line_copy(line, json_string_value(value), out);
@@ -69,11 +69,13 @@ static adamoe_status read_hugging_face_choices(const adamoe_line *line, const js
     return adamoe_ok();
 }
 
+/* A key of OpenBookQA may have blanks before it, which the harness takes off. */
 static adamoe_status find_gold(const adamoe_line *line, const char *name, const char *answer,
                                adamoe_question *question)
 {
+    const char *bare = answer + strspn(answer, " \t");
     for (size_t i = 0; i < question->choices; i++) {
-        if (strcmp(question->label[i], answer) == 0) {
+        if (strcmp(question->label[i], answer) == 0 || strcmp(question->label[i], bare) == 0) {
             question->gold = i;
             return adamoe_ok();
         }
@@ -81,15 +83,16 @@ static adamoe_status find_gold(const adamoe_line *line, const char *name, const 
     return adamoe_line_error(line, "%s \"%s\" is not among the labels", name, answer);
 }
 
-/* Stem, choices and answer. AI2 nests the stem and the choices in `question`, Hugging Face does not. */
-static adamoe_status read_stated(const adamoe_line *line, const json_t *object, adamoe_question *question)
+/* AI2 nests the stem and the choices in `question`, Hugging Face does not. */
+adamoe_status adamoe_question_stated(const adamoe_line *line, const json_t *object, const char *stem_name,
+                                     adamoe_question *question)
 {
-    const json_t *stem = json_object_get(object, "question");
-    if (json_is_object(stem)) {
-        ADAMOE_TRY(copy_json_text(line, json_object_get(stem, "stem"), "question.stem", &question->stem));
-        ADAMOE_TRY(read_ai2_choices(line, json_object_get(stem, "choices"), question));
+    const json_t *nested = json_object_get(object, "question");
+    if (json_is_object(nested)) {
+        ADAMOE_TRY(copy_json_text(line, json_object_get(nested, "stem"), "question.stem", &question->stem));
+        ADAMOE_TRY(read_ai2_choices(line, json_object_get(nested, "choices"), question));
     } else {
-        ADAMOE_TRY(copy_json_text(line, stem, "question", &question->stem));
+        ADAMOE_TRY(copy_json_text(line, json_object_get(object, stem_name), stem_name, &question->stem));
         ADAMOE_TRY(read_hugging_face_choices(line, json_object_get(object, "choices"), question));
     }
     const char *answer = "";
@@ -107,9 +110,10 @@ adamoe_status adamoe_question_from_json(const adamoe_line *line, const json_t *o
     }
     if (json_object_get(object, "arguments") != NULL) {
         const json_t *id = json_object_get(json_object_get(object, "doc"), "id");
-        ADAMOE_TRY(read_id(line, id != NULL ? id : json_object_get(object, "doc_id"), &question->id));
+        ADAMOE_TRY(
+            adamoe_question_id(line, id != NULL ? id : json_object_get(object, "doc_id"), &question->id));
         return adamoe_sample_log_read(line, object, question);
     }
-    ADAMOE_TRY(read_id(line, json_object_get(object, "id"), &question->id));
-    return read_stated(line, object, question);
+    ADAMOE_TRY(adamoe_question_id(line, json_object_get(object, "id"), &question->id));
+    return adamoe_question_stated(line, object, "question", question);
 }

@@ -12,4 +12,11 @@
 adamoe_status adamoe_question_from_json(const adamoe_line *line, const json_t *object,
                                         adamoe_question *question);
 
+/* Stem, choices and answer of AI2's form, or of Hugging Face's with the stem in that field. */
+adamoe_status adamoe_question_stated(const adamoe_line *line, const json_t *object, const char *stem_name,
+                                     adamoe_question *question);
+
+/* *out = the id that a value is, a text or a whole number; of anything else the line's number. The caller frees. */
+adamoe_status adamoe_question_id(const adamoe_line *line, const json_t *value, char **out);
+
 #endif

@@ -4,6 +4,7 @@
  */
 #include "questions.h"
 #include "question_forms.h"
+#include "question_reader.h"
 #include "files/mapped_file.h"
 
 #include <stdlib.h>
@@ -122,7 +123,13 @@ static json_t *load(const char *text, size_t length, json_error_t *error)
     return document;
 }
 
-static adamoe_status parse_line(const adamoe_line *line, const char *text, size_t length,
+/* Who reads a line's object. */
+typedef struct reading {
+    adamoe_question_reader reader;
+    const void *context;
+} reading;
+
+static adamoe_status parse_line(const reading *by, const adamoe_line *line, const char *text, size_t length,
                                 adamoe_question *question)
 {
     json_error_t error;
@@ -130,7 +137,7 @@ static adamoe_status parse_line(const adamoe_line *line, const char *text, size_
     if (document == NULL) {
         return parse_error(line, &error);
     }
-    adamoe_status status = adamoe_question_from_json(line, document, question);
+    adamoe_status status = by->reader(by->context, line, document, question);
     json_decref(document);
     if (status.code == ADAMOE_OK) {
         status = check_choices(line, question);
@@ -166,7 +173,7 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
-static adamoe_status parse_lines(const char *path, const char *text, size_t length,
+static adamoe_status parse_lines(const reading *by, const char *path, const char *text, size_t length,
                                  adamoe_questions *questions)
 {
     adamoe_line line = {.path = path};
@@ -181,7 +188,7 @@ static adamoe_status parse_lines(const char *path, const char *text, size_t leng
             if (question == NULL) {
                 return adamoe_line_out_of_memory(&line);
             }
-            ADAMOE_TRY(parse_line(&line, text + start, end - start, question));
+            ADAMOE_TRY(parse_line(by, &line, text + start, end - start, question));
         }
         start = end + 1;
     }
@@ -191,20 +198,36 @@ static adamoe_status parse_lines(const char *path, const char *text, size_t leng
     return adamoe_ok();
 }
 
-adamoe_status adamoe_questions_parse(const char *path, const char *text, size_t length,
-                                     adamoe_questions **out)
+adamoe_status adamoe_questions_parse_with(const char *path, const char *text, size_t length,
+                                          adamoe_question_reader reader, const void *context,
+                                          adamoe_questions **out)
 {
+    const reading by = {reader, context};
     adamoe_questions *questions = calloc(1, sizeof *questions);
     if (questions == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "%s: questions: out of memory", path);
     }
-    const adamoe_status status = parse_lines(path, text, length, questions);
+    const adamoe_status status = parse_lines(&by, path, text, length, questions);
     if (status.code != ADAMOE_OK) {
         adamoe_questions_free(questions);
         return status;
     }
     *out = questions;
     return status;
+}
+
+/* Any of the forms, recognised line by line. */
+static adamoe_status read_any_form(const void *context, const adamoe_line *line, const json_t *object,
+                                   adamoe_question *question)
+{
+    (void)context;
+    return adamoe_question_from_json(line, object, question);
+}
+
+adamoe_status adamoe_questions_parse(const char *path, const char *text, size_t length,
+                                     adamoe_questions **out)
+{
+    return adamoe_questions_parse_with(path, text, length, read_any_form, NULL, out);
 }
 
 adamoe_status adamoe_questions_read(const char *path, adamoe_questions **out)

@@ -27,6 +27,7 @@ static const layer house[] = {
     {"datasets/config", "reference datasets/files"},
     {"datasets", "reference reference/lora reference/routers datasets/files datasets/safetensors "
                  "datasets/tokenizer datasets/config"},
+    {"datasets/tasks", "reference datasets datasets/files"},
     {"datasets/generate", "reference datasets datasets/files datasets/safetensors"},
 
     /* kernels: the machine, parts of a layer, models, training, instruction sets, and who picks */
@@ -70,7 +71,8 @@ static const layer house[] = {
     {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "
                     "bench/timing"},
     {"bench/compare", "datasets/files bench/program bench/statistics"},
-    {"bench/eval", "reference reference/lora datasets datasets/files datasets/safetensors datasets/tokenizer "
+    {"bench/eval", "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
+                   "datasets/tokenizer "
                    "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/program"},
     {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
                    "bench/timing"},

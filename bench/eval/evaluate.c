@@ -125,10 +125,11 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
 {
     *e = (adamoe_evaluation){.options = *options, .kernel = kernel, .machine = machine};
     ADAMOE_TRY(open_model(e));
-    ADAMOE_TRY(adamoe_questions_read(options->questions, &e->questions));
+    ADAMOE_TRY(options->task == NULL ? adamoe_questions_read(options->questions, &e->questions)
+                                     : adamoe_task_read(options->task, options->questions, &e->questions));
     e->count =
         options->limit != 0 && options->limit < e->questions->count ? options->limit : e->questions->count;
-    e->task = task_name(options->questions);
+    e->task = options->task == NULL ? task_name(options->questions) : strdup(options->task->name);
     if (e->task == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
     }
@@ -312,6 +313,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
     }
     return (adamoe_eval_result){
         .task = e->task,
+        .version = e->options.task == NULL ? NULL : e->options.task->version,
         .model = e->options.model,
         .questions = e->options.questions,
         .kernel = e->kernel->name,

@@ -10,10 +10,12 @@
 #include "program/model_folder.h"
 #include "program/selection.h"
 #include "train/lora/lora_network.h"
+#include "tasks/tasks.h"
 
 typedef struct adamoe_evaluate_options {
-    const char *model;     /* folder */
-    const char *questions; /* file */
+    const char *model;       /* folder */
+    const char *questions;   /* file */
+    const adamoe_task *task; /* whose data set it is; NULL: questions in a form of their own */
     adamoe_format format;
     adamoe_bos bos;
     size_t limit; /* 0: all questions */
@@ -42,7 +44,7 @@ typedef struct adamoe_evaluation {
     adamoe_lora_network *network; /* that runs them; NULL: naively */
     adamoe_config adapted;        /* the base's, with experts and selection of the adapters */
     adamoe_scorer scorer;
-    char *task;     /* the questions' file name without its suffix */
+    char *task;     /* its name, or the questions' file name without its suffix */
     size_t next;    /* the first question that this run has not scored */
     double seconds; /* of scoring; loading and preparing are not in it */
     adamoe_fma_peak peak;

@@ -65,17 +65,10 @@ static bool append_continuation(const adamoe_question *q, adamoe_format format, 
                                           : append(out, " %s", q->text[choice]);
 }
 
-/* Unicode code points of a continuation, without the blank before it. */
-static size_t choice_length(const text *continuation)
+/* Unicode code points of what is chosen: the choice's text, or its letter. */
+static size_t choice_length(const adamoe_question *q, adamoe_format format, size_t choice)
 {
-    const size_t blank = continuation->data[0] == ' ';
-    return adamoe_utf8_count(continuation->data + blank, continuation->length - blank);
-}
-
-/* What Python's str.rstrip takes: Unicode's white space and the four separators of ASCII. */
-static bool is_python_space(uint32_t character)
-{
-    return adamoe_is_white_space(character) || (character >= 0x1c && character <= 0x1f);
+    return format == ADAMOE_FORMAT_LETTER ? 1 : adamoe_utf8_count(q->text[choice], strlen(q->text[choice]));
 }
 
 /* The length of a text without the whitespace at its end. */
@@ -85,7 +78,7 @@ static size_t length_without_space(const text *t)
     for (size_t i = 0; i < t->length;) {
         uint32_t character;
         i += adamoe_utf8_next(t->data + i, t->length - i, &character);
-        kept = is_python_space(character) ? kept : i;
+        kept = adamoe_is_python_space(character) ? kept : i;
     }
     return kept;
 }
@@ -197,20 +190,18 @@ static adamoe_status encode_choice(const adamoe_question *question, const adamoe
                                    const adamoe_prompt_rule *rule, const adamoe_tokens *prompt, size_t choice,
                                    bool shared, adamoe_choice_tokens *out)
 {
-    text both = {0}, tail = {0};
+    text both = {0};
     adamoe_tokens whole = {0};
     adamoe_status status = adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
     if (append_context(question, rule->format, choice, &both) &&
-        append_continuation(question, rule->format, choice, &both) &&
-        append_continuation(question, rule->format, choice, &tail)) {
-        out->characters = choice_length(&tail);
+        append_continuation(question, rule->format, choice, &both)) {
+        out->characters = choice_length(question, rule->format, choice);
         status = encode(tokenizer, rule, &both, &whole);
     }
     if (status.code == ADAMOE_OK) {
         status = split(prompt, &whole, rule->context, shared, out);
     }
     free(both.data);
-    free(tail.data);
     adamoe_tokens_free(&whole);
     return status;
 }
@@ -262,7 +253,8 @@ static adamoe_status check(const adamoe_question *question, const adamoe_prompt_
         return adamoe_ok();
     }
     if (question->stem == NULL || question->prompt != NULL) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--format letter: a sample log fixes its own prompts");
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "--format letter: a sample log and a task fix their own prompts");
     }
     if (question->choices > 26) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--format letter: %zu choices are more than the letters",

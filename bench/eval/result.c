@@ -308,6 +308,9 @@ json_t *adamoe_eval_json(const adamoe_eval_result *r)
     json_t *all = json_pack("{s:{s:o},s:{s:{s:I,s:I}},s:o,s:f,s:o}", "results", task, scores, "n-samples",
                             task, "original", (json_int_t)r->total, "effective", (json_int_t)r->count,
                             "config", config_json(r), "date", (double)time(NULL), "adamoe", cost_json(r));
+    if (all != NULL && r->version != NULL) {
+        (void)json_object_set_new(all, "versions", json_pack("{s:s}", task, r->version));
+    }
     json_decref(alias);
     return all;
 }

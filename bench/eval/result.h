@@ -26,7 +26,8 @@ typedef struct adamoe_accuracy {
 } adamoe_accuracy;
 
 typedef struct adamoe_eval_result {
-    const char *task;      /* file name of the questions without its suffix */
+    const char *task;      /* its name, or the file name of the questions without its suffix */
+    const char *version;   /* of the harness's task, or NULL */
     const char *model;     /* folder */
     const char *questions; /* path */
     const char *kernel;

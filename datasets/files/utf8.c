@@ -94,3 +94,8 @@ bool adamoe_is_white_space(uint32_t character)
            character == 0x2028 || character == 0x2029 || character == 0x202F || character == 0x205F ||
            character == 0x3000;
 }
+
+bool adamoe_is_python_space(uint32_t character)
+{
+    return adamoe_is_white_space(character) || (character >= 0x1c && character <= 0x1f);
+}

@@ -28,4 +28,7 @@ size_t adamoe_utf8_write(uint32_t character, char bytes[4]);
 /* Unicode's property White_Space. */
 bool adamoe_is_white_space(uint32_t character);
 
+/* What Python's str.strip takes: White_Space and the four separators of ASCII. */
+bool adamoe_is_python_space(uint32_t character);
+
 #endif
