@@ -398,7 +398,9 @@ typedef struct adamoe_kernel {
      * `routing`, whose sizes and rule are set, as adamoe_routing_create defines them. Needs no workspace. */
     adamoe_status (*route)(const adamoe_run *run, adamoe_routing *routing);
 
-    /* Fills call->mixed. */
+    /* Fills call->mixed. Of the guarantees, SAME_BITS_BATCH means that a query depends on the keys that it sees
+     * alone: on no other query or span of the call, and not on where its sequence is cut into spans, which the
+     * batch-mates decide; SAME_BITS_PLACEMENT does not apply here, nor to `route`. */
     size_t (*attention_work_bytes)(const adamoe_attention_call *call, uint32_t threads);
     adamoe_status (*attention)(const adamoe_run *run, const adamoe_attention_call *call);
 

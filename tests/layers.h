@@ -62,9 +62,12 @@ static const layer house[] = {
     {"bench/check/call", "reference bench/check/cases"},
     {"bench/check/tiers",
      "reference kernels/machine kernels/model bench/layers bench/check/cases bench/check/call"},
-    {"bench/check/tiers/gradient", "reference reference/gradient kernels/machine bench/check/tiers"},
+    {"bench/check/tiers/gradient", "reference reference/gradient bench/check/tiers"},
+    {"bench/check/tiers/attention", "reference bench/layers bench/check/cases bench/check/tiers"},
+    {"bench/check/tiers/route", "reference kernels/model bench/layers bench/check/cases bench/check/tiers"},
     {"bench/check/kinds",
-     "reference bench/check/cases bench/check/tiers bench/check/tiers/gradient bench/layers"},
+     "reference bench/check/cases bench/check/tiers bench/check/tiers/gradient bench/check/tiers/attention "
+     "bench/check/tiers/route bench/layers"},
     {"bench/check",
      "reference datasets/files kernels/machine kernels/model kernels/remote bench/program bench/statistics "
      "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},

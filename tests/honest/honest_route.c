@@ -1,6 +1,6 @@
 /*
- * Routing and attention of the honest kernel, in double and by one thread: reference/README.md sections 2 and
- * 8.
+ * Routing and attention of the honest kernel, in double, a task for each token or query: reference/README.md sections 2
+ * and 8.
  */
 #include "honest/honest_route.h"
 
@@ -74,32 +74,52 @@ static void select_experts(const route_pieces *p, const float *logits, const flo
     }
 }
 
-adamoe_status route_by_pieces(const route_pieces *given, adamoe_routing *routing)
+void honest_route_token(const route_pass *pass, size_t token)
 {
-    const route_pieces p = {
-        .probabilities = given->probabilities != NULL ? given->probabilities : honest_probabilities,
-        .before = given->before != NULL ? given->before : honest_before,
-        .weights = given->weights != NULL ? given->weights : honest_weights,
-    };
+    const route_pieces *p = &pass->pieces;
+    adamoe_routing *routing = pass->routing;
     const size_t k = routing->rule.top_k, all = routing->experts + routing->null_experts;
-    for (size_t t = 0; t < routing->tokens; ++t) {
-        const float *logits = routing->logits + t * all;
-        float *probabilities = routing->probabilities + t * all;
-        p.probabilities(logits, routing->experts, all, probabilities);
-        select_experts(&p, logits, probabilities, all, k, routing->id + t * k);
-        for (size_t j = 0; j < k; ++j) {
-            routing->probability[t * k + j] = probabilities[routing->id[t * k + j]];
-        }
-        p.weights(routing, t);
+    const float *logits = routing->logits + token * all;
+    float *probabilities = routing->probabilities + token * all;
+    p->probabilities(logits, routing->experts, all, probabilities);
+    select_experts(p, logits, probabilities, all, k, routing->id + token * k);
+    for (size_t j = token * k; j < (token + 1) * k; ++j) {
+        routing->probability[j] = probabilities[routing->id[j]];
     }
+    p->weights(routing, token);
+}
+
+static void route_task(void *context, size_t token, uint32_t thread)
+{
+    const route_pass *pass = context;
+    (void)thread;
+    pass->pieces.token(pass, token);
+}
+
+void honest_route_run(const route_pass *pass)
+{
+    route_pass copy = *pass;
+    pass->run->team->run(pass->run->team->state, pass->routing->tokens, route_task, &copy);
+}
+
+adamoe_status route_by_pieces(const route_pieces *given, const adamoe_run *run, adamoe_routing *routing)
+{
+    const route_pass pass = {.pieces = {.run = given->run != NULL ? given->run : honest_route_run,
+                                        .token = given->token != NULL ? given->token : honest_route_token,
+                                        .probabilities = given->probabilities != NULL ? given->probabilities
+                                                                                      : honest_probabilities,
+                                        .before = given->before != NULL ? given->before : honest_before,
+                                        .weights = given->weights != NULL ? given->weights : honest_weights},
+                             .run = run,
+                             .routing = routing};
+    pass.pieces.run(&pass);
     return adamoe_ok();
 }
 
 adamoe_status honest_route(const adamoe_run *run, adamoe_routing *routing)
 {
-    (void)run;
     static const route_pieces honest = {.before = NULL};
-    return route_by_pieces(&honest, routing);
+    return route_by_pieces(&honest, run, routing);
 }
 
 /* ----------------------------------------------------------------------------------------- attention */
@@ -138,35 +158,57 @@ double honest_exponential(double score, double largest)
     return exp(score - largest);
 }
 
-static double score(const attention_pieces *p, const adamoe_attention_call *call, const float *query,
-                    size_t span, size_t key, size_t offset)
+size_t count_queries(const adamoe_attention_call *call)
 {
-    const float *keys = call->key + p->key_row(call, span, key) * call->key_value_heads * call->head_dim;
+    size_t queries = 0;
+    for (size_t s = 0; s < call->spans; ++s) {
+        queries += call->span[s].count - call->span[s].skip;
+    }
+    return queries;
+}
+
+size_t span_of_query(const adamoe_attention_call *call, size_t *query)
+{
+    size_t s = 0;
+    for (; *query >= call->span[s].count - call->span[s].skip; ++s) {
+        *query -= call->span[s].count - call->span[s].skip;
+    }
+    *query += call->span[s].skip;
+    return s;
+}
+
+double score_of_key(const attention_pass *pass, const float *query, size_t span, size_t key, size_t offset)
+{
+    const adamoe_attention_call *call = pass->call;
+    const size_t row = pass->pieces.key_row(call, span, key);
+    const float *keys = call->key + row * call->key_value_heads * call->head_dim;
     double sum = 0.0;
     for (size_t i = 0; i < call->head_dim; ++i) {
         sum += (double)query[i] * (double)keys[offset + i];
     }
-    return sum * p->score_scale(call->head_dim);
+    return sum * pass->pieces.score_scale(call->head_dim);
 }
 
-/* One head of the query at position start + i of a span. mix is [head_dim]. */
-static void attend(const attention_pieces *p, const adamoe_attention_call *call, size_t s, size_t i,
-                   size_t head, double *mix)
+/* The query stands at position start + i of its sequence. */
+void honest_attend(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
 {
+    const attention_pieces *p = &pass->pieces;
+    const adamoe_attention_call *call = pass->call;
     const adamoe_attention_span *span = &call->span[s];
     const size_t width = call->heads * call->head_dim, position = span->start + i;
     const size_t offset = p->key_value_head(call, head) * call->head_dim;
     const size_t at = p->query_row(span, i) * width + head * call->head_dim;
+    double *mix = (double *)pass->run->work + thread * call->head_dim;
     double largest = -HUGE_VAL, sum = 0.0;
     for (size_t key = 0; key <= position; ++key) {
         if (p->sees(call, position, key)) {
-            largest = fmax(largest, score(p, call, call->query + at, s, key, offset));
+            largest = fmax(largest, score_of_key(pass, call->query + at, s, key, offset));
         }
     }
     memset(mix, 0, call->head_dim * sizeof *mix);
     for (size_t key = 0; key <= position; ++key) {
         if (p->sees(call, position, key)) {
-            const double e = p->exponential(score(p, call, call->query + at, s, key, offset), largest);
+            const double e = p->exponential(score_of_key(pass, call->query + at, s, key, offset), largest);
             const float *value =
                 call->value + p->key_row(call, s, key) * call->key_value_heads * call->head_dim + offset;
             sum += e;
@@ -180,24 +222,37 @@ static void attend(const attention_pieces *p, const adamoe_attention_call *call,
     }
 }
 
+void honest_query_task(void *context, size_t query, uint32_t thread)
+{
+    const attention_pass *pass = context;
+    const size_t span = span_of_query(pass->call, &query);
+    for (size_t head = 0; head < pass->call->heads; ++head) {
+        pass->pieces.attend(pass, span, query, head, thread);
+    }
+}
+
+void honest_attention_run(const attention_pass *pass)
+{
+    attention_pass copy = *pass;
+    pass->run->team->run(pass->run->team->state, count_queries(pass->call), honest_query_task, &copy);
+}
+
 adamoe_status attend_by_pieces(const attention_pieces *given, const adamoe_run *run,
                                const adamoe_attention_call *call)
 {
-    const attention_pieces p = {
-        .key_value_head = given->key_value_head != NULL ? given->key_value_head : honest_key_value_head,
-        .sees = given->sees != NULL ? given->sees : honest_sees,
-        .key_row = given->key_row != NULL ? given->key_row : honest_key_row,
-        .query_row = given->query_row != NULL ? given->query_row : honest_query_row,
-        .score_scale = given->score_scale != NULL ? given->score_scale : honest_score_scale,
-        .exponential = given->exponential != NULL ? given->exponential : honest_exponential,
-    };
-    for (size_t s = 0; s < call->spans; ++s) {
-        for (size_t i = call->span[s].skip; i < call->span[s].count; ++i) {
-            for (size_t head = 0; head < call->heads; ++head) {
-                attend(&p, call, s, i, head, run->work);
-            }
-        }
-    }
+    const attention_pass pass = {
+        .pieces = {.run = given->run != NULL ? given->run : honest_attention_run,
+                   .attend = given->attend != NULL ? given->attend : honest_attend,
+                   .key_value_head =
+                       given->key_value_head != NULL ? given->key_value_head : honest_key_value_head,
+                   .sees = given->sees != NULL ? given->sees : honest_sees,
+                   .key_row = given->key_row != NULL ? given->key_row : honest_key_row,
+                   .query_row = given->query_row != NULL ? given->query_row : honest_query_row,
+                   .score_scale = given->score_scale != NULL ? given->score_scale : honest_score_scale,
+                   .exponential = given->exponential != NULL ? given->exponential : honest_exponential},
+        .run = run,
+        .call = call};
+    pass.pieces.run(&pass);
     return adamoe_ok();
 }
 
@@ -209,6 +264,5 @@ adamoe_status honest_attention(const adamoe_run *run, const adamoe_attention_cal
 
 size_t honest_attention_work(const adamoe_attention_call *call, uint32_t threads)
 {
-    (void)threads;
-    return call->head_dim * sizeof(double);
+    return threads * call->head_dim * sizeof(double);
 }

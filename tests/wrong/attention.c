@@ -4,17 +4,22 @@
 #include "honest/honest_route.h"
 
 #include <math.h>
+#include <stdatomic.h>
+#include <string.h>
 
-/* A kernel with one wrong piece of its attention. */
-#define WRONG_ATTENTION(symbol, title, text, ...)                                                            \
+/* A kernel with one wrong piece of its attention, or with another workspace. */
+#define WRONG_ATTENTION_IN(work_bytes_, symbol, title, text, ...)                                            \
     static adamoe_status symbol##_attention(const adamoe_run *run, const adamoe_attention_call *call)        \
     {                                                                                                        \
         static const attention_pieces given = {__VA_ARGS__};                                                 \
         return attend_by_pieces(&given, run, call);                                                          \
     }                                                                                                        \
     KERNEL_OF_PIECES(symbol, title, text, ADAMOE_FLOAT32,                                                    \
-                     (.attention_work_bytes = honest_attention_work, .attention = symbol##_attention),       \
+                     (.attention_work_bytes = (work_bytes_), .attention = symbol##_attention),               \
                      .run = honest_run)
+
+#define WRONG_ATTENTION(symbol, title, text, ...)                                                            \
+    WRONG_ATTENTION_IN(honest_attention_work, symbol, title, text, __VA_ARGS__)
 
 static bool sees_one_more(const adamoe_attention_call *call, size_t position, size_t key)
 {
@@ -103,5 +108,181 @@ static size_t key_value_head_of_16(const adamoe_attention_call *call, size_t hea
 WRONG_ATTENTION(heads_17, "wrong-attention-heads-16", "the number of a head has four bits",
                 .key_value_head = key_value_head_of_16);
 
+/* --------------------------------------------------------------------------------------- threads and order (C, D) */
+
+/* Wrong from 9 threads on. */
+static void query_of_8_threads(void *context, size_t query, uint32_t thread)
+{
+    const attention_pass *pass = context;
+    const size_t width = pass->call->heads * pass->call->head_dim;
+    size_t i = query;
+    const size_t s = span_of_query(pass->call, &i);
+    honest_query_task(context, query, thread);
+    if (thread >= 8) {
+        memset(pass->call->mixed + honest_query_row(&pass->call->span[s], i) * width, 0,
+               width * sizeof(float));
+    }
+}
+
+static void run_with_8_threads(const attention_pass *pass)
+{
+    attention_pass copy = *pass;
+    pass->run->team->run(pass->run->team->state, count_queries(pass->call), query_of_8_threads, &copy);
+}
+WRONG_ATTENTION(threads_9, "wrong-attention-threads-8", "what threads from the ninth on compute is lost",
+                .run = run_with_8_threads);
+
+/* Wrong from 17 threads on: writes outside of its workspace. */
+static size_t work_of_16_threads(const adamoe_attention_call *call, uint32_t threads)
+{
+    return honest_attention_work(call, threads < 16 ? threads : 16);
+}
+WRONG_ATTENTION_IN(work_of_16_threads, threads_17, "wrong-attention-work-of-16-threads",
+                   "workspace for 16 threads at most is asked for", .run = NULL);
+
+/* A thread lists the rows of a sequence once for all queries of a span: again where the number of the span is higher
+ * than the one listed. Wrong where a thread's tasks do not ascend. */
+static atomic_size_t calls_so_far;
+static _Thread_local size_t listed_in, listed; /* the call, and 1 + the span */
+
+static size_t row_of_listed(const adamoe_attention_call *call, size_t span, size_t position)
+{
+    const size_t now = atomic_load(&calls_so_far);
+    if (listed_in != now || span + 1 > listed) {
+        listed_in = now;
+        listed = span + 1;
+    }
+    const adamoe_attention_span *of = &call->span[listed - 1];
+    return honest_key_row(call, position < of->start + of->count ? listed - 1 : span, position);
+}
+
+static void run_and_list(const attention_pass *pass)
+{
+    atomic_fetch_add(&calls_so_far, 1);
+    honest_attention_run(pass);
+}
+WRONG_ATTENTION(order_of_tasks, "wrong-attention-order-of-tasks", "the spans of a thread's tasks must ascend",
+                .run = run_and_list, .key_row = row_of_listed);
+
+/* --------------------------------------------------------------------------------- what bits may not depend on */
+
+/* A sum over the keys in parts, each rounded to float32: as right as any, but other bits for other parts. */
+typedef size_t part_of_key(const attention_pass *pass, size_t span, size_t key);
+
+static void attend_in_parts(const attention_pass *pass, size_t s, size_t i, size_t head, size_t parts,
+                            part_of_key *part_of)
+{
+    const adamoe_attention_call *call = pass->call;
+    const adamoe_attention_span *span = &call->span[s];
+    const size_t position = span->start + i, offset = honest_key_value_head(call, head) * call->head_dim;
+    const size_t at = (honest_query_row(span, i) * call->heads + head) * call->head_dim;
+    double largest = -HUGE_VAL;
+    for (size_t key = 0; key <= position; ++key) {
+        const bool sees = honest_sees(call, position, key);
+        largest = sees ? fmax(largest, score_of_key(pass, call->query + at, s, key, offset)) : largest;
+    }
+    for (size_t c = 0; c < call->head_dim; ++c) {
+        float sum = 0.0f, mix = 0.0f;
+        for (size_t part = 0; part < parts; ++part) {
+            float part_sum = 0.0f, part_mix = 0.0f;
+            for (size_t key = 0; key <= position; ++key) {
+                if (part_of(pass, s, key) == part && honest_sees(call, position, key)) {
+                    const size_t row = honest_key_row(call, s, key) * call->key_value_heads * call->head_dim;
+                    const float e =
+                        (float)exp(score_of_key(pass, call->query + at, s, key, offset) - largest);
+                    part_sum += e;
+                    part_mix = fmaf(e, call->value[row + offset + c], part_mix);
+                }
+            }
+            sum += part_sum;
+            mix += part_mix;
+        }
+        call->mixed[at + c] = mix / sum;
+    }
+}
+
+static size_t part_by_threads(const attention_pass *pass, size_t span, size_t key)
+{
+    (void)span;
+    return key % pass->run->team->threads;
+}
+
+static void attend_by_threads(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    (void)thread;
+    attend_in_parts(pass, s, i, head, pass->run->team->threads, part_by_threads);
+}
+WRONG_ATTENTION(order_by_threads, "wrong-attention-order-by-threads", "the keys are shared out to threads",
+                .attend = attend_by_threads);
+
+static size_t part_of_four(const attention_pass *pass, size_t span, size_t key)
+{
+    (void)pass, (void)span;
+    return key % 4;
+}
+
+static size_t part_of_one(const attention_pass *pass, size_t span, size_t key)
+{
+    (void)pass, (void)span, (void)key;
+    return 0;
+}
+
+/* One query takes another path than several. */
+static void attend_by_queries(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    const bool alone = pass->call->span[s].count - pass->call->span[s].skip == 1;
+    (void)thread;
+    attend_in_parts(pass, s, i, head, alone ? 4 : 1, alone ? part_of_four : part_of_one);
+}
+WRONG_ATTENTION(order_by_batch, "wrong-attention-order-by-batch",
+                "the one query of a span sums in four lanes", .attend = attend_by_queries);
+
+/* How many spans of the sequence begin at or before a key. */
+static size_t part_by_span(const attention_pass *pass, size_t span, size_t key)
+{
+    size_t part = 0;
+    for (size_t s = span; s != ADAMOE_NO_PARENT; s = pass->call->span[s].parent) {
+        part += s != span && key >= pass->call->span[s].start + pass->call->span[s].count;
+    }
+    return part;
+}
+
+static void attend_by_spans(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    (void)thread;
+    attend_in_parts(pass, s, i, head, pass->call->spans, part_by_span);
+}
+WRONG_ATTENTION(order_by_span, "wrong-attention-order-by-span",
+                "a prefix that is shared has a sum of its own", .attend = attend_by_spans);
+
+/* Aligned keys are read by vectors. */
+static void attend_by_alignment(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    const bool aligned = (uintptr_t)pass->call->key % 16 == 0;
+    (void)thread;
+    attend_in_parts(pass, s, i, head, aligned ? 4 : 1, aligned ? part_of_four : part_of_one);
+}
+WRONG_ATTENTION(order_by_alignment, "wrong-attention-order-by-alignment",
+                "aligned keys are summed in four lanes", .attend = attend_by_alignment);
+
+/* The first calls measure two ways to sum. */
+static bool in_lanes;
+
+static void attend_measuring(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    (void)thread;
+    attend_in_parts(pass, s, i, head, in_lanes ? 4 : 1, in_lanes ? part_of_four : part_of_one);
+}
+
+static void run_measuring(const attention_pass *pass)
+{
+    in_lanes = !in_lanes;
+    honest_attention_run(pass);
+}
+WRONG_ATTENTION(order_by_run, "wrong-attention-order-by-run", "calls take two ways to sum in turn",
+                .run = run_measuring, .attend = attend_measuring);
+
 EXPORT_KERNELS(&window_one_more, &window_ignored, &self_unseen, &key_value_head, &parent_ignored,
-               &odd_queries_lost, &scale_without_root, &attention_overflows, &keys_129, &head_256, &heads_17);
+               &odd_queries_lost, &scale_without_root, &attention_overflows, &keys_129, &head_256, &heads_17,
+               &threads_9, &threads_17, &order_of_tasks, &order_by_threads, &order_by_batch, &order_by_span,
+               &order_by_alignment, &order_by_run);

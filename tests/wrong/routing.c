@@ -11,8 +11,7 @@
     static adamoe_status symbol##_route(const adamoe_run *run, adamoe_routing *routing)                      \
     {                                                                                                        \
         static const route_pieces given = {__VA_ARGS__};                                                     \
-        (void)run;                                                                                           \
-        return route_by_pieces(&given, routing);                                                             \
+        return route_by_pieces(&given, run, routing);                                                        \
     }                                                                                                        \
     KERNEL_OF_PIECES(symbol, title, text, ADAMOE_FLOAT32, (.route = symbol##_route), .run = honest_run)
 
@@ -181,6 +180,100 @@ static void weights_of_16_sorted(const adamoe_routing *routing, size_t token)
 WRONG_ROUTE(places_17, "wrong-route-places-16", "places from the 17th on stand in the order of their ids",
             .weights = weights_of_16_sorted);
 
+/* ------------------------------------------------------------------ what bits may not depend on, and threads (C) */
+
+/* Wrong from 9 threads on. */
+static void token_of_8_threads(void *context, size_t token, uint32_t thread)
+{
+    const route_pass *pass = context;
+    const size_t k = pass->routing->rule.top_k;
+    pass->pieces.token(pass, token);
+    if (thread >= 8) {
+        memset(pass->routing->weight + token * k, 0, k * sizeof *pass->routing->weight);
+    }
+}
+
+static void run_with_8_threads(const route_pass *pass)
+{
+    route_pass copy = *pass;
+    pass->run->team->run(pass->run->team->state, pass->routing->tokens, token_of_8_threads, &copy);
+}
+WRONG_ROUTE(threads_9, "wrong-route-threads-8", "weights of threads from the ninth on are lost",
+            .run = run_with_8_threads);
+
+/* A softmax in float32 whose sum has so many parts: as right as any, but other bits for another number of them. */
+static void softmax_in_parts(const route_pass *pass, size_t token, size_t parts)
+{
+    adamoe_routing *routing = pass->routing;
+    const size_t k = routing->rule.top_k, all = routing->experts + routing->null_experts;
+    const float *logits = routing->logits + token * all;
+    float *probabilities = routing->probabilities + token * all;
+    float largest = -HUGE_VALF, sum = 0.0f;
+    honest_route_token(pass, token);
+    for (size_t i = 0; i < all; ++i) {
+        largest = fmaxf(largest, logits[i]);
+    }
+    for (size_t part = 0; part < parts; ++part) {
+        float part_sum = 0.0f;
+        for (size_t i = part; i < all; i += parts) {
+            part_sum += (float)exp((double)(logits[i] - largest));
+        }
+        sum += part_sum;
+    }
+    for (size_t i = 0; i < all; ++i) {
+        probabilities[i] = (float)exp((double)(logits[i] - largest)) / sum;
+    }
+    for (size_t j = token * k; j < (token + 1) * k; ++j) {
+        routing->probability[j] = probabilities[routing->id[j]];
+    }
+    pass->pieces.weights(routing, token);
+}
+
+static void token_by_threads(const route_pass *pass, size_t token)
+{
+    softmax_in_parts(pass, token, pass->run->team->threads);
+}
+WRONG_ROUTE(order_by_threads, "wrong-route-order-by-threads", "each thread sums a part of the softmax",
+            .token = token_by_threads);
+
+/* Whole blocks of eight tokens are computed side by side, an expert after the other; what is left in four lanes. */
+static void token_by_block(const route_pass *pass, size_t token)
+{
+    enum { BLOCK = 8, LANES = 4 };
+    softmax_in_parts(pass, token, token < pass->routing->tokens / BLOCK * BLOCK ? 1 : LANES);
+}
+WRONG_ROUTE(order_by_batch, "wrong-route-order-by-batch", "tokens behind the last block of 8 sum otherwise",
+            .token = token_by_block);
+
+/* Few tokens are computed by one thread in four lanes. */
+static void token_by_count(const route_pass *pass, size_t token)
+{
+    softmax_in_parts(pass, token, pass->routing->tokens < 4 ? 4 : 1);
+}
+WRONG_ROUTE(order_of_few, "wrong-route-order-of-few", "three tokens or fewer sum otherwise",
+            .token = token_by_count);
+
+/* Aligned rows are read by vectors. */
+static void token_by_alignment(const route_pass *pass, size_t token)
+{
+    softmax_in_parts(pass, token, (uintptr_t)pass->routing->logits % 16 == 0 ? 8 : 1);
+}
+WRONG_ROUTE(order_by_alignment, "wrong-route-order-by-alignment", "aligned logits are summed in eight lanes",
+            .token = token_by_alignment);
+
+/* The first calls measure two ways to sum. */
+static void run_measuring(const route_pass *pass)
+{
+    static size_t calls;
+    const size_t parts = ++calls % 2 == 0 ? 2 : 1;
+    for (size_t token = 0; token < pass->routing->tokens; ++token) {
+        softmax_in_parts(pass, token, parts);
+    }
+}
+WRONG_ROUTE(order_by_run, "wrong-route-order-by-run", "calls take two ways to sum in turn",
+            .run = run_measuring);
+
 EXPORT_KERNELS(&tie_higher, &selected_by_probability, &selected_in_bf16, &negative_reversed, &norm_over_all,
                &norm_ignored, &null_weight_leaks, &weights_underflow, &softmax_overflows,
-               &probabilities_of_true, &tokens_129, &experts_129, &places_17);
+               &probabilities_of_true, &tokens_129, &experts_129, &places_17, &threads_9, &order_by_threads,
+               &order_by_batch, &order_of_few, &order_by_alignment, &order_by_run);

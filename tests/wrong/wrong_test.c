@@ -26,7 +26,7 @@ static const struct {
     {"rounding", ""},
     {"order", "--tier bitwise"},
     {"memory", ""},
-    {"routing", "--tier routing"},
+    {"routing", "--case /route/"},
     {"attention", "--case attention/"},
     {"gradient", "--case /gradient/"},
     {"tiles", "--tier exact --tier bound"},

@@ -3,7 +3,7 @@
  */
 #include "check/cases/words.h"
 #include "check/kinds/kinds.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/attention/tiers.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -35,11 +35,30 @@ static bool parse(const char *text, adamoe_case *c)
 
 static bool fits(const adamoe_case *c)
 {
-    return c->key_value_heads > 0 && c->heads >= c->key_value_heads && c->head_dim > 0 && c->tokens > 0 &&
+    return !(c->tier == ADAMOE_TIER_BITWISE && c->guarantee == ADAMOE_GUARANTEE_PLACEMENT) &&
+           c->key_value_heads > 0 && c->heads >= c->key_value_heads && c->head_dim > 0 && c->tokens > 0 &&
            c->tokens <= 1024 && adamoe_is_bearable(c->tokens, c->heads, c->head_dim);
 }
 
-static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+/* For what takes many calls, in which 64 threads have work. */
+static const adamoe_case small_shapes[] = {
+    {.heads = 4, .key_value_heads = 2, .head_dim = 8, .tokens = 40, .shared = true},
+    {.heads = 8, .key_value_heads = 8, .head_dim = 5, .window = 7, .tokens = 33, .shared = true},
+    {.heads = 6, .key_value_heads = 2, .head_dim = 16, .window = 20, .tokens = 70},
+    {.heads = 3, .key_value_heads = 1, .head_dim = 33, .tokens = 45},
+};
+
+static adamoe_status list_bitwise(adamoe_case_list *list)
+{
+    for (size_t i = 0; i < ADAMOE_GUARANTEE_PLACEMENT * COUNT_OF(small_shapes); ++i) {
+        adamoe_case c = small_shapes[i % COUNT_OF(small_shapes)];
+        c.guarantee = (adamoe_guarantee)(i / COUNT_OF(small_shapes));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status list_bound(adamoe_case_list *list)
 {
     static const size_t shapes[][5] = {
         /* heads, key-value heads, head_dim, window, tokens */
@@ -60,7 +79,6 @@ static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles,
         {32, 32, 3, 0, 7},
         {36, 12, 4, 5, 9}};
     enum { HUGE_SHAPES = 6 }; /* of those, once more with scores whose exp overflows */
-    (void)tiles, (void)exhaustive;
     for (size_t i = 0; i < 2 * (COUNT_OF(shapes) + HUGE_SHAPES); ++i) {
         const bool huge = i / 2 >= COUNT_OF(shapes);
         const size_t *shape = shapes[i / 2 % COUNT_OF(shapes)];
@@ -76,11 +94,18 @@ static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles,
     return adamoe_ok();
 }
 
+static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    (void)tiles, (void)exhaustive;
+    return list->tier == ADAMOE_TIER_BITWISE ? list_bitwise(list) : list_bound(list);
+}
+
 const adamoe_case_kind adamoe_kind_attention = {
     .name = "attention",
     .print = print,
     .parse = parse,
     .fits = fits,
     .list = list_all,
-    .run = {[ADAMOE_TIER_BOUND] = adamoe_check_attention_bound},
+    .run = {[ADAMOE_TIER_BOUND] = adamoe_check_attention_bound,
+            [ADAMOE_TIER_BITWISE] = adamoe_check_attention_bitwise},
 };

@@ -6,7 +6,7 @@
 #include "check/kinds/kinds.h"
 #include "check/kinds/layer_cases.h"
 #include "check/kinds/needs.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/route/tiers.h"
 #include "router.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
@@ -40,10 +40,34 @@ static bool parse_route(const char *text, adamoe_case *c)
     return read;
 }
 
-static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+/* What must be refused, which the caller does, is of tier routing alone. */
+static bool route_fits(const adamoe_case *c)
+{
+    return !(c->tier == ADAMOE_TIER_BITWISE &&
+             (c->guarantee == ADAMOE_GUARANTEE_PLACEMENT || c->logits >= ADAMOE_LOGITS_NAN)) &&
+           adamoe_mixture_fits(c);
+}
+
+/* For what takes many calls: more tokens than 64 threads, or blocks of 64 for several, and odd numbers of experts. */
+static const adamoe_case small_routes[] = {
+    {.mixture = {8, 8, 3}, .tokens = 77, .norm = ADAMOE_NORM_TRUE},
+    {.mixture = {5, 4, 4}, .tokens = 600, .logits = ADAMOE_LOGITS_TIES, .norm = ADAMOE_NORM_ALL},
+    {.mixture = {131, 20, 18}, .tokens = 66, .norm = ADAMOE_NORM_NONE},
+};
+
+static adamoe_status list_bitwise(adamoe_case_list *list)
+{
+    for (size_t i = 0; i < ADAMOE_GUARANTEE_PLACEMENT * COUNT_OF(small_routes); ++i) {
+        adamoe_case c = small_routes[i % COUNT_OF(small_routes)];
+        c.guarantee = (adamoe_guarantee)(i / COUNT_OF(small_routes));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status list_routing(adamoe_case_list *list)
 {
     static const size_t tokens[] = {0, 1, 7, 33};
-    (void)tiles, (void)exhaustive;
     for (size_t at = 0; at < COUNT_OF(mixtures) * ADAMOE_LOGITS_KINDS; ++at) {
         const size_t i = at / ADAMOE_LOGITS_KINDS, kind = at % ADAMOE_LOGITS_KINDS;
         const adamoe_case c = {.mixture = mixtures[i],
@@ -67,13 +91,20 @@ static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *til
     return adamoe_ok();
 }
 
+static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
+{
+    (void)tiles, (void)exhaustive;
+    return list->tier == ADAMOE_TIER_BITWISE ? list_bitwise(list) : list_routing(list);
+}
+
 const adamoe_case_kind adamoe_kind_route = {
     .name = "route",
     .print = print_route,
     .parse = parse_route,
-    .fits = adamoe_mixture_fits,
+    .fits = route_fits,
     .list = list_routes,
-    .run = {[ADAMOE_TIER_ROUTING] = adamoe_check_route_routing},
+    .run = {[ADAMOE_TIER_BITWISE] = adamoe_check_route_bitwise,
+            [ADAMOE_TIER_ROUTING] = adamoe_check_route_routing},
 };
 
 /* ---------------------------------------------------------------------------------------------- `logits` */

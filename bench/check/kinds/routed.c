@@ -8,13 +8,11 @@
 #include "check/cases/words.h"
 #include "check/kinds/kinds.h"
 #include "check/kinds/layer_cases.h"
-#include "check/tiers/empty_sums.h"
 #include "check/tiers/tiers.h"
 #include "layers/random_layer.h"
 #include "layers/router_setup.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static void print(const adamoe_case *c, adamoe_case_name *name)
 {
@@ -84,43 +82,6 @@ static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles,
 
 /* ---------------------------------------------------------------------------------------------------- rule */
 
-/* Buffers at both ends of their pages. */
-static adamoe_status judge_calls(const adamoe_checking *k, const adamoe_experts_call *call,
-                                 adamoe_yardstick *yardstick, float *y)
-{
-    static const adamoe_guard_end ends[] = {ADAMOE_GUARD_BACK, ADAMOE_GUARD_FRONT};
-    const size_t d = k->c->hidden_size;
-    ADAMOE_TRY(adamoe_layer_yardstick(call->layer, adamoe_kernel_arithmetic(k->kernel), call->x, call->plan,
-                                      yardstick));
-    for (size_t i = 0; i < 2; ++i) {
-        const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
-        adamoe_call_outcome outcome;
-        ADAMOE_TRY(adamoe_call_experts(&manner, call, y, &outcome));
-        if (!adamoe_check_called(k, &outcome) || !adamoe_check_judge(k, yardstick, y, d, 1.0) ||
-            !adamoe_check_empty_tokens(k, call->plan, y, d, "y of a token without experts")) {
-            return adamoe_ok();
-        }
-    }
-    return adamoe_ok();
-}
-
-static adamoe_status judge(const adamoe_checking *k, const adamoe_experts_call *call)
-{
-    const size_t count = k->c->tokens * k->c->hidden_size;
-    adamoe_yardstick yardstick = {0};
-    float *y = NULL;
-    adamoe_status status = adamoe_check_floats(count, &y);
-    if (status.code == ADAMOE_OK) {
-        status = adamoe_yardstick_create(count, &yardstick);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = judge_calls(k, call, &yardstick, y);
-    }
-    adamoe_yardstick_free(&yardstick);
-    free(y);
-    return status;
-}
-
 /* The router's tensors are drawn by the same seed as the layer. */
 static adamoe_status judge_router(const adamoe_checking *k, const adamoe_layer *layer, const float *x)
 {
@@ -133,7 +94,7 @@ static adamoe_status judge_router(const adamoe_checking *k, const adamoe_layer *
     if (status.code == ADAMOE_OK) {
         const adamoe_experts_call call = {
             .layer = layer, .plan = routed.plan, .x = routed.inputs != NULL ? routed.inputs : x};
-        status = judge(k, &call);
+        status = adamoe_check_call_bound(k, &call);
         adamoe_routed_free(&routed);
     }
     adamoe_router_setup_free(&setup);

@@ -1,5 +1,5 @@
 /*
- * What both kinds of bitwise cases, forward and backward, do alike: run once more, and with other threads.
+ * What all kinds of bitwise cases do alike: run once more, and with other threads.
  */
 #include "check/tiers/again.h"
 #include "machine/host.h"
@@ -92,4 +92,45 @@ adamoe_status adamoe_check_threads(const adamoe_checking *k, adamoe_check_again 
         ADAMOE_TRY(run_perturbed(k, again, subject, &go_on));
     }
     return go_on ? run_smaller_team(k, again, subject, &go_on) : adamoe_ok();
+}
+
+bool adamoe_check_claimed(const adamoe_checking *k)
+{
+    if ((k->kernel->guarantees >> k->c->guarantee & 1u) == 0) {
+        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "same bits for %s: not claimed",
+                            adamoe_guarantee_names[k->c->guarantee]);
+        return false;
+    }
+    return true;
+}
+
+static adamoe_status check_runs(const adamoe_checking *k, const adamoe_bitwise *of, const void *subject)
+{
+    bool go_on = true;
+    ADAMOE_TRY(adamoe_check_runs(k, of->again, subject, &go_on));
+    return go_on && of->after != NULL ? of->after(subject) : adamoe_ok();
+}
+
+adamoe_status adamoe_check_promise(const adamoe_checking *k, const adamoe_bitwise *of, const void *subject,
+                                   bool empty)
+{
+    const adamoe_call_manner manner = adamoe_check_manner(k, ADAMOE_GUARD_BACK);
+    bool go_on = true;
+    ADAMOE_TRY(of->first(subject, &manner, &go_on));
+    if (!go_on) {
+        return adamoe_ok();
+    }
+    if (empty) {
+        adamoe_check_settle(k, ADAMOE_CHECK_VACUOUS, "there is nothing to compare");
+    }
+    switch (k->c->guarantee) {
+    case ADAMOE_GUARANTEE_RUNS:
+        return check_runs(k, of, subject);
+    case ADAMOE_GUARANTEE_THREADS:
+        return adamoe_check_threads(k, of->again, subject);
+    case ADAMOE_GUARANTEE_BATCH:
+        return of->batch(subject);
+    default:
+        return of->placement(subject);
+    }
 }

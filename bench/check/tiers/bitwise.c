@@ -65,27 +65,30 @@ static adamoe_status compare(const void *subject_of, const adamoe_call_manner *m
 
 /* --------------------------------------------------------------------------------------------- guarantees */
 
-/* With buffers aligned differently, and with prepared weights that have computed something else before. */
-static adamoe_status check_runs(const subject *s)
+static adamoe_status compute_first(const void *subject_of, const adamoe_call_manner *manner, bool *go_on)
 {
+    const subject *s = subject_of;
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(s->of->compute(s, manner, s->expected, &outcome));
+    *go_on = adamoe_check_called(s->k, &outcome);
+    return adamoe_ok();
+}
+
+/* With prepared weights that have computed something else before. */
+static adamoe_status check_after(const void *subject_of)
+{
+    const subject *s = subject_of;
     const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_FRONT);
-    bool go_on = true;
-    ADAMOE_TRY(adamoe_check_runs(s->k, compare, s, &go_on));
-    if (!go_on || s->of->compute_after == NULL || s->tokens < 2) {
+    adamoe_call_outcome outcome;
+    if (s->of->compute_after == NULL || s->tokens < 2) {
         return adamoe_ok();
     }
-    adamoe_call_outcome outcome;
     ADAMOE_TRY(s->of->compute_after(s, &manner, s->got, &outcome));
     if (adamoe_check_called(s->k, &outcome)) {
         (void)adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width,
                                      "with weights that computed another batch before, and the first run");
     }
     return adamoe_ok();
-}
-
-static adamoe_status check_threads(const subject *s)
-{
-    return adamoe_check_threads(s->k, compare, s);
 }
 
 /* The tokens first, first + step, ... of the batch, up to `most`. */
@@ -111,8 +114,9 @@ static adamoe_status compare_some(const subject *s, size_t first, size_t step, s
     return adamoe_ok();
 }
 
-static adamoe_status check_batch(const subject *s)
+static adamoe_status check_batch(const void *subject_of)
 {
+    const subject *s = subject_of;
     uint32_t *token = calloc(s->tokens + 1, sizeof *token);
     adamoe_status status =
         token == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory") : adamoe_ok();
@@ -129,8 +133,9 @@ static adamoe_status check_batch(const subject *s)
 }
 
 /* Topologies given by hand; the memory is where it is. */
-static adamoe_status check_placement(const subject *s)
+static adamoe_status check_placement(const void *subject_of)
 {
+    const subject *s = subject_of;
     static const uint32_t in_turn[] = {0, 1, 0, 1}, halves[] = {0, 0, 1, 1}, four[] = {3, 1, 0, 2},
                           two_of_four[] = {1, 1, 3, 3}, eight[] = {6, 1, 7, 4};
     static const struct {
@@ -172,46 +177,21 @@ static adamoe_status check_placement(const subject *s)
     return adamoe_ok();
 }
 
-static adamoe_status check_guarantee(const subject *s)
-{
-    static adamoe_status (*const checks[ADAMOE_GUARANTEES])(const subject *) = {check_runs, check_threads,
-                                                                                check_batch, check_placement};
-    const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
-    adamoe_call_outcome outcome;
-    ADAMOE_TRY(s->of->compute(s, &manner, s->expected, &outcome));
-    if (!adamoe_check_called(s->k, &outcome)) {
-        return adamoe_ok();
-    }
-    if (s->tokens == 0) {
-        adamoe_check_settle(s->k, ADAMOE_CHECK_VACUOUS, "there is nothing to compare");
-    }
-    return checks[s->k->c->guarantee](s);
-}
-
 /* Frees the data. */
 static adamoe_status check(subject *s, adamoe_case_data *data)
 {
+    static const adamoe_bitwise of = {compute_first, compare, check_after, check_batch, check_placement};
     adamoe_status status = adamoe_check_floats(s->tokens * s->width, &s->expected);
     if (status.code == ADAMOE_OK) {
         status = adamoe_check_floats(s->tokens * s->width, &s->got);
     }
     if (status.code == ADAMOE_OK) {
-        status = check_guarantee(s);
+        status = adamoe_check_promise(s->k, &of, s, s->tokens == 0);
     }
     free(s->expected);
     free(s->got);
     adamoe_case_data_free(data);
     return status;
-}
-
-static bool is_claimed(const adamoe_checking *k)
-{
-    if ((k->kernel->guarantees >> k->c->guarantee & 1u) == 0) {
-        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "same bits for %s: not claimed",
-                            adamoe_guarantee_names[k->c->guarantee]);
-        return false;
-    }
-    return true;
 }
 
 /* ------------------------------------------------------------------------------------------------ experts */
@@ -257,7 +237,7 @@ adamoe_status adamoe_check_experts_bitwise(const adamoe_checking *k)
     static const operation experts = {compute_experts, compute_some_experts, compute_experts_after};
     const adamoe_case *c = k->c;
     adamoe_case_data data;
-    if (!is_claimed(k)) {
+    if (!adamoe_check_claimed(k)) {
         return adamoe_ok();
     }
     ADAMOE_TRY(adamoe_experts_data_create(c, k->seed, &data));
@@ -290,7 +270,7 @@ adamoe_status adamoe_check_multiply_bitwise(const adamoe_checking *k)
     static const operation product = {compute_product, compute_some_products, NULL};
     const adamoe_case *c = k->c;
     adamoe_case_data data;
-    if (!is_claimed(k)) {
+    if (!adamoe_check_claimed(k)) {
         return adamoe_ok();
     }
     ADAMOE_TRY(adamoe_multiply_data_create(c, k->seed, &data));

@@ -12,23 +12,24 @@
 
 static const adamoe_guard_end ends[] = {ADAMOE_GUARD_BACK, ADAMOE_GUARD_FRONT};
 
-static adamoe_status judge_experts(const adamoe_checking *k, const adamoe_case_data *data,
-                                   adamoe_yardstick *yardstick, float *y)
+static adamoe_status judge_experts(const adamoe_checking *k, const void *subject, adamoe_yardstick *yardstick,
+                                   float *y)
 {
-    const adamoe_experts_call call = {.layer = &data->layer.layer, .plan = data->plan, .x = data->x};
+    const adamoe_experts_call *call = subject;
+    const size_t d = k->c->hidden_size;
     adamoe_call_outcome outcome;
     for (size_t i = 0; i < 2; ++i) {
         const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
-        ADAMOE_TRY(adamoe_call_experts(&manner, &call, y, &outcome));
+        ADAMOE_TRY(adamoe_call_experts(&manner, call, y, &outcome));
         if (!adamoe_check_called(k, &outcome)) {
             return adamoe_ok();
         }
         if (i == 0) {
-            ADAMOE_TRY(adamoe_layer_yardstick(call.layer, adamoe_kernel_arithmetic(k->kernel), call.x,
-                                              call.plan, yardstick));
+            ADAMOE_TRY(adamoe_layer_yardstick(call->layer, adamoe_kernel_arithmetic(k->kernel), call->x,
+                                              call->plan, yardstick));
         }
-        if (!adamoe_check_judge(k, yardstick, y, k->c->hidden_size, 1.0) ||
-            !adamoe_check_empty_tokens(k, call.plan, y, k->c->hidden_size, "y of a token without experts")) {
+        if (!adamoe_check_judge(k, yardstick, y, d, 1.0) ||
+            !adamoe_check_empty_tokens(k, call->plan, y, d, "y of a token without experts")) {
             return adamoe_ok();
         }
     }
@@ -59,9 +60,10 @@ static bool equal_rows_agree(const adamoe_checking *k, const adamoe_case_data *d
     return true;
 }
 
-static adamoe_status judge_multiply(const adamoe_checking *k, const adamoe_case_data *data,
+static adamoe_status judge_multiply(const adamoe_checking *k, const void *subject,
                                     adamoe_yardstick *yardstick, float *y)
 {
+    const adamoe_case_data *data = subject;
     adamoe_call_outcome outcome;
     for (size_t i = 0; i < 2; ++i) {
         const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
@@ -80,11 +82,11 @@ static adamoe_status judge_multiply(const adamoe_checking *k, const adamoe_case_
     return adamoe_ok();
 }
 
-typedef adamoe_status judge_data(const adamoe_checking *k, const adamoe_case_data *data,
-                                 adamoe_yardstick *yardstick, float *y);
+typedef adamoe_status judge_subject(const adamoe_checking *k, const void *subject,
+                                    adamoe_yardstick *yardstick, float *y);
 
-/* With an output of `count` elements. Frees the data. */
-static adamoe_status judge(const adamoe_checking *k, size_t count, judge_data *run, adamoe_case_data *data)
+/* With an output of `count` elements. */
+static adamoe_status judge(const adamoe_checking *k, size_t count, judge_subject *run, const void *subject)
 {
     adamoe_yardstick yardstick = {0};
     float *y = NULL;
@@ -93,12 +95,16 @@ static adamoe_status judge(const adamoe_checking *k, size_t count, judge_data *r
         status = adamoe_yardstick_create(count, &yardstick);
     }
     if (status.code == ADAMOE_OK) {
-        status = run(k, data, &yardstick, y);
+        status = run(k, subject, &yardstick, y);
     }
     adamoe_yardstick_free(&yardstick);
     free(y);
-    adamoe_case_data_free(data);
     return status;
+}
+
+adamoe_status adamoe_check_call_bound(const adamoe_checking *k, const adamoe_experts_call *call)
+{
+    return judge(k, k->c->tokens * k->c->hidden_size, judge_experts, call);
 }
 
 /* Equal terms are rounded alike: their errors are no random walk, which the bound takes them for. */
@@ -123,7 +129,10 @@ adamoe_status adamoe_check_experts_bound(const adamoe_checking *k)
     }
     adamoe_case_data data;
     ADAMOE_TRY(adamoe_experts_data_create(k->c, k->seed, &data));
-    return judge(k, k->c->tokens * k->c->hidden_size, judge_experts, &data);
+    const adamoe_experts_call call = {.layer = &data.layer.layer, .plan = data.plan, .x = data.x};
+    const adamoe_status status = adamoe_check_call_bound(k, &call);
+    adamoe_case_data_free(&data);
+    return status;
 }
 
 adamoe_status adamoe_check_multiply_bound(const adamoe_checking *k)
@@ -133,5 +142,7 @@ adamoe_status adamoe_check_multiply_bound(const adamoe_checking *k)
     }
     adamoe_case_data data;
     ADAMOE_TRY(adamoe_multiply_data_create(k->c, k->seed, &data));
-    return judge(k, k->c->tokens * k->c->rows, judge_multiply, &data);
+    const adamoe_status status = judge(k, k->c->tokens * k->c->rows, judge_multiply, &data);
+    adamoe_case_data_free(&data);
+    return status;
 }

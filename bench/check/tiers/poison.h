@@ -5,6 +5,7 @@
 #ifndef ADAMOE_CHECK_TIERS_POISON_H
 #define ADAMOE_CHECK_TIERS_POISON_H
 
+#include "check/tiers/data.h"
 #include "check/tiers/judge.h"
 
 /* Several NaNs and both infinities throughout a row, NaN and both infinities in its last channel alone. */
@@ -25,5 +26,8 @@ bool adamoe_is_without_places(const adamoe_plan *plan, size_t token);
  * which `what` names. */
 bool adamoe_check_nowhere_finite(const adamoe_checking *k, const float *values, size_t first, size_t count,
                                  size_t width, const char *what);
+
+/* The property of a dense product. Errors: memory. */
+adamoe_status adamoe_check_poisoned_product(const adamoe_checking *k, const adamoe_case_data *data);
 
 #endif

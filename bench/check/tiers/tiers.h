@@ -15,9 +15,10 @@ adamoe_status adamoe_check_multiply_exact(const adamoe_checking *k);
 adamoe_status adamoe_check_multiply_bound(const adamoe_checking *k);
 adamoe_status adamoe_check_multiply_bitwise(const adamoe_checking *k);
 adamoe_status adamoe_check_multiply_property(const adamoe_checking *k);
-adamoe_status adamoe_check_attention_bound(const adamoe_checking *k);
-adamoe_status adamoe_check_route_routing(const adamoe_checking *k);
-adamoe_status adamoe_check_logits_routing(const adamoe_checking *k);
 adamoe_status adamoe_check_model_tier(const adamoe_checking *k);
+
+/* The tier bound of one call of experts, whatever made its plan: of the tokens and the hidden size of the case, with
+ * buffers at both ends of their pages. Errors: memory. */
+adamoe_status adamoe_check_call_bound(const adamoe_checking *k, const adamoe_experts_call *call);
 
 #endif

@@ -8,8 +8,6 @@
 #include "check/tiers/data.h"
 #include "check/tiers/gradient/judge.h"
 #include "check/tiers/gradient/tiers.h"
-#include "machine/host.h"
-#include "machine/team.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +37,13 @@ static adamoe_status compare(const void *subject_of, const adamoe_call_manner *m
     return adamoe_ok();
 }
 
-static adamoe_status check_threads(const subject *s)
+static adamoe_status compute_first(const void *subject_of, const adamoe_call_manner *manner, bool *go_on)
 {
-    return adamoe_check_threads(s->k, compare, s);
+    const subject *s = subject_of;
+    adamoe_call_outcome outcome;
+    ADAMOE_TRY(adamoe_call_backward(manner, &s->call, &s->expected, &outcome));
+    *go_on = adamoe_check_called(s->k, &outcome);
+    return adamoe_ok();
 }
 
 /* --------------------------------------------------------------------------------------- parts of a batch */
@@ -170,8 +172,9 @@ static adamoe_status check_batch_with(const subject *s, uint32_t *token)
     return adamoe_ok();
 }
 
-static adamoe_status check_batch(const subject *s)
+static adamoe_status check_batch(const void *subject_of)
 {
+    const subject *s = subject_of;
     uint32_t *token = calloc(s->call.plan->tokens + 1, sizeof *token);
     if (token == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");
@@ -181,13 +184,13 @@ static adamoe_status check_batch(const subject *s)
     return status;
 }
 
-/* Once more, with buffers elsewhere, and after another batch on the same weights. */
-static adamoe_status check_runs(const subject *s)
+/* After another batch on the same weights. */
+static adamoe_status check_after(const void *subject_of)
 {
+    const subject *s = subject_of;
     const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_FRONT);
     bool go_on = true;
-    ADAMOE_TRY(adamoe_check_runs(s->k, compare, s, &go_on));
-    if (go_on && s->call.plan->tokens > 1) {
+    if (s->call.plan->tokens > 1) {
         uint32_t last = (uint32_t)s->call.plan->tokens - 1;
         ADAMOE_TRY(
             compare_part(s, (adamoe_arrangement){.token = &last, .tokens = 1}, ONLY_BEFORE, 0, &go_on));
@@ -195,38 +198,22 @@ static adamoe_status check_runs(const subject *s)
     return go_on ? compare(s, &manner, "a run after another batch and the first", &go_on) : adamoe_ok();
 }
 
-static adamoe_status check_guarantee(const subject *s)
-{
-    static adamoe_status (*const checks[])(const subject *) = {check_runs, check_threads, check_batch};
-    const adamoe_call_manner manner = adamoe_check_manner(s->k, ADAMOE_GUARD_BACK);
-    adamoe_call_outcome outcome;
-    ADAMOE_TRY(adamoe_call_backward(&manner, &s->call, &s->expected, &outcome));
-    if (!adamoe_check_called(s->k, &outcome)) {
-        return adamoe_ok();
-    }
-    if (s->call.plan->tokens == 0) {
-        adamoe_check_settle(s->k, ADAMOE_CHECK_VACUOUS, "there is nothing to compare");
-    }
-    return checks[s->k->c->guarantee](s);
-}
-
 adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k)
 {
-    const adamoe_case *c = k->c;
-    if ((k->kernel->guarantees >> c->guarantee & 1u) == 0) {
-        adamoe_check_settle(k, ADAMOE_CHECK_SKIPPED, "same bits for %s: not claimed",
-                            adamoe_guarantee_names[c->guarantee]);
+    static const adamoe_bitwise of = {
+        .first = compute_first, .again = compare, .after = check_after, .batch = check_batch};
+    if (!adamoe_check_claimed(k)) {
         return adamoe_ok();
     }
     adamoe_case_data data;
-    ADAMOE_TRY(adamoe_gradient_data_create(c, k->seed, &data));
+    ADAMOE_TRY(adamoe_gradient_data_create(k->c, k->seed, &data));
     subject s = {.k = k, .call = {&data.layer.layer, data.plan, data.x, data.dy}};
     adamoe_status status = adamoe_gradient_output_create(s.call.layer, s.call.plan, &s.expected);
     if (status.code == ADAMOE_OK) {
         status = adamoe_gradient_output_create(s.call.layer, s.call.plan, &s.got);
     }
     if (status.code == ADAMOE_OK) {
-        status = check_guarantee(&s);
+        status = adamoe_check_promise(k, &of, &s, data.plan->tokens == 0);
     }
     adamoe_gradient_output_free(&s.expected);
     adamoe_gradient_output_free(&s.got);

@@ -1,8 +1,8 @@
 /*
  * Logits that try a router: ties, near ties, extremes.
  */
-#ifndef ADAMOE_CHECK_TIERS_LOGITS_H
-#define ADAMOE_CHECK_TIERS_LOGITS_H
+#ifndef ADAMOE_CHECK_TIERS_ROUTE_LOGITS_H
+#define ADAMOE_CHECK_TIERS_ROUTE_LOGITS_H
 
 #include "check/cases/cases.h"
 

@@ -1,139 +1,24 @@
 /*
  * The tier `routing`: the same experts in the same order as reference/router.c.
  *
- * From given logits nothing is forgiven: the ids are equal, and weights and probabilities lie within the
- * bound of a softmax in float32. With d_i = l_i - max, rounded by u |d_i|, and exp to E units, the relative
- * error of p_i = exp(d_i) / sum is at most u (|d_i| + sum_j p_j |d_j| + 2 E + K + 3) to first order, K the
- * number of terms. E is the kernel's declared error of silu plus 2: far below zero silu is exp but for two
- * roundings.
+ * From given logits nothing is forgiven: see judge.h.
  *
  * From logits that the kernel computes itself, two experts may change places if the exact logits differ by
  * more than 0 and by no more than their bounds. Such flips are counted, and said. Half of the null experts'
  * rows are copies of true ones: those ties are exact, and never forgiven.
  */
-#include "check/tiers/logits.h"
-#include "check/tiers/tiers.h"
+#include "check/tiers/route/judge.h"
+#include "check/tiers/route/logits.h"
+#include "check/tiers/route/tiers.h"
 #include "layers/random_layer.h"
 #include "numbers.h"
 #include "model/plan_build.h"
-#include "model/route.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static adamoe_rule rule_of(const adamoe_case *c)
-{
-    return (adamoe_rule){.top_k = c->mixture.top_k, .norm = c->norm, .null_kind = ADAMOE_NULL_ZERO};
-}
-
-static void fail_at(const adamoe_checking *k, size_t row, size_t column, double got, double expected,
-                    double bound, const char *what)
-{
-    const double error = fabs(got - expected);
-    k->out->has_element = true;
-    k->out->row = row;
-    k->out->column = column;
-    k->out->got = got;
-    k->out->expected = expected;
-    k->out->bound = bound;
-    k->out->largest_ratio = bound > 0.0 && isfinite(error) ? error / bound : HUGE_VAL;
-    adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "%s", what);
-}
-
 /* ------------------------------------------------------------------------------------------ given logits */
-
-/* What the softmax over some of a token's logits may be off, relative and in units of u. */
-typedef struct softmax_bound {
-    double largest, mean_distance, terms, exp_error;
-} softmax_bound;
-
-/* Over logits[i] for which `of` (by place in the list ids, or all where that is NULL) holds. */
-static softmax_bound bound_of(const float *logits, const uint32_t *ids, size_t count, size_t below,
-                              double exp_error)
-{
-    softmax_bound b = {-HUGE_VAL, 0.0, 0.0, exp_error};
-    double sum = 0.0;
-    for (size_t i = 0; i < count; ++i) {
-        const size_t expert = ids == NULL ? i : ids[i];
-        b.largest = expert < below ? fmax(b.largest, (double)logits[expert]) : b.largest;
-    }
-    for (size_t i = 0; i < count; ++i) {
-        const size_t expert = ids == NULL ? i : ids[i];
-        const double distance = b.largest - (double)logits[expert], part = exp(-distance);
-        if (expert < below && part > 0.0) {
-            b.mean_distance += part * distance;
-            sum += part;
-            b.terms += 1.0;
-        }
-    }
-    b.mean_distance = sum > 0.0 ? b.mean_distance / sum : 0.0;
-    return b;
-}
-
-static double allowed(const softmax_bound *b, double logit, double expected)
-{
-    const double units = fabs(b->largest - logit) + b->mean_distance + 2.0 * b->exp_error + b->terms + 3.0;
-    return 0x1p-24 * units * fabs(expected) + 0x1p-126; /* exp may flush what is denormal */
-}
-
-static bool same_values(const adamoe_checking *k, const adamoe_routing *got, const adamoe_routing *expected,
-                        size_t t)
-{
-    const size_t top_k = got->rule.top_k, all = got->experts + got->null_experts;
-    const float *logits = expected->logits + t * all;
-    const uint32_t *ids = expected->id + t * top_k;
-    const softmax_bound whole = bound_of(logits, NULL, all, all, k->route_exp_error);
-    const softmax_bound normed =
-        adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_ALL ? whole
-        : adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_EVERY
-            ? bound_of(logits, NULL, got->experts, got->experts, k->route_exp_error)
-            : bound_of(logits, ids, top_k,
-                       adamoe_weightings[got->rule.norm].over == ADAMOE_OVER_TRUE ? got->experts : all,
-                       k->route_exp_error);
-    for (size_t j = 0; j < top_k + all; ++j) {
-        const size_t i = j < top_k ? ids[j] : j - top_k;
-        const double logit = (double)logits[i];
-        const float *const mine =
-            j < top_k ? &got->probability[t * top_k + j] : &got->probabilities[t * all + i];
-        const double theirs =
-            (double)(j < top_k ? expected->probability[t * top_k + j] : expected->probabilities[t * all + i]);
-        if (!(fabs((double)*mine - theirs) <= allowed(&whole, logit, theirs))) {
-            fail_at(k, t, j < top_k ? j : i, (double)*mine, theirs, allowed(&whole, logit, theirs),
-                    j < top_k ? "a selected expert's probability" : "a probability");
-            return false;
-        }
-        const double weight = j < top_k ? (double)expected->weight[t * top_k + j] : 0.0;
-        const double room = i < got->experts ? allowed(&normed, logit, weight) : 0.0;
-        if (j < top_k && !(fabs((double)got->weight[t * top_k + j] - weight) <= room)) {
-            fail_at(k, t, j, (double)got->weight[t * top_k + j], weight, room,
-                    i < got->experts ? "a weight" : "a null expert's weight, which is 0");
-            return false;
-        }
-    }
-    return true;
-}
-
-static void compare(const adamoe_checking *k, const adamoe_routing *got, const adamoe_routing *expected)
-{
-    const size_t top_k = expected->rule.top_k;
-    for (size_t i = 0; i < expected->tokens * top_k; ++i) {
-        if (got->id[i] != expected->id[i]) {
-            fail_at(k, i / top_k, i % top_k, (double)got->id[i], (double)expected->id[i], 0.0,
-                    "another expert was selected");
-            return;
-        }
-    }
-    for (size_t t = 0; t < expected->tokens; ++t) {
-        if (!same_values(k, got, expected, t)) {
-            return;
-        }
-    }
-    if (expected->tokens > 0) {
-        k->out->has_element = true;
-        k->out->got = k->out->expected = (double)expected->id[0];
-    }
-}
 
 /* What the caller of a router must report, so that it never sees it. */
 static void expect_refusal(const adamoe_checking *k, adamoe_status status)
@@ -156,7 +41,7 @@ static adamoe_status compare_route(const adamoe_checking *k, const float *logits
         const adamoe_call_manner manner = adamoe_check_manner(k, ends[i]);
         ADAMOE_TRY(adamoe_call_route(&manner, logits, got, &outcome));
         if (adamoe_check_called(k, &outcome)) {
-            compare(k, got, expected);
+            (void)adamoe_check_routing(k, got, expected);
         }
     }
     return adamoe_ok();
@@ -200,14 +85,14 @@ adamoe_status adamoe_check_route_routing(const adamoe_checking *k)
     ADAMOE_TRY(adamoe_check_floats(c->tokens * all, &logits));
     adamoe_check_logits(c, &random, logits);
     adamoe_status status = adamoe_routing_create(logits, c->tokens, c->mixture.experts,
-                                                 c->mixture.null_experts, rule_of(c), &expected);
+                                                 c->mixture.null_experts, adamoe_check_rule(c), &expected);
     if (refused) {
         expect_refusal(k, status);
         status = adamoe_ok();
     } else if (status.code == ADAMOE_OK) {
         /* Of the same sizes; the call overwrites what it holds. */
         status = adamoe_routing_create(logits, c->tokens, c->mixture.experts, c->mixture.null_experts,
-                                       rule_of(c), &got);
+                                       adamoe_check_rule(c), &got);
         if (status.code == ADAMOE_OK) {
             status = compare_route(k, logits, expected, got);
         }
@@ -248,9 +133,10 @@ static bool count_flips(const adamoe_checking *k, const adamoe_yardstick *yardst
         const double room = lambda * (yardstick->spread[at_a] + yardstick->spread[at_b]) +
                             yardstick->slack[at_a] + yardstick->slack[at_b];
         if (a != b && !(distance > 0.0 && distance <= room)) {
-            fail_at(k, t, j, (double)a, (double)b, room,
-                    distance == 0.0 ? "an exact tie broken the other way: the lower index wins"
-                                    : "another expert was selected, though the logits are not close");
+            adamoe_check_routing_fails(k, t, j, (double)a, (double)b, room,
+                                       distance == 0.0
+                                           ? "an exact tie broken the other way: the lower index wins"
+                                           : "another expert was selected, though the logits are not close");
             return false;
         }
         *flips += a != b;
@@ -260,8 +146,8 @@ static bool count_flips(const adamoe_checking *k, const adamoe_yardstick *yardst
 
 static adamoe_status select_experts(const adamoe_case *c, const float *logits, adamoe_routing **out)
 {
-    return adamoe_routing_create(logits, c->tokens, c->mixture.experts, c->mixture.null_experts, rule_of(c),
-                                 out);
+    return adamoe_routing_create(logits, c->tokens, c->mixture.experts, c->mixture.null_experts,
+                                 adamoe_check_rule(c), out);
 }
 
 static adamoe_status compare_selection(const adamoe_checking *k, const adamoe_yardstick *yardstick,

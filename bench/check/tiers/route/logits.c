@@ -1,7 +1,7 @@
 /*
  * Logits that try a router.
  */
-#include "check/tiers/logits.h"
+#include "check/tiers/route/logits.h"
 
 #include <float.h>
 #include <math.h>
