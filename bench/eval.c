@@ -29,6 +29,7 @@ typedef struct eval_options {
     adamoe_common_options common;
     adamoe_evaluate_options evaluate;
     const char *json, *samples, *routing;
+    const char *dense_product; /* the kernel that it is borrowed from, or NULL */
 } eval_options;
 
 static const struct argp_option options_list[] = {
@@ -169,6 +170,7 @@ static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, 
     ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files, inputs,
                                          sizeof inputs / sizeof *inputs));
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, machine, &e);
+    e.dense_product = o->dense_product;
     if (status.code == ADAMOE_OK) {
         status = adamoe_evaluation_run(&e);
     }
@@ -199,7 +201,8 @@ int adamoe_verb_eval(int count, char **arguments)
     const adamoe_kernel *kernel = NULL;
     adamoe_status status = adamoe_choose_kernel(&options.common, &registry, &kernel);
     if (status.code == ADAMOE_OK) {
-        status = run(&options, kernel);
+        const adamoe_kernel whole = adamoe_with_dense_product(registry, kernel, &options.dense_product);
+        status = run(&options, &whole);
     }
     adamoe_registry_free(registry);
     return adamoe_finish("eval", status);

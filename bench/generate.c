@@ -257,7 +257,9 @@ int adamoe_verb_generate(int count, char **arguments)
     const adamoe_kernel *kernel = NULL;
     adamoe_status status = adamoe_choose_kernel(&options.common, &registry, &kernel);
     if (status.code == ADAMOE_OK) {
-        status = run(&options, kernel);
+        const char *product = NULL;
+        const adamoe_kernel whole = adamoe_with_dense_product(registry, kernel, &product);
+        status = run(&options, &whole);
     }
     adamoe_registry_free(registry);
     return adamoe_finish("generate", status);

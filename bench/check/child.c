@@ -8,6 +8,7 @@
 #include "check/surroundings.h"
 #include "program/json_output.h"
 #include "machine/team.h"
+#include "remote/remote.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -181,6 +182,18 @@ typedef struct range {
     bool again;
 } range;
 
+/* What the process of a kernel did when no call could tell it is the case's fault. */
+static void see_aftermath(const adamoe_kernel *kernel, adamoe_check_result *result)
+{
+    const adamoe_status status = adamoe_remote_aftermath(kernel);
+    if (status.code != ADAMOE_OK && result->status != ADAMOE_CHECK_FAILED) {
+        *result = (adamoe_check_result){.status = ADAMOE_CHECK_FAILED,
+                                        .tier = result->tier,
+                                        .shortage = status.code == ADAMOE_ENVIRONMENT};
+        (void)snprintf(result->detail, sizeof result->detail, "%.300s", status.message);
+    }
+}
+
 static adamoe_status run_on(const adamoe_check_options *options, const adamoe_kernel *kernel,
                             const adamoe_case *cases, const range *some, const adamoe_team *team,
                             const adamoe_placement *placement, FILE *lines)
@@ -189,6 +202,7 @@ static adamoe_status run_on(const adamoe_check_options *options, const adamoe_ke
         adamoe_check_result result;
         ADAMOE_TRY(tell(lines, json_pack("{s:I}", "begin", (json_int_t)i)));
         ADAMOE_TRY(adamoe_check_run(kernel, &cases[i], options->common.seed, team, placement, &result));
+        see_aftermath(kernel, &result);
         if (result.shortage && !some->again) {
             return adamoe_error(ADAMOE_ENVIRONMENT, "%s", result.detail);
         }

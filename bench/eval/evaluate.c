@@ -318,6 +318,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .questions = e->options.questions,
         .kernel = e->kernel->name,
         .implementation = implementation_of(e),
+        .dense_product = e->dense_product,
         .format = e->options.format,
         .bos = e->options.bos,
         .config = config,

@@ -33,6 +33,7 @@ extern const adamoe_evaluate_options adamoe_evaluate_defaults;
 typedef struct adamoe_evaluation {
     adamoe_evaluate_options options;
     const adamoe_kernel *kernel;
+    const char *dense_product; /* the kernel whose product serves it, or NULL: its own */
     adamoe_model_folder folder;
     adamoe_questions *questions;
     size_t count;            /* questions that are scored */

@@ -158,6 +158,9 @@ void adamoe_eval_print(const adamoe_eval_result *r)
     printf("%s on %s, kernel %s%s%s%s, %u thread%s: %zu of %zu questions, %s format\n", r->model, r->task,
            r->kernel, on[0] == '\0' ? "" : " (", on, on[0] == '\0' ? "" : ")", r->threads,
            r->threads == 1 ? "" : "s", r->count, r->total, adamoe_format_names[r->format]);
+    if (r->dense_product != NULL) {
+        printf("The kernel has no dense product: router, attention and head are %s's.\n", r->dense_product);
+    }
     print_accuracy("acc", &r->accuracy);
     print_accuracy("acc_norm", &r->accuracy_norm);
     if (r->cut > 0) {
@@ -276,6 +279,9 @@ static json_t *cost_json(const adamoe_eval_result *r)
         json_object_set_new(cost, "fma_peak_gflops", json_real(r->peak.gflops));
         json_object_set_new(cost, "fma_peak_share",
                             json_real((double)c.executed.total / r->seconds * 1e-9 / r->peak.gflops));
+    }
+    if (cost != NULL && r->dense_product != NULL) {
+        json_object_set_new(cost, "dense_product", adamoe_json_text(r->dense_product));
     }
     if (cost != NULL && r->implementation != NULL) {
         json_object_set_new(cost, "implementation", adamoe_json_text(r->implementation));

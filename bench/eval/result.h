@@ -31,6 +31,7 @@ typedef struct adamoe_eval_result {
     const char *model;     /* folder */
     const char *questions; /* path */
     const char *kernel;
+    const char *dense_product;  /* the kernel whose dense product serves it, or NULL: its own */
     const char *implementation; /* what the kernel says that it runs on, or NULL */
     adamoe_format format;
     adamoe_bos bos;

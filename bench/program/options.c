@@ -238,3 +238,19 @@ adamoe_status adamoe_choose_kernel(const adamoe_common_options *options, adamoe_
     }
     return status;
 }
+
+adamoe_kernel adamoe_with_dense_product(const adamoe_registry *registry, const adamoe_kernel *kernel,
+                                        const char **from)
+{
+    adamoe_kernel whole = *kernel;
+    *from = NULL;
+    if (kernel->multiply == NULL) {
+        const adamoe_kernel *other = adamoe_registry_default(registry);
+        *from = other->name;
+        whole.prepare_matrix = other->prepare_matrix;
+        whole.release_matrix = other->release_matrix;
+        whole.matrix_work_bytes = other->matrix_work_bytes;
+        whole.multiply = other->multiply;
+    }
+    return whole;
+}

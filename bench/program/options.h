@@ -57,6 +57,11 @@ void adamoe_add_command(struct argp_state *state, const char *command, adamoe_co
 adamoe_status adamoe_choose_kernel(const adamoe_common_options *options, adamoe_registry **registry,
                                    const adamoe_kernel **kernel);
 
+/* The kernel; where it has no dense product, with that of the default one, so that it can compute a model: *from is that
+ * one's name, or NULL where the product is its own. */
+adamoe_kernel adamoe_with_dense_product(const adamoe_registry *registry, const adamoe_kernel *kernel,
+                                        const char **from);
+
 /* Runs argp for a verb whose name shall appear as `adamoe VERB`. Exits on --help and on bad usage, as argp
  * does. */
 void adamoe_parse(const struct argp *argp, int count, char **arguments, void *input);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -292,6 +293,29 @@ static bool printed(const adamoe_remote_process *process, char *text, size_t siz
     return true;
 }
 
+static adamoe_status refuse_text(adamoe_remote_process *process, const char *doing, const char *text)
+{
+    return adamoe_remote_refuse(process, doing, "it wrote to its standard output, which is not for it: `%s'",
+                                text);
+}
+
+adamoe_status adamoe_remote_look(adamoe_remote_process *process, const char *doing)
+{
+    char text[80];
+    struct pollfd socket = {.fd = process->socket, .events = POLLIN};
+    if (process->id == 0) {
+        return adamoe_ok();
+    }
+    if (printed(process, text, sizeof text)) {
+        return refuse_text(process, doing, text);
+    }
+    if (poll(&socket, 1, 0) <= 0) {
+        return adamoe_ok();
+    }
+    return (socket.revents & POLLHUP) != 0 ? gone(process, doing)
+                                           : adamoe_remote_refuse(process, doing, "it speaks unasked");
+}
+
 static adamoe_status silent(adamoe_remote_process *process, const char *doing)
 {
     struct timeval limit = {0};
@@ -314,8 +338,7 @@ adamoe_status adamoe_remote_receive(adamoe_remote_process *process, const char *
         return gone(process, doing);
     }
     if (printed(process, text, sizeof text)) {
-        return adamoe_remote_refuse(process, doing,
-                                    "it wrote to its standard output, which is not for it: `%s'", text);
+        return refuse_text(process, doing, text);
     }
     if (got > ADAMOE_REMOTE_MESSAGE) {
         return adamoe_remote_refuse(process, doing, "a message of %zd bytes; the longest has %d", got,

@@ -41,6 +41,10 @@ void adamoe_remote_patience(adamoe_remote_process *process, unsigned seconds);
 adamoe_status adamoe_remote_receive(adamoe_remote_process *process, const char *doing, char *message,
                                     size_t *length);
 
+/* Whether it is there and silent, without waiting; one that was not started is allowed. Errors: as adamoe_remote_receive,
+ * and that it says something without being asked. */
+adamoe_status adamoe_remote_look(adamoe_remote_process *process, const char *doing);
+
 /* Ends it because of something that it said; returns BAD_INPUT: "COMMAND: DOING: REASON". */
 __attribute__((format(printf, 3, 4))) adamoe_status
 adamoe_remote_refuse(adamoe_remote_process *process, const char *doing, const char *format, ...);

@@ -124,3 +124,19 @@ bool adamoe_remote_clock_of(const adamoe_kernel *kernel, adamoe_remote_clock *ou
     (void)pthread_mutex_unlock(&k->link->mutex);
     return true;
 }
+
+adamoe_status adamoe_remote_aftermath(const adamoe_kernel *kernel)
+{
+    remote_kernel *k = adamoe_slot_context(kernel);
+    if (k == NULL) {
+        return adamoe_ok();
+    }
+    (void)pthread_mutex_lock(&k->link->mutex);
+    adamoe_status status = k->link->broken;
+    k->link->broken = adamoe_ok();
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_remote_look(&k->link->process, "after the last call");
+    }
+    (void)pthread_mutex_unlock(&k->link->mutex);
+    return status;
+}

@@ -34,6 +34,11 @@ void adamoe_remote_close(adamoe_remote *remote);
 size_t adamoe_remote_count(const adamoe_remote *remote);
 const adamoe_kernel *adamoe_remote_at(const adamoe_remote *remote, size_t index);
 
+/* What went wrong since the last call that returned a status and could not be told by one: the process has ended, when a
+ * prepared object was released or after that, or has written to its standard output. OK where nothing did, and for kernels
+ * that are not in a process of their own. */
+adamoe_status adamoe_remote_aftermath(const adamoe_kernel *kernel);
+
 /* False where the kernel is not in a process of its own. A copy of the structure serves as well. */
 bool adamoe_remote_clock_of(const adamoe_kernel *kernel, adamoe_remote_clock *out);
 
