@@ -1,4 +1,4 @@
-"""Compares a folder that datasets/convert/smollm2_from_gguf.py made with the GGUF file as transformers reads it.
+"""Compares a folder that datasets/convert/from_gguf.py made with the GGUF file as transformers reads it.
 
     python smollm2_conversion.py FOLDER FILE.gguf ARC
 
