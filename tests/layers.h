@@ -54,8 +54,9 @@ static const layer house[] = {
     {"bench/layers", "reference reference/routers datasets/safetensors kernels/machine"},
     {"bench/program", "reference datasets datasets/files datasets/tokenizer kernels kernels/machine "
                       "kernels/onednn kernels/remote"},
-    {"bench/timing", "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/train "
-                     "bench/layers bench/program bench/statistics"},
+    {"bench/timing",
+     "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote kernels/train "
+     "bench/layers bench/program bench/statistics"},
 
     /* the parts of a verb */
     {"bench/check/cases", "reference bench/layers"},

@@ -213,6 +213,17 @@ static void report_constants(gbench_state *state, const adamoe_bench_member *mem
     gbench_counter(state, "measurement_error", s->measurement_error ? 1.0 : 0.0);
 }
 
+/* By the clock of the kernel's own process, and what crossing into it costs; the time is the sum. */
+static void report_crossing(gbench_state *state, const adamoe_bench_member *member, size_t repetition)
+{
+    const double seconds = member->seconds[repetition], crossing = member->stages[repetition].crossing;
+    if (crossing > 0.0) {
+        gbench_counter(state, "crossing_seconds", crossing);
+        gbench_counter(state, "process_seconds", seconds - crossing);
+        gbench_counter(state, "process_gflops", member->work.flops / (seconds - crossing) * 1e-9);
+    }
+}
+
 static void report_times(gbench_state *state, const adamoe_bench_layer *layer,
                          const adamoe_bench_member *member, size_t repetition)
 {
@@ -224,6 +235,7 @@ static void report_times(gbench_state *state, const adamoe_bench_layer *layer,
     gbench_counter(state, "roofline_share", limit->seconds / seconds);
     gbench_counter(state, "share_without_overlap", limit->seconds_without_overlap / seconds);
     report_constants(state, member);
+    report_crossing(state, member, repetition);
     if (layer->options.timing.stages) {
         report_stages(state, member, repetition);
     }

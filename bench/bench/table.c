@@ -167,6 +167,19 @@ static void print_stages(const adamoe_bench_member *m, size_t repetitions)
     }
 }
 
+/* Nothing for a kernel that is not in a process of its own. */
+static void print_crossing(const adamoe_bench_member *m, size_t repetitions)
+{
+    char own[32], crossing[32];
+    const double seconds = median_stage(m, repetitions, offsetof(adamoe_stage_seconds, crossing));
+    const double left = m->summary.seconds.median - seconds;
+    if (seconds > 0.0) {
+        printf("  %-16s of which %s is crossing into its process, whose own clock says %s: %.1f GFLOP/s\n",
+               "", adamoe_format_seconds(seconds, crossing, sizeof crossing),
+               adamoe_format_seconds(left, own, sizeof own), 1e-9 * m->work.flops / left);
+    }
+}
+
 /* What the group is, and its work, which is the same for every kernel. */
 static void print_head(const adamoe_bench_view *view)
 {
@@ -195,6 +208,7 @@ void adamoe_bench_table(const adamoe_bench_view *view)
         const adamoe_bench_member *m = &view->member[i];
         if (has_times(m)) {
             print_times(m);
+            print_crossing(m, view->timing->repetitions);
             print_capped(m);
             if (view->timing->stages) {
                 print_stages(m, view->timing->repetitions);

@@ -4,6 +4,7 @@
 #include "timing/group.h"
 #include "timing/judge.h"
 #include "machine/clock.h"
+#include "remote/remote.h"
 #include "machine/last_level_cache.h"
 
 #include <math.h>
@@ -236,6 +237,13 @@ static void keep_stages(const runner *r, const sums *s, adamoe_stage_seconds *ou
                                   .combine = r->stage_seconds[ADAMOE_STAGE_COMBINE] / calls};
 }
 
+/* Seconds of all calls of a kernel in a process of its own that its process did not compute; 0 for others. */
+static double crossing_so_far(const adamoe_kernel *kernel)
+{
+    adamoe_remote_clock clock;
+    return adamoe_remote_clock_of(kernel, &clock) ? clock.here - clock.there : 0.0;
+}
+
 /* After what ran in between, hot weights are cold and the team may sleep: one call more, untimed, unless a
  * repetition is a single long one. */
 static adamoe_status repeat(const group *g, runner *r, size_t repetition)
@@ -247,6 +255,7 @@ static adamoe_status repeat(const group *g, runner *r, size_t repetition)
     }
     s = (sums){0.0, {0.0, 0.0}};
     memset(r->stage_seconds, 0, sizeof r->stage_seconds);
+    const double crossing = crossing_so_far(r->member->kernel);
     const double start = adamoe_now();
     for (size_t i = 0; i < r->member->calls; ++i) {
         ADAMOE_TRY(call_either_way(g, r, &s));
@@ -254,6 +263,8 @@ static adamoe_status repeat(const group *g, runner *r, size_t repetition)
     const double all = adamoe_now() - start;
     r->member->seconds[repetition] = (r->router != NULL ? s.experts : all) / (double)r->member->calls;
     keep_stages(r, &s, &r->member->stages[repetition]);
+    r->member->stages[repetition].crossing =
+        (crossing_so_far(r->member->kernel) - crossing) / (double)r->member->calls;
     return adamoe_ok();
 }
 

@@ -23,9 +23,10 @@ typedef struct adamoe_timing_options {
     bool stages;          /* route and plan are run and timed too, and the kernel is asked for its stages */
 } adamoe_timing_options;
 
-/* Seconds of one call, means over a repetition. */
+/* Seconds of one call, means over a repetition. crossing is what a kernel in a process of its own takes beyond what its
+ * process's clock says, and 0 for others: it is a part of the time, and is measured without options.stages too. */
 typedef struct adamoe_stage_seconds {
-    double route, plan, up, down, combine;
+    double route, plan, up, down, combine, crossing;
 } adamoe_stage_seconds;
 
 typedef struct adamoe_bench_member {

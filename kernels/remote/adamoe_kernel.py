@@ -26,6 +26,7 @@ VERSION = 1
 _LONGEST = 65536
 _NUMPY = {"float32": numpy.float32, "float16": numpy.float16, "bfloat16": numpy.uint16}
 _kernels = []
+_promised = [name for name in os.environ.get("ADAMOE_PROMISE", "").split(",") if name]
 
 
 class NotSupported(Exception):
@@ -184,7 +185,8 @@ def kernel(name=None, *, silu_error, x="float32", h="float32", weight="float32",
     silu_error      the largest relative error of its silu, in units of 2^-24; 4 is that of z / (1 + exp(-z)) in float32
     x, h, weight    what its operands are rounded to: float32, bfloat16 or int8
     accumulate      what its sums are kept in: float32, int32 (of int8) or float64
-    guarantees      of "runs", "threads", "batch", "placement": for which its bits are the same
+    guarantees      of "runs", "threads", "batch", "placement": for which its bits are the same. The environment's
+                    ADAMOE_PROMISE=runs,batch promises in the author's place, to see whether it would hold
     weights         stored weights that it takes: "float32", "float16", "bfloat16"
     tiles           {"rows": tokens, "columns": outputs, "depth": terms} of the blocks that it computes in
     implementation  what computes, with its version; shown with times
@@ -196,7 +198,7 @@ def kernel(name=None, *, silu_error, x="float32", h="float32", weight="float32",
         own = name or function.__name__.replace("_", "-")
         announced = {"name": own, "summary": summary or (function.__doc__ or "in Python").strip().splitlines()[0],
                      "x": x, "h": h, "weight": weight, "accumulate": accumulate, "silu_error": silu_error,
-                     "guarantees": list(guarantees), "weights": list(weights), "tiles": tiles or {},
+                     "guarantees": list(guarantees) + [g for g in _promised if g not in guarantees], "weights": list(weights), "tiles": tiles or {},
                      "implementation": implementation or f"numpy {numpy.__version__}"}
         if why_not is not None:
             announced["why_not"] = why_not

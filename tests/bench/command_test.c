@@ -75,6 +75,14 @@ static void the_c_client_passes(void **state)
 static void other_verbs_take_it(void **state)
 {
     (void)state;
+    const outcome *got =
+        run(ADAMOE " bench --tokens 4 --benchmark_repetitions=3 --benchmark_min_time=0.001 --json -" CLIENT
+                   " --kernel c-client");
+    expect(got, 0, "\"crossing_seconds\": ");
+    expect(got, 0, "\"process_seconds\": ");
+    expect(run(ADAMOE " bench --tokens 4 --benchmark_repetitions=3 --benchmark_min_time=0.001" CLIENT
+                      " --kernel c-client"),
+           0, " is crossing into its process, whose own clock says ");
     expect(run(ADAMOE " layer " LAYER CLIENT " --kernel c-client"), 0, "output");
     expect(run(ADAMOE " info" CLIENT), 0, "c-client: plain C, one thread");
     /* It has no dense product, which the program's own makes up for; but it takes no weights in bfloat16. */
