@@ -400,7 +400,11 @@ typedef struct adamoe_kernel {
 
     /* Fills call->mixed. Of the guarantees, SAME_BITS_BATCH means that a query depends on the keys that it sees
      * alone: on no other query or span of the call, and not on where its sequence is cut into spans, which the
-     * batch-mates decide; SAME_BITS_PLACEMENT does not apply here, nor to `route`. */
+     * batch-mates decide; SAME_BITS_PLACEMENT does not apply here, nor to `route`.
+     *
+     * What is not finite. A NaN in a query or a key leaves no finite number in `mixed` where a head that uses it
+     * sees it, a value that is not finite none in its channel there; what a score that is infinite gives is free.
+     * None of it shows elsewhere: in queries that do not see the key, in heads of other key-value heads. */
     size_t (*attention_work_bytes)(const adamoe_attention_call *call, uint32_t threads);
     adamoe_status (*attention)(const adamoe_run *run, const adamoe_attention_call *call);
 

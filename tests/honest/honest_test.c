@@ -28,6 +28,8 @@ static void honest_kernels_pass(void **state)
     pass_all(state, "kernels", "honest-bf16", "--tier exact --tier bound", 1000);
     pass_all(state, "kernels", "honest-int8", "--tier exact --tier bound", 1000);
     pass_all(state, "twins", NULL, "--case /d:33/ff:17/", 10);
+    pass_all(state, "twins", "honest-keys-kept", "--case /attention/", 50);
+    pass_all(state, "twins", "honest-keys-kept", "--case /route/", 100);
 }
 
 #define HONEST " --plugin '" ADAMOE_HONEST_DIR "/kernels.so'"

@@ -2,7 +2,7 @@
  * Honest twins of wrong kernels: they do what those do wrong, and do it right. A check that accuses one of them looks
  * for the habit instead of the bug.
  */
-#include "honest/honest.h"
+#include "honest/honest_route.h"
 
 #include <fcntl.h>
 #include <fenv.h>
@@ -164,4 +164,60 @@ KERNEL_TABLE(further, "honest-further-memory",
              (.tiles = {4, 8, 4}, .silu_error = 4.0f, .release = release_all,
               .release_matrix = honest_release_matrix));
 
-EXPORT_KERNELS(&long_blocks, &input_kept, &restores, &further);
+/* --------------------------------------------------------------- attention over time (../wrong/attention.c) */
+
+/* Packed keys serve again where they are the same to the last bit. */
+static struct {
+    size_t count;
+    float key[MOST_KEPT];
+} kept_keys;
+
+static void attend_to_equal_keys(const attention_pass *pass)
+{
+    adamoe_attention_call call = *pass->call;
+    attention_pass copy = *pass;
+    size_t rows = 0;
+    for (size_t s = 0; s < call.spans; ++s) {
+        const size_t end = call.span[s].first_key + call.span[s].count;
+        rows = end > rows ? end : rows;
+    }
+    const size_t count = rows * call.key_value_heads * call.head_dim;
+    if (count <= MOST_KEPT) {
+        if (kept_keys.count != count || memcmp(kept_keys.key, call.key, count * sizeof *call.key) != 0) {
+            kept_keys.count = count;
+            memcpy(kept_keys.key, call.key, count * sizeof *call.key);
+        }
+        call.key = kept_keys.key;
+        copy.call = &call;
+    }
+    honest_attention_run(&copy);
+}
+
+static adamoe_status attention_with_kept_keys(const adamoe_run *run, const adamoe_attention_call *call)
+{
+    static const attention_pieces given = {.run = attend_to_equal_keys};
+    return attend_by_pieces(&given, run, call);
+}
+
+/* A table of the process that the first call makes. */
+static float *table;
+
+static void route_with_table(const route_pass *pass)
+{
+    table = table == NULL ? calloc(256, sizeof *table) : table;
+    honest_route_run(pass);
+}
+
+static adamoe_status route_and_keep_table(const adamoe_run *run, adamoe_routing *routing)
+{
+    static const route_pieces given = {.run = route_with_table};
+    return route_by_pieces(&given, run, routing);
+}
+
+KERNEL_OF_PIECES(keys_kept, "honest-keys-kept",
+                 "keys are kept and compared before they serve; the router keeps a table", ADAMOE_FLOAT32,
+                 (.attention_work_bytes = honest_attention_work, .attention = attention_with_kept_keys,
+                  .route = route_and_keep_table),
+                 .run = honest_run);
+
+EXPORT_KERNELS(&long_blocks, &input_kept, &restores, &further, &keys_kept);

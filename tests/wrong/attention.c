@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A kernel with one wrong piece of its attention, or with another workspace. */
@@ -282,7 +283,161 @@ static void run_measuring(const attention_pass *pass)
 WRONG_ATTENTION(order_by_run, "wrong-attention-order-by-run", "calls take two ways to sum in turn",
                 .run = run_measuring, .attend = attend_measuring);
 
+/* ------------------------------------------------------------------------------------------------- call after call (E, G) */
+
+enum { MOST_KEPT = 16384 };
+
+/* Packed keys serve again where the keys are at the same address and as many. Wrong for other values there. */
+static void run_on_kept_keys(const attention_pass *pass)
+{
+    static struct {
+        const float *address;
+        size_t count;
+        float key[MOST_KEPT];
+    } kept;
+    adamoe_attention_call call = *pass->call;
+    attention_pass copy = *pass;
+    size_t rows = 0;
+    for (size_t s = 0; s < call.spans; ++s) {
+        const size_t end = call.span[s].first_key + call.span[s].count;
+        rows = end > rows ? end : rows;
+    }
+    const size_t count = rows * call.key_value_heads * call.head_dim;
+    if (count <= MOST_KEPT) {
+        if (kept.address != call.key || kept.count != count) {
+            kept.address = call.key;
+            kept.count = count;
+            memcpy(kept.key, call.key, count * sizeof *call.key);
+        }
+        call.key = kept.key;
+        copy.call = &call;
+    }
+    honest_attention_run(&copy);
+}
+WRONG_ATTENTION(keys_by_address, "wrong-attention-keys-by-address",
+                "keys are taken for the same where their address is", .run = run_on_kept_keys);
+
+/* The rows of each span's sequence are listed once in the workspace, and a mark in front of the list says for how many
+ * spans and positions. Wrong where the workspace holds what an earlier call left, whose spans continued others. */
+typedef struct row_list {
+    uint64_t mark;
+    size_t spans, longest;
+    size_t row[];
+} row_list;
+
+static const row_list *rows_of_call;
+
+static size_t longest_of(const adamoe_attention_call *call)
+{
+    size_t longest = 0;
+    for (size_t s = 0; s < call->spans; ++s) {
+        const size_t end = call->span[s].start + call->span[s].count;
+        longest = end > longest ? end : longest;
+    }
+    return longest;
+}
+
+static size_t work_with_list(const adamoe_attention_call *call, uint32_t threads)
+{
+    return honest_attention_work(call, threads) + sizeof(row_list) +
+           call->spans * longest_of(call) * sizeof(size_t);
+}
+
+static size_t row_in_list(const adamoe_attention_call *call, size_t span, size_t position)
+{
+    (void)call;
+    return rows_of_call->row[span * rows_of_call->longest + position];
+}
+
+static void run_with_list(const attention_pass *pass)
+{
+    static const uint64_t mark = UINT64_C(0x6c697374726f7773);
+    const adamoe_attention_call *call = pass->call;
+    const size_t longest = longest_of(call);
+    row_list *list = (row_list *)((double *)pass->run->work + pass->run->team->threads * call->head_dim);
+    if (list->mark != mark || list->spans != call->spans || list->longest != longest) {
+        list->mark = mark;
+        list->spans = call->spans;
+        list->longest = longest;
+        for (size_t s = 0; s < call->spans; ++s) {
+            for (size_t i = 0; i < call->span[s].start + call->span[s].count; ++i) {
+                list->row[s * longest + i] = honest_key_row(call, s, i);
+            }
+        }
+    }
+    rows_of_call = list;
+    honest_attention_run(pass);
+}
+WRONG_ATTENTION_IN(work_with_list, rows_in_work, "wrong-attention-rows-in-work",
+                   "the rows that an earlier call listed in the workspace are taken for this one's",
+                   .run = run_with_list, .key_row = row_in_list);
+
+/* The list of tiles is of malloc, and stays. */
+static void *volatile tiles;
+
+static void run_leaving_tiles(const attention_pass *pass)
+{
+    tiles = malloc(count_queries(pass->call) * sizeof(size_t) + 1);
+    honest_attention_run(pass);
+}
+WRONG_ATTENTION(tiles_left, "wrong-attention-memory-left", "each call leaves its list of tiles",
+                .run = run_leaving_tiles);
+
+/* ------------------------------------------------------------------------------------------- what is not finite (K) */
+
+static void add_nothing_of(const attention_pass *pass, float *mixed, size_t row, size_t group)
+{
+    const adamoe_attention_call *call = pass->call;
+    const float *value = call->value + (row * call->key_value_heads + group) * call->head_dim;
+    for (size_t c = 0; c < call->head_dim; ++c) {
+        mixed[c] += 0.0f * fabsf(value[c]);
+    }
+}
+
+/* The keys of a span that a query does not see have a weight of 0 in its product. Wrong where their values are not
+ * finite: a cache that is not filled, the next token of another request. */
+static void attend_by_mask(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    const adamoe_attention_call *call = pass->call;
+    const adamoe_attention_span *span = &call->span[s];
+    float *mixed = call->mixed + (honest_query_row(span, i) * call->heads + head) * call->head_dim;
+    honest_attend(pass, s, i, head, thread);
+    for (size_t key = 0; key < span->start + span->count; ++key) {
+        if (key > span->start + i || !honest_sees(call, span->start + i, key)) {
+            add_nothing_of(pass, mixed, honest_key_row(call, s, key), honest_key_value_head(call, head));
+        }
+    }
+}
+WRONG_ATTENTION(mask_nan, "wrong-attention-mask-nan", "values of keys that are not seen count 0 times",
+                .attend = attend_by_mask);
+
+/* All heads of a row are one product, with 0 where the heads are others. */
+static void attend_by_blocks(const attention_pass *pass, size_t s, size_t i, size_t head, uint32_t thread)
+{
+    const adamoe_attention_call *call = pass->call;
+    const adamoe_attention_span *span = &call->span[s];
+    float *mixed = call->mixed + (honest_query_row(span, i) * call->heads + head) * call->head_dim;
+    honest_attend(pass, s, i, head, thread);
+    for (size_t key = 0; key <= span->start + i; ++key) {
+        for (size_t g = 0; g < call->key_value_heads && honest_sees(call, span->start + i, key); ++g) {
+            add_nothing_of(pass, mixed, honest_key_row(call, s, key), g);
+        }
+    }
+}
+WRONG_ATTENTION(heads_nan, "wrong-attention-heads-nan", "values of other heads count 0 times",
+                .attend = attend_by_blocks);
+
+/* max(x, -126) gives -126 for NaN where the operands stand so: the key is not seen, and nobody learns that a layer below
+ * has gone wrong. */
+static double exponential_without_nan(double score, double largest)
+{
+    return exp(fmax(score - largest, -126.0));
+}
+WRONG_ATTENTION(score_nan, "wrong-attention-nan-swallowed", "a score that is NaN counts as a small one",
+                .exponential = exponential_without_nan);
+
 EXPORT_KERNELS(&window_one_more, &window_ignored, &self_unseen, &key_value_head, &parent_ignored,
                &odd_queries_lost, &scale_without_root, &attention_overflows, &keys_129, &head_256, &heads_17,
                &threads_9, &threads_17, &order_of_tasks, &order_by_threads, &order_by_batch, &order_by_span,
-               &order_by_alignment, &order_by_run);
+               &order_by_alignment, &order_by_run, &keys_by_address, &rows_in_work, &tiles_left, &mask_nan,
+               &heads_nan, &score_nan);

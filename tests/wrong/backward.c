@@ -5,6 +5,8 @@
 #include "honest/honest_backward.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --------------------------------------------------------------------------------------------------- sizes */
@@ -202,5 +204,75 @@ static void token_from_minus_zero(const backward_pass *b, size_t token)
 WRONG_BACKWARD(minus_zero, "wrong-gradient-minus-zero", "dx of a token without experts is -0",
                .token = token_from_minus_zero);
 
+/* ------------------------------------------------------------------------------------------------- call after call */
+
+/* Packed weights serve again where they are at the same address, as in the forward pass, whose object is prepared; but
+ * training changes them where they are. */
+static void run_on_kept_weights(backward_pass *b)
+{
+    enum { MOST_EXPERTS = 8, MOST_KEPT = 1024 };
+    static struct {
+        const float *address;
+        size_t count;
+        float w2[MOST_KEPT];
+    } kept[MOST_EXPERTS];
+    const adamoe_backward_call *given = b->call;
+    const size_t experts = given->plan->experts, count = given->hidden_size * given->intermediate_size;
+    adamoe_float_expert expert[MOST_EXPERTS];
+    adamoe_backward_call call = *given;
+    for (size_t e = 0; e < experts && experts <= MOST_EXPERTS && count <= MOST_KEPT; ++e) {
+        if (kept[e].address != given->expert[e].w2 || kept[e].count != count) {
+            kept[e].address = given->expert[e].w2;
+            kept[e].count = count;
+            memcpy(kept[e].w2, given->expert[e].w2, count * sizeof *kept[e].w2);
+        }
+        expert[e] = given->expert[e];
+        expert[e].w2 = kept[e].w2;
+        call.expert = expert;
+    }
+    b->call = &call;
+    honest_backward_run(b);
+    b->call = given;
+}
+WRONG_BACKWARD(weights_by_address, "wrong-gradient-weights-by-address",
+               "weights are taken for the same where their address is", .run = run_on_kept_weights);
+
+/* The token of each row is looked up once for each list of rows. Wrong for another plan of as many rows there. */
+static void row_of_kept_plan(const backward_pass *b, const row_place *at)
+{
+    enum { MOST_KEPT = 1024 };
+    static struct {
+        const uint32_t *address;
+        size_t rows;
+        uint32_t input[MOST_KEPT];
+    } kept;
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    const adamoe_plan *plan = b->call->plan;
+    row_place place = *at;
+    pthread_mutex_lock(&mutex);
+    if (plan->rows <= MOST_KEPT && (kept.address != plan->input || kept.rows != plan->rows)) {
+        kept.address = plan->input;
+        kept.rows = plan->rows;
+        memcpy(kept.input, plan->input, plan->rows * sizeof *kept.input);
+    }
+    place.token = plan->rows <= MOST_KEPT ? kept.input[at->row] : at->token;
+    pthread_mutex_unlock(&mutex);
+    honest_row(b, &place);
+}
+WRONG_BACKWARD(plan_by_address, "wrong-gradient-plan-by-address",
+               "the tokens of rows are taken for the same where their list is", .row = row_of_kept_plan);
+
+/* Memory for what the rows need is of malloc, and stays. */
+static void *volatile left;
+
+static void run_leaving_memory(backward_pass *b)
+{
+    left = malloc(b->call->plan->rows * sizeof(float) + 1);
+    honest_backward_run(b);
+}
+WRONG_BACKWARD(memory_left, "wrong-gradient-memory-left", "each call leaves the memory of its rows",
+               .run = run_leaving_memory);
+
 EXPORT_KERNELS(&columns_1024, &rows_1024, &places_9, &experts_65, &threads_9, &weight_divided, &weight_zero,
-               &weight_negative, &slope_above, &slope_below, &mask_nan, &null_token_nan, &minus_zero);
+               &weight_negative, &slope_above, &slope_below, &mask_nan, &null_token_nan, &minus_zero,
+               &weights_by_address, &plan_by_address, &memory_left);

@@ -3,6 +3,7 @@
  */
 #include "honest/honest_route.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 
@@ -273,7 +274,64 @@ static void run_measuring(const route_pass *pass)
 WRONG_ROUTE(order_by_run, "wrong-route-order-by-run", "calls take two ways to sum in turn",
             .run = run_measuring);
 
+/* ------------------------------------------------------------------------------------------------- call after call (E, G) */
+
+enum { MOST_KEPT = 4096 };
+
+/* Wrong for other logits at the same address. */
+static void run_on_kept_logits(const route_pass *pass)
+{
+    static struct {
+        const float *address;
+        size_t count;
+        float logits[MOST_KEPT];
+    } kept;
+    adamoe_routing routing = *pass->routing;
+    route_pass copy = *pass;
+    const size_t count = routing.tokens * (routing.experts + routing.null_experts);
+    if (count <= MOST_KEPT) {
+        if (kept.address != routing.logits || kept.count != count) {
+            kept.address = routing.logits;
+            kept.count = count;
+            memcpy(kept.logits, routing.logits, count * sizeof *routing.logits);
+        }
+        routing.logits = kept.logits;
+        copy.routing = &routing;
+    }
+    honest_route_run(&copy);
+}
+WRONG_ROUTE(logits_by_address, "wrong-route-logits-by-address",
+            "logits are taken for the same where their address is", .run = run_on_kept_logits);
+
+/* Null experts come last, from an index that is kept from call to call. Wrong where another layer has as many logits, and
+ * more or fewer true experts among them. */
+static void weights_of_kept_layer(const adamoe_routing *routing, size_t token)
+{
+    static _Atomic size_t kept_all, kept_experts;
+    const size_t all = routing->experts + routing->null_experts;
+    adamoe_routing other = *routing;
+    if (kept_all != all) {
+        kept_all = all;
+        kept_experts = routing->experts;
+    }
+    other.experts = kept_experts;
+    other.null_experts = all - kept_experts;
+    honest_weights(&other, token);
+}
+WRONG_ROUTE(layer_kept, "wrong-route-layer-kept", "another layer of as many logits is taken for the first",
+            .weights = weights_of_kept_layer);
+
+/* How many processors there are is looked up in each call. */
+static void run_leaving_file(const route_pass *pass)
+{
+    (void)open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    honest_route_run(pass);
+}
+WRONG_ROUTE(file_left, "wrong-route-descriptor-left", "each call leaves a file open",
+            .run = run_leaving_file);
+
 EXPORT_KERNELS(&tie_higher, &selected_by_probability, &selected_in_bf16, &negative_reversed, &norm_over_all,
                &norm_ignored, &null_weight_leaks, &weights_underflow, &softmax_overflows,
                &probabilities_of_true, &tokens_129, &experts_129, &places_17, &threads_9, &order_by_threads,
-               &order_by_batch, &order_of_few, &order_by_alignment, &order_by_run);
+               &order_by_batch, &order_of_few, &order_by_alignment, &order_by_run, &logits_by_address,
+               &layer_kept, &file_left);

@@ -29,11 +29,11 @@ static adamoe_status attend_guarded(check_call *c, const adamoe_attention_call *
     const adamoe_kernel *kernel = c->manner->kernel;
     const size_t bytes = queries * call->heads * call->head_dim * sizeof(float);
     adamoe_attention_call guarded = *call;
-    adamoe_guarded mixed;
+    adamoe_guarded own = {0}, *mixed = NULL;
     adamoe_run run;
     ADAMOE_TRY(guard_inputs(c, queries, keys, &guarded));
-    ADAMOE_TRY(adamoe_guarded_create(bytes, sizeof(float), c->manner->end, &mixed));
-    guarded.mixed = (float *)(void *)mixed.data;
+    ADAMOE_TRY(check_call_output(c, bytes, sizeof(float), &own, &mixed));
+    guarded.mixed = (float *)(void *)mixed->data;
     const size_t work_bytes = kernel->attention_work_bytes == NULL
                                   ? 0
                                   : kernel->attention_work_bytes(&guarded, c->team.team.threads);
@@ -41,11 +41,11 @@ static adamoe_status attend_guarded(check_call *c, const adamoe_attention_call *
         const adamoe_control_state before = adamoe_control_state_read();
         check_call_returned(c, "attention", &before, kernel->attention(&run, &guarded));
     }
-    if (!adamoe_guarded_intact(&mixed)) {
+    if (!adamoe_guarded_intact(mixed)) {
         check_call_wrong(c, "wrote outside of its output");
     }
-    memcpy(call->mixed, mixed.data, bytes);
-    adamoe_guarded_free(&mixed);
+    memcpy(call->mixed, mixed->data, bytes);
+    adamoe_guarded_free(&own);
     return adamoe_ok();
 }
 

@@ -45,7 +45,7 @@ typedef struct backward_call {
     check_call call;
     adamoe_float_expert expert[ADAMOE_MOST_GRADIENT_EXPERTS];
     adamoe_float_expert_gradient dexpert[ADAMOE_MOST_GRADIENT_EXPERTS];
-    adamoe_guarded part[MOST_PARTS]; /* [parts] outputs */
+    adamoe_guarded own[MOST_PARTS], *part[MOST_PARTS]; /* [parts] outputs */
     size_t parts;
     adamoe_backward_call seen;
 } backward_call;
@@ -62,7 +62,7 @@ static adamoe_status guard_matrix(check_call *c, const adamoe_matrix *matrix, co
 static adamoe_status guard_inputs(backward_call *b, const adamoe_gradient_call *call, adamoe_plan *plan)
 {
     const size_t bytes = call->plan->tokens * call->layer->hidden_size * sizeof(float);
-    const void *x = NULL, *dy = NULL;
+    const void *x = NULL, *dy = NULL, *expert = NULL;
     for (size_t e = 0; e < call->layer->experts; ++e) {
         ADAMOE_TRY(guard_matrix(&b->call, &call->layer->expert[e].w1, &b->expert[e].w1));
         ADAMOE_TRY(guard_matrix(&b->call, &call->layer->expert[e].w3, &b->expert[e].w3));
@@ -71,22 +71,23 @@ static adamoe_status guard_inputs(backward_call *b, const adamoe_gradient_call *
     ADAMOE_TRY(check_call_plan(&b->call, call->plan, plan));
     ADAMOE_TRY(check_call_input(&b->call, call->x, bytes, _Alignof(float), &x));
     ADAMOE_TRY(check_call_input(&b->call, call->dy, bytes, _Alignof(float), &dy));
+    ADAMOE_TRY(check_call_input(&b->call, b->expert, call->layer->experts * sizeof *b->expert,
+                                _Alignof(adamoe_float_expert), &expert));
     b->seen = (adamoe_backward_call){.hidden_size = call->layer->hidden_size,
                                      .intermediate_size = call->layer->intermediate_size,
                                      .plan = plan,
-                                     .expert = b->expert,
+                                     .expert = expert,
                                      .x = x,
-                                     .dy = dy,
-                                     .dexpert = b->dexpert};
+                                     .dy = dy};
     return adamoe_ok();
 }
 
 static adamoe_status guard_part(backward_call *b, size_t count, float **out)
 {
-    adamoe_guarded *part = &b->part[b->parts];
-    ADAMOE_TRY(adamoe_guarded_create(count * sizeof(float), _Alignof(float), b->call.manner->end, part));
+    adamoe_guarded **part = &b->part[b->parts];
+    ADAMOE_TRY(check_call_output(&b->call, count * sizeof(float), _Alignof(float), &b->own[b->parts], part));
     ++b->parts;
-    *out = (float *)(void *)part->data;
+    *out = (float *)(void *)(*part)->data;
     return adamoe_ok();
 }
 
@@ -109,6 +110,10 @@ static adamoe_status guard_outputs(backward_call *b, const adamoe_gradient_outpu
     for (size_t e = 0; e < n; ++e) {
         ADAMOE_TRY(guard_part(b, matrix, &b->dexpert[e].w2));
     }
+    const void *dexpert = NULL;
+    ADAMOE_TRY(check_call_input(&b->call, b->dexpert, n * sizeof *b->dexpert,
+                                _Alignof(adamoe_float_expert_gradient), &dexpert));
+    b->seen.dexpert = dexpert;
     return adamoe_ok();
 }
 
@@ -124,13 +129,13 @@ static void copy_outputs(backward_call *b, const adamoe_gradient_output *output)
 {
     char *to = (char *)output->tensor[0];
     for (size_t i = 0; i < b->parts; ++i) {
-        if (!adamoe_guarded_intact(&b->part[i])) {
+        if (!adamoe_guarded_intact(b->part[i])) {
             check_call_wrong(&b->call, "wrote outside of its output %s",
                              name_of_part(i, b->seen.plan->experts));
         }
-        if (b->part[i].bytes > 0) {
-            memcpy(to, b->part[i].data, b->part[i].bytes);
-            to += b->part[i].bytes;
+        if (b->part[i]->bytes > 0) {
+            memcpy(to, b->part[i]->data, b->part[i]->bytes);
+            to += b->part[i]->bytes;
         }
     }
 }
@@ -167,7 +172,7 @@ adamoe_status adamoe_call_backward(const adamoe_call_manner *manner, const adamo
     check_call_begin(&b->call, manner, out);
     const adamoe_status status = check_call_end(&b->call, call_guarded(b, call, output));
     for (size_t i = 0; i < b->parts; ++i) {
-        adamoe_guarded_free(&b->part[i]);
+        adamoe_guarded_free(&b->own[i]);
     }
     free(b);
     return status;

@@ -4,6 +4,7 @@
 #ifndef ADAMOE_CHECK_CALL_MANNER_H
 #define ADAMOE_CHECK_CALL_MANNER_H
 
+#include "check/call/kept.h"
 #include "check/call/memory.h"
 #include "check/call/state.h"
 
@@ -29,6 +30,8 @@ typedef struct adamoe_call_manner {
     adamoe_guard_end end; /* which end of every buffer touches an inaccessible page */
     bool perturbed; /* the team's tasks come in an order and with delays of `seed` (check/call/perturbed.h) */
     uint64_t seed;
+    adamoe_kept
+        *kept; /* of attention, route and backward: where all buffers are; NULL: elsewhere each time */
 } adamoe_call_manner;
 
 #endif

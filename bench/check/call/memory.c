@@ -169,6 +169,34 @@ adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard
     return adamoe_ok();
 }
 
+adamoe_status adamoe_guarded_renew(size_t bytes, size_t alignment, bool as_left, adamoe_guarded *buffer)
+{
+    const size_t room = buffer->body_bytes;
+    if (buffer->body == NULL || bytes > room || room - bytes < 2 * alignment) {
+        adamoe_guarded_free(buffer);
+        return adamoe_guarded_create(bytes, alignment, ADAMOE_GUARD_FRONT, buffer);
+    }
+    if (mprotect(buffer->body, room, PROT_READ | PROT_WRITE) != 0) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "check: memory cannot be made writable");
+    }
+    buffer->data = place(buffer->body, room, bytes, alignment, ADAMOE_GUARD_FRONT);
+    buffer->bytes = bytes;
+    const size_t before = (size_t)(buffer->data - buffer->body);
+    memset(buffer->body, PATTERN, before);
+    if (!as_left) {
+        memset(buffer->data, 0xff, bytes);
+    }
+    memset(buffer->data + bytes, PATTERN, room - before - bytes);
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_guarded_lock(const adamoe_guarded *buffer)
+{
+    return mprotect(buffer->body, buffer->body_bytes, PROT_READ) == 0
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT, "check: memory cannot be made read-only");
+}
+
 adamoe_status adamoe_guarded_copy(const void *data, size_t bytes, size_t alignment, adamoe_guard_end end,
                                   adamoe_guarded *out)
 {
@@ -176,11 +204,11 @@ adamoe_status adamoe_guarded_copy(const void *data, size_t bytes, size_t alignme
     if (bytes > 0) {
         memcpy(out->data, data, bytes);
     }
-    if (mprotect(out->body, out->body_bytes, PROT_READ) != 0) {
+    const adamoe_status status = adamoe_guarded_lock(out);
+    if (status.code != ADAMOE_OK) {
         adamoe_guarded_free(out);
-        return adamoe_error(ADAMOE_ENVIRONMENT, "check: memory cannot be made read-only");
     }
-    return adamoe_ok();
+    return status;
 }
 
 /* Each byte as the one before it, and the first. */

@@ -42,6 +42,14 @@ adamoe_status adamoe_guarded_create(size_t bytes, size_t alignment, adamoe_guard
 adamoe_status adamoe_guarded_copy(const void *data, size_t bytes, size_t alignment, adamoe_guard_end end,
                                   adamoe_guarded *out);
 
+/* As adamoe_guarded_create at ADAMOE_GUARD_FRONT, in the pages of *buffer as far as they suffice: then the data begin
+ * where they did. With `as_left` the data are not filled, and hold what was left there. Accepts a buffer of zeros. Errors:
+ * memory. */
+adamoe_status adamoe_guarded_renew(size_t bytes, size_t alignment, bool as_left, adamoe_guarded *buffer);
+
+/* From now on every write is a fault. Errors: the system's. */
+adamoe_status adamoe_guarded_lock(const adamoe_guarded *buffer);
+
 /* False where the pattern before or behind the data has changed. */
 bool adamoe_guarded_intact(const adamoe_guarded *buffer);
 

@@ -33,6 +33,9 @@ void check_call_begin(check_call *c, const adamoe_call_manner *manner, adamoe_ca
     } else {
         adamoe_watch_backwards(manner->placement.threads, &c->team);
     }
+    if (manner->kept != NULL) {
+        adamoe_kept_begin(manner->kept);
+    }
     adamoe_process_settings_read(&c->settings);
 }
 
@@ -66,7 +69,9 @@ adamoe_status check_call_end(check_call *c, adamoe_status status)
     if (c->work.body != NULL && !adamoe_guarded_intact(&c->work)) {
         check_call_wrong(c, "wrote outside of its workspace");
     }
-    adamoe_guarded_free(&c->work);
+    if (c->manner->kept == NULL) {
+        adamoe_guarded_free(&c->work);
+    }
     adamoe_guarded_free(&c->given);
     for (size_t i = 0; i < c->inputs; ++i) {
         adamoe_guarded_free(&c->input[i]);
@@ -77,9 +82,24 @@ adamoe_status check_call_end(check_call *c, adamoe_status status)
                : status;
 }
 
+static adamoe_status kept_input(adamoe_kept *kept, const void *data, size_t bytes, size_t alignment,
+                                const void **out)
+{
+    adamoe_guarded *input = NULL;
+    ADAMOE_TRY(adamoe_kept_take(kept, bytes, alignment, &input));
+    if (bytes > 0) {
+        memcpy(input->data, data, bytes);
+    }
+    *out = input->data;
+    return adamoe_guarded_lock(input);
+}
+
 adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, size_t alignment,
                                const void **out)
 {
+    if (c->manner->kept != NULL) {
+        return kept_input(c->manner->kept, data, bytes, alignment, out);
+    }
     if (c->inputs == CHECK_CALL_INPUTS) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "check: a call has more than %d inputs", CHECK_CALL_INPUTS);
     }
@@ -88,6 +108,16 @@ adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, si
     ++c->inputs;
     *out = input->data;
     return adamoe_ok();
+}
+
+adamoe_status check_call_output(check_call *c, size_t bytes, size_t alignment, adamoe_guarded *own,
+                                adamoe_guarded **out)
+{
+    if (c->manner->kept != NULL) {
+        return adamoe_kept_take(c->manner->kept, bytes, alignment, out);
+    }
+    *out = own;
+    return adamoe_guarded_create(bytes, alignment, c->manner->end, own);
 }
 
 void check_call_returned(check_call *c, const char *function, const adamoe_control_state *before,
@@ -115,11 +145,19 @@ void check_call_returned(check_call *c, const char *function, const adamoe_contr
     }
 }
 
-bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run)
+static adamoe_status take_work(check_call *c, size_t bytes)
 {
     enum { WORK_ALIGNMENT = 64 };
+    if (c->manner->kept != NULL) {
+        return adamoe_kept_work(c->manner->kept, bytes, WORK_ALIGNMENT, &c->work);
+    }
     adamoe_guarded_free(&c->work);
-    if (adamoe_guarded_create(bytes, WORK_ALIGNMENT, c->manner->end, &c->work).code != ADAMOE_OK) {
+    return adamoe_guarded_create(bytes, WORK_ALIGNMENT, c->manner->end, &c->work);
+}
+
+bool check_call_reserve(check_call *c, size_t bytes, adamoe_run *run)
+{
+    if (take_work(c, bytes).code != ADAMOE_OK) {
         c->host.failed = c->host.failed || bytes < ADAMOE_GUARDED_MOST;
         check_call_wrong(c, "there is no memory for the workspace of %zu bytes that it asks for", bytes);
         return false;

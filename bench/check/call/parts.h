@@ -39,6 +39,10 @@ __attribute__((format(printf, 2, 3))) void check_call_wrong(check_call *c, const
 adamoe_status check_call_input(check_call *c, const void *data, size_t bytes, size_t alignment,
                                const void **out);
 
+/* An output, filled with 0xff: one of the kept ones, or *own, which is to be freed then. Errors: memory. */
+adamoe_status check_call_output(check_call *c, size_t bytes, size_t alignment, adamoe_guarded *own,
+                                adamoe_guarded **out);
+
 /* What a function of the kernel reported, and whether it left the processor's modes and the settings of the process
  * as they were. */
 void check_call_returned(check_call *c, const char *function, const adamoe_control_state *before,

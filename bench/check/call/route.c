@@ -7,26 +7,21 @@
 #include <string.h>
 
 /* The arrays that a router writes. */
+enum { ID, WEIGHT, PROBABILITY, PROBABILITIES, ARRAYS };
+
 typedef struct route_buffers {
-    adamoe_guarded id, weight, probability, probabilities;
+    adamoe_guarded own[ARRAYS], *array[ARRAYS];
 } route_buffers;
 
-static void free_buffers(route_buffers *b)
-{
-    adamoe_guarded_free(&b->id);
-    adamoe_guarded_free(&b->weight);
-    adamoe_guarded_free(&b->probability);
-    adamoe_guarded_free(&b->probabilities);
-}
-
-static adamoe_status create_buffers(const adamoe_routing *sizes, adamoe_guard_end end, route_buffers *b)
+static adamoe_status create_buffers(check_call *c, const adamoe_routing *sizes, route_buffers *b)
 {
     const size_t selected = sizes->tokens * sizes->rule.top_k * sizeof(float);
     const size_t all = sizes->tokens * (sizes->experts + sizes->null_experts) * sizeof(float);
-    ADAMOE_TRY(adamoe_guarded_create(selected, sizeof(float), end, &b->id));
-    ADAMOE_TRY(adamoe_guarded_create(selected, sizeof(float), end, &b->weight));
-    ADAMOE_TRY(adamoe_guarded_create(selected, sizeof(float), end, &b->probability));
-    return adamoe_guarded_create(all, sizeof(float), end, &b->probabilities);
+    for (size_t i = 0; i < ARRAYS; ++i) {
+        ADAMOE_TRY(check_call_output(c, i == PROBABILITIES ? all : selected, sizeof(float), &b->own[i],
+                                     &b->array[i]));
+    }
+    return adamoe_ok();
 }
 
 static void copy_back(check_call *c, const adamoe_guarded *buffer, void *out)
@@ -43,19 +38,19 @@ static adamoe_status route_guarded(check_call *c, const float *logits, route_buf
     const void *guarded_logits = NULL;
     const adamoe_run run = {.team = &c->team.team};
     ADAMOE_TRY(check_call_input(c, logits, all * sizeof *logits, sizeof *logits, &guarded_logits));
-    ADAMOE_TRY(create_buffers(out, c->manner->end, b));
+    ADAMOE_TRY(create_buffers(c, out, b));
     adamoe_routing guarded = *out;
-    guarded.id = (uint32_t *)(void *)b->id.data;
-    guarded.weight = (float *)(void *)b->weight.data;
-    guarded.probability = (float *)(void *)b->probability.data;
-    guarded.probabilities = (float *)(void *)b->probabilities.data;
+    guarded.id = (uint32_t *)(void *)b->array[ID]->data;
+    guarded.weight = (float *)(void *)b->array[WEIGHT]->data;
+    guarded.probability = (float *)(void *)b->array[PROBABILITY]->data;
+    guarded.probabilities = (float *)(void *)b->array[PROBABILITIES]->data;
     guarded.logits = (float *)(uintptr_t)guarded_logits; /* read-only: a write to it is stopped */
     const adamoe_control_state before = adamoe_control_state_read();
     check_call_returned(c, "route", &before, c->manner->kernel->route(&run, &guarded));
-    copy_back(c, &b->id, out->id);
-    copy_back(c, &b->weight, out->weight);
-    copy_back(c, &b->probability, out->probability);
-    copy_back(c, &b->probabilities, out->probabilities);
+    copy_back(c, b->array[ID], out->id);
+    copy_back(c, b->array[WEIGHT], out->weight);
+    copy_back(c, b->array[PROBABILITY], out->probability);
+    copy_back(c, b->array[PROBABILITIES], out->probabilities);
     return adamoe_ok();
 }
 
@@ -63,9 +58,11 @@ adamoe_status adamoe_call_route(const adamoe_call_manner *manner, const float *l
                                 adamoe_routing *out_routing, adamoe_call_outcome *out)
 {
     check_call c;
-    route_buffers buffers = {{0}, {0}, {0}, {0}};
+    route_buffers buffers = {.array = {NULL}};
     check_call_begin(&c, manner, out);
     const adamoe_status status = route_guarded(&c, logits, &buffers, out_routing);
-    free_buffers(&buffers);
+    for (size_t i = 0; i < ARRAYS; ++i) {
+        adamoe_guarded_free(&buffers.own[i]);
+    }
     return check_call_end(&c, status);
 }

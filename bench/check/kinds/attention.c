@@ -36,6 +36,8 @@ static bool parse(const char *text, adamoe_case *c)
 static bool fits(const adamoe_case *c)
 {
     return !(c->tier == ADAMOE_TIER_BITWISE && c->guarantee == ADAMOE_GUARANTEE_PLACEMENT) &&
+           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_POISONED_TOKEN &&
+             c->property != ADAMOE_PROPERTY_REPEATED_CALLS) &&
            c->key_value_heads > 0 && c->heads >= c->key_value_heads && c->head_dim > 0 && c->tokens > 0 &&
            c->tokens <= 1024 && adamoe_is_bearable(c->tokens, c->heads, c->head_dim);
 }
@@ -53,6 +55,26 @@ static adamoe_status list_bitwise(adamoe_case_list *list)
     for (size_t i = 0; i < ADAMOE_GUARANTEE_PLACEMENT * COUNT_OF(small_shapes); ++i) {
         adamoe_case c = small_shapes[i % COUNT_OF(small_shapes)];
         c.guarantee = (adamoe_guarantee)(i / COUNT_OF(small_shapes));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+/* Poisoned with those of bitwise. */
+static adamoe_status list_properties(adamoe_case_list *list)
+{
+    static const adamoe_case repeated[] = {
+        {.heads = 4, .key_value_heads = 2, .head_dim = 8, .tokens = 9, .shared = true},
+        {.heads = 6, .key_value_heads = 2, .head_dim = 7, .window = 5, .tokens = 17},
+    };
+    for (size_t i = 0; i < COUNT_OF(small_shapes); ++i) {
+        adamoe_case c = small_shapes[i];
+        c.property = ADAMOE_PROPERTY_POISONED_TOKEN;
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    for (size_t i = 0; i < COUNT_OF(repeated); ++i) {
+        adamoe_case c = repeated[i];
+        c.property = ADAMOE_PROPERTY_REPEATED_CALLS;
         ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();
@@ -97,7 +119,9 @@ static adamoe_status list_bound(adamoe_case_list *list)
 static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
     (void)tiles, (void)exhaustive;
-    return list->tier == ADAMOE_TIER_BITWISE ? list_bitwise(list) : list_bound(list);
+    return list->tier == ADAMOE_TIER_BITWISE    ? list_bitwise(list)
+           : list->tier == ADAMOE_TIER_PROPERTY ? list_properties(list)
+                                                : list_bound(list);
 }
 
 const adamoe_case_kind adamoe_kind_attention = {
@@ -107,5 +131,6 @@ const adamoe_case_kind adamoe_kind_attention = {
     .fits = fits,
     .list = list_all,
     .run = {[ADAMOE_TIER_BOUND] = adamoe_check_attention_bound,
-            [ADAMOE_TIER_BITWISE] = adamoe_check_attention_bitwise},
+            [ADAMOE_TIER_BITWISE] = adamoe_check_attention_bitwise,
+            [ADAMOE_TIER_PROPERTY] = adamoe_check_attention_property},
 };

@@ -20,7 +20,8 @@ static bool fits(const adamoe_case *c)
 {
     return adamoe_layer_case_fits(c) && c->weights == ADAMOE_F32 && !c->dispatch && !c->slots &&
            c->mixture.experts <= ADAMOE_MOST_GRADIENT_EXPERTS &&
-           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_POISONED_TOKEN) &&
+           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_POISONED_TOKEN &&
+             c->property != ADAMOE_PROPERTY_REPEATED_CALLS) &&
            !(c->tier == ADAMOE_TIER_BITWISE && c->guarantee == ADAMOE_GUARANTEE_PLACEMENT);
 }
 
@@ -119,6 +120,30 @@ static adamoe_status list_bitwise(adamoe_case_list *list)
     return adamoe_ok();
 }
 
+/* Three hundred calls each. */
+static adamoe_status list_repeated(adamoe_case_list *list)
+{
+    static const adamoe_case repeated[] = {
+        {.hidden_size = 9,
+         .intermediate_size = 13,
+         .mixture = {4, 4, 3},
+         .pattern = ADAMOE_PATTERN_RANDOM,
+         .tokens = 7},
+        {.hidden_size = 16,
+         .intermediate_size = 8,
+         .mixture = {3, 5, 4},
+         .pattern = ADAMOE_PATTERN_SKEWED,
+         .null_kind = ADAMOE_NULL_IDENTITY,
+         .tokens = 12},
+    };
+    for (size_t i = 0; i < COUNT_OF(repeated); ++i) {
+        adamoe_case c = repeated[i];
+        c.property = ADAMOE_PROPERTY_REPEATED_CALLS;
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
 /* Values at the ends of what float32 holds. */
 static adamoe_status list_magnitudes(adamoe_case_list *list)
 {
@@ -135,7 +160,8 @@ static adamoe_status list_all(adamoe_case_list *list, const adamoe_tiles *tiles,
     }
     if (list->tier == ADAMOE_TIER_PROPERTY) {
         ADAMOE_TRY(list_small(list, (adamoe_case){.property = ADAMOE_PROPERTY_POISONED_TOKEN}));
-        return adamoe_list_poisoned(list);
+        ADAMOE_TRY(adamoe_list_poisoned(list));
+        return list_repeated(list);
     }
     const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 150 : 70);
     ADAMOE_TRY(list_pairs(list, &g));

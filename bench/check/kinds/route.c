@@ -43,9 +43,9 @@ static bool parse_route(const char *text, adamoe_case *c)
 /* What must be refused, which the caller does, is of tier routing alone. */
 static bool route_fits(const adamoe_case *c)
 {
-    return !(c->tier == ADAMOE_TIER_BITWISE &&
-             (c->guarantee == ADAMOE_GUARANTEE_PLACEMENT || c->logits >= ADAMOE_LOGITS_NAN)) &&
-           adamoe_mixture_fits(c);
+    return !(c->tier == ADAMOE_TIER_BITWISE && c->guarantee == ADAMOE_GUARANTEE_PLACEMENT) &&
+           !(c->tier == ADAMOE_TIER_PROPERTY && c->property != ADAMOE_PROPERTY_REPEATED_CALLS) &&
+           (c->tier == ADAMOE_TIER_ROUTING || c->logits < ADAMOE_LOGITS_NAN) && adamoe_mixture_fits(c);
 }
 
 /* For what takes many calls: more tokens than 64 threads, or blocks of 64 for several, and odd numbers of experts. */
@@ -60,6 +60,21 @@ static adamoe_status list_bitwise(adamoe_case_list *list)
     for (size_t i = 0; i < ADAMOE_GUARANTEE_PLACEMENT * COUNT_OF(small_routes); ++i) {
         adamoe_case c = small_routes[i % COUNT_OF(small_routes)];
         c.guarantee = (adamoe_guarantee)(i / COUNT_OF(small_routes));
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
+/* Three hundred calls each. */
+static adamoe_status list_repeated(adamoe_case_list *list)
+{
+    static const adamoe_case repeated[] = {
+        {.mixture = {8, 8, 3}, .tokens = 17, .norm = ADAMOE_NORM_TRUE},
+        {.mixture = {5, 4, 4}, .tokens = 40, .logits = ADAMOE_LOGITS_TIES, .norm = ADAMOE_NORM_ALL},
+    };
+    for (size_t i = 0; i < COUNT_OF(repeated); ++i) {
+        adamoe_case c = repeated[i];
+        c.property = ADAMOE_PROPERTY_REPEATED_CALLS;
         ADAMOE_TRY(adamoe_case_list_add(list, c));
     }
     return adamoe_ok();
@@ -94,7 +109,9 @@ static adamoe_status list_routing(adamoe_case_list *list)
 static adamoe_status list_routes(adamoe_case_list *list, const adamoe_tiles *tiles, bool exhaustive)
 {
     (void)tiles, (void)exhaustive;
-    return list->tier == ADAMOE_TIER_BITWISE ? list_bitwise(list) : list_routing(list);
+    return list->tier == ADAMOE_TIER_BITWISE    ? list_bitwise(list)
+           : list->tier == ADAMOE_TIER_PROPERTY ? list_repeated(list)
+                                                : list_routing(list);
 }
 
 const adamoe_case_kind adamoe_kind_route = {
@@ -104,6 +121,7 @@ const adamoe_case_kind adamoe_kind_route = {
     .fits = route_fits,
     .list = list_routes,
     .run = {[ADAMOE_TIER_BITWISE] = adamoe_check_route_bitwise,
+            [ADAMOE_TIER_PROPERTY] = adamoe_check_route_repeated,
             [ADAMOE_TIER_ROUTING] = adamoe_check_route_routing},
 };
 

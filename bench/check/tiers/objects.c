@@ -3,8 +3,8 @@
  * process grows meanwhile; several are alive, are called in turn, inside each other's calls and at once, and are
  * released one by one. Each call gives what a fresh object gives.
  */
-#include "check/call/growth.h"
 #include "check/tiers/lifetime.h"
+#include "check/tiers/repeated.h"
 #include "check/tiers/tiers.h"
 
 #include <pthread.h>
@@ -13,30 +13,19 @@
 /* ------------------------------------------------------------------------------------------ one, many times */
 
 /* More calls than a byte counts. */
-enum { ROUNDS = 5, CALLS_OF_A_ROUND = 60, FRESH_OF_A_ROUND = 6 };
-
-static bool nothing_grows(const adamoe_checking *k, const adamoe_resources *reading, const char *what)
-{
-    const size_t resource = adamoe_growing_resource(reading, ROUNDS + 1);
-    if (resource < ADAMOE_RESOURCES) {
-        adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "the number of %s grows with each %s: %zu, later %zu",
-                            adamoe_resource_names[resource], what, reading[0].count[resource],
-                            reading[ROUNDS].count[resource]);
-    }
-    return resource == ADAMOE_RESOURCES;
-}
+enum { CALLS_OF_A_ROUND = 60, FRESH_OF_A_ROUND = 6 };
 
 /* The first reading comes after a round, so that what is kept for each size is there. */
 static adamoe_status repeat_fresh(adamoe_lifetime *t, bool *go_on)
 {
-    adamoe_resources reading[ROUNDS + 1];
-    for (size_t round = 0; round <= ROUNDS && *go_on; ++round) {
+    adamoe_resources reading[ADAMOE_ROUNDS + 1];
+    for (size_t round = 0; round <= ADAMOE_ROUNDS && *go_on; ++round) {
         for (size_t i = 0; i < FRESH_OF_A_ROUND && *go_on; ++i) {
             ADAMOE_TRY(adamoe_lifetime_fresh(t, i % t->calls, false, t->got, go_on));
         }
         adamoe_resources_read(&reading[round]);
     }
-    *go_on = *go_on && nothing_grows(t->k, reading, "object that is prepared and released");
+    *go_on = *go_on && adamoe_check_nothing_grows(t->k, reading, "object that is prepared and released");
     return adamoe_ok();
 }
 
@@ -53,20 +42,20 @@ static bool call_once(adamoe_lifetime *t, adamoe_repeated *object, size_t i, siz
 static bool call_often(adamoe_lifetime *t, adamoe_repeated *object)
 {
     adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(t->k->c).text, t->k->seed);
-    adamoe_resources reading[ROUNDS + 1];
+    adamoe_resources reading[ADAMOE_ROUNDS + 1];
     size_t number = 0;
     bool go_on = true;
     for (size_t i = 0; i < t->calls && go_on; ++i) {
         go_on = call_once(t, object, i, ++number);
     }
     adamoe_resources_read(&reading[0]);
-    for (size_t round = 1; round <= ROUNDS && go_on; ++round) {
+    for (size_t round = 1; round <= ADAMOE_ROUNDS && go_on; ++round) {
         for (size_t i = 0; i < CALLS_OF_A_ROUND && go_on; ++i) {
             go_on = call_once(t, object, adamoe_splitmix64_below(&random, t->calls), ++number);
         }
         adamoe_resources_read(&reading[round]);
     }
-    return go_on && nothing_grows(t->k, reading, "call");
+    return go_on && adamoe_check_nothing_grows(t->k, reading, "call");
 }
 
 static adamoe_status repeated_calls(adamoe_lifetime *t)

@@ -25,9 +25,19 @@ const char *const adamoe_poison_names[ADAMOE_POISONS] = {"NaN",
                                                          "infinity in its last channel",
                                                          "-infinity in its last channel"};
 
+size_t adamoe_poison_first(size_t i, size_t width)
+{
+    return poisons[i].last_channel_alone ? width - 1 : 0;
+}
+
+bool adamoe_poison_is_nan(size_t i)
+{
+    return (poisons[i].bits & 0x7fffffu) != 0;
+}
+
 void adamoe_poison_row(size_t i, float *row, size_t width)
 {
-    for (size_t c = poisons[i].last_channel_alone ? width - 1 : 0; c < width; ++c) {
+    for (size_t c = adamoe_poison_first(i, width); c < width; ++c) {
         memcpy(&row[c], &poisons[i].bits, sizeof row[c]);
     }
 }

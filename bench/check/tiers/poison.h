@@ -17,6 +17,10 @@ extern const char *const adamoe_poison_names[ADAMOE_POISONS];
 /* Makes a row of `width` values what poison `i` says. */
 void adamoe_poison_row(size_t i, float *row, size_t width);
 
+/* The first channel of a row of `width` that is not as it was, and what is there. */
+size_t adamoe_poison_first(size_t i, size_t width);
+bool adamoe_poison_is_nan(size_t i);
+
 /* Rows of x that are poisoned: of the token in the middle, or the next one that has a place, and of all tokens that
  * have none. ADAMOE_NOWHERE is no token. */
 size_t adamoe_poisoned_token(const adamoe_plan *plan);

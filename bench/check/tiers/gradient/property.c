@@ -1,5 +1,5 @@
 /*
- * Gradients: the tier `property`. x and dy of tokens without experts, and x of one that has some, are not finite: what
+ * Gradients: the tier `property`, and of it what is not finite. x and dy of tokens without experts, and x of one that has some, are not finite: what
  * belongs to other tokens, and the matrices of experts that the one did not select, is as it was.
  */
 #include "check/tiers/data.h"
@@ -166,6 +166,9 @@ static adamoe_status run(trial *t)
 
 adamoe_status adamoe_check_gradient_property(const adamoe_checking *k)
 {
+    if (k->c->property == ADAMOE_PROPERTY_REPEATED_CALLS) {
+        return adamoe_check_gradient_repeated(k);
+    }
     const size_t count = k->c->tokens * k->c->hidden_size;
     adamoe_case_data data;
     trial t = {.k = k, .data = &data};

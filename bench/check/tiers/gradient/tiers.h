@@ -12,4 +12,7 @@ adamoe_status adamoe_check_gradient_bound(const adamoe_checking *k);
 adamoe_status adamoe_check_gradient_bitwise(const adamoe_checking *k);
 adamoe_status adamoe_check_gradient_property(const adamoe_checking *k);
 
+/* The property `repeated-calls`. Errors: memory. */
+adamoe_status adamoe_check_gradient_repeated(const adamoe_checking *k);
+
 #endif

@@ -9,6 +9,8 @@
 /* One function for each kind and tier. Errors: memory. */
 adamoe_status adamoe_check_route_routing(const adamoe_checking *k);
 adamoe_status adamoe_check_route_bitwise(const adamoe_checking *k);
+adamoe_status
+adamoe_check_route_repeated(const adamoe_checking *k); /* of tier property, the one that it has */
 adamoe_status adamoe_check_logits_routing(const adamoe_checking *k);
 
 #endif
