@@ -1,6 +1,7 @@
 /*
  * What the guarded buffers of `adamoe check` stop: in a child process, which ends by the fault.
  */
+#include "check/call/kept.h"
 #include "check/call/memory.h"
 #include "test.h"
 
@@ -93,12 +94,70 @@ static void pages_are_used_again(void **state)
     adamoe_guarded_free(&second);
 }
 
+/* A renewed buffer begins where it did, can be written again, and is filled unless it is to be as it was left. */
+static void renewed_buffers_stay_where_they_are(void **state)
+{
+    adamoe_guarded b = {0};
+    (void)state;
+    assert_ok(adamoe_guarded_renew(16 * BYTES, sizeof(float), false, &b));
+    unsigned char *const data = b.data;
+    memset(data, 1, 16 * BYTES);
+    assert_ok(adamoe_guarded_lock(&b));
+    assert_ok(adamoe_guarded_renew(BYTES, sizeof(float), true, &b));
+    assert_ptr_equal(b.data, data);
+    assert_int_equal(data[BYTES - 1], 1);
+    assert_true(adamoe_guarded_intact(&b));
+    data[BYTES] = 1;
+    assert_false(adamoe_guarded_intact(&b));
+    assert_ok(adamoe_guarded_renew(2 * BYTES, sizeof(float), false, &b));
+    assert_ptr_equal(b.data, data);
+    assert_int_equal(data[0], 0xff);
+    assert_true(adamoe_guarded_intact(&b));
+    assert_ok(adamoe_guarded_renew(2000 * BYTES, sizeof(float), false, &b));
+    assert_int_equal(b.bytes, 2000 * BYTES);
+    assert_true(adamoe_guarded_intact(&b));
+    adamoe_guarded_free(&b);
+}
+
+/* The arrays of a call of any size lie where those of the one before lay; its workspace holds every other time what
+ * that left. */
+static void kept_buffers_serve_call_after_call(void **state)
+{
+    enum { CALLS = 6, LARGEST = 8 };
+    adamoe_kept *kept = NULL;
+    unsigned char *first[2] = {NULL, NULL}, *first_work = NULL;
+    size_t left = 0;
+    (void)state;
+    assert_ok(adamoe_kept_create(&kept));
+    for (size_t call = 0; call < CALLS; ++call) {
+        adamoe_guarded *buffer[2], work;
+        adamoe_kept_begin(kept);
+        for (size_t i = 0; i < 2; ++i) {
+            assert_ok(adamoe_kept_take(kept, (LARGEST - call) * BYTES, sizeof(float), &buffer[i]));
+            first[i] = call == 0 ? buffer[i]->data : first[i];
+            assert_ptr_equal(buffer[i]->data, first[i]);
+            assert_int_equal(buffer[i]->data[0], 0xff);
+            memset(buffer[i]->data, 1, buffer[i]->bytes);
+        }
+        assert_ptr_not_equal(first[0], first[1]);
+        assert_ok(adamoe_kept_work(kept, BYTES, 64, &work));
+        first_work = call == 0 ? work.data : first_work;
+        assert_ptr_equal(work.data, first_work);
+        left += work.data[BYTES - 1] == 1;
+        memset(work.data, 1, BYTES);
+    }
+    assert_int_equal(left, CALLS / 2);
+    adamoe_kept_free(kept);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_access_beyond_is_a_fault),
         cmocka_unit_test(readable_guards_hold_nans_and_stop_writes),
         cmocka_unit_test(pages_are_used_again),
+        cmocka_unit_test(renewed_buffers_stay_where_they_are),
+        cmocka_unit_test(kept_buffers_serve_call_after_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
