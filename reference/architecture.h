@@ -33,6 +33,8 @@ typedef struct adamoe_architecture {
     bool tied_head; /* the head is the embedding */
     adamoe_query_key_norm query_key_norm;
     bool biases;                 /* q, k and v have one each, which is added before their norm */
+    bool output_bias;            /* o has one too */
+    bool clipped;                /* queries, keys and values are cut to +-clip, after their norm */
     bool shared_expert;          /* one more that every token has, times sigmoid(shared_gate . x) */
     bool multipliers;            /* those of adamoe_config count */
     adamoe_tensor_naming naming; /* of a model with a router */
@@ -82,6 +84,7 @@ typedef struct adamoe_config {
     adamoe_rule rule;                /* top_k, norm, null_kind */
     size_t shared_intermediate_size; /* of the shared expert, where there is one */
     adamoe_multipliers multiplier;
+    double clip; /* of queries, keys and values, where the architecture has one */
     double rms_norm_eps, rope_theta;
     adamoe_rope_scaling rope_scaling;
     size_t sliding_window; /* keys a query sees, itself included; 0: all before it */

@@ -91,6 +91,13 @@ static void norm_heads(const adamoe_config *config, const adamoe_matrix *gain, f
     adamoe_rms_norm(gain, config->rms_norm_eps, x, heads * config->head_dim / gain->columns, x);
 }
 
+static void clip(double limit, float *x, size_t count)
+{
+    for (size_t c = 0; c < count; ++c) {
+        x[c] = (float)fmin(fmax((double)x[c], -limit), limit);
+    }
+}
+
 static void multiply(double factor, float *x, size_t count)
 {
     for (size_t c = 0; c < count; ++c) {
@@ -116,6 +123,11 @@ static void attend(const adamoe_config *config, const adamoe_attention *attentio
         norm_heads(config, &attention->q_norm, query, config->heads);
         norm_heads(config, &attention->k_norm, key, config->key_value_heads);
     }
+    if (config->architecture.clipped) {
+        clip(config->clip, query, config->heads * hd);
+        clip(config->clip, key, stride);
+        clip(config->clip, value, stride);
+    }
     rotate_heads(config, query, config->heads, position);
     rotate_heads(config, key, config->key_value_heads, position);
     multiply(adamoe_query_multiplier(config), query, config->heads * hd);
@@ -125,6 +137,9 @@ static void attend(const adamoe_config *config, const adamoe_attention *attentio
                               config->sliding_window, buffer, mixed + h * hd);
     }
     adamoe_matrix_vector_float(&attention->o, mixed, out, buffer);
+    if (config->architecture.output_bias) {
+        add_bias(&attention->o_bias, out);
+    }
 }
 
 /* Enough for the scores of the last position and for the longest projection. */

@@ -7,12 +7,13 @@
 #include "architecture.h"
 
 typedef struct adamoe_attention {
-    adamoe_matrix q;                      /* [heads * head_dim, hidden_size] */
-    adamoe_matrix k;                      /* [key_value_heads * head_dim, hidden_size] */
-    adamoe_matrix v;                      /* as k */
-    adamoe_matrix o;                      /* [hidden_size, heads * head_dim] */
-    adamoe_matrix q_bias, k_bias, v_bias; /* [1, rows of the matrix], where the architecture has them */
-    adamoe_matrix q_norm, k_norm;         /* gains, [1, head_dim or all of it], likewise */
+    adamoe_matrix q; /* [heads * head_dim, hidden_size] */
+    adamoe_matrix k; /* [key_value_heads * head_dim, hidden_size] */
+    adamoe_matrix v; /* as k */
+    adamoe_matrix o; /* [hidden_size, heads * head_dim] */
+    adamoe_matrix q_bias, k_bias, v_bias,
+        o_bias;                   /* [1, rows of the matrix], where the architecture has them */
+    adamoe_matrix q_norm, k_norm; /* gains, [1, head_dim or all of it], likewise */
 } adamoe_attention;
 
 /* Keys and values of one sequence, all layers, after rotary embedding: float32 [layers, capacity,

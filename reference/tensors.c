@@ -33,6 +33,11 @@ static bool has_biases(const adamoe_config *config)
     return config->architecture.biases;
 }
 
+static bool has_output_bias(const adamoe_config *config)
+{
+    return config->architecture.output_bias;
+}
+
 static bool has_query_key_norm(const adamoe_config *config)
 {
     return config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
@@ -96,6 +101,8 @@ static const struct row {
                               NAMED("self_attn.k_proj"), .present = has_biases},
     [ADAMOE_WEIGHT_V_BIAS] = {OF_LAYER(attention.v_bias), .kind = ADAMOE_BIASES, SIZE(ONE, KEYS),
                               NAMED("self_attn.v_proj"), .present = has_biases},
+    [ADAMOE_WEIGHT_O_BIAS] = {OF_LAYER(attention.o_bias), .kind = ADAMOE_BIASES, SIZE(ONE, HIDDEN),
+                              NAMED("self_attn.o_proj"), .present = has_output_bias},
     [ADAMOE_WEIGHT_Q_NORM] = {OF_LAYER(attention.q_norm), .kind = ADAMOE_GAINS, SIZE(ONE, NORMED_QUERIES),
                               NAMED("self_attn.q_norm"), .present = has_query_key_norm},
     [ADAMOE_WEIGHT_K_NORM] = {OF_LAYER(attention.k_norm), .kind = ADAMOE_GAINS, SIZE(ONE, NORMED_KEYS),

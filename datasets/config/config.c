@@ -239,9 +239,22 @@ static adamoe_status read_multipliers(const adamoe_config_reader *reader, adamoe
     return read_multiplier(reader, "logits_scaling", &out->logits);
 }
 
+/* Biases of q, k, v and o, and a limit of what q, k and v give, in families that have the keys (families.c). */
+static adamoe_status read_attention(const adamoe_config_reader *reader, adamoe_config *config)
+{
+    const json_t *limit = adamoe_config_get(reader, "clip_qkv");
+    bool biases = false;
+    ADAMOE_TRY(adamoe_config_boolean(reader, "attention_bias", &biases));
+    config->architecture.biases = config->architecture.biases || biases;
+    config->architecture.output_bias = biases;
+    config->architecture.clipped = limit != NULL;
+    return limit == NULL ? adamoe_ok() : adamoe_config_positive(reader, "clip_qkv", limit, &config->clip);
+}
+
 /* What else the family's architecture has sizes of. Newer files say that q, k and v have biases, older ones mean it. */
 static adamoe_status read_architecture(const adamoe_config_reader *reader, adamoe_config *config)
 {
+    ADAMOE_TRY(read_attention(reader, config));
     if (adamoe_config_get(reader, "qkv_bias") != NULL) {
         ADAMOE_TRY(adamoe_config_boolean(reader, "qkv_bias", &config->architecture.biases));
     }

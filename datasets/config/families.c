@@ -7,13 +7,15 @@
 #include <string.h>
 
 /* Keys that are read, or say nothing where use_sliding_window is false. */
+static const char *const llama_keys[] = {"attention_bias", NULL};
 static const char *const qwen_keys[] = {"max_window_layers", NULL};
-static const char *const olmoe_keys[] = {"norm_topk_prob", NULL};
-static const char *const qwen3_moe_keys[] = {"max_window_layers", "norm_topk_prob", NULL};
+static const char *const qwen3_keys[] = {"attention_bias", "max_window_layers", NULL};
+static const char *const olmoe_keys[] = {"attention_bias", "clip_qkv", "norm_topk_prob", NULL};
+static const char *const qwen3_moe_keys[] = {"attention_bias", "max_window_layers", "norm_topk_prob", NULL};
 static const char *const qwen2_moe_keys[] = {"max_window_layers", "norm_topk_prob", "qkv_bias",
                                              "shared_expert_intermediate_size", NULL};
-static const char *const granite_keys[] = {"attention_multiplier", "embedding_multiplier", "logits_scaling",
-                                           "residual_multiplier", NULL};
+static const char *const granite_keys[] = {"attention_bias", "attention_multiplier", "embedding_multiplier",
+                                           "logits_scaling", "residual_multiplier",  NULL};
 
 static const adamoe_family families[] = {
     {.name = "MixtralForCausalLM",
@@ -23,7 +25,11 @@ static const adamoe_family families[] = {
      .experts = true,
      .key_value_heads = true,
      .rope_theta = 1e6},
-    {.name = "LlamaForCausalLM", .model_type = "llama", .architecture = {.dense = true}, .rope_theta = 1e4},
+    {.name = "LlamaForCausalLM",
+     .model_type = "llama",
+     .architecture = {.dense = true},
+     .keys = llama_keys,
+     .rope_theta = 1e4},
     {.name = "MistralForCausalLM",
      .model_type = "mistral",
      .architecture = {.dense = true},
@@ -42,7 +48,7 @@ static const adamoe_family families[] = {
      .model_type = "qwen3",
      .architecture = {.dense = true, .query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS},
      .window = ADAMOE_WINDOW_IF_USED,
-     .keys = qwen_keys,
+     .keys = qwen3_keys,
      .key_value_heads = true,
      .rope_theta = 1e4,
      .head_dim = 128},

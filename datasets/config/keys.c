@@ -184,7 +184,7 @@ static bool is_of_family(const char *key, const adamoe_family *family)
 static adamoe_status check_key(const adamoe_config_reader *reader, const char *key, const json_t *value)
 {
     const adamoe_family *family = reader->family;
-    const struct neutral_key *allowed = neutral(key);
+    const struct neutral_key *allowed = is_of_family(key, family) ? NULL : neutral(key);
     if (allowed != NULL) {
         return is_neutral(allowed->value, value) ? adamoe_ok()
                                                  : adamoe_config_error(reader, key, "not implemented");

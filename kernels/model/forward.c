@@ -100,7 +100,7 @@ static adamoe_status finish_attention(const adamoe_forward *forward, const forwa
 {
     forward_state *state = forward->state;
     const size_t at = part->rows.first * forward->model->config.hidden_size;
-    ADAMOE_TRY(forward_multiply(forward, block->o, state->mixed, part->rows.count, state->update + at));
+    ADAMOE_TRY(forward_output(forward, block, part->rows, state->update + at));
     forward_norm(forward, &block->gains.post_attention_norm, part->rows, state->update + at,
                  state->normed + at);
     return state->has_plan ? adamoe_ok()

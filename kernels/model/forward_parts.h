@@ -127,6 +127,10 @@ void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gai
 adamoe_status forward_project(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
                               float *keys, float *values);
 
+/* update [rows, hidden_size] = what state->mixed gives after the output projection and its bias. */
+adamoe_status forward_output(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
+                             float *update);
+
 /* logits [rows, n + m] from state->normed and the block's router_rows, in float32; `logits` are those of the
  * whole batch. */
 void forward_router(const adamoe_forward *forward, const forward_block *block, forward_rows rows,

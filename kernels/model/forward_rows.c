@@ -86,6 +86,19 @@ static void norm_heads(const adamoe_forward *forward, const adamoe_matrix *gain,
     }
 }
 
+static void clip(float limit, float *x, size_t count)
+{
+    for (size_t c = 0; c < count; ++c) {
+        x[c] = x[c] > limit ? limit : x[c] < -limit ? -limit : x[c];
+    }
+}
+
+static bool finishes_projection(const adamoe_architecture *architecture)
+{
+    return architecture->biases || architecture->clipped ||
+           architecture->query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
+}
+
 static void finish_projection_row(const void *context, size_t row, uint32_t thread)
 {
     (void)thread;
@@ -104,6 +117,9 @@ static void finish_projection_row(const void *context, size_t row, uint32_t thre
         norm_heads(forward, &attention->q_norm, width, query);
         norm_heads(forward, &attention->k_norm, kv, key);
     }
+    if (config->architecture.clipped) {
+        clip((float)config->clip, query, width + 2 * kv);
+    }
 }
 
 adamoe_status forward_project(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
@@ -115,7 +131,7 @@ adamoe_status forward_project(const adamoe_forward *forward, const forward_block
                                   state->cosine, state->sine,   state->position + rows.first};
     ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + rows.first * config->hidden_size,
                                 rows.count, state->projected));
-    if (config->architecture.biases || config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+    if (finishes_projection(&config->architecture)) {
         adamoe_each_row(forward->team, rows.count, finish_projection_row,
                         &(heads_call){forward, &block->gains.attention});
     }
@@ -124,6 +140,30 @@ adamoe_status forward_project(const adamoe_forward *forward, const forward_block
     if (config->architecture.multipliers) {
         adamoe_multiply_rows(forward->team, (float)adamoe_query_multiplier(config), rows.count,
                              config->heads * config->head_dim, state->query);
+    }
+    return adamoe_ok();
+}
+
+typedef struct output_call {
+    const adamoe_forward *forward;
+    const adamoe_matrix *bias;
+    float *update;
+} output_call;
+
+static void finish_output_row(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const output_call *call = context;
+    add_bias(call->forward, call->bias, call->update + row * call->bias->columns);
+}
+
+adamoe_status forward_output(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
+                             float *update)
+{
+    ADAMOE_TRY(forward_multiply(forward, block->o, forward->state->mixed, rows.count, update));
+    if (forward->model->config.architecture.output_bias) {
+        adamoe_each_row(forward->team, rows.count, finish_output_row,
+                        &(output_call){forward, &block->gains.attention.o_bias, update});
     }
     return adamoe_ok();
 }

@@ -11,7 +11,8 @@
 #define OF_LAYER(field)  offsetof(adamoe_block_gradient, field)
 #define OF_EXPERT(field) offsetof(adamoe_expert_gradient, field)
 
-/* The field for the gradient of each weight, as its offset in the structure of the weight's scope. */
+/* The field for the gradient of each weight, as its offset in the structure of the weight's scope. The bias of o has
+ * none: adamoe_architecture_check refuses to train it. */
 static const size_t field[ADAMOE_WEIGHTS] = {
     [ADAMOE_WEIGHT_EMBEDDING] = OF_MODEL(embedding),
     [ADAMOE_WEIGHT_INPUT_NORM] = OF_LAYER(input_norm),

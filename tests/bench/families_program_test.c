@@ -22,8 +22,9 @@ static folder_path family(void **state, const char *name)
 
 static void test_eval_and_generate(void **state)
 {
-    static const char *const names[] = {"llama_linear", "llama_llama3", "mistral",   "qwen2",      "qwen3",
-                                        "olmoe",        "qwen3_moe",    "qwen2_moe", "granite_moe"};
+    static const char *const names[] = {"llama_linear", "llama_llama3", "mistral",   "qwen2",
+                                        "qwen3",        "olmoe",        "qwen3_moe", "qwen2_moe",
+                                        "granite_moe",  "granite_bias"};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         const folder_path folder = family(state, names[i]);
         expect(run(ADAMOE " eval --model '%s'" LIMIT, folder.text), 0, "acc");

@@ -338,7 +338,7 @@ static const struct refusal {
     {mixtral, "", "\"rope_parameters\":{\"rope_theta\":1e4}", "rope_theta: is not that of rope_parameters"},
     {mixtral, "", "\"rope_parameters\":[]", "rope_parameters: is no object"},
     {mixtral, "", "\"partial_rotary_factor\":0.5", "partial_rotary_factor: not implemented"},
-    {llama, "", "\"attention_bias\":true", "config.json: attention_bias: not implemented"},
+    {mixtral, "", "\"attention_bias\":true", "config.json: attention_bias: not implemented"},
     {llama, "", "\"mlp_bias\":true", "mlp_bias: not implemented"},
     {llama, "", "\"rope_interleaved\":true", "rope_interleaved: not implemented"},
     {mixtral, "", "\"quantization_config\":{\"bits\":4}", "quantization_config: not implemented"},

@@ -133,6 +133,10 @@ static void families_with_experts(void **state)
     assert_int_equal(c.rule.norm, ADAMOE_NORM_TRUE);
     assert_ok(parse_edited(olmoe, "norm_topk_prob", "", &c)); /* what its absence means */
     assert_int_equal(c.rule.norm, ADAMOE_NORM_EVERY);
+    assert_ok(parse_edited(olmoe, "clip_qkv", "\"clip_qkv\":8.0", &c));
+    assert_true(c.architecture.clipped && c.clip == 8.0 && !c.architecture.biases);
+    assert_ok(parse_edited(olmoe, "attention_bias", "\"attention_bias\":true", &c));
+    assert_true(c.architecture.biases && c.architecture.output_bias && !c.architecture.clipped);
     assert_ok(parse(qwen3_moe, &c));
     assert_int_equal(c.architecture.query_key_norm, ADAMOE_QUERY_KEY_NORM_HEADS);
     assert_true(c.experts == 128 && c.intermediate_size == 768 && c.head_dim == 128);
@@ -167,9 +171,12 @@ static const struct refusal {
      "yarn is not implemented"},
     {qwen2, "use_sliding_window", "\"use_sliding_window\":true", "use_sliding_window: not implemented"},
     {qwen2, "use_mrope", "\"use_mrope\":true", "use_mrope: not implemented"},
-    {qwen3, "attention_bias", "\"attention_bias\":true", "attention_bias: not implemented"},
+    {qwen3, "attention_bias", "\"attention_bias\":1", "attention_bias: is no boolean"},
+    {mistral, "", "\"attention_bias\":true", "attention_bias: not implemented"},
+    {qwen2_moe, "", "\"attention_bias\":true", "attention_bias: not implemented"},
     {qwen3, "", "\"norm_topk_prob\":true", "norm_topk_prob: unknown key, which might change"},
-    {olmoe, "clip_qkv", "\"clip_qkv\":8.0", "clip_qkv: not implemented"},
+    {olmoe, "clip_qkv", "\"clip_qkv\":0.0", "clip_qkv: is no positive number"},
+    {qwen3_moe, "", "\"clip_qkv\":8.0", "clip_qkv: not implemented"},
     {olmoe, "num_experts", "", "num_local_experts: missing"},
     {olmoe, "num_experts", "\"num_experts\":[64]", "num_experts: is a list, and one number is expected"},
     {olmoe, "norm_topk_prob", "\"norm_topk_prob\":0", "norm_topk_prob: is no boolean"},

@@ -18,8 +18,9 @@
 #define LENGTH    16
 #define SEQUENCES 2
 
-static const char *const names[] = {"llama_linear", "llama_llama3", "mistral",   "qwen2",      "qwen3",
-                                    "olmoe",        "qwen3_moe",    "qwen2_moe", "granite_moe"};
+static const char *const names[] = {"llama_linear", "llama_llama3", "mistral",    "qwen2",
+                                    "qwen3",        "olmoe",        "qwen3_moe",  "qwen2_moe",
+                                    "granite_moe",  "llama_bias",   "olmoe_clip", "granite_bias"};
 
 /* What came of one pass, by sequence and position, and by layer and token. */
 typedef struct outcome {

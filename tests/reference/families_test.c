@@ -12,8 +12,9 @@
 
 #define LONGEST 64
 
-static const char *const names[] = {"llama_linear", "llama_llama3", "mistral",   "qwen2",      "qwen3",
-                                    "olmoe",        "qwen3_moe",    "qwen2_moe", "granite_moe"};
+static const char *const names[] = {"llama_linear", "llama_llama3", "mistral",    "qwen2",
+                                    "qwen3",        "olmoe",        "qwen3_moe",  "qwen2_moe",
+                                    "granite_moe",  "llama_bias",   "olmoe_clip", "granite_bias"};
 
 /* A golden folder, opened. */
 typedef struct subject {
@@ -97,6 +98,16 @@ static void without_biases(adamoe_config *config)
     config->architecture.biases = false;
 }
 
+static void without_output_bias(adamoe_config *config)
+{
+    config->architecture.output_bias = false;
+}
+
+static void other_clip(adamoe_config *config)
+{
+    config->clip *= 1.1;
+}
+
 static void without_shared_expert(adamoe_config *config)
 {
     config->architecture.shared_expert = false;
@@ -170,6 +181,11 @@ static const struct change {
     {"qwen2_moe", without_biases},
     {"qwen2_moe", without_shared_expert},
     {"qwen2_moe", normalised},
+    {"llama_bias", without_biases},
+    {"llama_bias", without_output_bias},
+    {"olmoe_clip", other_clip},
+    {"granite_bias", without_output_bias},
+    {"granite_bias", other_residual_multiplier},
     {"granite_moe", not_normalised},
     {"granite_moe", other_attention_multiplier},
     {"granite_moe", other_embedding_multiplier},
@@ -224,7 +240,7 @@ static void frequencies_of_llama3(void **state)
     assert_true(adamoe_rotary_frequency(&linear, 5) * 4.0 == adamoe_rotary_frequency(&plain, 5));
 }
 
-/* What LoRA experts do not know, and that training knows all of it. */
+/* What LoRA experts and training do not know, and that training knows the rest. */
 static void uses_are_refused_by_name(void **state)
 {
     (void)state;
@@ -244,6 +260,14 @@ static void uses_are_refused_by_name(void **state)
         assert_ok(adamoe_architecture_check(&refusals[i].architecture, ADAMOE_USE_TRAINING));
     }
     assert_ok(adamoe_architecture_check(&(adamoe_architecture){.dense = true}, ADAMOE_USE_LORA_EXPERTS));
+    const adamoe_architecture bias = {.dense = true, .output_bias = true},
+                              clip = {.dense = true, .clipped = true};
+    assert_error(adamoe_architecture_check(&bias, ADAMOE_USE_TRAINING), ADAMOE_BAD_INPUT,
+                 "training: not implemented for attention_bias, a bias of o");
+    assert_error(adamoe_architecture_check(&clip, ADAMOE_USE_TRAINING), ADAMOE_BAD_INPUT,
+                 "training: not implemented for clip_qkv");
+    assert_error(adamoe_architecture_check(&clip, ADAMOE_USE_LORA_EXPERTS), ADAMOE_BAD_INPUT,
+                 "LoRA experts: not implemented for a base with clip_qkv");
 }
 
 int main(void)

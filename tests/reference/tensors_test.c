@@ -23,8 +23,11 @@ static adamoe_config rich(adamoe_query_key_norm norm)
 {
     adamoe_config config = sparse;
     config.shared_intermediate_size = 9;
-    config.architecture = (adamoe_architecture){
-        .query_key_norm = norm, .biases = true, .shared_expert = true, .naming = ADAMOE_NAMED_SINGLE};
+    config.architecture = (adamoe_architecture){.query_key_norm = norm,
+                                                .biases = true,
+                                                .output_bias = true,
+                                                .shared_expert = true,
+                                                .naming = ADAMOE_NAMED_SINGLE};
     return config;
 }
 
@@ -118,6 +121,7 @@ static void tensors_of_a_rich_architecture(void **state)
         {"model.layers.0.self_attn.q_proj.bias", 1, 1, 12},
         {"model.layers.0.self_attn.k_proj.bias", 1, 1, 4},
         {"model.layers.0.self_attn.v_proj.bias", 1, 1, 4},
+        {"model.layers.0.self_attn.o_proj.bias", 1, 1, 8},
         {"model.layers.0.self_attn.q_norm.weight", 1, 1, 12},
         {"model.layers.0.self_attn.k_norm.weight", 1, 1, 4},
         {"model.layers.0.post_attention_layernorm.weight", 1, 1, 8},

@@ -42,6 +42,8 @@ FAMILIES = {
         **DENSE, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0})),
     "llama_llama3": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(
         **DENSE, head_dim=16, rope_parameters=LLAMA3, tie_word_embeddings=True)),
+    "llama_bias": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(
+        **DENSE, rope_parameters=theta(1e4), attention_bias=True)),
     "mistral": lambda: transformers.MistralForCausalLM(transformers.MistralConfig(
         **DENSE, head_dim=16, sliding_window=5, rope_parameters=theta(1e4))),
     "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(
@@ -50,6 +52,8 @@ FAMILIES = {
         **DENSE, head_dim=16, rope_parameters=theta(1e6))),
     "olmoe": lambda: transformers.OlmoeForCausalLM(transformers.OlmoeConfig(
         **SIZES, intermediate_size=12, num_experts=8, num_experts_per_tok=3, norm_topk_prob=False)),
+    "olmoe_clip": lambda: transformers.OlmoeForCausalLM(transformers.OlmoeConfig(
+        **SIZES, intermediate_size=12, num_experts=8, num_experts_per_tok=3, norm_topk_prob=False, clip_qkv=0.75)),
     "qwen3_moe": lambda: transformers.Qwen3MoeForCausalLM(transformers.Qwen3MoeConfig(
         **SIZES, head_dim=16, intermediate_size=44, moe_intermediate_size=12, num_experts=8, num_experts_per_tok=3,
         norm_topk_prob=True)),
@@ -59,6 +63,10 @@ FAMILIES = {
     "granite_moe": lambda: transformers.GraniteMoeForCausalLM(transformers.GraniteMoeConfig(
         **SIZES, intermediate_size=12, num_local_experts=8, num_experts_per_tok=3, embedding_multiplier=6.0,
         attention_multiplier=0.25, residual_multiplier=0.35, logits_scaling=3.0, tie_word_embeddings=True)),
+    "granite_bias": lambda: transformers.GraniteMoeForCausalLM(transformers.GraniteMoeConfig(
+        **SIZES, intermediate_size=12, num_local_experts=8, num_experts_per_tok=3, embedding_multiplier=6.0,
+        attention_multiplier=0.25, residual_multiplier=0.35, logits_scaling=3.0, tie_word_embeddings=True,
+        attention_bias=True)),
 }
 
 
