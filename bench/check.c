@@ -272,8 +272,19 @@ static void case_ended(void *context, const adamoe_kernel_check *check, size_t i
     }
 }
 
+static int widest_name(const session *s)
+{
+    size_t widest = 12;
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        const char *name = s->checks.kernel[i].name;
+        widest = !s->checks.kernel[i].not_loaded && strlen(name) > widest ? strlen(name) : widest;
+    }
+    return (int)widest;
+}
+
 static adamoe_status report(session *s, json_t *kernels, size_t *failed, size_t *failed_kernels)
 {
+    const int widest = widest_name(s);
     for (size_t i = 0; i < s->checks.count; ++i) {
         const adamoe_kernel_check *check = &s->checks.kernel[i];
         adamoe_check_summary summary;
@@ -283,7 +294,7 @@ static adamoe_status report(session *s, json_t *kernels, size_t *failed, size_t 
         if (s->prints && check->not_loaded) {
             adamoe_print_failure(s->options, check, 0);
         } else if (s->prints) {
-            adamoe_print_check(check, &summary);
+            adamoe_print_check(check, &summary, widest);
         }
         if (json_array_append_new(kernels, adamoe_check_json(s->options, check, &summary)) != 0) {
             return adamoe_error(ADAMOE_ENVIRONMENT, "check: out of memory");

@@ -3,6 +3,7 @@
  * at their throughput, then the same questions by a top-2 model and by one with null experts, side by side,
  * with the paper's row beneath.
  */
+#include "check/print.h"
 #include "check/run.h"
 #include "reproduce/claim.h"
 #include "program/held_signals.h"
@@ -209,6 +210,7 @@ typedef struct reproduction {
     adamoe_shipped_file path[4]; /* of what ships */
     adamoe_machine machine;
     bool prints;
+    int widest; /* of the names of kernels */
     size_t failed;
     json_t *checks, *throughput;
 } reproduction;
@@ -225,6 +227,23 @@ static json_t *implementation_json(const adamoe_kernel *kernel)
 
 /* -------------------------------------------------------------------------------------------------- check */
 
+/* As `adamoe check` says it: the kernel, the case, what is wrong, and the command that repeats it. */
+static void print_failure(const reproduction *r, const adamoe_kernel *kernel, const adamoe_case *c,
+                          adamoe_check_result *result)
+{
+    adamoe_case_name name = adamoe_name_case(c);
+    char *cases[] = {name.text}, kernel_name[128];
+    (void)snprintf(kernel_name, sizeof kernel_name, "%s", kernel->name);
+    const adamoe_check_options options = {.common = r->options->common};
+    const adamoe_kernel_check check = {.name = kernel_name,
+                                       .command = r->options->common.commands == 1 ? 0 : ADAMOE_NO_COMMAND,
+                                       .cases = cases,
+                                       .results = result,
+                                       .count = 1};
+    fprintf(r->prints ? stdout : stderr, "  FAILED %s %s: %s\n", kernel_name, name.text,
+            adamoe_describe_failure(&options, &check, 0).text);
+}
+
 static adamoe_status check_cases(const reproduction *r, const adamoe_kernel *kernel, const adamoe_case *cases,
                                  size_t count, size_t outcome[ADAMOE_CHECK_STATUSES], double *largest)
 {
@@ -235,6 +254,9 @@ static adamoe_status check_cases(const reproduction *r, const adamoe_kernel *ker
                                   r->machine.placement, &result);
         if (status.code == ADAMOE_OK) {
             ++outcome[result.status];
+            if (result.status == ADAMOE_CHECK_FAILED) {
+                print_failure(r, kernel, &cases[i], &result);
+            }
             *largest = result.has_element ? fmax(*largest, result.largest_ratio) : *largest;
         }
     }
@@ -253,10 +275,10 @@ static adamoe_status check_kernel(reproduction *r, const adamoe_kernel *kernel, 
     }
     r->failed += outcome[ADAMOE_CHECK_FAILED];
     if (r->prints && !supported) {
-        printf("  %-12s skipped: %s\n", kernel->name, why_not);
+        printf("  %-*s skipped: %s\n", r->widest, kernel->name, why_not);
     } else if (r->prints) {
-        printf("  %-12s %3zu passed, %zu failed, %zu skipped, %zu vacuous; largest error / bound %.3f\n",
-               kernel->name, outcome[ADAMOE_CHECK_PASSED], outcome[ADAMOE_CHECK_FAILED],
+        printf("  %-*s %3zu passed, %zu failed, %zu skipped, %zu vacuous; largest error / bound %.3f\n",
+               r->widest, kernel->name, outcome[ADAMOE_CHECK_PASSED], outcome[ADAMOE_CHECK_FAILED],
                outcome[ADAMOE_CHECK_SKIPPED], outcome[ADAMOE_CHECK_VACUOUS], largest);
     }
     json_array_append_new(
@@ -275,9 +297,15 @@ static adamoe_status check_kernels(reproduction *r)
     adamoe_case *cases = NULL;
     size_t count = 0;
     ADAMOE_TRY(adamoe_check_grid(NULL, false, &cases, &count));
+    for (size_t i = 0; i < adamoe_registry_count(r->registry); ++i) {
+        const int length = (int)strlen(adamoe_registry_at(r->registry, i)->name);
+        r->widest = length > r->widest ? length : r->widest;
+    }
     if (r->prints) {
-        printf("Quick check: %zu of the %zu cases of `adamoe check'\n",
-               (count + CHECK_STRIDE - 1) / CHECK_STRIDE, count);
+        printf(
+            "Quick check: %zu of the %zu cases of `adamoe check'; vacuous: ran and found nothing wrong, but proves "
+            "little, for instance because every expected value is 0\n",
+            (count + CHECK_STRIDE - 1) / CHECK_STRIDE, count);
     }
     adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < adamoe_registry_count(r->registry) && status.code == ADAMOE_OK; ++i) {
@@ -295,7 +323,7 @@ static adamoe_status time_kernel(reproduction *r, const adamoe_kernel *kernel)
     ADAMOE_TRY(adamoe_quick_throughput(kernel, &r->machine, r->options->common.seed, timings));
     json_t *list = json_array();
     if (r->prints) {
-        printf("  %-12s", kernel->name);
+        printf("  %-*s", r->widest, kernel->name);
     }
     for (size_t i = 0; i < ADAMOE_QUICK_TIMINGS; ++i) {
         if (r->prints) {

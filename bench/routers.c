@@ -67,7 +67,12 @@ static void take_routers(struct argp_state *state, routers_options *o, const cha
         (void)snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), at);
         const adamoe_router *router = adamoe_router_find(name);
         if (router == NULL) {
-            argp_error(state, "--routers: no router is called `%s'", name);
+            const char *names[MOST_ROUTERS];
+            size_t known = 0;
+            for (; known < MOST_ROUTERS && adamoe_router_at(known) != NULL; ++known) {
+                names[known] = adamoe_router_at(known)->name;
+            }
+            (void)adamoe_parse_choice(state, "--routers", name, names, known);
         } else if (o->routers == MOST_ROUTERS) {
             argp_error(state, "--routers: more than %d", MOST_ROUTERS);
         } else {

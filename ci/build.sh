@@ -1,12 +1,39 @@
 #!/bin/sh
-# Configures and builds one preset: ci/build.sh PRESET. The folder is build/PRESET.
+# Configures and builds one preset: ci/build.sh PRESET. The folder is build/PRESET. Says how far it is in a line of
+# tenths, and of what fails everything.
 set -eu
 cd "$(dirname "$0")/.."
 preset=$1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! cmake --preset "$preset" >"$log" 2>&1 || ! cmake --build --preset "$preset" -j "$(nproc)" >"$log" 2>&1; then
+
+# Prints a number each time that another tenth is done, of lines as `[ 42%] Building C object ...`.
+show_tenths() {
+    shown=0
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >>"$log"
+        case $line in
+        "["*"%]"*) done=${line#"["} done=${done%%"%"*} done=$((done / 10 * 10)) ;;
+        *) continue ;;
+        esac
+        [ "$done" -le "$shown" ] || printf ' %s' "$done"
+        [ "$done" -le "$shown" ] || shown=$done
+    done
+}
+
+begin=$(date +%s)
+printf 'ci/build.sh: build/%s, percent:' "$preset"
+failed=$(mktemp)
+trap 'rm -f "$log" "$failed"' EXIT
+if ! cmake --preset "$preset" >"$log" 2>&1; then
+    echo configure >"$failed"
+else
+    { cmake --build --preset "$preset" -j "$(nproc)" 2>&1 || echo build >"$failed"; } | show_tenths
+fi
+if [ -s "$failed" ]; then
+    echo
     cat "$log" >&2
     echo "ci/build.sh: the build of preset $preset failed" >&2
     exit 1
 fi
+echo " ($(($(date +%s) - begin)) s)"

@@ -11,10 +11,28 @@ commit=$(git rev-parse --verify --quiet "$base^{commit}") || {
     exit 2
 }
 tree=build/gate-base
-git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"
-git worktree prune
+remove_tree() {
+    git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"
+    git worktree prune
+}
+begin=$(date +%s)
+say() {
+    echo "ci/gate.sh: after $(($(date +%s) - begin)) s: $*"
+}
+remove_tree
+# Signals too: a shell that is killed by one runs nothing on EXIT otherwise.
+trap remove_tree EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+say "checking out $base ($commit) into $tree, which is removed at the end"
 git worktree add --quiet --detach "$tree" "$commit"
-trap 'git worktree remove --force "$tree"' EXIT
+say "building this tree"
 sh ci/build.sh release
+say "building $base"
 sh "$tree/ci/build.sh" release
-build/release/bin/adamoe gate --against "$tree/build/release" --baseline ci/baselines/gate.json "$@"
+say "comparing: checks, work, accuracy, then rounds of both builds in turn, some two minutes"
+code=0
+build/release/bin/adamoe gate --against "$tree/build/release" --baseline ci/baselines/gate.json "$@" || code=$?
+say "done, exit code $code"
+exit "$code"

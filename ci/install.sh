@@ -16,7 +16,10 @@ done
 as_root=""
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null 2>&1; then
-        echo "ci/install.sh: these packages are missing, and installing them needs root:$missing" >&2
+        {
+            echo "ci/install.sh: packages are missing, and installing them needs root. An administrator installs them by:"
+            echo "    apt-get update && apt-get install -y --no-install-recommends$missing"
+        } >&2
         exit 4
     fi
     as_root=sudo

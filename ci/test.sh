@@ -1,9 +1,11 @@
 #!/bin/sh
-# The second command of the README: installs what is missing, builds, and passes the tests.
+# The second command of the README: installs what is missing, builds, and passes the tests. At the end it says what was
+# skipped and why, and of each test that failed once more why, and how it is run alone.
 set -eu
 cd "$(dirname "$0")/.."
 sh ci/install.sh
 sh ci/build.sh release
-ctest --preset release -j "$(nproc)"
-# Tests that were skipped say why; nobody should have to look for it.
-sed -n 's/^\(skipped: .*\)$/\1/p' build/release/Testing/Temporary/LastTest.log | sort | uniq -c
+code=0
+ctest --preset release -j "$(nproc)" || code=$?
+sh ci/show_tests.sh build/release
+exit "$code"

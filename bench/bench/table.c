@@ -102,14 +102,14 @@ static void print_peaks(const adamoe_bench_view *view)
     }
 }
 
-static void print_times(const adamoe_bench_member *m)
+static void print_times(const adamoe_bench_member *m, int widest)
 {
     const adamoe_bench_summary *s = &m->summary;
     char median[32], low[32], high[32], interval[72], share[48], alone[16], best[16];
     (void)snprintf(interval, sizeof interval, "%s .. %s",
                    adamoe_format_seconds(s->seconds.interval.low, low, sizeof low),
                    adamoe_format_seconds(s->seconds.interval.high, high, sizeof high));
-    printf("  %-16s %9s %-22s %8.1f %7.2f %-20s %10s %7s %7.2f [%.2f, %.2f]%s\n", m->kernel->name,
+    printf("  %-*s %9s %-22s %8.1f %7.2f %-20s %10s %7s %7.2f [%.2f, %.2f]%s\n", widest, m->kernel->name,
            adamoe_format_seconds(s->seconds.median, median, sizeof median), interval, s->gflops,
            s->gbytes_per_second, format_estimate(s->roofline_share, share, sizeof share),
            format_share(s->share_without_overlap.median, alone, sizeof alone),
@@ -140,7 +140,7 @@ static double median_stage(const adamoe_bench_member *m, size_t repetitions, siz
     return median;
 }
 
-static void print_stages(const adamoe_bench_member *m, size_t repetitions)
+static void print_stages(const adamoe_bench_member *m, size_t repetitions, int widest)
 {
     static const struct {
         const char *name;
@@ -153,7 +153,7 @@ static void print_stages(const adamoe_bench_member *m, size_t repetitions)
     char text[32];
     const size_t told = adamoe_tells_stages(&m->stages[0]) ? 5 : 2;
     adamoe_stage_seconds s;
-    printf("  %-16s ", "");
+    printf("  %-*s ", widest, "");
     for (size_t i = 0; i < told; ++i) {
         const double seconds = median_stage(m, repetitions, stages[i].offset);
         memcpy((char *)&s + stages[i].offset, &seconds, sizeof seconds);
@@ -168,14 +168,14 @@ static void print_stages(const adamoe_bench_member *m, size_t repetitions)
 }
 
 /* Nothing for a kernel that is not in a process of its own. */
-static void print_crossing(const adamoe_bench_member *m, size_t repetitions)
+static void print_crossing(const adamoe_bench_member *m, size_t repetitions, int widest)
 {
     char own[32], crossing[32];
     const double seconds = median_stage(m, repetitions, offsetof(adamoe_stage_seconds, crossing));
     const double left = m->summary.seconds.median - seconds;
     if (seconds > 0.0) {
-        printf("  %-16s of which %s is crossing into its process, whose own clock says %s: %.1f GFLOP/s\n",
-               "", adamoe_format_seconds(seconds, crossing, sizeof crossing),
+        printf("  %-*s of which %s is crossing into its process, whose own clock says %s: %.1f GFLOP/s\n",
+               widest, "", adamoe_format_seconds(seconds, crossing, sizeof crossing),
                adamoe_format_seconds(left, own, sizeof own), 1e-9 * m->work.flops / left);
     }
 }
@@ -198,23 +198,35 @@ static void print_head(const adamoe_bench_view *view)
     }
 }
 
+/* So that the columns stand below each other for every name. */
+static int widest_name(const adamoe_bench_view *view)
+{
+    size_t widest = sizeof "Kernel" - 1;
+    for (size_t i = 0; i < view->members; ++i) {
+        const size_t length = strlen(view->member[i].kernel->name);
+        widest = view->member[i].wanted && length > widest ? length : widest;
+    }
+    return (int)widest;
+}
+
 void adamoe_bench_table(const adamoe_bench_view *view)
 {
     print_head(view);
     print_peaks(view);
-    printf("  %-16s %9s %-22s %8s %7s %-20s %10s %7s %7s\n", "Kernel", "Time", "95 % interval", "GFLOP/s",
-           "GB/s", "Roofline", "no overlap", "of best", "Speedup");
+    const int widest = widest_name(view);
+    printf("  %-*s %9s %-22s %8s %7s %-20s %10s %7s %7s\n", widest, "Kernel", "Time", "95 % interval",
+           "GFLOP/s", "GB/s", "Roofline", "no overlap", "of best", "Speedup");
     for (size_t i = 0; i < view->members; ++i) {
         const adamoe_bench_member *m = &view->member[i];
         if (has_times(m)) {
-            print_times(m);
-            print_crossing(m, view->timing->repetitions);
+            print_times(m, widest);
+            print_crossing(m, view->timing->repetitions, widest);
             print_capped(m);
             if (view->timing->stages) {
-                print_stages(m, view->timing->repetitions);
+                print_stages(m, view->timing->repetitions, widest);
             }
         } else if (m->wanted) {
-            printf("  %-16s %s\n", m->kernel->name, m->status.message);
+            printf("  %-*s %s\n", widest, m->kernel->name, m->status.message);
         }
     }
     printf("\n");

@@ -151,7 +151,9 @@ static void print_reasons(const adamoe_kernel_check *check, adamoe_check_status 
             before += equal && j < i;
         }
         if (same > 0 && before == 0) {
-            printf("  %s %zu: %s\n", adamoe_check_status_names[status], same, results[i].detail);
+            printf("  %s %zu%s: %s\n", adamoe_check_status_names[status], same,
+                   status == ADAMOE_CHECK_VACUOUS ? " (nothing wrong, little proved)" : "",
+                   results[i].detail);
         }
     }
 }
@@ -185,14 +187,14 @@ static void print_not_tried(const adamoe_kernel_check *check)
     }
 }
 
-void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary)
+void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary, int widest)
 {
     if (check->why_not != NULL) {
-        printf("%-12s skipped: cannot run here: %s\n", check->name, check->why_not);
+        printf("%-*s skipped: cannot run here: %s\n", widest, check->name, check->why_not);
         return;
     }
-    printf("%-12s %zu cases: %zu passed, %zu failed, %zu vacuous, %zu skipped", check->name, check->count,
-           summary->count[ADAMOE_CHECK_PASSED], summary->count[ADAMOE_CHECK_FAILED],
+    printf("%-*s %zu cases: %zu passed, %zu failed, %zu vacuous, %zu skipped", widest, check->name,
+           check->count, summary->count[ADAMOE_CHECK_PASSED], summary->count[ADAMOE_CHECK_FAILED],
            summary->count[ADAMOE_CHECK_VACUOUS], summary->count[ADAMOE_CHECK_SKIPPED]);
     if (summary->largest_ratio > 0.0) {
         printf("; error/bound %.3f largest, %.3f median; rms %.3f largest", summary->largest_ratio,

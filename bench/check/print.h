@@ -31,9 +31,9 @@ adamoe_failure_text adamoe_describe_failure(const adamoe_check_options *options,
 
 void adamoe_print_failure(const adamoe_check_options *options, const adamoe_kernel_check *check, size_t i);
 
-/* One line for the kernel and one for each tier, one for each reason for which cases were skipped, and one for all
+/* `widest` is the length of the longest name among the kernels. One line for the kernel and one for each tier, one for each reason for which cases were skipped, and one for all
  * that was not tried. */
-void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary);
+void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary, int widest);
 
 /* NULL where there is no memory. */
 json_t *adamoe_check_json(const adamoe_check_options *options, const adamoe_kernel_check *check,

@@ -14,9 +14,10 @@ _adamoe_values() {
     case $3 in
     --kernel)
         "$1" info 2>/dev/null | sed -n 's/^kernel  *\([^ :]*\).*/\1/p' ;;
-    --preset | --numa)
+    --preset | --numa | --tier | --routing | --routers)
         # a name that does not exist is answered with those that do
-        "$1" "$2" "$3" '' 2>&1 >/dev/null | sed -n 's/.* is not one of: //p' | tr -d ',' ;;
+        "$1" "$2" "$3" '?' 2>&1 >/dev/null | sed -n 's/.* is not one of: //p' | tr -d ',' ;;
+    --command | --plugin) ;; # files, and what the shell knows
     *)
         "$1" "$2" --help 2>/dev/null | sed -n "s/^ *\(-[^-], \)\{0,1\}$3=\([^ ]*|[^ ]*\).*/\2/p" | tr '|' '\n' ;;
     esac

@@ -2,6 +2,7 @@
  * The command line of `adamoe gate`.
  */
 #include "gate/options.h"
+#include "layers/presets.h"
 
 #include <string.h>
 
@@ -78,9 +79,11 @@ static void parse_tokens(struct argp_state *state, const char *value, adamoe_gat
 static error_t parse_timing(int key, char *value, struct argp_state *state)
 {
     adamoe_gate_options *o = state->input;
+    const char *names[1 + ADAMOE_PRESETS] = {"gate"};
+    memcpy(names + 1, adamoe_preset_names, sizeof adamoe_preset_names);
     switch (key) {
     case OPTION_PRESET:
-        o->preset = value;
+        o->preset = names[adamoe_parse_choice(state, "--preset", value, names, 1 + ADAMOE_PRESETS)];
         return 0;
     case OPTION_TOKENS:
         parse_tokens(state, value, o);

@@ -84,7 +84,7 @@ double adamoe_parse_number(struct argp_state *state, const char *option, const c
 size_t adamoe_parse_choice(struct argp_state *state, const char *option, const char *text,
                            const char *const *names, size_t count)
 {
-    char all[256] = "";
+    char all[512] = "";
     for (size_t i = 0; i < count; ++i) {
         if (strcmp(text, names[i]) == 0) {
             return i;

@@ -220,7 +220,8 @@ static void usage_is_checked_before_the_work(void **state)
     expect(run(GATE " --against %s" SPEED, folder), 2, "bin/adamoe: No such file");
     expect(run(GATE " --rounds 5 --against " ADAMOE SPEED), 2, "it takes at least 6 to find anything");
     expect(run(ADAMOE " gate --kernel none --against " ADAMOE SPEED), 2, "none: no such kernel");
-    expect(run(GATE " --preset none --against " ADAMOE SPEED), 2, "none: no such preset");
+    expect(run(GATE " --preset none --against " ADAMOE SPEED), 2,
+           "--preset: `none' is not one of: gate, tiny, ");
     expect(run(GATE " --tokens 1,x --against y"), 2, "--tokens: `x' is not a whole number");
     expect(run(QUICK " --baseline %s/none.json", folder), 2, "none.json: open");
     expect(run(GATE " --questions " QUESTIONS " --model %s/none --baseline y", folder), 2, "none");

@@ -212,7 +212,8 @@ static void a_dense_model_becomes_copies(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    expect(run(ADAMOE " routers --routers top_p,best"), 2, "--routers: no router is called `best'");
+    expect(run(ADAMOE " routers --routers top_p,best"), 2,
+           "--routers: `best' is not one of: adamoe, top_k, ");
     expect(run(ADAMOE " routers --set top_p"), 2, "--set: `top_p' is not ROUTER.PARAMETER=VALUE");
     expect(run(ADAMOE " routers --set top_p.tau=2 --tokens 4"), 2,
            "adamoe routers: --set: tau: 2 is not a number within (0, 1]");
