@@ -3,7 +3,8 @@
  * the other in one shell, in a folder that looks like the top of the source tree. A block of text behind
  * <!-- prints --> must be part of what the block before it printed, line by line; `...` stands for anything, and
  * behind <!-- prints, with other numbers --> any number for any other. Of the other blocks, which take too long or
- * need what does not ship, the verbs, options, files and programs must exist.
+ * need what does not ship, the verbs, options, files and programs must exist. What a block writes, it writes below
+ * build/, which git ignores.
  */
 #include "options.h"
 
@@ -293,6 +294,12 @@ static void commands_work(void **state)
                                  folder);
         if (got->code != 0) {
             print_error("%s: a command failed with exit code %d: %s\n", readme_path, got->code, got->text);
+            fail();
+        }
+        const outcome *left =
+            run("cd '%s' && find . -mindepth 1 -maxdepth 1 ! -type l ! -name build ! -name '.*'", folder);
+        if (left->code != 0 || left->text[0] != '\0') {
+            print_error("%s: a command writes beside build/: %s\n", readme_path, left->text);
             fail();
         }
         compare_printed(readme, "<!-- prints -->\n", false, folder);
