@@ -26,6 +26,8 @@ enum {
     OPTION_UNTOUCHED,
     OPTION_QUESTIONS,
     OPTION_ROUNDS,
+    OPTION_PROCESSES,
+    OPTION_TIME_SIDES,
     OPTION_JSON,
     OPTION_EVALUATE_ONLY,
     OPTION_CLAIM,
@@ -42,6 +44,7 @@ typedef struct reproduce_options {
     adamoe_side_options sides; /* NULL: what ships, or none */
     const char *json;
     bool evaluate_only, claim, full;
+    bool time_sides;            /* what a process that was started anew does */
     adamoe_study_options study; /* of --full */
 } reproduce_options;
 
@@ -64,7 +67,10 @@ static const struct argp_option options_list[] = {
      "The checkpoint that both were fine-tuned from (default: what ships with the default model, or none)",
      0},
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions (default: what ships)", 0},
-    {"rounds", OPTION_ROUNDS, "N", 0, "Timed rounds of the two models, 6 to 99 (default: 9)", 0},
+    {"processes", OPTION_PROCESSES, "N", 0,
+     "Processes that time the two models, started anew, 3 to 20 (default: 6): each counts once", 0},
+    {"rounds", OPTION_ROUNDS, "N", 0, "Timed rounds in each of them, 1 to 20 (default: 2)", 0},
+    {"time-sides", OPTION_TIME_SIDES, 0, OPTION_HIDDEN, "What each of them does", 0},
     {"evaluate-only", OPTION_EVALUATE_ONLY, 0, 0, "Leave out the quick check and throughput", 0},
     {"claim", OPTION_CLAIM, 0, 0,
      "Print instead what the paper's own numbers say: what its %FLOPs counts, what five of 295 questions "
@@ -125,12 +131,15 @@ static void check_together(const reproduce_options *o, struct argp_state *state)
         argp_error(state, "-o, --seeds, --sweep-seeds, --resume, --from-scratch and --recipe go with --full");
     }
     if (o->full && (o->sides.model != NULL || o->sides.baseline != NULL || o->sides.rounds != 0 ||
-                    o->json != NULL || o->evaluate_only)) {
-        argp_error(state, "--full trains its models, and writes into -o: --model, --baseline, --rounds, "
-                          "--json and --evaluate-only do not go with it");
+                    o->sides.processes != 0 || o->json != NULL || o->evaluate_only)) {
+        argp_error(
+            state,
+            "--full trains its models, and writes into -o: --model, --baseline, --processes, --rounds, "
+            "--json and --evaluate-only do not go with it");
     }
     if (o->claim && (o->full || o->evaluate_only || o->sides.model != NULL || o->sides.baseline != NULL ||
-                     o->sides.untouched != NULL || o->sides.questions != NULL || o->sides.rounds != 0)) {
+                     o->sides.untouched != NULL || o->sides.questions != NULL || o->sides.rounds != 0 ||
+                     o->sides.processes != 0)) {
         argp_error(state, "--claim needs neither model nor questions, and runs nothing else");
     }
     if (s->from_scratch && o->sides.untouched != NULL) {
@@ -162,8 +171,14 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->sides.questions = value;
         return 0;
     case OPTION_ROUNDS:
-        o->sides.rounds = (size_t)adamoe_parse_count(state, "--rounds", value, ADAMOE_SIDE_LEAST_ROUNDS,
-                                                     ADAMOE_SIDE_MOST_ROUNDS);
+        o->sides.rounds = (size_t)adamoe_parse_count(state, "--rounds", value, 1, ADAMOE_SIDE_MOST_ROUNDS);
+        return 0;
+    case OPTION_PROCESSES:
+        o->sides.processes = (size_t)adamoe_parse_count(
+            state, "--processes", value, ADAMOE_SIDE_LEAST_PROCESSES, ADAMOE_SIDE_MOST_PROCESSES);
+        return 0;
+    case OPTION_TIME_SIDES:
+        o->time_sides = true;
         return 0;
     case OPTION_JSON:
         o->json = value;
@@ -207,6 +222,7 @@ typedef struct reproduction {
     adamoe_registry *registry;
     const adamoe_kernel *kernel; /* for the evaluation */
     adamoe_side_by_side sides;
+    adamoe_side_options files;   /* of the sides, completed */
     adamoe_shipped_file path[4]; /* of what ships */
     adamoe_machine machine;
     bool prints;
@@ -404,18 +420,36 @@ static adamoe_status complete(const adamoe_side_options *given, reproduction *r,
     return given->questions != NULL ? adamoe_ok() : find(shipped.questions, &r->path[3], &out->questions);
 }
 
+static adamoe_status open_sides(reproduction *r)
+{
+    const adamoe_machine_options wanted = adamoe_options_for_machine(&r->options->common);
+    ADAMOE_TRY(adamoe_machine_open(&wanted, &r->machine));
+    return adamoe_side_by_side_open(&r->files, &r->machine, r->kernel, &r->sides);
+}
+
+static void close_sides(reproduction *r)
+{
+    adamoe_side_by_side_free(&r->sides);
+    adamoe_machine_close(&r->machine);
+}
+
 /* What can go wrong with files goes wrong before the work. */
 static adamoe_status open_all(reproduction *r)
 {
     const adamoe_result_file file = {"--json", r->options->json};
-    adamoe_side_options sides;
-    ADAMOE_TRY(complete(&r->options->sides, r, &sides));
-    const char *const inputs[] = {sides.model, sides.baseline, sides.untouched, sides.questions,
+    ADAMOE_TRY(complete(&r->options->sides, r, &r->files));
+    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions,
                                   r->options->common.plugin};
     ADAMOE_TRY(adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs));
-    const adamoe_machine_options wanted = adamoe_options_for_machine(&r->options->common);
-    ADAMOE_TRY(adamoe_machine_open(&wanted, &r->machine));
-    return adamoe_side_by_side_open(&sides, &r->machine, r->kernel, &r->sides);
+    return open_sides(r);
+}
+
+/* The sides are closed while others time them, who then have the machine to themselves. */
+static adamoe_status time_sides(reproduction *r)
+{
+    close_sides(r);
+    ADAMOE_TRY(adamoe_side_by_side_time_all(&r->files, &r->options->common, &r->sides));
+    return open_sides(r);
 }
 
 static adamoe_status run_all(reproduction *r)
@@ -427,14 +461,26 @@ static adamoe_status run_all(reproduction *r)
         ADAMOE_TRY(check_kernels(r));
         ADAMOE_TRY(time_kernels(r));
     }
+    (void)fflush(stdout);
+    ADAMOE_TRY(time_sides(r));
     ADAMOE_TRY(adamoe_side_by_side_run(&r->sides, r->options->common.seed));
     adamoe_hold_signals();
     const adamoe_status status = report(r);
     adamoe_release_signals();
     ADAMOE_TRY(status);
-    return r->failed == 0 ? adamoe_ok()
-                          : adamoe_error(ADAMOE_DIFFERENCE,
-                                         "check: %zu cases failed; `adamoe check' says which", r->failed);
+    return r->failed == 0
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_DIFFERENCE,
+                              "check: %zu cases failed, named above; `adamoe check' runs all of them",
+                              r->failed);
+}
+
+/* In a process that was started for it. */
+static adamoe_status time_once(reproduction *r)
+{
+    r->files = r->options->sides;
+    ADAMOE_TRY(open_sides(r));
+    return adamoe_side_by_side_time(&r->sides);
 }
 
 static adamoe_status study(const reproduce_options *o, const adamoe_kernel *kernel)
@@ -467,10 +513,9 @@ int adamoe_verb_reproduce(int count, char **arguments)
     reproduction r = {.options = &options, .prints = adamoe_json_leaves_stdout(options.json)};
     adamoe_status status = adamoe_choose_kernel(&options.common, &r.registry, &r.kernel);
     if (status.code == ADAMOE_OK) {
-        status = options.full ? study(&options, r.kernel) : run_all(&r);
+        status = options.full ? study(&options, r.kernel) : options.time_sides ? time_once(&r) : run_all(&r);
     }
-    adamoe_side_by_side_free(&r.sides);
-    adamoe_machine_close(&r.machine);
+    close_sides(&r);
     json_decref(r.checks);
     json_decref(r.throughput);
     adamoe_registry_free(r.registry);

@@ -6,6 +6,7 @@
 #include "program/environment.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -57,10 +58,17 @@ static double read_number(const char *path, const char *format)
     return value;
 }
 
+static double faults_of(int who)
+{
+    struct rusage usage;
+    return getrusage(who, &usage) == 0 ? (double)usage.ru_majflt : NAN;
+}
+
 void adamoe_mark_load(adamoe_load_mark *out)
 {
     *out = (adamoe_load_mark){.seconds = adamoe_now(),
                               .own = used_by(RUSAGE_SELF) + used_by(RUSAGE_CHILDREN),
+                              .disk_faults = faults_of(RUSAGE_SELF) + faults_of(RUSAGE_CHILDREN),
                               .busy = NAN,
                               .steal = NAN,
                               .running = NAN,
@@ -76,7 +84,8 @@ void adamoe_mark_load(adamoe_load_mark *out)
 adamoe_disturbance adamoe_disturbance_between(const adamoe_load_mark *before, const adamoe_load_mark *after)
 {
     const double seconds = after->seconds - before->seconds, all = seconds * after->processors;
-    adamoe_disturbance out = {.seconds = seconds, .steal_share = NAN, .other_share = NAN, .wait_share = NAN};
+    adamoe_disturbance out = {
+        .seconds = seconds, .steal_share = NAN, .other_share = NAN, .wait_share = NAN, .fault_rate = NAN};
     if (seconds < LEAST_SECONDS) {
         return out;
     }
@@ -86,7 +95,41 @@ adamoe_disturbance adamoe_disturbance_between(const adamoe_load_mark *before, co
     if (isnan(after->busy - before->busy)) {
         out.other_share = NAN; /* fmax takes the other operand */
     }
-    out.disturbed = out.steal_share > ADAMOE_MOST_STEAL || out.other_share > ADAMOE_MOST_OTHER;
+    out.fault_rate = (after->disk_faults - before->disk_faults) / seconds;
+    out.disturbed = out.steal_share > ADAMOE_MOST_STEAL || out.other_share > ADAMOE_MOST_OTHER ||
+                    out.wait_share > ADAMOE_MOST_WAIT || out.fault_rate > ADAMOE_MOST_FAULTS;
+    return out;
+}
+
+__attribute__((format(printf, 2, 3))) static void append(adamoe_disturbance_text *text, const char *format,
+                                                         ...)
+{
+    const size_t used = strlen(text->text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)snprintf(text->text + used, sizeof text->text - used, "%s", used == 0 ? "" : ", ");
+    const size_t joined = strlen(text->text);
+    (void)vsnprintf(text->text + joined, sizeof text->text - joined, format, arguments);
+    va_end(arguments);
+}
+
+/* What was not found out, a NaN, is above no limit. */
+adamoe_disturbance_text adamoe_describe_disturbance(const adamoe_disturbance *d)
+{
+    adamoe_disturbance_text out = {""};
+    if (d->other_share > ADAMOE_MOST_OTHER) {
+        append(&out, "%.1f %% of the processors' time went to other processes", 100.0 * d->other_share);
+    }
+    if (d->steal_share > ADAMOE_MOST_STEAL) {
+        append(&out, "%.1f %% of the processors' time went to the hypervisor's other guests",
+               100.0 * d->steal_share);
+    }
+    if (d->wait_share > ADAMOE_MOST_WAIT) {
+        append(&out, "something waited for a processor in %.0f %% of the time", 100.0 * d->wait_share);
+    }
+    if (d->fault_rate > ADAMOE_MOST_FAULTS) {
+        append(&out, "%.0f pages a second came from a disk", d->fault_rate);
+    }
     return out;
 }
 
@@ -96,8 +139,6 @@ void adamoe_print_disturbance(const adamoe_load_mark *before)
     adamoe_mark_load(&now);
     const adamoe_disturbance d = adamoe_disturbance_between(before, &now);
     if (d.disturbed) {
-        printf("Disturbed: of the processors' time, %.1f %% went to other processes and %.1f %% to the "
-               "hypervisor's other guests.\n",
-               100.0 * d.other_share, 100.0 * d.steal_share);
+        printf("Disturbed: %s.\n", adamoe_describe_disturbance(&d).text);
     }
 }

@@ -104,9 +104,10 @@ static json_t *run_json(const adamoe_load_mark *before)
     adamoe_load_mark now;
     adamoe_mark_load(&now);
     const adamoe_disturbance d = adamoe_disturbance_between(before, &now);
-    return json_pack("{s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "seconds", d.seconds, "steal_share",
+    return json_pack("{s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "seconds", d.seconds, "steal_share",
                      adamoe_json_number(d.steal_share), "other_share", adamoe_json_number(d.other_share),
-                     "wait_share", adamoe_json_number(d.wait_share), "load_average_before",
+                     "wait_share", adamoe_json_number(d.wait_share), "disk_faults_per_second",
+                     adamoe_json_number(d.fault_rate), "load_average_before",
                      adamoe_json_number(before->load_average), "load_average_after",
                      adamoe_json_number(now.load_average), "run_queue", adamoe_json_number(now.running),
                      "disturbed", (int)d.disturbed);

@@ -34,6 +34,7 @@ typedef struct adamoe_load_mark {
     double waiting;      /* seconds in which something waited for a processor */
     double load_average; /* of the last minute */
     double running;      /* processes that could run, this one among them */
+    double disk_faults;  /* pages that this process and its children that ended waited for a disk for */
     double processors;   /* of the machine */
 } adamoe_load_mark;
 
@@ -44,15 +45,26 @@ typedef struct adamoe_disturbance {
     double seconds;
     double steal_share; /* of all processors' time */
     double other_share; /* of all processors' time, used by other processes */
-    double wait_share;  /* of the time, in which something waited for a processor */
-    bool disturbed;     /* more steal than ADAMOE_MOST_STEAL, or more other work than ADAMOE_MOST_OTHER */
+    double
+        wait_share; /* of the time, in which something waited for a processor: the run queue was not empty */
+    double fault_rate; /* pages a second that came from a disk */
+    bool disturbed;    /* more of any of them than ADAMOE_MOST_... */
 } adamoe_disturbance;
 
-/* Beyond these a run says that it was disturbed. They decide what is said, and no verdict. */
-#define ADAMOE_MOST_STEAL 0.01
-#define ADAMOE_MOST_OTHER 0.05
+/* Beyond these a run says that it was disturbed. They decide what is said of times, and
+ * `reproduce' then claims nothing about them. */
+#define ADAMOE_MOST_STEAL  0.01
+#define ADAMOE_MOST_OTHER  0.05
+#define ADAMOE_MOST_WAIT   0.10
+#define ADAMOE_MOST_FAULTS 10.0
+
+/* What of it was seen, in one sentence without its end; empty where nothing was. */
+typedef struct adamoe_disturbance_text {
+    char text[320];
+} adamoe_disturbance_text;
 
 adamoe_disturbance adamoe_disturbance_between(const adamoe_load_mark *before, const adamoe_load_mark *after);
+adamoe_disturbance_text adamoe_describe_disturbance(const adamoe_disturbance *disturbance);
 
 /* ------------------------------------------------------------------------------------------- environment */
 

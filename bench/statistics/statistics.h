@@ -123,6 +123,24 @@ typedef struct adamoe_mean {
 /* Of [count] values, at least one, that are taken for independent and normal. */
 adamoe_mean adamoe_mean_of(const double *values, size_t count, double level);
 
+/* ---------------------------------------------------------------------------------------------- nested.c */
+
+/* Measurements in groups that differ, as the runs of one process do from those of another. */
+typedef struct adamoe_nested {
+    adamoe_mean groups; /* of the groups' medians: each group counts once */
+    double within;      /* deviation of one measurement about its group, pooled; NaN for one in each */
+    double between;     /* deviation of the groups themselves, by analysis of variance; NaN for one group */
+} adamoe_nested;
+
+/* values[groups * each], group by group. The interval is Student's over the groups (Student 1908): the deviation of
+ * their medians contains what differs between groups and what is left of the differences within, so it is as wide as
+ * both make it, whatever their sizes; more measurements in a group do not narrow it below what the groups differ. This
+ * is the design of Kalibera and Jones, Rigorous benchmarking in reasonable time (ISMM 2013), with the process as the
+ * highest level. It holds 95 % for groups that are normal, and more for symmetric ones of heavier tails (Benjamini
+ * 1983). Errors: memory. */
+adamoe_status adamoe_nested_of(const double *values, size_t groups, size_t each, double level,
+                               adamoe_nested *out);
+
 /* ------------------------------------------------------------------------------------------- bootstrap.c */
 
 /* Percentile interval of the median or the mean of values, from `resamples` samples drawn with replacement;

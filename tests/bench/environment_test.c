@@ -8,8 +8,13 @@
 static adamoe_disturbance between(double own, double busy, double steal)
 {
     const adamoe_load_mark before = {.processors = 2.0};
-    const adamoe_load_mark after = {
-        .seconds = 10.0, .own = own, .busy = busy, .steal = steal, .waiting = 2.5, .processors = 2.0};
+    const adamoe_load_mark after = {.seconds = 10.0,
+                                    .own = own,
+                                    .busy = busy,
+                                    .steal = steal,
+                                    .waiting = 0.625,
+                                    .disk_faults = 5.0,
+                                    .processors = 2.0};
     return adamoe_disturbance_between(&before, &after);
 }
 
@@ -19,10 +24,24 @@ static void shares_are_of_all_processors(void **state)
     (void)state;
     adamoe_disturbance d = between(12.0, 12.5, 0.125);
     assert_true(d.seconds == 10.0 && d.other_share == 0.025 && d.steal_share == 0.00625);
-    assert_true(d.wait_share == 0.25 && !d.disturbed);
+    assert_true(d.wait_share == 0.0625 && d.fault_rate == 0.5 && !d.disturbed);
+    assert_string_equal(adamoe_describe_disturbance(&d).text, "");
     assert_true(between(12.0, 11.99, 0.0).other_share == 0.0); /* ticks are coarse */
     assert_true(between(12.0, 13.5, 0.0).disturbed);
     assert_true(between(12.0, 12.0, 0.5).disturbed);
+    const adamoe_load_mark quiet = {.processors = 2.0};
+    adamoe_load_mark busy = {.seconds = 10.0, .waiting = 1.5, .processors = 2.0};
+    d = adamoe_disturbance_between(&quiet, &busy);
+    assert_true(d.disturbed);
+    assert_string_equal(adamoe_describe_disturbance(&d).text,
+                        "something waited for a processor in 15 % of the time");
+    busy = (adamoe_load_mark){.seconds = 10.0, .disk_faults = 200.0, .steal = 1.0, .processors = 2.0};
+    d = adamoe_disturbance_between(&quiet, &busy);
+    assert_true(d.disturbed);
+    assert_string_equal(
+        adamoe_describe_disturbance(&d).text,
+        "5.0 % of the processors' time went to the hypervisor's other guests, 20 pages a second came "
+        "from a disk");
     d = between(12.0, NAN, NAN);
     assert_true(isnan(d.other_share) && isnan(d.steal_share) && !d.disturbed);
 }

@@ -29,25 +29,38 @@ static const char *verdict(double p)
     return p < ADAMOE_SIDE_LEVEL ? "is distinguishable from zero" : "is not distinguishable from zero";
 }
 
+/* What is said of the time: nothing is claimed of one that was measured while something else went on. */
+static void describe_time(const adamoe_side_by_side *sides, char *text, size_t size)
+{
+    const adamoe_time_reduction *t = &sides->time;
+    const int used = snprintf(
+        text, size,
+        "the measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, t-test p = %.2g over %zu "
+        "processes of %zu rounds) ",
+        100.0 * t->centre, 100.0 * t->interval.low, 100.0 * t->interval.high, t->p, sides->processes,
+        sides->rounds);
+    (void)(t->disturbance.disturbed
+               ? snprintf(text + used, size - (size_t)used, "is no claim, for the machine was disturbed: %s",
+                          adamoe_describe_disturbance(&t->disturbance).text)
+               : snprintf(text + used, size - (size_t)used, "%s", verdict(t->p)));
+}
+
 adamoe_conclusion adamoe_side_by_side_conclusion(const adamoe_side_by_side *sides)
 {
     const adamoe_paired_answers *a = &sides->accuracy, *norm = &sides->accuracy_norm;
-    const adamoe_time_reduction *t = &sides->time;
     adamoe_conclusion out;
+    char time[640];
+    (void)describe_time(sides, time, sizeof time);
     (void)snprintf(
         out.text, sizeof out.text,
         "AdaMoE answers %zu of %zu questions right that %s misses, and misses %zu that it answers: the "
         "difference of %+.2f points (95 %% interval %+.2f to %+.2f, exact McNemar p = %.3g) %s, that of "
         "acc_norm, "
-        "%+.2f (%+.2f to %+.2f, p = %.3g), %s; it executes %.1f %% fewer FLOPs of the whole model, and the "
-        "measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, signed-rank p = %.2g over %zu "
-        "rounds) "
-        "%s.",
+        "%+.2f (%+.2f to %+.2f, p = %.3g), %s; it executes %.1f %% fewer FLOPs of the whole model, and %s.",
         a->won, a->questions, sides->vanilla.name, a->lost, 100.0 * a->difference, 100.0 * a->interval.low,
         100.0 * a->interval.high, a->p, verdict(a->p), 100.0 * norm->difference, 100.0 * norm->interval.low,
         100.0 * norm->interval.high, norm->p, verdict(norm->p),
-        100.0 * cost_of(&sides->adaptive).model_reduction, 100.0 * t->centre, 100.0 * t->interval.low,
-        100.0 * t->interval.high, t->p, sides->rounds, verdict(t->p));
+        100.0 * cost_of(&sides->adaptive).model_reduction, time);
     return out;
 }
 
@@ -122,16 +135,22 @@ void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
 {
     const adamoe_eval_result *r = &sides->adaptive.result;
     const double ratio = time_per_flops(sides);
-    printf("\n%s against %s on %zu questions of %s, kernel %s, %u threads, %zu rounds in turn; percent\n",
-           r->model, sides->vanilla.result.model, r->count, r->task, r->kernel, r->threads, sides->rounds);
+    printf(
+        "\n%s against %s on %zu questions of %s, kernel %s, %u threads, timed in turn in %zu processes of %zu rounds; "
+        "percent\n",
+        r->model, sides->vanilla.result.model, r->count, r->task, r->kernel, r->threads, sides->processes,
+        sides->rounds);
     print_rows(sides);
     print_load(&sides->vanilla);
     print_load(&sides->adaptive);
     print_difference("acc", &sides->accuracy);
     print_difference("acc_norm", &sides->accuracy_norm);
     if (!isnan(ratio)) {
-        printf("  time reduction / model FLOPs reduction %.2f\n", ratio);
+        printf("  time reduction / model FLOPs reduction %.2f%s\n", ratio,
+               sides->time.disturbance.disturbed ? ", while the machine was disturbed" : "");
     }
+    printf("  time: a round deviates by %.1f %% within its process, processes by %.1f %% from each other\n",
+           100.0 * sides->time.within, 100.0 * sides->time.between);
     if (r->weights_are_random) {
         printf("\nThe weights are random: the accuracy means nothing, it is chance.\n");
     }
@@ -163,13 +182,16 @@ static json_t *seconds_json(const adamoe_side *side, size_t rounds)
 static json_t *time_json(const adamoe_side_by_side *sides)
 {
     const adamoe_time_reduction *t = &sides->time;
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:o,s:o,s:o}", "median", t->median, "least", t->least,
-                     "greatest", t->greatest, "centre", t->centre, "low", t->interval.low, "high",
-                     t->interval.high, "signed_rank_p", t->p, "distinguishable",
-                     (int)(t->p < ADAMOE_SIDE_LEVEL), "per_model_flops_reduction",
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "median", t->median,
+                     "least", t->least, "greatest", t->greatest, "centre", t->centre, "low", t->interval.low,
+                     "high", t->interval.high, "t_test_p", t->p, "distinguishable",
+                     (int)(!t->disturbance.disturbed && t->p < ADAMOE_SIDE_LEVEL), "disturbed",
+                     (int)t->disturbance.disturbed, "processes", (json_int_t)sides->processes, "rounds",
+                     (json_int_t)sides->rounds, "deviation_within", adamoe_json_number(t->within),
+                     "deviation_between", adamoe_json_number(t->between), "per_model_flops_reduction",
                      adamoe_json_number(time_per_flops(sides)), "vanilla_seconds",
-                     seconds_json(&sides->vanilla, sides->rounds), "adamoe_seconds",
-                     seconds_json(&sides->adaptive, sides->rounds));
+                     seconds_json(&sides->vanilla, sides->processes * sides->rounds), "adamoe_seconds",
+                     seconds_json(&sides->adaptive, sides->processes * sides->rounds));
 }
 
 static json_t *paper_json(void)

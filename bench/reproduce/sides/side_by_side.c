@@ -3,7 +3,7 @@
  */
 #include "reproduce/sides/side_by_side.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,14 +92,20 @@ static adamoe_status check_comparable(const adamoe_side_by_side *sides)
     return adamoe_ok();
 }
 
+void adamoe_side_by_side_count(const adamoe_side_options *o, adamoe_side_by_side *out)
+{
+    out->processes = o->processes == 0 ? ADAMOE_SIDE_PROCESSES : o->processes;
+    out->rounds = o->rounds == 0 ? ADAMOE_SIDE_ROUNDS : o->rounds;
+}
+
 adamoe_status adamoe_side_by_side_open(const adamoe_side_options *o, const adamoe_machine *machine,
                                        const adamoe_kernel *kernel, adamoe_side_by_side *out)
 {
-    *out = (adamoe_side_by_side){.untouched = {.name = "untouched"},
-                                 .vanilla = {.name = "top-2"},
-                                 .adaptive = {.name = "AdaMoE"},
-                                 .has_untouched = o->untouched != NULL,
-                                 .rounds = o->rounds == 0 ? ADAMOE_SIDE_ROUNDS : o->rounds};
+    out->untouched.name = "untouched";
+    out->vanilla.name = "top-2";
+    out->adaptive.name = "AdaMoE";
+    out->has_untouched = o->untouched != NULL;
+    adamoe_side_by_side_count(o, out);
     ADAMOE_TRY(open_vanilla(o, machine, kernel, &out->vanilla));
     ADAMOE_TRY(open_adaptive(o, config_of(&out->vanilla)->rule.top_k, machine, kernel, &out->adaptive));
     ADAMOE_TRY(check_comparable(out));
@@ -110,11 +116,14 @@ adamoe_status adamoe_side_by_side_open(const adamoe_side_options *o, const adamo
     return adamoe_ok();
 }
 
+/* Leaves none of them, so that they can be opened again. */
 void adamoe_side_by_side_free(adamoe_side_by_side *sides)
 {
-    adamoe_evaluation_free(&sides->untouched.evaluation);
-    adamoe_evaluation_free(&sides->vanilla.evaluation);
-    adamoe_evaluation_free(&sides->adaptive.evaluation);
+    adamoe_side *const all[] = {&sides->untouched, &sides->vanilla, &sides->adaptive};
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
+        adamoe_evaluation_free(&all[i]->evaluation);
+        all[i]->evaluation = (adamoe_evaluation){0};
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------ running */
@@ -132,41 +141,16 @@ static adamoe_status run_round(adamoe_side_by_side *sides, size_t round)
         ADAMOE_TRY(adamoe_evaluation_next(turn[batch % 2], &done));
         ADAMOE_TRY(adamoe_evaluation_next(turn[1 - batch % 2], &done));
     }
-    sides->vanilla.seconds[round] = sides->vanilla.evaluation.seconds;
-    sides->adaptive.seconds[round] = sides->adaptive.evaluation.seconds;
     return adamoe_ok();
 }
 
-static void take_result(adamoe_side *side, size_t rounds)
+static void take_result(adamoe_side *side, size_t times)
 {
-    double sorted[ADAMOE_SIDE_MOST_ROUNDS];
-    memcpy(sorted, side->seconds, rounds * sizeof *sorted);
-    adamoe_sort(sorted, rounds);
+    double sorted[ADAMOE_SIDE_MOST_TIMES];
+    memcpy(sorted, side->seconds, times * sizeof *sorted);
+    adamoe_sort(sorted, times);
     side->result = adamoe_evaluation_result(&side->evaluation);
-    side->result.seconds = adamoe_median(sorted, rounds);
-}
-
-static adamoe_status judge_time(adamoe_side_by_side *sides)
-{
-    const size_t rounds = sides->rounds;
-    double log_ratio[ADAMOE_SIDE_MOST_ROUNDS], reduction[ADAMOE_SIDE_MOST_ROUNDS], centre;
-    adamoe_rank_test test;
-    adamoe_interval interval;
-    for (size_t i = 0; i < rounds; ++i) {
-        const double ratio = sides->adaptive.seconds[i] / sides->vanilla.seconds[i];
-        log_ratio[i] = log(ratio);
-        reduction[i] = 1.0 - ratio;
-    }
-    ADAMOE_TRY(adamoe_signed_rank_test(log_ratio, rounds, &test));
-    ADAMOE_TRY(adamoe_signed_rank_centre(log_ratio, rounds, 0.95, &centre, &interval));
-    adamoe_sort(reduction, rounds);
-    sides->time = (adamoe_time_reduction){.median = adamoe_median(reduction, rounds),
-                                          .least = reduction[0],
-                                          .greatest = reduction[rounds - 1],
-                                          .centre = 1.0 - exp(centre),
-                                          .interval = {1.0 - exp(interval.high), 1.0 - exp(interval.low)},
-                                          .p = test.p};
-    return adamoe_ok();
+    side->result.seconds = adamoe_median(sorted, times);
 }
 
 static void mark_right(const adamoe_evaluation *e, bool by_norm, bool *right)
@@ -192,20 +176,26 @@ static adamoe_status judge_answers(const adamoe_side_by_side *sides, bool by_nor
     return status;
 }
 
-/* The first round meets cold pages and code not yet compiled: the next one overwrites it. */
-adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)
+/* The first round meets cold pages and code not yet compiled. */
+adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides)
 {
     ADAMOE_TRY(run_round(sides, 0));
     for (size_t i = 0; i < sides->rounds; ++i) {
         ADAMOE_TRY(run_round(sides, i));
+        printf("seconds %.9g %.9g\n", sides->vanilla.evaluation.seconds, sides->adaptive.evaluation.seconds);
     }
-    take_result(&sides->vanilla, sides->rounds);
-    take_result(&sides->adaptive, sides->rounds);
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)
+{
+    ADAMOE_TRY(run_round(sides, 0));
+    take_result(&sides->vanilla, sides->processes * sides->rounds);
+    take_result(&sides->adaptive, sides->processes * sides->rounds);
     if (sides->has_untouched) {
         ADAMOE_TRY(adamoe_evaluation_run(&sides->untouched.evaluation));
         sides->untouched.result = adamoe_evaluation_result(&sides->untouched.evaluation);
     }
-    ADAMOE_TRY(judge_time(sides));
     ADAMOE_TRY(judge_answers(sides, false, seed, &sides->accuracy));
     return judge_answers(sides, true, seed, &sides->accuracy_norm);
 }

@@ -8,33 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_ARGUMENTS (sizeof((adamoe_arguments *)NULL)->item / sizeof(char *) - 1)
-
-void adamoe_argument(adamoe_arguments *arguments, const char *format, ...)
-{
-    char *text = NULL;
-    va_list list;
-    va_start(list, format);
-    const int length = vasprintf(&text, format, list);
-    va_end(list);
-    if (length < 0 || arguments->count == MOST_ARGUMENTS) {
-        arguments->failed = true;
-        if (length >= 0) {
-            free(text);
-        }
-        return;
-    }
-    arguments->item[arguments->count++] = text;
-}
-
-void adamoe_arguments_free(adamoe_arguments *arguments)
-{
-    for (size_t i = 0; i < arguments->count; ++i) {
-        free(arguments->item[i]);
-    }
-    *arguments = (adamoe_arguments){.count = 0};
-}
-
 static bool is_one_of(const char *key, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; ++i) {

@@ -2,7 +2,6 @@
  * The runs of a study. Each training and each evaluation is a child: what it does can be repeated by hand,
  * and a crash costs one run.
  */
-#include "program/child_process.h"
 #include "program/json_output.h"
 #include "reproduce/sides/side_by_side.h"
 #include "reproduce/study/study.h"
@@ -39,58 +38,14 @@ static adamoe_status make_folder(adamoe_study_path path)
 
 /* ----------------------------------------------------------------------------------------------- children */
 
-/* The end of the command, as much as fits into a message. */
-static void write_command(const adamoe_arguments *arguments, char *text, size_t size)
-{
-    size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < arguments->count && used + 1 < size; ++i) {
-        const int length = snprintf(text + used, size - used, "%s%s", i == 0 ? "" : " ", arguments->item[i]);
-        used += length < 0 ? 0 : (size_t)length;
-    }
-}
-
 /* Its lines are for a person who watches it alone; what it has to say here is in its files, and on standard
- * error. Where this process ends, the next line that it writes ends the child. */
+ * error. */
 static adamoe_status run_child(const adamoe_arguments *arguments)
 {
-    adamoe_child child;
-    char *text = NULL, how[128], command[300];
-    size_t length = 0;
-    if (arguments->failed) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "study: no memory or room for the arguments of a child");
-    }
-    ADAMOE_TRY(adamoe_child_start("/proc/self/exe", (const char *const *)arguments->item, &child));
-    const adamoe_status status = adamoe_child_read_all(&child, &text, &length);
-    const int code = adamoe_child_end(&child, status.code != ADAMOE_OK, how, sizeof how);
-    if (status.code != ADAMOE_OK) {
-        return status;
-    }
+    char *text = NULL;
+    const adamoe_status status = adamoe_run_itself(arguments, &text);
     free(text);
-    write_command(arguments, command, sizeof command);
-    return code == 0 ? adamoe_ok()
-                     : adamoe_error(code > 0 && code <= (int)ADAMOE_ENVIRONMENT ? (adamoe_code)code
-                                                                                : ADAMOE_ENVIRONMENT,
-                                    "`%s': %s", command, how);
-}
-
-static void add_machine(const adamoe_common_options *o, adamoe_arguments *arguments)
-{
-    if (o->plugin != NULL) {
-        adamoe_argument(arguments, "--plugin=%s", o->plugin);
-    }
-    for (size_t i = 0; i < o->commands; ++i) {
-        adamoe_argument(arguments, "--command=%s", o->command[i]);
-    }
-    if (o->threads != 0) {
-        adamoe_argument(arguments, "--threads=%u", o->threads);
-    }
-    if (o->numa != ADAMOE_NUMA_LOCAL) {
-        adamoe_argument(arguments, "--numa=%s", adamoe_numa_policy_names[o->numa]);
-    }
-    if (o->topology != NULL) {
-        adamoe_argument(arguments, "--numa-topology=%s", o->topology);
-    }
+    return status;
 }
 
 /* Into `folder`, from its last saved state where there is one. */
@@ -100,7 +55,7 @@ static adamoe_status train(const adamoe_study_state *study, const char *part, ad
     char state[4200];
     (void)snprintf(state, sizeof state, "%s/training-state.safetensors", folder.text);
     ADAMOE_TRY(adamoe_recipe_arguments(&study->recipe, part, arguments));
-    add_machine(study->options->common, arguments);
+    adamoe_machine_arguments(study->options->common, arguments);
     adamoe_argument(arguments, "--output=%s", folder.text);
     if (access(state, F_OK) == 0) {
         adamoe_argument(arguments, "--resume");
@@ -120,7 +75,7 @@ static adamoe_status evaluate(const adamoe_study_state *study, const char *model
     if (study->options->common->kernel != NULL) {
         adamoe_argument(arguments, "--kernel=%s", study->options->common->kernel);
     }
-    add_machine(study->options->common, arguments);
+    adamoe_machine_arguments(study->options->common, arguments);
     adamoe_argument(arguments, "--json=%s", result.text);
     return run_child(arguments);
 }
@@ -209,27 +164,33 @@ adamoe_status adamoe_study_train(adamoe_study_state *study, size_t setting, size
     return adamoe_ok();
 }
 
-static adamoe_status compare(const adamoe_study_state *study, const adamoe_machine *machine, size_t seed,
-                             adamoe_study_path result, adamoe_side_by_side *sides)
+/* Other processes time the two models first; a team here would take their processors. */
+static adamoe_status compare(const adamoe_study_state *study, size_t seed, adamoe_study_path result,
+                             adamoe_machine *machine, adamoe_side_by_side *sides)
 {
     const adamoe_study_path baseline = adamoe_study_at(study, "%s/seed-%zu", adamoe_study_plan[0].name, seed);
     const adamoe_study_path model = adamoe_study_at(study, "%s/seed-%zu", adamoe_study_plan[1].name, seed);
     const adamoe_side_options options = {
         .model = model.text, .baseline = baseline.text, .questions = study->questions};
+    const adamoe_machine_options wanted = adamoe_options_for_machine(study->options->common);
+    ADAMOE_TRY(adamoe_side_by_side_time_all(&options, study->options->common, sides));
+    ADAMOE_TRY(adamoe_machine_open(&wanted, machine));
     ADAMOE_TRY(adamoe_side_by_side_open(&options, machine, study->options->kernel, sides));
     ADAMOE_TRY(adamoe_side_by_side_run(sides, seed));
     return adamoe_json_write(result.text, adamoe_side_by_side_json(sides));
 }
 
-adamoe_status adamoe_study_pair(const adamoe_study_state *study, const adamoe_machine *machine, size_t seed)
+adamoe_status adamoe_study_pair(const adamoe_study_state *study, size_t seed)
 {
     const adamoe_study_path result = adamoe_study_at(study, "pairs/seed-%zu.json", seed);
     adamoe_side_by_side sides = {.has_untouched = false};
+    adamoe_machine machine = {0};
     if (is_there(result)) {
         return adamoe_ok();
     }
     ADAMOE_TRY(make_folder(adamoe_study_at(study, "pairs")));
-    const adamoe_status status = compare(study, machine, seed, result, &sides);
+    const adamoe_status status = compare(study, seed, result, &machine, &sides);
     adamoe_side_by_side_free(&sides);
+    adamoe_machine_close(&machine);
     return status;
 }

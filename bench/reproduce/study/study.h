@@ -8,7 +8,7 @@
 #ifndef ADAMOE_REPRODUCE_STUDY_STUDY_H
 #define ADAMOE_REPRODUCE_STUDY_STUDY_H
 
-#include "program/options.h"
+#include "program/child_arguments.h"
 #include "statistics/statistics.h"
 
 #include <jansson.h>
@@ -68,17 +68,6 @@ size_t adamoe_study_seeds(const adamoe_study_options *options, size_t setting);
 
 /* ------------------------------------------------------------------------------- reproduce/study/recipe.c */
 
-/* The arguments of a child, the last of them NULL. */
-typedef struct adamoe_arguments {
-    char *item[96];
-    size_t count;
-    bool failed; /* no memory or no room: the next call that returns a status says so */
-} adamoe_arguments;
-
-__attribute__((format(printf, 2, 3))) void adamoe_argument(adamoe_arguments *arguments, const char *format,
-                                                           ...);
-void adamoe_arguments_free(adamoe_arguments *arguments);
-
 /* A JSON file: "start" and "test" are paths; "pretrain" and "fine_tune" are objects whose keys are options of
  * `adamoe train' without the dashes. Paths are found as everything that ships. */
 typedef struct adamoe_recipe {
@@ -124,7 +113,7 @@ adamoe_status adamoe_study_evaluate_start(adamoe_study_state *study);
 adamoe_status adamoe_study_train(adamoe_study_state *study, size_t setting, size_t seed);
 
 /* Compares the main pair of one seed, side by side and in turn. */
-adamoe_status adamoe_study_pair(const adamoe_study_state *study, const adamoe_machine *machine, size_t seed);
+adamoe_status adamoe_study_pair(const adamoe_study_state *study, size_t seed);
 
 /* ------------------------------------------------------------------------------- reproduce/study/scores.c */
 

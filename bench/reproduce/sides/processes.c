@@ -1,0 +1,92 @@
+/*
+ * The time of the two sides, from processes that are started anew.
+ */
+#include "program/child_arguments.h"
+#include "reproduce/sides/side_by_side.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_arguments(const adamoe_side_options *o, const adamoe_common_options *common, size_t rounds,
+                          adamoe_arguments *arguments)
+{
+    adamoe_argument(arguments, "adamoe");
+    adamoe_argument(arguments, "reproduce");
+    adamoe_argument(arguments, "--time-sides");
+    adamoe_argument(arguments, "--model=%s", o->model);
+    adamoe_argument(arguments, "--questions=%s", o->questions);
+    adamoe_argument(arguments, "--rounds=%zu", rounds);
+    if (o->baseline != NULL) {
+        adamoe_argument(arguments, "--baseline=%s", o->baseline);
+    }
+    if (common->kernel != NULL) {
+        adamoe_argument(arguments, "--kernel=%s", common->kernel);
+    }
+    adamoe_machine_arguments(common, arguments);
+}
+
+/* A line for each round. */
+static adamoe_status read_times(const char *text, adamoe_side_by_side *sides, size_t first)
+{
+    for (size_t i = 0; i < sides->rounds; ++i) {
+        double *vanilla = &sides->vanilla.seconds[first + i], *adaptive = &sides->adaptive.seconds[first + i];
+        if (text == NULL || sscanf(text, "seconds %lf %lf", vanilla, adaptive) != 2 || !(*vanilla > 0.0) ||
+            !(*adaptive > 0.0)) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "a process that times the sides: `%.100s' is no time",
+                                text == NULL ? "" : text);
+        }
+        text = strchr(text, '\n');
+        text = text == NULL ? NULL : text + 1;
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status judge(adamoe_side_by_side *sides)
+{
+    const size_t count = sides->processes * sides->rounds;
+    double log_ratio[ADAMOE_SIDE_MOST_TIMES], reduction[ADAMOE_SIDE_MOST_TIMES];
+    adamoe_nested nested;
+    for (size_t i = 0; i < count; ++i) {
+        const double ratio = sides->adaptive.seconds[i] / sides->vanilla.seconds[i];
+        log_ratio[i] = log(ratio);
+        reduction[i] = 1.0 - ratio;
+    }
+    ADAMOE_TRY(adamoe_nested_of(log_ratio, sides->processes, sides->rounds, 0.95, &nested));
+    adamoe_sort(reduction, count);
+    adamoe_time_reduction *t = &sides->time;
+    t->median = adamoe_median(reduction, count);
+    t->least = reduction[0];
+    t->greatest = reduction[count - 1];
+    t->centre = 1.0 - exp(nested.groups.mean);
+    t->interval =
+        (adamoe_interval){1.0 - exp(nested.groups.interval.high), 1.0 - exp(nested.groups.interval.low)};
+    t->p = nested.groups.p;
+    t->within = nested.within;
+    t->between = nested.between;
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_side_by_side_time_all(const adamoe_side_options *options,
+                                           const adamoe_common_options *common, adamoe_side_by_side *sides)
+{
+    adamoe_arguments arguments = {.count = 0};
+    adamoe_status status = adamoe_ok();
+    adamoe_load_mark before, after;
+    adamoe_side_by_side_count(options, sides);
+    add_arguments(options, common, sides->rounds, &arguments);
+    adamoe_mark_load(&before);
+    for (size_t p = 0; p < sides->processes && status.code == ADAMOE_OK; ++p) {
+        char *text = NULL;
+        status = adamoe_run_itself(&arguments, &text);
+        if (status.code == ADAMOE_OK) {
+            status = read_times(text, sides, p * sides->rounds);
+        }
+        free(text);
+    }
+    adamoe_mark_load(&after);
+    sides->time.disturbance = adamoe_disturbance_between(&before, &after);
+    adamoe_arguments_free(&arguments);
+    return status.code == ADAMOE_OK ? judge(sides) : status;
+}
