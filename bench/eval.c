@@ -35,8 +35,10 @@ typedef struct eval_options {
 static const struct argp_option options_list[] = {
     {"model", OPTION_MODEL, "DIR", 0, "Hugging Face folder (required)", 0},
     {"questions", OPTION_QUESTIONS, "FILE", 0, "Questions, a JSON object a line (required)", 0},
-    {"task", OPTION_TASK, "arc_challenge|arc_easy|openbookqa|hellaswag|piqa|social_iqa|winogrande", 0,
-     "The questions are this task's data set, and are scored as the harness scores that task", 0},
+    {"task", OPTION_TASK, "NAME", 0,
+     "The questions are this task's data set, and are scored as the harness scores that task: arc_challenge, "
+     "arc_easy, openbookqa, hellaswag, piqa, social_iqa or winogrande",
+     0},
     {"format", OPTION_FORMAT, "cloze|letter", 0, "Score the choice's text (default) or its letter", 0},
     {"bos", OPTION_BOS, "auto|always|never", 0, "Begin-of-sequence token: as the tokenizer says (default)",
      0},

@@ -140,6 +140,9 @@ static bool is_held(const adamoe_bench_weights *weights, const adamoe_kernel *ke
     return store != NULL && store->count > 0;
 }
 
+/* Of weights: what is asked for besides, for rounding up and for the work of a call. */
+#define MARGIN 1.1
+
 /* Bytes besides what is held already, so that each of the kernels has a copy. */
 static double least_bytes(const adamoe_bench_weights *weights, const adamoe_kernel *const *kernels,
                           size_t count)
@@ -148,7 +151,7 @@ static double least_bytes(const adamoe_bench_weights *weights, const adamoe_kern
     for (size_t i = 0; i < count; ++i) {
         bytes += is_held(weights, kernels[i]) ? 0.0 : packed_bytes(weights->preset, kernels[i]);
     }
-    return bytes;
+    return MARGIN * bytes;
 }
 
 /* The kernel that needs least, where that fits alone; NULL where none does. */
@@ -172,7 +175,7 @@ static const adamoe_preset *find_preset_that_fits(const adamoe_kernel *kernel, d
     const adamoe_preset *best = NULL;
     for (size_t i = 0; i < ADAMOE_PRESETS; ++i) {
         const adamoe_preset *p = &adamoe_presets[i];
-        if (stored_bytes(p) + packed_bytes(p, kernel) <= available &&
+        if (MARGIN * (stored_bytes(p) + packed_bytes(p, kernel)) <= available &&
             (best == NULL || elements_of(p) > elements_of(best))) {
             best = p;
         }
