@@ -27,6 +27,7 @@ enum {
     OPTION_QUESTIONS,
     OPTION_ROUNDS,
     OPTION_PROCESSES,
+    OPTION_CHECK_EVERY,
     OPTION_TIME_SIDES,
     OPTION_JSON,
     OPTION_EVALUATE_ONLY,
@@ -44,6 +45,7 @@ typedef struct reproduce_options {
     adamoe_side_options sides; /* NULL: what ships, or none */
     const char *json;
     bool evaluate_only, claim, full;
+    size_t check_every;         /* case of the grid: a look, not the check */
     bool time_sides;            /* what a process that was started anew does */
     adamoe_study_options study; /* of --full */
 } reproduce_options;
@@ -71,6 +73,7 @@ static const struct argp_option options_list[] = {
      "Processes that time the two models, started anew, 3 to 20 (default: 6): each counts once", 0},
     {"rounds", OPTION_ROUNDS, "N", 0, "Timed rounds in each of them, 1 to 20 (default: 2)", 0},
     {"time-sides", OPTION_TIME_SIDES, 0, OPTION_HIDDEN, "What each of them does", 0},
+    {"check-every", OPTION_CHECK_EVERY, "N", 0, "Check every N-th case of `adamoe check' (default: 8)", 0},
     {"evaluate-only", OPTION_EVALUATE_ONLY, 0, 0, "Leave out the quick check and throughput", 0},
     {"claim", OPTION_CLAIM, 0, 0,
      "Print instead what the paper's own numbers say: what its %FLOPs counts, what five of 295 questions "
@@ -177,6 +180,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->sides.processes = (size_t)adamoe_parse_count(
             state, "--processes", value, ADAMOE_SIDE_LEAST_PROCESSES, ADAMOE_SIDE_MOST_PROCESSES);
         return 0;
+    case OPTION_CHECK_EVERY:
+        o->check_every = (size_t)adamoe_parse_count(state, "--check-every", value, 1, 1000);
+        return 0;
     case OPTION_TIME_SIDES:
         o->time_sides = true;
         return 0;
@@ -213,9 +219,6 @@ static const struct argp reproduce_argp = {
         "\vExample, in the project's folder or with an installed program:\n  adamoe reproduce\n",
     .children = children,
 };
-
-/* Every CHECK_STRIDE-th case of the grid: a look, not the check. */
-#define CHECK_STRIDE 8
 
 typedef struct reproduction {
     const reproduce_options *options;
@@ -264,7 +267,7 @@ static adamoe_status check_cases(const reproduction *r, const adamoe_kernel *ker
                                  size_t count, size_t outcome[ADAMOE_CHECK_STATUSES], double *largest)
 {
     adamoe_status status = adamoe_ok();
-    for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += CHECK_STRIDE) {
+    for (size_t i = 0; i < count && status.code == ADAMOE_OK; i += r->options->check_every) {
         adamoe_check_result result;
         status = adamoe_check_run(kernel, &cases[i], r->options->common.seed, r->machine.team,
                                   r->machine.placement, &result);
@@ -321,7 +324,7 @@ static adamoe_status check_kernels(reproduction *r)
         printf(
             "Quick check: %zu of the %zu cases of `adamoe check'; vacuous: ran and found nothing wrong, but proves "
             "little, for instance because every expected value is 0\n",
-            (count + CHECK_STRIDE - 1) / CHECK_STRIDE, count);
+            (count + r->options->check_every - 1) / r->options->check_every, count);
     }
     adamoe_status status = adamoe_ok();
     for (size_t i = 0; i < adamoe_registry_count(r->registry) && status.code == ADAMOE_OK; ++i) {
@@ -505,7 +508,7 @@ static adamoe_status claim(const reproduce_options *o)
 
 int adamoe_verb_reproduce(int count, char **arguments)
 {
-    reproduce_options options = {.common = {.seed = 1}, .study = {.sweep_seeds = SIZE_MAX}};
+    reproduce_options options = {.common = {.seed = 1}, .check_every = 8, .study = {.sweep_seeds = SIZE_MAX}};
     adamoe_parse(&reproduce_argp, count, arguments, &options);
     if (options.claim) {
         return adamoe_finish("reproduce", claim(&options));

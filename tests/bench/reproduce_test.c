@@ -86,8 +86,10 @@ static void a_whole_run(void **state)
     const char *folder = *state;
     expect(run("head -n 40 '" SOURCE_PATH("datasets/wordnet/test.jsonl") "' > '%s/some.jsonl'", folder), 0,
            "");
-    const outcome *got =
-        run(IN_PROJECT " --seed 7 --threads 2 --questions '%s/some.jsonl' --json %s", folder, file.text);
+    const outcome *got = run(
+        IN_PROJECT
+        " --seed 7 --threads 2 --check-every 50 --processes 3 --rounds 1 --questions '%s/some.jsonl' --json %s",
+        folder, file.text);
     expect(got, 0, "on 40 questions of some");
     json_t *document = load_json(file.text);
     assert_true(strncmp(json_string_value(at(document, "version")), "0.", 2) == 0);
@@ -171,7 +173,7 @@ static void two_models_side_by_side(void **state)
         lost += top[i] && !ada[i];
         won += ada[i] && !top[i];
     }
-    json_t *document = compare_models(state, "--untouched " MODEL);
+    json_t *document = compare_models(state, "--untouched " MODEL " --processes 4 --rounds 3");
     json_t *evaluation = at(document, "evaluation");
     const json_t *difference = at(evaluation, "acc_difference");
     assert_true(lost + won > 0);
