@@ -18,14 +18,16 @@ function end_test() {
     if (reasons == "") reasons = tail
     printf "%s", reasons
 }
-/^[0-9]+\/[0-9]+ Testing: / { end_test(); name = $3; reasons = tail = verdict = ""; lines = 0; inside = 0; next }
+/^[0-9]+\/[0-9]+ Testing: / { end_test(); name = $3; reasons = tail = verdict = before = last = ""; lines = 0; inside = 0; next }
 /^Output:$/ { inside = 1; next }
 /^<end of output>/ { inside = 0; next }
 /^Test (Passed|Failed|Timeout|timed out|exited)/ || /^Test (Passed|Failed)\./ { verdict = $0; next }
 /^(Exception|Unable to find executable)/ { verdict = $0; next }
 inside && (/\[  ERROR   \]/ || /\[   LINE   \]/ || /^ERROR: / || /^FAILED / || /ERROR: [A-Za-z]*Sanitizer/ || /runtime error:/) {
+    if (!lines) reasons = before # a test that says in words of its own what is wrong, and then fails
     if (lines++ < 12) reasons = reasons "    " $0 "\n"
 }
+inside && NF { before = last "    " $0 "\n"; last = "    " $0 "\n" }
 inside && NF && !/^-+$/ { shown[++all] = $0; tail = ""; for (i = all - 4 > first ? all - 4 : first + 1; i <= all; ++i) tail = tail "    " shown[i] "\n" }
 inside == 0 && /^-----/ { first = all }
 END { end_test() }
