@@ -1,19 +1,28 @@
 /*
  * A line of the evaluation harness's sample log, of whatever task.
  *
- * `arguments` holds the requests: gen_args_i is choice i, arg_0 its context, arg_1 its continuation. They are
- * all that is scored, and contexts may differ between choices (WinoGrande's do). `target` says which choice is
- * right: its index, as a number or as text; its letter; or its text. `doc`, the question as the task's data
+ * `arguments` holds the requests: gen_args_i is choice i, arg_0 its context, arg_1 its continuation; older logs have
+ * lists in place of both objects. They are all that is scored, and contexts may differ between choices (WinoGrande's
+ * do). Where acc_mutual_info was asked for, every continuation comes once more without a context, behind the others;
+ * acc does not look at those. `target` says which choice is right: its index, as a number or as text (the harness
+ * writes every target as text, so that "1" is the second choice, be there a choice "1" or not); its letter; or its
+ * text. `doc`, the question as the task's data
  * set has it, is different for every task. It is asked for the answer alone, and only where the target does
  * not decide: where there is none, or where it is WinoGrande's, the continuation that both choices share.
  * Left out: logs of generation tasks, which have no continuation.
  */
 #include "sample_log.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A request: what stands at gen_args_{choice}.arg_{part}. */
+static json_t *member(const json_t *whole, const char *name, size_t index)
+{
+    return json_is_array(whole) ? json_array_get(whole, index) : json_object_get(whole, name);
+}
+
+/* A request: what stands at gen_args_{choice}.arg_{part}, or in the place of these numbers. */
 static adamoe_status get_argument(const adamoe_line *line, const json_t *requests, size_t choice, size_t part,
                                   const char **out)
 {
@@ -21,7 +30,30 @@ static adamoe_status get_argument(const adamoe_line *line, const json_t *request
     (void)snprintf(request, sizeof request, "gen_args_%zu", choice);
     (void)snprintf(argument, sizeof argument, "arg_%zu", part);
     (void)snprintf(name, sizeof name, "arguments.%s.%s", request, argument);
-    return adamoe_line_text(line, json_object_get(json_object_get(requests, request), argument), name, out);
+    return adamoe_line_text(line, member(member(requests, request, choice), argument, part), name, out);
+}
+
+static size_t count_requests(const json_t *requests)
+{
+    return json_is_array(requests) ? json_array_size(requests) : json_object_size(requests);
+}
+
+/* How many choices there are: all requests, or the first half where the second has the same continuations without
+ * any context. */
+static size_t count_choices(const adamoe_line *line, const json_t *requests)
+{
+    const size_t all = count_requests(requests), half = all / 2;
+    for (size_t i = 0; i < half; i++) {
+        const char *context = "", *bare = "", *first = "", *second = "";
+        if (all % 2 != 0 || get_argument(line, requests, i, 0, &context).code != ADAMOE_OK ||
+            get_argument(line, requests, i, 1, &first).code != ADAMOE_OK ||
+            get_argument(line, requests, half + i, 0, &bare).code != ADAMOE_OK ||
+            get_argument(line, requests, half + i, 1, &second).code != ADAMOE_OK || context[0] == '\0' ||
+            bare[0] != '\0' || strcmp(first, second) != 0) {
+            return all;
+        }
+    }
+    return half >= 2 ? half : all;
 }
 
 static adamoe_status read_requests(const adamoe_line *line, const json_t *requests, adamoe_question *question)
@@ -73,16 +105,25 @@ static bool find_text(const adamoe_question *question, const char *text, size_t 
     return found == 1;
 }
 
+/* An index as Python writes it, by itself or as the one of a list. */
+static bool find_index(const adamoe_question *question, const char *text, size_t *gold)
+{
+    const bool list = text[0] == '[';
+    const char *first = text + list;
+    const size_t digits = strspn(first, "0123456789");
+    if (digits == 0 || digits > 2 || (digits == 2 && first[0] == '0') ||
+        strcmp(first + digits, list ? "]" : "") != 0) {
+        return false;
+    }
+    *gold = (size_t)atoi(first);
+    return *gold < question->choices;
+}
+
 /* False where a text names no choice, or more than one. */
 static bool find_target(const adamoe_question *question, const char *text, size_t *gold)
 {
-    const size_t digits = strspn(text, "0123456789");
     if (find_text(question, text, gold)) {
         return true;
-    }
-    if (digits > 0 && digits <= 2 && text[digits] == '\0') {
-        *gold = (size_t)atoi(text);
-        return *gold < question->choices;
     }
     if (text[0] >= 'A' && text[0] <= 'Z' && text[1] == '\0') {
         *gold = (size_t)(text[0] - 'A');
@@ -123,13 +164,25 @@ static adamoe_status read_answer(const adamoe_line *line, const json_t *target, 
                                  adamoe_question *question)
 {
     const char *text = "";
-    if (json_is_integer(target)) {
-        const json_int_t index = json_integer_value(target);
+    if (json_is_array(target)) {
+        if (json_array_size(target) != 1) {
+            return adamoe_line_error(line, "target is a list of %zu answers, and one is expected",
+                                     json_array_size(target));
+        }
+        target = json_array_get(target, 0);
+    }
+    const double number = json_number_value(target);
+    if (json_is_integer(target) ||
+        (json_is_real(target) && number >= 0.0 && number == (double)(unsigned)fmin(number, 1e3))) {
+        const json_int_t index = (json_int_t)number;
         if (index < 0 || (uintmax_t)index >= question->choices) {
             return adamoe_line_error(line, "target %" JSON_INTEGER_FORMAT " with %zu choices", index,
                                      question->choices);
         }
         question->gold = (size_t)index;
+        return adamoe_ok();
+    }
+    if (json_is_string(target) && find_index(question, json_string_value(target), &question->gold)) {
         return adamoe_ok();
     }
     if (json_is_string(target) && find_target(question, json_string_value(target), &question->gold)) {
@@ -146,10 +199,10 @@ static adamoe_status read_answer(const adamoe_line *line, const json_t *target, 
 adamoe_status adamoe_sample_log_read(const adamoe_line *line, const json_t *object, adamoe_question *question)
 {
     const json_t *requests = json_object_get(object, "arguments");
-    if (!json_is_object(requests)) {
-        return adamoe_line_error(line, "arguments is not an object");
+    if (!json_is_object(requests) && !json_is_array(requests)) {
+        return adamoe_line_error(line, "arguments is neither an object nor a list");
     }
-    ADAMOE_TRY(adamoe_line_choices(line, json_object_size(requests), question));
+    ADAMOE_TRY(adamoe_line_choices(line, count_choices(line, requests), question));
     ADAMOE_TRY(read_requests(line, requests, question));
     ADAMOE_TRY(name_choices(line, question));
     return read_answer(line, json_object_get(object, "target"), json_object_get(object, "doc"), question);

@@ -164,6 +164,17 @@ static void test_sample_logs_of_any_task(void **state)
         {"\"doc\":{\"sentence\":\"_\",\"option1\":\"a\",\"option2\":\"b\",\"answer\":\"2\"},\"target\":\"is big\","
          "\"arguments\":{" REQUEST("0", "A", " is big") "," REQUEST("1", "B", " is big") "}",
          1},
+        /* the harness writes an index as text: "1" is the second choice although there is a choice "1" */
+        {"\"doc\":{},\"target\":\"1\",\"arguments\":{" REQUEST("0", "P", " 1") "," REQUEST("1", "P",
+                                                                                           " 2") "}",
+         1},
+        {"\"doc\":{},\"target\":\"7\",\"arguments\":{" REQUEST("0", "P", " 3") "," REQUEST("1", "P",
+                                                                                           " 7") "}",
+         1},
+        {"\"doc\":{},\"target\":1.0," REQUESTS, 1},
+        {"\"doc\":{},\"target\":[2]," REQUESTS, 2},
+        {"\"doc\":{},\"target\":\"[2]\"," REQUESTS, 2},
+        {"\"doc\":{},\"target\":\"1\",\"arguments\":[[\"P\",\" a\"],[\"P\",\" b\"]]", 1},
     };
     for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
         char text[2048];
@@ -173,6 +184,40 @@ static void test_sample_logs_of_any_task(void **state)
         assert_int_equal(questions->question[0].gold, logs[i].gold);
         adamoe_questions_free(questions);
     }
+}
+
+/* acc_mutual_info logs every continuation once more, without a context; those are no choices. */
+static void test_unconditional_requests(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments;
+        size_t choices;
+    } logs[] = {
+        {REQUEST("0", "P", " a") "," REQUEST("1", "P", " b") "," REQUEST("2", "", " a") "," REQUEST("3", "",
+                                                                                                    " b"),
+         2},
+        {REQUEST("0", "P", " a") "," REQUEST("1", "P", " b") "," REQUEST("2", "", " b") "," REQUEST("3", "",
+                                                                                                    " a"),
+         4},
+        {REQUEST("0", "P", " a") "," REQUEST("1", "P", " b") "," REQUEST("2", "Q", " a") "," REQUEST("3", "Q",
+                                                                                                     " b"),
+         4},
+        {REQUEST("0", "", " a") "," REQUEST("1", "", " b") "," REQUEST("2", "", " a") "," REQUEST("3", "",
+                                                                                                  " b"),
+         4},
+        {REQUEST("0", "P", " a") "," REQUEST("1", "", " a"), 2},
+    };
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+        char text[2048];
+        adamoe_questions *questions;
+        (void)snprintf(text, sizeof text, "{\"target\":1,\"arguments\":{%s}}", logs[i].arguments);
+        assert_ok(parse(text, &questions));
+        assert_int_equal(questions->question[0].choices, logs[i].choices);
+        assert_int_equal(questions->question[0].gold, 1);
+        adamoe_questions_free(questions);
+    }
+    refused("{\"target\":[0,1]," REQUESTS "}", "target is a list of 2 answers, and one is expected");
 }
 
 static void test_contexts_may_differ(void **state)
@@ -329,10 +374,13 @@ static void test_choices(void **state)
 static void test_bad_sample_log(void **state)
 {
     (void)state;
-    refused("{\"arguments\":[]}", "arguments is not an object");
+    refused("{\"arguments\":[]}", "0 choices; there must be at least 2");
+    refused("{\"arguments\":3}", "arguments is neither an object nor a list");
+    refused("{\"target\":1e300," REQUESTS "}", "target is not a string");
+    refused("{\"target\":0.5," REQUESTS "}", "target is not a string");
     refused("{\"arguments\":{}}", "0 choices; there must be at least 2");
     refused("{" REQUESTS "}", "target is missing");
-    refused("{\"target\":[]," REQUESTS "}", "target is not a string");
+    refused("{\"target\":[]," REQUESTS "}", "target is a list of 0 answers, and one is expected");
     refused("{\"target\":\"3\"," REQUESTS "}",
             "target \"3\" names none of the 3 choices, and doc does not either");
     refused("{\"target\":3," REQUESTS "}", "target 3 with 3 choices");
@@ -433,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_sample_log_of_another_task),
         cmocka_unit_test(test_sample_logs_of_any_task),
         cmocka_unit_test(test_contexts_may_differ),
+        cmocka_unit_test(test_unconditional_requests),
         cmocka_unit_test(test_literals_of_python),
         cmocka_unit_test(test_byte_order_mark),
         cmocka_unit_test(test_text_is_kept_exactly),
