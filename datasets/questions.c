@@ -5,6 +5,7 @@
 #include "questions.h"
 #include "question_forms.h"
 #include "question_reader.h"
+#include "files/foreign.h"
 #include "files/mapped_file.h"
 
 #include <stdlib.h>
@@ -173,11 +174,27 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
+/* What the whole file says that it is, before its first line is taken for a question. */
+static adamoe_status check_form(const char *path, const char *text, size_t length)
+{
+    const char *foreign = adamoe_foreign_file(text, length);
+    if (foreign != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: %s", path, foreign);
+    }
+    return length == 0 || text[0] != '['
+               ? adamoe_ok()
+               : adamoe_error(
+                     ADAMOE_BAD_INPUT,
+                     "%s: a JSON list, and an object a line is expected; `jq -c '.[]'` makes lines of it",
+                     path);
+}
+
 static adamoe_status parse_lines(const reading *by, const char *path, const char *text, size_t length,
                                  adamoe_questions *questions)
 {
     adamoe_line line = {.path = path};
     size_t capacity = 0;
+    ADAMOE_TRY(check_form(path, text, length));
     const size_t mark = length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     for (size_t start = mark; start < length;) {
         const char *newline = memchr(text + start, '\n', length - start);

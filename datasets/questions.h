@@ -17,7 +17,7 @@ typedef struct adamoe_questions {
 /* The form is recognised line by line. Empty lines are skipped. Errors: BAD_INPUT, "FILE: line N: reason": no
  * JSON, invalid UTF-8, no answerKey, an answerKey that is not among the labels, labels given twice, fewer
  * than 2 choices or more than the maximum, a choice without text or label, a sample log with an empty
- * continuation or whose target names none of its choices, no question at all. A byte-order mark at the
+ * continuation or whose target names none of its choices, no question at all, a file of another kind (files/foreign.h), a JSON list. A byte-order mark at the
  * beginning is skipped; so are Python's NaN and Infinity, wherever no text or number is needed. */
 adamoe_status adamoe_questions_read(const char *path, adamoe_questions **out);
 adamoe_status adamoe_questions_parse(const char *path, const char *text, size_t length,

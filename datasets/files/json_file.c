@@ -2,6 +2,7 @@
  * Reading a JSON document with jansson. Left out: JSON lines, comments, and any other leniency.
  */
 #include "files/json_file.h"
+#include "files/foreign.h"
 #include "files/mapped_file.h"
 
 #include <string.h>
@@ -24,6 +25,10 @@ static size_t byte_order_mark(const char *text, size_t length)
 adamoe_status adamoe_json_parse(const char *path, const char *text, size_t length, json_t **out)
 {
     json_error_t error;
+    const char *foreign = adamoe_foreign_file(text, length);
+    if (foreign != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "%s: %s", path, foreign);
+    }
     const size_t mark = byte_order_mark(text, length);
     json_t *document =
         json_loadb(length == 0 ? "" : text + mark, length - mark, JSON_REJECT_DUPLICATES, &error);

@@ -6,6 +6,7 @@
  * overflow, and data that overlaps, leaves a gap, or does not end where the file ends. Left out: dtypes that
  * no part of this project computes with.
  */
+#include "files/foreign.h"
 #include "files/json_file.h"
 #include "numbers.h"
 #include "safetensors/internal.h"
@@ -29,19 +30,8 @@ static adamoe_status header_error(const char *path, const char *reason)
     return adamoe_error(ADAMOE_BAD_INPUT, "%s: header: %s", path, reason);
 }
 
-/* What a clone without Git LFS leaves in place of a large file: a few lines of text. */
-static bool is_lfs_pointer(const uint8_t *data, size_t size)
+static adamoe_status stated_length(const char *path, const uint8_t *data, size_t size, size_t *length)
 {
-    static const char begin[] = "version https://git-lfs";
-    return size >= sizeof begin - 1 && memcmp(data, begin, sizeof begin - 1) == 0;
-}
-
-static adamoe_status read_length(const char *path, const uint8_t *data, size_t size, size_t *length)
-{
-    if (is_lfs_pointer(data, size)) {
-        return header_error(path,
-                            "a Git LFS pointer, not the weights; `git lfs pull` in its folder fetches them");
-    }
     if (size < LENGTH_BYTES) {
         return header_error(path, "the file is shorter than the 8 bytes of the header's length");
     }
@@ -62,6 +52,14 @@ static adamoe_status read_length(const char *path, const uint8_t *data, size_t s
     }
     *length = (size_t)value;
     return adamoe_ok();
+}
+
+/* Any bytes may be a length: a file of another kind is looked for only where this one makes no sense. */
+static adamoe_status read_length(const char *path, const uint8_t *data, size_t size, size_t *length)
+{
+    const adamoe_status status = stated_length(path, data, size, length);
+    const char *foreign = status.code == ADAMOE_OK ? NULL : adamoe_foreign_file(data, size);
+    return foreign == NULL ? status : header_error(path, foreign);
 }
 
 static adamoe_status read_json(const char *path, const char *text, size_t length, json_t **out)

@@ -35,9 +35,8 @@ extern const adamoe_task adamoe_tasks[ADAMOE_TASKS];
 
 /* Reads a task's data set, a JSON object a line with the fields of the row, as the Hub's viewer and `datasets`
  * write them; of ARC and OpenBookQA in AI2's form too. Questions have prompt and continuation, and text holds
- * the choices, whose lengths acc_norm divides by. Errors (BAD_INPUT) as of adamoe_questions_read; a parquet
- * file, with the command that makes JSON lines of it; a line without one of the fields; a split without answers;
- * a context without its blank. */
+ * the choices, whose lengths acc_norm divides by. Errors (BAD_INPUT) as of adamoe_questions_read; a line without one
+ * of the fields; a split without answers; a context without its blank. */
 adamoe_status adamoe_task_read(const adamoe_task *task, const char *path, adamoe_questions **out);
 adamoe_status adamoe_task_parse(const adamoe_task *task, const char *path, const char *text, size_t length,
                                 adamoe_questions **out);

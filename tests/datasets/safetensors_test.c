@@ -151,7 +151,7 @@ static void what_is_no_safetensors_file_is_named(void **state)
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1048576\n";
     adamoe_safetensors *file = NULL;
     assert_error(adamoe_safetensors_parse("file", (const uint8_t *)pointer, sizeof pointer - 1, &file),
-                 ADAMOE_BAD_INPUT, "file: header: a Git LFS pointer, not the weights; `git lfs pull`");
+                 ADAMOE_BAD_INPUT, "file: header: a Git LFS pointer, not the file itself; `git lfs pull`");
     static const uint8_t padded[16] = {8, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
     assert_error(adamoe_safetensors_parse("file", padded, sizeof padded, &file), ADAMOE_BAD_INPUT,
                  "file: header: padded with zero bytes, where the format has blanks");

@@ -179,7 +179,7 @@ static void what_is_wrong_is_named(void **state)
     refused("piqa", "{\"goal\":\"g\",\"sol1\":\"a\",\"label\":0}", "sol2 is missing");
     refused("piqa", "{\"sol1\":\"a\",\"sol2\":\"b\",\"label\":0}", "goal is missing");
     refused("piqa", "{\"goal\":\"g\",\"sol1\":\"\",\"sol2\":\"b\",\"label\":0}", "choice 1 has no text");
-    refused("piqa", "[]", "not a JSON object");
+    refused("piqa", "3", "column 1: '[' or '{' expected near '3'");
     refused("winogrande", WINO("no place", "1"), "sentence: no blank (_) for the choices");
     refused("winogrande", WINO("a _ b", "0"),
             "answer: not the number of one of 2 choices (a split without answers has no accuracy)");
@@ -214,6 +214,8 @@ static void parquet_is_refused_with_the_command(void **state)
     assert_int_equal(status.code, ADAMOE_BAD_INPUT);
     assert_non_null(strstr(status.message, "validation.parquet: a parquet file"));
     assert_non_null(strstr(status.message, "python3 -c 'import sys, pandas;"));
+    assert_error(adamoe_task_parse(task_of("piqa"), "q.json", "[{}]", 4, &questions), ADAMOE_BAD_INPUT,
+                 "q.json: a JSON list, and an object a line is expected; `jq -c '.[]'` makes lines of it");
 }
 
 int main(void)
