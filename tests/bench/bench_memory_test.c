@@ -88,6 +88,7 @@ static void ask_for_a_large_layer(void)
 static void what_would_fit_is_said(void **state)
 {
     (void)state;
+    SKIP_UNDER_SANITIZER();
     with_memory(400 * MB, ask_for_two_kernels);
     with_memory(400 * MB, ask_for_a_large_layer);
 }
@@ -119,6 +120,7 @@ static void ask_for_blocks(void)
 static void copies_take_half_of_what_is_there(void **state)
 {
     (void)state;
+    SKIP_UNDER_SANITIZER();
     with_memory(200 * MB, plan_too_many);
     with_memory(200 * MB, ask_for_blocks);
 }
