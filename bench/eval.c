@@ -19,6 +19,7 @@ enum {
     OPTION_BOS,
     OPTION_LIMIT,
     OPTION_BASELINE_K,
+    OPTION_CAUSAL,
     OPTION_BATCH_TOKENS,
     OPTION_JSON,
     OPTION_SAMPLES,
@@ -46,6 +47,8 @@ static const struct argp_option options_list[] = {
     {0, 0, 0, 0, "Results:", 2},
     {"baseline-k", OPTION_BASELINE_K, "K", 0,
      "Top-k that reductions are measured against (default: 2, or the one expert that there is)", 2},
+    {"causal", OPTION_CAUSAL, 0, 0,
+     "Refuse a router that lets later tokens of a batch decide what an earlier one gets", 2},
     {"batch-tokens", OPTION_BATCH_TOKENS, "N", 0, "Tokens run together (default: 4096)", 2},
     {"json", OPTION_JSON, "FILE", 0, "Write the results as JSON, `-' for standard output", 2},
     {"samples", OPTION_SAMPLES, "FILE", 0, "Write a JSON line for each question, `-' for standard output", 2},
@@ -70,6 +73,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->evaluate.selection;
+        state->child_inputs[2] = &o->evaluate.router;
         return 0;
     case OPTION_MODEL:
         o->evaluate.model = value;
@@ -92,6 +96,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_BASELINE_K:
         o->evaluate.baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, UINT32_MAX);
+        return 0;
+    case OPTION_CAUSAL:
+        o->evaluate.causal = true;
         return 0;
     case OPTION_BATCH_TOKENS:
         o->evaluate.batch_tokens = (size_t)adamoe_parse_count(state, "--batch-tokens", value, 1, 1u << 24);
@@ -125,6 +132,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 static const struct argp_child children[] = {
     {&adamoe_common_argp, 0, 0, 0},
     {&adamoe_selection_argp, 0, "How experts are selected (default: as the model's config says):", 1},
+    {&adamoe_router_argp, 0, NULL, 1},
     {0}};
 
 static const struct argp eval_argp = {

@@ -6,6 +6,7 @@
  */
 #include "checkpoint.h"
 #include "layer_weights.h"
+#include "router_file.h"
 #include "numbers.h"
 
 #include <stdlib.h>
@@ -249,7 +250,7 @@ static adamoe_status open_checkpoint(const char *folder, adamoe_checkpoint *chec
     return status;
 }
 
-adamoe_status adamoe_checkpoint_open(const char *folder, adamoe_checkpoint **out)
+static adamoe_status open_any(const char *folder, adamoe_checkpoint **out)
 {
     adamoe_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
     if (checkpoint == NULL) {
@@ -261,6 +262,32 @@ adamoe_status adamoe_checkpoint_open(const char *folder, adamoe_checkpoint **out
         return status;
     }
     *out = checkpoint;
+    return status;
+}
+
+adamoe_status adamoe_checkpoint_open(const char *folder, adamoe_checkpoint **out)
+{
+    return !adamoe_router_file_in(folder)
+               ? open_any(folder, out)
+               : adamoe_error(ADAMOE_BAD_INPUT,
+                              "%s: router.json: a model with a router of its own; train and eval run it",
+                              folder);
+}
+
+adamoe_status adamoe_checkpoint_open_routed(const char *folder, adamoe_checkpoint **out,
+                                            adamoe_model_router *router)
+{
+    *router = (adamoe_model_router){.router = NULL};
+    ADAMOE_TRY(open_any(folder, out));
+    if (!adamoe_router_file_in(folder)) {
+        return adamoe_ok();
+    }
+    const adamoe_status status =
+        adamoe_router_file_read(folder, &adamoe_checkpoint_model(*out)->config, router);
+    if (status.code != ADAMOE_OK) {
+        adamoe_checkpoint_close(*out);
+        *out = NULL;
+    }
     return status;
 }
 

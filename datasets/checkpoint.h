@@ -5,6 +5,7 @@
 #define ADAMOE_CHECKPOINT_H
 
 #include "config/config.h"
+#include "routers/model/model_router.h"
 #include "safetensors/safetensors.h"
 
 typedef struct adamoe_checkpoint adamoe_checkpoint;
@@ -16,6 +17,11 @@ typedef struct adamoe_checkpoint adamoe_checkpoint;
  * excepted): a bias that the config does not mention must not be ignored. A head that the config ties to the
  * embedding may be stored besides only where it is the same, bit for bit. */
 adamoe_status adamoe_checkpoint_open(const char *folder, adamoe_checkpoint **out);
+
+/* The one above refuses a folder that has a router of its own (router_file.h): its weights mean nothing without. This
+ * one reads the router too; router->router is NULL where there is none. The caller frees *router. */
+adamoe_status adamoe_checkpoint_open_routed(const char *folder, adamoe_checkpoint **out,
+                                            adamoe_model_router *router);
 void adamoe_checkpoint_close(adamoe_checkpoint *checkpoint);
 
 /* Valid until close. */

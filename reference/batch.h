@@ -16,13 +16,15 @@ typedef struct adamoe_segment {
     size_t logits_from;    /* logits are wanted for the tokens logits_from .. count-1; count for none */
 } adamoe_segment;
 
-/* What a caller sees of a run. Each may be NULL, apart from `context` all three are independent.
+/* What a caller sees of a run. Each may be NULL, apart from `context` all are independent.
+ *   planned: the plan of the tokens in a layer, where a router of the table made it, in place of `routed`.
  *   routed: the routing of some of the batch's tokens in a layer; every token is in one call per layer.
  *   logits: those that follow token `position` of segment `segment`, [vocab_size], valid during the call. */
 typedef struct adamoe_batch_hooks {
     void *context;
     void (*routed)(void *context, size_t layer, const adamoe_routing *routing);
     void (*logits)(void *context, size_t segment, size_t position, const float *logits);
+    void (*planned)(void *context, size_t layer, const adamoe_plan *plan);
 } adamoe_batch_hooks;
 
 /* Errors (BAD_INPUT): a segment that is empty, or whose parent is not before it; a token outside the

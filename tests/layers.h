@@ -19,13 +19,15 @@ static const layer house[] = {
     {"reference/lora", "reference reference/gradient"},
     {"reference/kernel", "reference reference/gradient"},
     {"reference/routers", "reference reference/gradient"},
+    {"reference/routers/model", "reference/routers"},
 
     /* what is read from disk and written to it */
     {"datasets/files", "reference"},
     {"datasets/safetensors", "reference datasets/files"},
     {"datasets/tokenizer", "reference datasets/files"},
     {"datasets/config", "reference datasets/files"},
-    {"datasets", "reference reference/lora reference/routers datasets/files datasets/safetensors "
+    {"datasets", "reference reference/lora reference/routers reference/routers/model datasets/files "
+                 "datasets/safetensors "
                  "datasets/tokenizer datasets/config"},
     {"datasets/tasks", "reference datasets datasets/files"},
     {"datasets/generate", "reference datasets datasets/files datasets/safetensors"},
@@ -37,12 +39,12 @@ static const layer house[] = {
     {"kernels/vector", "kernels/machine kernels/vector/portable"},
     {"kernels/packed", "reference kernels/machine kernels/vector"},
     {"kernels/onednn", "reference kernels/machine"},
-    {"kernels/model", "reference kernels/machine kernels/vector"},
+    {"kernels/model", "reference reference/routers/model kernels/machine kernels/vector"},
     {"kernels/train",
      "reference kernels/machine kernels/model kernels/packed kernels/vector kernels/vector/portable"},
     {"kernels/avx2", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
     {"kernels/avx512", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
-    {"kernels/train/model", "reference/gradient kernels/model kernels/train"},
+    {"kernels/train/model", "reference/gradient reference/routers/model kernels/model kernels/train"},
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},
     {"kernels/remote", "reference kernels/machine"},
@@ -52,8 +54,8 @@ static const layer house[] = {
     {"bench/statistics", "reference"},
     {"bench/gbench", ""},
     {"bench/layers", "reference reference/routers datasets/safetensors kernels/machine"},
-    {"bench/program", "reference datasets datasets/files datasets/tokenizer kernels kernels/machine "
-                      "kernels/onednn kernels/remote"},
+    {"bench/program", "reference reference/routers/model bench/layers datasets datasets/files "
+                      "datasets/tokenizer kernels kernels/machine kernels/onednn kernels/remote"},
     {"bench/timing",
      "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote kernels/train "
      "bench/layers bench/program bench/statistics"},
@@ -75,9 +77,10 @@ static const layer house[] = {
     {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "
                     "bench/timing"},
     {"bench/compare", "datasets/files bench/program bench/statistics"},
-    {"bench/eval", "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
-                   "datasets/tokenizer "
-                   "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/program"},
+    {"bench/eval",
+     "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
+     "datasets/tokenizer "
+     "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/layers bench/program"},
     {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
                    "bench/timing"},
     {"bench/layer", "reference datasets datasets/safetensors kernels/machine bench/program"},
@@ -85,7 +88,7 @@ static const layer house[] = {
     {"bench/routers", "reference datasets/files kernels/machine bench/layers bench/program bench/statistics"},
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
-                    "kernels/train/model bench/eval bench/program"},
+                    "kernels/train/model bench/eval bench/layers bench/program"},
     {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
     {"bench/reproduce/study",
      "reference datasets/config datasets/files bench/program bench/statistics bench/reproduce/sides"},

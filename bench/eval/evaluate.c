@@ -4,6 +4,7 @@
 #include "eval/evaluate.h"
 #include "eval/adapted_model.h"
 #include "adapters.h"
+#include "layers/router_setup.h"
 #include "machine/clock.h"
 #include "machine/host.h"
 #include "machine/memory.h"
@@ -43,6 +44,9 @@ static adamoe_status open_adapted(adamoe_evaluation *e)
             ADAMOE_BAD_INPUT,
             "--top-k, --null-experts, --norm, --null-kind: adapters are run as they were trained");
     }
+    if (o->router.router != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--router: adapters are run as they were trained");
+    }
     if (o->record_routing) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--record-routing: adapters have a routing for each map");
     }
@@ -56,13 +60,54 @@ static adamoe_status open_adapted(adamoe_evaluation *e)
     return check_baseline(o, sizes->experts);
 }
 
+/* --router NAME on a checkpoint that has the rows that it needs, or the router that the folder was trained with. */
+static adamoe_status choose_router(adamoe_evaluation *e)
+{
+    const adamoe_evaluate_options *o = &e->options;
+    const adamoe_config *config = config_of(e);
+    const bool own = e->folder.router.router != NULL;
+    if (own && (o->router.router != NULL || adamoe_selection_given(&o->selection))) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: it has a router, %s, which goes with neither --router nor --top-k, "
+                            "--null-experts, --norm and --null-kind",
+                            o->model, e->folder.router.router->name);
+    }
+    if (o->record_routing) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "--record-routing: a router of the table makes a plan, no routing");
+    }
+    if (own) {
+        e->router = e->folder.router;
+        e->folder.router = (adamoe_model_router){.router = NULL};
+    } else {
+        const size_t rows = adamoe_router_usual_null_rows(o->router.router, config->experts);
+        if (rows != config->null_experts) {
+            return adamoe_error(ADAMOE_BAD_INPUT,
+                                "--router: %s wants %zu rows of gate2, the model has %zu; `adamoe train "
+                                "--router' gives it its own",
+                                o->router.router->name, rows, config->null_experts);
+        }
+        const size_t top_k = config->null_experts > 0 ? 2 : config->rule.top_k;
+        ADAMOE_TRY(adamoe_router_option_create(&o->router, &o->selection, config, top_k, &e->router));
+    }
+    return !o->causal || adamoe_router_is_causal(e->router.router, e->router.value)
+               ? adamoe_ok()
+               : adamoe_error(
+                     ADAMOE_BAD_INPUT,
+                     "--causal: router %s is not: later tokens of a batch decide what an earlier one gets",
+                     e->router.router->name);
+}
+
 static adamoe_status open_model(adamoe_evaluation *e)
 {
     if (adamoe_adapters_in(e->options.model)) {
         return open_adapted(e);
     }
-    ADAMOE_TRY(adamoe_model_folder_open(e->options.model, &e->folder));
+    ADAMOE_TRY(adamoe_model_folder_open_routed(e->options.model, &e->folder));
     ADAMOE_TRY(check_baseline(&e->options, config_of(e)->experts));
+    if (e->options.router.router != NULL || e->folder.router.router != NULL) {
+        return choose_router(e);
+    }
     return adamoe_selection_convert(&e->options.selection, e->folder.checkpoint);
 }
 
@@ -97,7 +142,7 @@ static adamoe_status make_prompts(adamoe_evaluation *e)
 /* The naive model needs no preparation; everything else goes through the contract. */
 static adamoe_status prepare(adamoe_evaluation *e)
 {
-    if (strcmp(e->kernel->name, "reference") == 0) {
+    if (strcmp(e->kernel->name, "reference") == 0 && e->router.router == NULL) {
         return adamoe_ok();
     }
     const adamoe_machine *m = e->machine;
@@ -108,8 +153,9 @@ static adamoe_status prepare(adamoe_evaluation *e)
     }
     /* Half of what is free may hold prepared weights; activations, results and other
      * programs need the rest. */
-    return adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), m->team,
-                                 m->placement, &m->host, adamoe_available_memory() / 2, &e->forward);
+    ADAMOE_TRY(adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), m->team,
+                                     m->placement, &m->host, adamoe_available_memory() / 2, &e->forward));
+    return e->router.router == NULL ? adamoe_ok() : adamoe_forward_use_router(e->forward, &e->router);
 }
 
 /* The file name without folder and suffix. */
@@ -212,7 +258,7 @@ adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
         return adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer);
     }
     return adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
-                                e->options.record_routing, &e->scorer);
+                                e->options.record_routing, e->router.router != NULL, &e->scorer);
 }
 
 adamoe_status adamoe_evaluation_next(adamoe_evaluation *e, bool *done)
@@ -264,6 +310,7 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     adamoe_scorer_free(&e->scorer);
     adamoe_forward_free(e->forward);
     adamoe_lora_network_free(e->network);
+    adamoe_model_router_free(&e->router);
     adamoe_lora_parameters_free(e->lora);
     adamoe_questions_free(e->questions);
     adamoe_model_folder_close(&e->folder);
@@ -333,6 +380,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .accuracy_norm = adamoe_accuracy_of(right_norm, e->count),
         .counts = &e->scorer.counts,
         .lora = e->lora == NULL ? NULL : &e->lora->model.sizes,
+        .router = e->router.router == NULL ? NULL : &e->router,
         .adapted_rows = e->scorer.adapted_rows,
         .work = e->scorer.work,
         .seconds = e->seconds,

@@ -8,6 +8,7 @@
 #include "eval/result.h"
 #include "program/machine.h"
 #include "program/model_folder.h"
+#include "program/router_option.h"
 #include "program/selection.h"
 #include "train/lora/lora_network.h"
 #include "tasks/tasks.h"
@@ -20,9 +21,11 @@ typedef struct adamoe_evaluate_options {
     adamoe_bos bos;
     size_t limit; /* 0: all questions */
     adamoe_selection selection;
-    size_t baseline_k;   /* 0: 2, or the one expert that there is */
-    size_t batch_tokens; /* tokens run together */
-    bool show_progress;  /* on standard error, where that is a terminal */
+    adamoe_router_option router; /* in place of the rule that those make, or of the folder's router */
+    bool causal;                 /* a router that looks at later tokens is refused */
+    size_t baseline_k;           /* 0: 2, or the one expert that there is */
+    size_t batch_tokens;         /* tokens run together */
+    bool show_progress;          /* on standard error, where that is a terminal */
     bool record_routing;
     bool measure_peak; /* of FMA, before and after scoring */
 } adamoe_evaluate_options;
@@ -40,6 +43,7 @@ typedef struct adamoe_evaluation {
     adamoe_prompt *prompt;   /* [count] */
     adamoe_outcome *outcome; /* [count] */
     const adamoe_machine *machine;
+    adamoe_model_router router;   /* without a name: the config's rule */
     adamoe_forward *forward;      /* NULL: the naive model, or adapters */
     adamoe_lora_parameters *lora; /* of a folder of adapters, whose base is in `folder`; else NULL */
     adamoe_lora_network *network; /* that runs them; NULL: naively */

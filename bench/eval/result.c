@@ -4,6 +4,7 @@
 #include "eval/result.h"
 #include "program/json_output.h"
 #include "files/output_file.h"
+#include "router_file.h"
 #include "router.h"
 
 #include <errno.h>
@@ -151,6 +152,27 @@ static void print_accuracy(const char *name, const adamoe_accuracy *accuracy)
            adamoe_standard_error_text(accuracy).text);
 }
 
+static void print_router(const adamoe_eval_result *r)
+{
+    if (r->router == NULL) {
+        return;
+    }
+    printf("router %s:", r->router->router->name);
+    for (size_t i = 0; i < r->router->router->parameters; ++i) {
+        const adamoe_router_parameter *parameter = &r->router->router->parameter[i];
+        const adamoe_router_text value = adamoe_router_value_text(parameter, r->router->value[i]);
+        if (value.text[0] != '\0') {
+            printf(" %s %s", parameter->name, value.text);
+        }
+    }
+    printf("\n");
+    if (!adamoe_router_is_causal(r->router->router, r->router->value)) {
+        printf(
+            "It is not causal: later tokens of a batch decide what an earlier one gets, so that scores depend on "
+            "--batch-tokens.\n");
+    }
+}
+
 void adamoe_eval_print(const adamoe_eval_result *r)
 {
     const adamoe_eval_cost cost = adamoe_eval_cost_of(r);
@@ -170,6 +192,7 @@ void adamoe_eval_print(const adamoe_eval_result *r)
     if (r->weights_are_random) {
         printf("The weights are random: the accuracy is chance.\n");
     }
+    print_router(r);
     print_load(r, cost.load);
     print_flops(&cost, r->baseline_k);
     const double gflops = (double)cost.executed.total / r->seconds * 1e-9;
@@ -291,12 +314,18 @@ static json_t *cost_json(const adamoe_eval_result *r)
 
 static json_t *config_json(const adamoe_eval_result *r)
 {
-    return json_pack("{s:o,s:o,s:s,s:s,s:I,s:I,s:s,s:s,s:i}", "model", adamoe_json_text(r->model),
-                     "questions", adamoe_json_text(r->questions), "format", adamoe_format_names[r->format],
-                     "bos", adamoe_bos_names[r->bos], "top_k", (json_int_t)r->config->rule.top_k,
-                     "null_experts", (json_int_t)r->config->null_experts, "norm",
-                     adamoe_norm_names[r->config->rule.norm], "null_kind",
-                     adamoe_null_kind_names[r->config->rule.null_kind], "num_fewshot", 0);
+    json_t *config =
+        json_pack("{s:o,s:o,s:s,s:s,s:I,s:I,s:s,s:s,s:i}", "model", adamoe_json_text(r->model), "questions",
+                  adamoe_json_text(r->questions), "format", adamoe_format_names[r->format], "bos",
+                  adamoe_bos_names[r->bos], "top_k", (json_int_t)r->config->rule.top_k, "null_experts",
+                  (json_int_t)r->config->null_experts, "norm", adamoe_norm_names[r->config->rule.norm],
+                  "null_kind", adamoe_null_kind_names[r->config->rule.null_kind], "num_fewshot", 0);
+    if (config != NULL && r->router != NULL) {
+        json_object_set_new(config, "router", adamoe_router_file_json(r->router));
+        json_object_set_new(config, "causal",
+                            json_boolean(adamoe_router_is_causal(r->router->router, r->router->value)));
+    }
+    return config;
 }
 
 json_t *adamoe_eval_json(const adamoe_eval_result *r)

@@ -43,7 +43,8 @@ typedef struct adamoe_eval_result {
     adamoe_accuracy accuracy, accuracy_norm;
     const adamoe_route_counts *counts;
     const adamoe_lora_sizes *lora; /* adapters on a dense model, whose config then shows theirs; else NULL */
-    const uint64_t *adapted_rows;  /* [ADAMOE_MAPS] of the adapters */
+    const adamoe_model_router *router; /* in place of the config's rule, or NULL */
+    const uint64_t *adapted_rows;      /* [ADAMOE_MAPS] of the adapters */
     adamoe_work work;
     double seconds;
     adamoe_fma_peak peak; /* of the threads that scored, measured before and after; 0 where it was not */

@@ -22,12 +22,12 @@ static adamoe_status allocate_counts(size_t layers, size_t top_k, size_t experts
 }
 
 adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, bool record_routing,
-                                   adamoe_scorer *out)
+                                   bool routed, adamoe_scorer *out)
 {
     *out = (adamoe_scorer){.model = model, .forward = forward};
     const adamoe_config *c = &model->config;
-    adamoe_status status =
-        allocate_counts(c->layers, c->rule.top_k, c->experts + c->null_experts, 1, &out->counts);
+    adamoe_status status = allocate_counts(c->layers, routed ? c->experts : c->rule.top_k,
+                                           c->experts + c->null_experts, 1, &out->counts);
     if (status.code == ADAMOE_OK && record_routing) {
         status = adamoe_routing_record_create(&model->config, &out->record);
     }
@@ -188,6 +188,20 @@ static void take_routing(void *context, size_t router, const adamoe_routing *rou
     }
 }
 
+/* The same of a plan that a router of the table made. */
+static void take_plan(void *context, size_t layer, const adamoe_plan *plan)
+{
+    const scoring *s = context;
+    adamoe_route_counts *counts = &s->scorer->counts;
+    counts->expert_rows[layer] += plan->rows;
+    for (size_t t = 0; t < plan->tokens; ++t) {
+        ++counts->histogram[layer * (counts->top_k + 1) + plan->token_offset[t + 1] - plan->token_offset[t]];
+    }
+    for (size_t e = 0; e < plan->experts; ++e) {
+        counts->selections[layer * counts->experts + e] += plan->offset[e + 1] - plan->offset[e];
+    }
+}
+
 /* A dense model has no routing: every token has its one expert in every layer. Plain adapters have one in
  * every map. */
 static void count_dense(adamoe_scorer *scorer, uint64_t tokens)
@@ -242,7 +256,8 @@ static adamoe_status run(scoring *s, size_t count)
         }
     }
     s->first_target[s->segments] = s->targets;
-    const adamoe_batch_hooks hooks = {.context = s, .routed = take_routing, .logits = take_logits};
+    const adamoe_batch_hooks hooks = {
+        .context = s, .routed = take_routing, .logits = take_logits, .planned = take_plan};
     adamoe_scorer *scorer = s->scorer;
     ADAMOE_TRY(run_segments(s, &hooks));
     add_scores(s);

@@ -13,10 +13,10 @@
 /* What routing did, counted over all tokens that were processed. */
 typedef struct adamoe_route_counts {
     size_t routers; /* of a layer: 1, or one for each map of a dense layer; counts are of all together */
-    size_t layers, top_k;
+    size_t layers, top_k;  /* the most true experts of a token, or more */
     uint64_t *expert_rows; /* [layers] (token, selected true expert) */
     uint64_t *histogram;   /* [layers, top_k + 1] tokens by number of true experts */
-    uint64_t *selections;  /* [layers, experts] */
+    uint64_t *selections;  /* [layers, experts] rows; of null experts too, but not of a router's */
     size_t experts;
 } adamoe_route_counts;
 
@@ -32,9 +32,10 @@ typedef struct adamoe_scorer {
     adamoe_routing_record *record; /* NULL unless asked for */
 } adamoe_scorer;
 
-/* `forward` may be NULL. Errors: memory. */
+/* `forward` may be NULL. Where it is `routed` by a router of the table a token may have every true expert. Errors:
+ * memory. */
 adamoe_status adamoe_scorer_create(const adamoe_model *model, adamoe_forward *forward, bool record_routing,
-                                   adamoe_scorer *out);
+                                   bool routed, adamoe_scorer *out);
 /* The same for adapters; `network` may be NULL. */
 adamoe_status adamoe_scorer_create_adapted(const adamoe_lora_model *model, adamoe_lora_network *network,
                                            adamoe_scorer *out);

@@ -24,35 +24,12 @@ static size_t rows_of(const adamoe_routed_run *run, const char *name)
     return array == NULL ? 0 : array->rows;
 }
 
-/* A parameter's value as text; empty where it has none. */
-typedef struct parameter_text {
-    char text[48];
-} parameter_text;
-
-static parameter_text value_of(const adamoe_router_parameter *parameter, double value)
-{
-    parameter_text out = {""};
-    if (isnan(value)) {
-        return out;
-    }
-    if (parameter->kind != ADAMOE_PARAMETER_CHOICE) {
-        (void)snprintf(out.text, sizeof out.text, "%.9g", value);
-        return out;
-    }
-    const char *choice = parameter->choices;
-    for (size_t i = 0; i < (size_t)value; ++i) {
-        choice += strcspn(choice, "|") + 1;
-    }
-    (void)snprintf(out.text, sizeof out.text, "%.*s", (int)strcspn(choice, "|"), choice);
-    return out;
-}
-
 void adamoe_routed_print(const adamoe_routed_run *run, const adamoe_comparison *comparisons, size_t count)
 {
     const adamoe_router *router = run->router;
     printf("router %s:", router->name);
     for (size_t i = 0; i < router->parameters; ++i) {
-        const parameter_text value = value_of(&router->parameter[i], run->call->value[i]);
+        const adamoe_router_text value = adamoe_router_value_text(&router->parameter[i], run->call->value[i]);
         if (value.text[0] != '\0') {
             printf(" %s %s", router->parameter[i].name, value.text);
         }
@@ -94,7 +71,8 @@ static json_t *parameters_json(const adamoe_routed_run *run)
         const adamoe_router_parameter *parameter = &run->router->parameter[i];
         const double value = run->call->value[i];
         if (parameter->kind == ADAMOE_PARAMETER_CHOICE) {
-            json_object_set_new(parameters, parameter->name, json_string(value_of(parameter, value).text));
+            json_object_set_new(parameters, parameter->name,
+                                json_string(adamoe_router_value_text(parameter, value).text));
         } else if (!isnan(value)) {
             json_object_set_new(parameters, parameter->name, adamoe_json_number(value));
         }

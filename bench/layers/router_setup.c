@@ -58,10 +58,10 @@ typedef struct gate2_rows {
 static const gate2_rows rows_of_gate2[] = {
     {"adamoe", 1, 0}, {"longcat", 1, 0}, {"moe_plus_plus", 0, 3}, {"null_copies", 0, 1}};
 
-static size_t count_null_rows(const char *router, size_t experts)
+size_t adamoe_router_usual_null_rows(const adamoe_router *router, size_t experts)
 {
     for (size_t i = 0; i < sizeof rows_of_gate2 / sizeof *rows_of_gate2; ++i) {
-        if (strcmp(rows_of_gate2[i].router, router) == 0) {
+        if (strcmp(rows_of_gate2[i].router, router->name) == 0) {
             return rows_of_gate2[i].of_experts * experts + rows_of_gate2[i].constant;
         }
     }
@@ -74,17 +74,32 @@ static size_t count_nodes(size_t experts)
     return experts % 2 == 0 ? 2 : 1;
 }
 
-static void choose_parameters(const adamoe_router_subject *subject, adamoe_router_setup *out)
+void adamoe_router_usual_parameters(const adamoe_router *router, size_t top_k, size_t experts,
+                                    double value[ADAMOE_ROUTER_PARAMETERS])
 {
-    const adamoe_router *router = out->router;
-    adamoe_router_defaults(router, out->call.value);
+    adamoe_router_defaults(router, value);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; ++i) {
         for (size_t p = 0; strcmp(settings[i].router, router->name) == 0 && p < router->parameters; ++p) {
             if (strcmp(settings[i].parameter, router->parameter[p].name) == 0) {
-                const double value = settings[i].of_top_k * (double)subject->top_k + settings[i].constant;
                 const bool nodes = strcmp(settings[i].parameter, "nodes") == 0;
-                out->call.value[p] = nodes ? (double)count_nodes(subject->layer->experts) : value;
+                value[p] = nodes ? (double)count_nodes(experts)
+                                 : settings[i].of_top_k * (double)top_k + settings[i].constant;
             }
+        }
+    }
+}
+
+void adamoe_router_usual_model_parameters(const adamoe_router *router, size_t top_k, size_t experts,
+                                          double value[ADAMOE_ROUTER_PARAMETERS])
+{
+    double constant = 0.0;
+    adamoe_router_usual_parameters(router, top_k, experts, value);
+    for (size_t p = 0; p < router->parameters; ++p) { /* in its table `constant` comes before `zero` */
+        if (strcmp(router->parameter[p].name, "constant") == 0) {
+            constant = value[p];
+            value[p] = 0.0;
+        } else if (strcmp(router->parameter[p].name, "zero") == 0) {
+            value[p] += constant;
         }
     }
 }
@@ -198,7 +213,7 @@ static adamoe_status add_slots(const adamoe_router_subject *subject, adamoe_rout
 static adamoe_status add_tensors(const adamoe_router_subject *subject, adamoe_router_setup *out)
 {
     const size_t d = subject->layer->hidden_size, n = subject->layer->experts;
-    const size_t null_rows = count_null_rows(out->router->name, n);
+    const size_t null_rows = adamoe_router_usual_null_rows(out->router, n);
     const double deviation = 1.0 / sqrt((double)d);
     if (strcmp(out->router->name, "memoe") == 0) {
         return add_anchors(subject, out);
@@ -225,7 +240,7 @@ adamoe_status adamoe_router_setup_create(const adamoe_router *router, const adam
                                           .experts = subject->layer->experts,
                                           .hidden_states = subject->x}};
     out->call.tensor = out->tensor;
-    choose_parameters(subject, out);
+    adamoe_router_usual_parameters(router, subject->top_k, subject->layer->experts, out->call.value);
     const adamoe_status status = add_tensors(subject, out);
     if (status.code != ADAMOE_OK) {
         adamoe_router_setup_free(out);

@@ -33,6 +33,14 @@ typedef struct adamoe_router_setup {
  * defaults. The setup may not move while it is in use. Errors: memory. */
 adamoe_status adamoe_router_setup_create(const adamoe_router *router, const adamoe_router_subject *subject,
                                          adamoe_router_setup *out);
+/* Those parameters, and the rows of gate2 that go with them, without anything else; the second one for whole models,
+ * which have no constant experts: moe_plus_plus gets another zero expert in place of each. */
+void adamoe_router_usual_parameters(const adamoe_router *router, size_t top_k, size_t experts,
+                                    double value[ADAMOE_ROUTER_PARAMETERS]);
+void adamoe_router_usual_model_parameters(const adamoe_router *router, size_t top_k, size_t experts,
+                                          double value[ADAMOE_ROUTER_PARAMETERS]);
+size_t adamoe_router_usual_null_rows(const adamoe_router *router, size_t experts);
+
 void adamoe_router_setup_free(adamoe_router_setup *setup);
 
 #endif

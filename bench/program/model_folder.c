@@ -37,10 +37,8 @@ adamoe_status adamoe_model_folder_knows(size_t vocab_size, const adamoe_tokens *
     return adamoe_ok();
 }
 
-adamoe_status adamoe_model_folder_open(const char *folder, adamoe_model_folder *out)
+static adamoe_status open_rest(adamoe_status status, const char *folder, adamoe_model_folder *out)
 {
-    *out = (adamoe_model_folder){0};
-    adamoe_status status = adamoe_checkpoint_open(folder, &out->checkpoint);
     if (status.code == ADAMOE_OK) {
         status = open_tokenizer(folder, out);
     }
@@ -53,8 +51,21 @@ adamoe_status adamoe_model_folder_open(const char *folder, adamoe_model_folder *
     return status;
 }
 
+adamoe_status adamoe_model_folder_open(const char *folder, adamoe_model_folder *out)
+{
+    *out = (adamoe_model_folder){0};
+    return open_rest(adamoe_checkpoint_open(folder, &out->checkpoint), folder, out);
+}
+
+adamoe_status adamoe_model_folder_open_routed(const char *folder, adamoe_model_folder *out)
+{
+    *out = (adamoe_model_folder){0};
+    return open_rest(adamoe_checkpoint_open_routed(folder, &out->checkpoint, &out->router), folder, out);
+}
+
 void adamoe_model_folder_close(adamoe_model_folder *folder)
 {
+    adamoe_model_router_free(&folder->router);
     adamoe_tokenizer_close(folder->tokenizer);
     adamoe_checkpoint_close(folder->checkpoint);
     *folder = (adamoe_model_folder){0};

@@ -4,6 +4,8 @@
  */
 #include "train/folder.h"
 #include "adapters.h"
+#include "router_file.h"
+#include "layers/router_setup.h"
 #include "files/json_file.h"
 #include "program/json_output.h"
 #include "program/result_files.h"
@@ -55,8 +57,40 @@ static adamoe_status convert(const adamoe_train_options *o, adamoe_checkpoint *c
     if (adamoe_train_maps(o, config)) { /* the options are those of the adapters, which check them */
         return adamoe_ok();
     }
+    if (o->router.router != NULL) { /* it says how many rows gate2 has */
+        return adamoe_ok();
+    }
     ADAMOE_TRY(check_wishes(o, config));
     return adamoe_selection_convert(&o->selection, checkpoint);
+}
+
+/* --router NAME: its rows of gate2 are null experts to the rest of the program. A model that was trained with a router
+ * keeps its own. */
+static adamoe_status choose_router(const adamoe_train_options *o, adamoe_train_start *s)
+{
+    const size_t top_k = s->config.null_experts > 0 ? 2 : s->config.rule.top_k; /* k0, which it replaces */
+    if (o->router.router == NULL) {
+        s->router = s->folder.router;
+        s->folder.router = (adamoe_model_router){.router = NULL};
+        return adamoe_ok();
+    }
+    s->config.null_experts = adamoe_router_usual_null_rows(o->router.router, s->config.experts);
+    return adamoe_router_option_create(&o->router, &o->selection, &s->config, top_k, &s->router);
+}
+
+static adamoe_status check_router(const adamoe_train_options *o, const adamoe_model_folder *folder)
+{
+    const adamoe_config *config = &adamoe_checkpoint_model(folder->checkpoint)->config;
+    if (folder->router.router != NULL && (o->router.router != NULL || adamoe_selection_given(&o->selection) ||
+                                          o->lora_rank > 0 || o->lora_experts > 0)) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: it has a router, %s, which goes with neither --router nor --top-k, "
+                            "--null-experts, --norm, --null-kind and adapters",
+                            o->model, folder->router.router->name);
+    }
+    return o->router.router == NULL || config->null_experts == 0
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "--router: %s has null experts already", o->model);
 }
 
 static adamoe_status open_model(const adamoe_train_options *o, adamoe_train_start *s)
@@ -66,13 +100,18 @@ static adamoe_status open_model(const adamoe_train_options *o, adamoe_train_star
     if (s->config_path == NULL || s->tokenizer_path == NULL) {
         return out_of_memory();
     }
-    ADAMOE_TRY(adamoe_model_folder_open(o->model, &s->folder));
+    ADAMOE_TRY(adamoe_model_folder_open_routed(o->model, &s->folder));
+    ADAMOE_TRY(check_router(o, &s->folder));
     ADAMOE_TRY(convert(o, s->folder.checkpoint));
     const adamoe_model *model = adamoe_checkpoint_model(s->folder.checkpoint);
     s->tokenizer = s->folder.tokenizer;
     s->config = model->config;
+    ADAMOE_TRY(choose_router(o, s));
     ADAMOE_TRY(adamoe_parameters_create(&s->config, &s->parameters));
     adamoe_parameters_copy(s->parameters, model);
+    if (o->router.router != NULL) {
+        adamoe_parameters_copy_gates(s->parameters);
+    }
     return adamoe_ok();
 }
 
@@ -144,6 +183,7 @@ static adamoe_status open_config(const adamoe_train_options *o, adamoe_train_sta
     ADAMOE_TRY(read_deviation(o->config, &deviation));
     s->config.rule = adamoe_selection_rule(&o->selection, s->config.rule);
     s->config.null_experts = adamoe_selection_null_experts(&o->selection, s->config.null_experts);
+    ADAMOE_TRY(choose_router(o, s));
     ADAMOE_TRY(open_own_tokenizer(o, s));
     ADAMOE_TRY(adamoe_parameters_create(&s->config, &s->parameters));
     adamoe_parameters_initialise(s->parameters, o->common.seed, deviation);
@@ -164,6 +204,7 @@ adamoe_status adamoe_train_start_open(const adamoe_train_options *options, adamo
 void adamoe_train_start_close(adamoe_train_start *start)
 {
     adamoe_parameters_free(start->parameters);
+    adamoe_model_router_free(&start->router);
     adamoe_tokenizer_close(start->own_tokenizer);
     adamoe_model_folder_close(&start->folder);
     free(start->config_path);
@@ -185,8 +226,8 @@ static bool holds(const char *folder, const char *name)
 static adamoe_status refuse_inputs(const adamoe_train_options *o)
 {
     static const char *const names[] = {
-        "config.json",       "tokenizer.json",       "adapter_config.json",       "log.jsonl",
-        "model.safetensors", "adapters.safetensors", "training-state.safetensors"};
+        "config.json", "tokenizer.json",    "adapter_config.json",  "log.jsonl",
+        "router.json", "model.safetensors", "adapters.safetensors", "training-state.safetensors"};
     const char *const inputs[] = {o->model, o->config, o->tokenizer, o->corpus, o->questions};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         char *path = adamoe_train_path(o->out, names[i]);
@@ -239,7 +280,8 @@ static void remove_file(const char *folder, const char *name)
 
 void adamoe_train_output_abandon(const adamoe_train_output *output)
 {
-    static const char *const names[] = {"tokenizer.json", "config.json", "adapter_config.json", "log.jsonl"};
+    static const char *const names[] = {"tokenizer.json", "config.json", "adapter_config.json", "router.json",
+                                        "log.jsonl"};
     if (!output->made || holds(output->folder, "model.safetensors") ||
         holds(output->folder, "adapters.safetensors") ||
         holds(output->folder, "training-state.safetensors")) {
@@ -313,6 +355,17 @@ static adamoe_status export_config(const adamoe_train_options *o, const adamoe_t
     if (status.code == ADAMOE_OK) {
         status = adamoe_json_write(to, changed_config(root, &s->config, model_dtype(o)));
     }
+    free(to);
+    return status;
+}
+
+static adamoe_status export_router(const adamoe_train_options *o, const adamoe_train_start *s)
+{
+    char *to = s->router.router == NULL ? NULL : adamoe_train_path(o->out, "router.json");
+    if (s->router.router == NULL || to == NULL) {
+        return s->router.router == NULL ? adamoe_ok() : out_of_memory();
+    }
+    const adamoe_status status = adamoe_json_write(to, adamoe_router_file_json(&s->router));
     free(to);
     return status;
 }
@@ -430,5 +483,6 @@ adamoe_status adamoe_train_export(const adamoe_train_options *options, const ada
 {
     ADAMOE_TRY(export_tokenizer(options, start));
     ADAMOE_TRY(export_config(options, start));
+    ADAMOE_TRY(export_router(options, start));
     return export_weights(options, start->parameters, run);
 }

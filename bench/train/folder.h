@@ -15,6 +15,7 @@ typedef struct adamoe_train_start {
     const adamoe_tokenizer *tokenizer;
     adamoe_config config;
     adamoe_parameters *parameters;
+    adamoe_model_router router; /* without a name: the config's rule */
     char *config_path;
     char *tokenizer_path; /* what is copied into the new folder */
 } adamoe_train_start;
@@ -43,7 +44,7 @@ void adamoe_train_output_abandon(const adamoe_train_output *output);
 /* A path below the folder; to be freed. NULL for want of memory. */
 char *adamoe_train_path(const char *folder, const char *name);
 
-/* Writes tokenizer.json, config.json and last of all model.safetensors, whose metadata has `run`. */
+/* Writes tokenizer.json, config.json, router.json where there is one, and last of all model.safetensors, whose metadata has `run`. */
 adamoe_status adamoe_train_export(const adamoe_train_options *options, const adamoe_train_start *start,
                                   const char *run);
 

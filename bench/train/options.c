@@ -291,6 +291,9 @@ static void check_together(const adamoe_train_options *o, struct argp_state *sta
     if (o->lora_rank == 0 && o->lora_experts == 0 && o->lora_alpha > 0.0) {
         argp_error(state, "--lora-alpha goes with --lora or --lora-experts");
     }
+    if (o->router.router != NULL && (o->lora_rank > 0 || o->lora_experts > 0)) {
+        argp_error(state, "--router: adapters do not go with it");
+    }
     if (o->lora_experts > 0 && o->model == NULL) {
         argp_error(state, "--lora-experts goes with --model");
     }
@@ -302,6 +305,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     if (key == ARGP_KEY_INIT) {
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->selection;
+        state->child_inputs[2] = &o->router;
         return 0;
     }
     if (key == ARGP_KEY_END) {
@@ -318,8 +322,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static const struct argp_child children[] = {
-    {&adamoe_machine_argp, 0, 0, 0}, {&adamoe_selection_argp, 0, NULL, 1}, {0}};
+static const struct argp_child children[] = {{&adamoe_machine_argp, 0, 0, 0},
+                                             {&adamoe_selection_argp, 0, NULL, 1},
+                                             {&adamoe_router_argp, 0, NULL, 1},
+                                             {0}};
 
 const struct argp adamoe_train_argp = {
     .options = options_list,

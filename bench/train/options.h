@@ -6,6 +6,7 @@
 
 #include "gradient/gradient_model.h"
 #include "program/options.h"
+#include "program/router_option.h"
 #include "program/selection.h"
 #include "eval/prompt.h"
 #include "train/adamw.h"
@@ -32,6 +33,7 @@ typedef struct adamoe_train_options {
     size_t limit; /* questions; SIZE_MAX: all */
 
     adamoe_selection selection;
+    adamoe_router_option router; /* in place of the rule that those make */
 
     size_t epochs, steps; /* steps of 0: as many as the epochs have */
     size_t batch;         /* sequences of a step */

@@ -19,7 +19,7 @@
 
 typedef struct trainer {
     adamoe_train_options options; /* with the number of steps filled in */
-    const adamoe_train_start *start;
+    adamoe_train_start *start;
     adamoe_train_data *data;
     adamoe_team *team;
     adamoe_backprop *backprop;
@@ -109,6 +109,9 @@ static adamoe_status create(trainer *t)
     }
     ADAMOE_TRY(adamoe_backprop_create(p, t->team, t->lora != NULL ? LORA_KINDS : ADAMOE_ALL_PARAMETERS,
                                       &t->backprop));
+    if (t->start->router.router != NULL) {
+        ADAMOE_TRY(adamoe_backprop_use_router(t->backprop, &t->start->router));
+    }
     t->gradient = adamoe_zeroed_floats(p->count);
     return t->gradient != NULL ? create_adamw(t) : out_of_memory();
 }
@@ -162,7 +165,7 @@ static adamoe_status run_steps(trainer *t)
             return adamoe_error(status.code, "step %zu: %.400s", step, status.message);
         }
         if (step % o->checkpoint_every == 0 && step < o->schedule.steps) {
-            ADAMOE_TRY(adamoe_train_state_save(o->out, t->run, t->count, t->value, state));
+            ADAMOE_TRY(adamoe_train_state_save(o->out, t->run, t->count, t->value, &t->start->router, state));
         }
     }
     return adamoe_ok();
@@ -182,14 +185,14 @@ static adamoe_status export(trainer *t)
 static adamoe_status train(trainer *t, const adamoe_train_output *output)
 {
     const adamoe_train_options *o = &t->options;
-    t->run = adamoe_train_description(o, t->data, t->start->parameters);
+    t->run = adamoe_train_description(o, t->data, t->start);
     if (t->run == NULL) {
         return out_of_memory();
     }
     ADAMOE_TRY(create(t));
     adamoe_adamw_state *state = adamoe_adamw_state_of(t->adamw);
     if (output->begun) {
-        ADAMOE_TRY(adamoe_train_state_load(o->out, t->run, t->count, t->value, state));
+        ADAMOE_TRY(adamoe_train_state_load(o->out, t->run, t->count, t->value, &t->start->router, state));
     }
     ADAMOE_TRY(adamoe_train_log_open(o->out, state->steps, o->schedule.steps, o->log_every, &t->log));
     ADAMOE_TRY(run_steps(t));
@@ -198,7 +201,7 @@ static adamoe_status train(trainer *t, const adamoe_train_output *output)
     return adamoe_ok();
 }
 
-static adamoe_status train_on(const adamoe_train_options *options, const adamoe_train_start *start,
+static adamoe_status train_on(const adamoe_train_options *options, adamoe_train_start *start,
                               const adamoe_train_output *output, adamoe_train_data *data)
 {
     trainer t = {.options = *options, .start = start, .data = data};

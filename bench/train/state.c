@@ -2,6 +2,7 @@
  * The saved state of a training run.
  */
 #include "train/state.h"
+#include "router_file.h"
 #include "files/json_file.h"
 #include "safetensors/safetensors.h"
 #include "train/folder.h"
@@ -88,9 +89,12 @@ static json_t *describe(const adamoe_train_options *o, const adamoe_train_data *
 }
 
 char *adamoe_train_description(const adamoe_train_options *options, const adamoe_train_data *data,
-                               const adamoe_parameters *start)
+                               const adamoe_train_start *start)
 {
-    json_t *run = describe(options, data, start);
+    json_t *run = describe(options, data, start->parameters);
+    if (run != NULL && start->router.router != NULL) {
+        (void)json_object_update_new(run, adamoe_router_file_json(&start->router));
+    }
     char *text = run == NULL ? NULL : json_dumps(run, JSON_COMPACT);
     json_decref(run);
     return text;
@@ -108,19 +112,21 @@ static adamoe_tensor array_of(const char *name, size_t count, const float *data)
 }
 
 adamoe_status adamoe_train_state_save(const char *folder, const char *run, size_t count, const float *value,
-                                      const adamoe_adamw_state *state)
+                                      const adamoe_model_router *router, const adamoe_adamw_state *state)
 {
     char steps[32];
     (void)snprintf(steps, sizeof steps, "%zu", state->steps);
     const adamoe_metadata metadata[] = {{"run", run}, {"steps", steps}};
     const adamoe_tensor tensors[] = {array_of("weights", count, value),
                                      array_of("first_moment", count, state->first_moment),
-                                     array_of("second_moment", count, state->second_moment)};
+                                     array_of("second_moment", count, state->second_moment),
+                                     array_of("router", router->layers * router->states, router->state)};
     char *path = adamoe_train_path(folder, state_name);
     if (path == NULL) {
         return out_of_memory();
     }
-    const adamoe_status status = adamoe_safetensors_write(path, tensors, 3, metadata, 2);
+    const adamoe_status status =
+        adamoe_safetensors_write(path, tensors, router->states > 0 ? 4 : 3, metadata, 2);
     free(path);
     return status;
 }
@@ -160,7 +166,7 @@ static adamoe_status read_array(const adamoe_safetensors *file, const char *name
 }
 
 static adamoe_status load(const adamoe_safetensors *file, const char *run, size_t count, float *value,
-                          adamoe_adamw_state *state)
+                          adamoe_model_router *router, adamoe_adamw_state *state)
 {
     const char *path = adamoe_safetensors_path(file);
     const char *saved = adamoe_safetensors_metadata(file, "run");
@@ -172,12 +178,15 @@ static adamoe_status load(const adamoe_safetensors *file, const char *run, size_
     ADAMOE_TRY(read_array(file, "weights", count, value));
     ADAMOE_TRY(read_array(file, "first_moment", count, state->first_moment));
     ADAMOE_TRY(read_array(file, "second_moment", count, state->second_moment));
+    if (router->states > 0) {
+        ADAMOE_TRY(read_array(file, "router", router->layers * router->states, router->state));
+    }
     state->steps = (size_t)strtoull(steps, NULL, 10);
     return adamoe_ok();
 }
 
 adamoe_status adamoe_train_state_load(const char *folder, const char *run, size_t count, float *value,
-                                      adamoe_adamw_state *state)
+                                      adamoe_model_router *router, adamoe_adamw_state *state)
 {
     adamoe_safetensors *file = NULL;
     char *path = adamoe_train_path(folder, state_name);
@@ -186,7 +195,7 @@ adamoe_status adamoe_train_state_load(const char *folder, const char *run, size_
     }
     adamoe_status status = adamoe_safetensors_open(path, &file);
     if (status.code == ADAMOE_OK) {
-        status = load(file, run, count, value, state);
+        status = load(file, run, count, value, router, state);
         adamoe_safetensors_close(file);
     }
     free(path);

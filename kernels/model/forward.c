@@ -127,13 +127,29 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
     return adamoe_plan_build(forward->team, routing, &state->plan);
 }
 
+static adamoe_status plan_by_router(const adamoe_forward *forward, size_t layer,
+                                    const adamoe_batch_hooks *hooks)
+{
+    forward_state *state = forward->state;
+    ADAMOE_TRY(check_router_logits(forward, state->routing.routing.logits));
+    adamoe_routed_layer_free(&state->routed);
+    ADAMOE_TRY(adamoe_model_router_run(forward->router, layer, &forward->model->block[layer].moe,
+                                       state->normed, state->rows, state->routing.routing.logits,
+                                       &state->routed));
+    if (hooks->planned != NULL) {
+        hooks->planned(hooks->context, layer, state->routed.routed.plan);
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
                                  const adamoe_batch_hooks *hooks)
 {
     const adamoe_kernel *kernel = forward->kernel;
     forward_state *state = forward->state;
-    const adamoe_plan *plan = &state->plan.plan;
-    ADAMOE_TRY(make_plan(forward, layer, hooks));
+    ADAMOE_TRY(forward->router == NULL ? make_plan(forward, layer, hooks)
+                                       : plan_by_router(forward, layer, hooks));
+    const adamoe_plan *plan = forward->router == NULL ? &state->plan.plan : state->routed.routed.plan;
     ADAMOE_TRY(
         forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
     ADAMOE_TRY(kernel->experts(block->experts, &state->run, state->normed, plan, state->update));
@@ -217,6 +233,15 @@ static adamoe_status run_head(adamoe_forward *forward, const adamoe_batch_hooks 
     }
     list_wanted(forward->state);
     return forward_head_logits(forward, hooks);
+}
+
+adamoe_status adamoe_forward_use_router(adamoe_forward *forward, const adamoe_model_router *router)
+{
+    if (forward->model->config.architecture.dense) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "router %s: a dense model has no router", router->router->name);
+    }
+    forward->router = router;
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_forward_batch(adamoe_forward *forward, const adamoe_segment *segment, size_t count,

@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "model/key_value_cache.h"
+#include "routers/model/model_router.h"
 
 typedef struct adamoe_forward adamoe_forward;
 
@@ -20,6 +21,11 @@ adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_mo
                                     const adamoe_team *team, const adamoe_placement *placement,
                                     const adamoe_host *host, size_t memory, adamoe_forward **out);
 void adamoe_forward_free(adamoe_forward *forward);
+
+/* Routes by a router of the table in place of the model's rule: by the definition, for all tokens of a batch together.
+ * The hook `planned` sees the plans, and `routed` nothing. `router` must outlive the object. Errors (BAD_INPUT): a dense
+ * model. */
+adamoe_status adamoe_forward_use_router(adamoe_forward *forward, const adamoe_model_router *router);
 
 /* What the kernel says that the experts of the first layer ran on in the last batch; empty before one, and
  * where the kernel is its own code. */

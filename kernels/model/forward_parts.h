@@ -29,10 +29,11 @@ struct adamoe_forward {
     adamoe_placement placement;
     adamoe_host host; /* of the weights */
     bool resident;
-    forward_block *block;          /* [layers] where resident, otherwise [1] */
-    adamoe_prepared_matrix **head; /* [forward_head_blocks]; NULL where not held */
-    struct forward_state *state;   /* kept from batch to batch, so that nothing is allocated again */
-    char implementation[128];      /* what the first layer's experts ran on in the last batch */
+    forward_block *block;              /* [layers] where resident, otherwise [1] */
+    adamoe_prepared_matrix **head;     /* [forward_head_blocks]; NULL where not held */
+    const adamoe_model_router *router; /* NULL: the model's rule */
+    struct forward_state *state;       /* kept from batch to batch, so that nothing is allocated again */
+    char implementation[128];          /* what the first layer's experts ran on in the last batch */
 };
 
 /* Prepares one layer; on failure nothing is left prepared. */
@@ -92,8 +93,9 @@ typedef struct forward_state {
     size_t *position; /* [rows] */
     adamoe_routing_space routing;
     adamoe_plan_space plan;
-    bool has_plan;          /* a dense model has one plan for all its layers */
-    forward_wanted *wanted; /* [rows + 1] */
+    adamoe_routed_layer routed; /* of the layer at work, where there is a router */
+    bool has_plan;              /* a dense model has one plan for all its layers */
+    forward_wanted *wanted;     /* [rows + 1] */
     size_t wanted_count;
     float *logits; /* [logits_room] of one block of the head, or of the whole vocabulary */
     size_t logits_room;

@@ -64,6 +64,7 @@ void forward_state_free(forward_state *state)
     free(state->logits);
     adamoe_routing_space_free(&state->routing);
     adamoe_plan_space_free(&state->plan);
+    adamoe_routed_layer_free(&state->routed);
     free_work(state);
     free(state);
 }

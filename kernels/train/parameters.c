@@ -113,10 +113,12 @@ static void draw(float *value, size_t count, adamoe_splitmix64 random, float sca
     }
 }
 
-/* gate2 of every layer: the rows of gate, again and again. */
-static void copy_gates(adamoe_parameters *p)
+void adamoe_parameters_copy_gates(adamoe_parameters *p)
 {
     const adamoe_config *c = &p->model.config;
+    if (c->null_experts % c->experts != 0) {
+        return;
+    }
     const size_t copy = c->experts * c->hidden_size;
     for (size_t layer = 0; layer < c->layers; ++layer) {
         const adamoe_layer *moe = &p->model.block[layer].moe;
@@ -144,7 +146,5 @@ void adamoe_parameters_initialise(adamoe_parameters *p, uint64_t seed, double de
             value[j] = tensor.kind == ADAMOE_GAINS ? 1.0f : 0.0f;
         }
     }
-    if (c->null_experts > 0 && c->null_experts % c->experts == 0) {
-        copy_gates(p);
-    }
+    adamoe_parameters_copy_gates(p);
 }

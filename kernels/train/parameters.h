@@ -39,6 +39,9 @@ void adamoe_parameters_free(adamoe_parameters *parameters);
 /* value = the weights of a model of the same sizes, widened. */
 void adamoe_parameters_copy(adamoe_parameters *parameters, const adamoe_model *model);
 
+/* gate2 of every layer = copies of gate's rows, where m is a multiple of n; else nothing (0 after a copy). */
+void adamoe_parameters_copy_gates(adamoe_parameters *parameters);
+
 /* value = a start from scratch: gains 1, biases 0, gate2 = copies of gate's rows where m is a multiple of n
  * (reference/README.md section 2.1), all other weights uniform with deviation `deviation`, a generator for
  * each matrix, those of o and w2 divided by sqrt(2 layers) as in GPT-2, so that the residual does not grow

@@ -139,6 +139,27 @@ adamoe_status adamoe_router_set(const adamoe_router *router, double value[ADAMOE
     return adamoe_error(ADAMOE_BAD_INPUT, "%s: router %s has no such parameter", name, router->name);
 }
 
+adamoe_router_text adamoe_router_value_text(const adamoe_router_parameter *p, double value)
+{
+    adamoe_router_text out = {""};
+    if (isnan(value)) {
+        return out;
+    }
+    if (p->kind != ADAMOE_PARAMETER_CHOICE) {
+        (void)snprintf(out.text, sizeof out.text, "%.9g", value);
+        if (strtod(out.text, NULL) != value) {
+            (void)snprintf(out.text, sizeof out.text, "%.17g", value);
+        }
+        return out;
+    }
+    const char *choice = p->choices;
+    for (size_t i = 0; i < (size_t)value; ++i) {
+        choice += strcspn(choice, "|") + 1;
+    }
+    (void)snprintf(out.text, sizeof out.text, "%.*s", (int)strcspn(choice, "|"), choice);
+    return out;
+}
+
 /* -------------------------------------------------------------------------------------------------- running */
 
 static adamoe_status check_call(const adamoe_router *router, const adamoe_router_call *call)

@@ -146,6 +146,13 @@ void adamoe_router_defaults(const adamoe_router *router, double value[ADAMOE_ROU
 adamoe_status adamoe_router_set(const adamoe_router *router, double value[ADAMOE_ROUTER_PARAMETERS],
                                 const char *name, const char *text);
 
+/* A parameter's value as adamoe_router_set reads it, with the digits that it needs; empty where it has none. */
+typedef struct adamoe_router_text {
+    char text[48];
+} adamoe_router_text;
+
+adamoe_router_text adamoe_router_value_text(const adamoe_router_parameter *parameter, double value);
+
 /* Runs a router. Errors (BAD_INPUT, "NAME: reason"): a parameter that is missing or out of range, a tensor that
  * is missing or of another shape, a logit that float32 does not hold, an id out of range; memory. On an error
  * nothing is left allocated. The caller frees *out. */

@@ -64,6 +64,7 @@ void adamoe_backprop_free(adamoe_backprop *b)
     for (size_t layer = 0; layer < b->config->layers && b->layer != NULL; ++layer) {
         adamoe_routing_space_free(&b->layer[layer].routing);
         adamoe_plan_space_free(&b->layer[layer].plan);
+        adamoe_routed_layer_free(&b->layer[layer].routed);
     }
     adamoe_gemm_space_free(b->gemm_space);
     free(b->gemm);
@@ -152,7 +153,7 @@ static adamoe_status layer_forward(adamoe_backprop *b, size_t layer, const adamo
     const bool last = layer + 1 == b->config->layers;
     ADAMOE_TRY(backprop_attention_forward(b, layer));
     ADAMOE_TRY(backprop_experts_forward(b, layer, last ? b->at.output : b->layer[layer + 1].attention_input));
-    if (observer != NULL && !b->config->architecture.dense) {
+    if (observer != NULL && !b->config->architecture.dense && b->router == NULL) {
         observer->routed(observer->context, layer, b->routing[layer]);
     }
     return adamoe_ok();
@@ -210,7 +211,7 @@ static void count_load(const adamoe_backprop *b, adamoe_backprop_result *result)
 {
     size_t rows = 0, without = 0;
     for (size_t layer = 0; layer < b->config->layers; ++layer) {
-        const adamoe_plan *plan = &b->layer[layer].plan.plan;
+        const adamoe_plan *plan = backprop_plan(b, layer);
         rows += plan->rows;
         for (size_t t = 0; t < b->tokens; ++t) {
             without += plan->token_offset[t] == plan->token_offset[t + 1];
@@ -276,17 +277,21 @@ static adamoe_status run(adamoe_backprop *b, const adamoe_objective *objective,
     fill_lists(b);
     ADAMOE_TRY(forward(b, observer));
     ADAMOE_TRY(backprop_head(b, &result->loss.cross_entropy));
-    result->loss.balance = balance(b, objective);
+    result->loss.balance =
+        b->router == NULL ? balance(b, objective) : backprop_router_losses(b, objective->alpha);
     result->loss.total = result->loss.cross_entropy + result->loss.balance;
     result->loss.targets = b->targets;
     count_load(b, result);
     for (size_t layer = b->config->layers; b->gradient != NULL && layer-- > 0;) {
-        backprop_experts_backward(b, layer);
+        ADAMOE_TRY(backprop_experts_backward(b, layer));
         backprop_attention_backward(b, layer);
     }
     if (b->gradient != NULL) {
         embedding_backward(b);
         clear_untrained(b);
+        if (b->router != NULL) {
+            backprop_advance_router(b);
+        }
     }
     return adamoe_ok();
 }

@@ -10,6 +10,7 @@
 #define ADAMOE_TRAIN_MODEL_BACKPROP_H
 
 #include "gradient/gradient_model.h"
+#include "routers/model/model_router.h"
 #include "train/parameters.h"
 
 typedef struct adamoe_backprop adamoe_backprop;
@@ -23,6 +24,12 @@ void adamoe_backprop_free(adamoe_backprop *backprop);
 /* Computes with the instruction set `index` of adamoe_vector_ops_at in place of the widest one. Errors:
  * NOT_SUPPORTED where this machine cannot, BAD_INPUT beyond the end of the list; memory. */
 adamoe_status adamoe_backprop_use(adamoe_backprop *backprop, size_t index);
+
+/* Routes by a router of the table in place of the config's rule, whose top_k and norm are then not read; its state
+ * moves on with every gradient that is computed. The objective's balance loss is replaced by the router's losses, with
+ * the factors of adamoe_model_router_loss_weights. An observer sees no routing. `router` must outlive the object. Errors
+ * (BAD_INPUT): a dense model, or one with a residual multiplier. */
+adamoe_status adamoe_backprop_use_router(adamoe_backprop *backprop, adamoe_model_router *router);
 
 typedef struct adamoe_backprop_result {
     adamoe_training_loss loss;

@@ -23,7 +23,7 @@ static adamoe_experts_pass pass_of(adamoe_backprop *b, size_t layer)
                                  .gemm_space = b->gemm_space,
                                  .gemm = b->gemm,
                                  .expert = b->expert,
-                                 .plan = &l->plan.plan,
+                                 .plan = backprop_plan(b, layer),
                                  .x = b->at.normed,
                                  .gate = l->gate,
                                  .up = l->up,
@@ -59,15 +59,17 @@ adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *
     const backprop_layer *l = &b->layer[layer];
     backprop_norm(b, &backprop_block(b, layer)->post_attention_norm, l->experts_input, NULL, b->tokens,
                   b->at.normed);
-    ADAMOE_TRY(backprop_route(b, layer));
+    ADAMOE_TRY(b->router == NULL ? backprop_route(b, layer) : backprop_route_by_router(b, layer));
     const adamoe_experts_pass pass = pass_of(b, layer);
-    weigh_plan(b, layer);
+    if (b->router == NULL) {
+        weigh_plan(b, layer);
+    }
     adamoe_experts_forward(&pass, l->experts_input, next);
     backprop_shared_forward(b, layer, next);
     return adamoe_ok();
 }
 
-void backprop_experts_backward(adamoe_backprop *b, size_t layer)
+adamoe_status backprop_experts_backward(adamoe_backprop *b, size_t layer)
 {
     const backprop_layer *l = &b->layer[layer];
     const adamoe_matrix *norm = &backprop_block(b, layer)->post_attention_norm;
@@ -79,10 +81,15 @@ void backprop_experts_backward(adamoe_backprop *b, size_t layer)
     const adamoe_experts_pass pass = pass_of(b, layer);
     backprop_norm(b, norm, l->experts_input, NULL, b->tokens, b->at.normed);
     adamoe_experts_backward(&pass, b->at.dresidual, &gradient);
-    weigh_derivatives(b, layer);
+    if (b->router == NULL) {
+        weigh_derivatives(b, layer);
+    }
     backprop_shared_backward(b, layer);
-    if (!b->config->architecture.dense) {
+    if (b->router != NULL) {
+        ADAMOE_TRY(backprop_routed_backward(b, layer));
+    } else if (!b->config->architecture.dense) {
         backprop_router_backward(b, layer);
     }
     backprop_norm_backward(b, norm, l->experts_input, NULL, b->tokens, b->at.dnormed);
+    return adamoe_ok();
 }

@@ -1,6 +1,6 @@
 /*
  * The arrays of a batch, cut from one block of memory. What a layer keeps grows with the tokens, and the
- * rows of its plan are at most min(k, n) for each of them.
+ * rows of its plan are at most min(k, n) for each of them, or n where a router decides.
  */
 #include "model/span_attention.h"
 #include "train/model/backprop_parts.h"
@@ -11,7 +11,7 @@
 static size_t most_rows(const adamoe_backprop *b)
 {
     const size_t k = b->config->rule.top_k, n = b->config->experts;
-    return b->tokens * (k < n ? k : n);
+    return b->tokens * (k < n && b->router == NULL ? k : n);
 }
 
 /* The rows of a shared expert: all tokens, where there is one. */

@@ -26,6 +26,7 @@ typedef struct backprop_layer {
     float *shared_scale; /* [T] its weight: sigmoid(shared_gate . x), times the residual multiplier */
     adamoe_routing_space routing;
     adamoe_plan_space plan;
+    adamoe_routed_layer routed; /* in place of both, where there is a router */
 } backprop_layer;
 
 /* Arrays that serve one layer after the other. */
@@ -71,6 +72,8 @@ struct adamoe_backprop {
     backprop_layer *layer;                         /* [layers] */
     const adamoe_routing **routing;                /* [layers] */
     double *slope, *probability_sums;              /* [layers, n + m] */
+    adamoe_model_router *router;                   /* NULL: the config's rule */
+    double router_alpha;                           /* the objective's, for its losses */
     adamoe_attention_call call; /* of the forward attention; its arrays change from layer to layer */
 
     /* The batch at work. */
@@ -142,11 +145,21 @@ void backprop_shared_backward(adamoe_backprop *b, size_t layer);
 adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer);
 void backprop_attention_backward(adamoe_backprop *b, size_t layer);
 adamoe_status backprop_experts_forward(adamoe_backprop *b, size_t layer, float *next);
-void backprop_experts_backward(adamoe_backprop *b, size_t layer);
+adamoe_status backprop_experts_backward(adamoe_backprop *b, size_t layer);
 
 /* Routing and plan of a layer from `normed`; dnormed += through the router, from dweight, dself and slope. */
 adamoe_status backprop_route(adamoe_backprop *b, size_t layer);
 void backprop_router_backward(adamoe_backprop *b, size_t layer);
+
+/* The plan of a layer, whoever made it. */
+const adamoe_plan *backprop_plan(const adamoe_backprop *b, size_t layer);
+
+/* The same by a router of the table: the plan; the sum of all losses; dnormed += through the router; its state after
+ * the batch. */
+adamoe_status backprop_route_by_router(adamoe_backprop *b, size_t layer);
+double backprop_router_losses(adamoe_backprop *b, double alpha);
+adamoe_status backprop_routed_backward(adamoe_backprop *b, size_t layer);
+void backprop_advance_router(adamoe_backprop *b);
 
 /* Head and cross-entropy at the tokens with a target: their mean loss; where a gradient is wanted, that of
  * head and final norm, and dresidual, which is 0 at all other tokens. */
