@@ -38,6 +38,8 @@ enum {
     OPTION_RESUME,
     OPTION_FROM_SCRATCH,
     OPTION_RECIPE,
+    OPTION_ROUTERS,
+    OPTION_STARTS,
 };
 
 typedef struct reproduce_options {
@@ -90,6 +92,10 @@ static const struct argp_option options_list[] = {
     {"resume", OPTION_RESUME, 0, 0, "Go on where the study in DIR was interrupted", 2},
     {"from-scratch", OPTION_FROM_SCRATCH, 0, 0, "Pretrain first, as the recipe says", 2},
     {"recipe", OPTION_RECIPE, "FILE", 0, "Hyper-parameters (default: datasets/tiny-recipe.json)", 2},
+    {"routers", OPTION_ROUTERS, 0, 0,
+     "With --full: the study of routers instead, each of the table from the same starts", 2},
+    {"starts", OPTION_STARTS, "N", 0,
+     "Of --routers: seeds of pretraining; the first is --untouched unless --from-scratch (default: 3)", 2},
     {0},
 };
 
@@ -119,6 +125,12 @@ static error_t parse_study(int key, char *value, struct argp_state *state)
     case OPTION_RECIPE:
         o->study.recipe = value;
         return 0;
+    case OPTION_ROUTERS:
+        o->study.routers = true;
+        return 0;
+    case OPTION_STARTS:
+        o->study.starts = (size_t)adamoe_parse_count(state, "--starts", value, 1, ADAMOE_STUDY_MOST_SEEDS);
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -129,9 +141,11 @@ static void check_together(const reproduce_options *o, struct argp_state *state)
 {
     const adamoe_study_options *s = &o->study;
     const bool study = s->out != NULL || s->recipe != NULL || s->resume || s->from_scratch || s->seeds != 0 ||
-                       s->sweep_seeds != SIZE_MAX;
+                       s->sweep_seeds != SIZE_MAX || s->routers || s->starts != 0;
     if (study && !o->full) {
-        argp_error(state, "-o, --seeds, --sweep-seeds, --resume, --from-scratch and --recipe go with --full");
+        argp_error(
+            state,
+            "-o, --seeds, --sweep-seeds, --resume, --from-scratch, --recipe, --routers and --starts go with --full");
     }
     if (o->full && (o->sides.model != NULL || o->sides.baseline != NULL || o->sides.rounds != 0 ||
                     o->sides.processes != 0 || o->json != NULL || o->evaluate_only)) {
@@ -144,6 +158,9 @@ static void check_together(const reproduce_options *o, struct argp_state *state)
                      o->sides.untouched != NULL || o->sides.questions != NULL || o->sides.rounds != 0 ||
                      o->sides.processes != 0)) {
         argp_error(state, "--claim needs neither model nor questions, and runs nothing else");
+    }
+    if (s->routers ? s->seeds != 0 || s->sweep_seeds != SIZE_MAX : s->starts != 0) {
+        argp_error(state, "--starts goes with --routers, which has no --seeds and --sweep-seeds");
     }
     if (s->from_scratch && o->sides.untouched != NULL) {
         argp_error(state, "--untouched and --from-scratch exclude each other");
@@ -494,8 +511,9 @@ static adamoe_status study(const reproduce_options *o, const adamoe_kernel *kern
     study.start = o->sides.untouched;
     study.questions = o->sides.questions;
     study.out = study.out != NULL ? study.out : "study";
-    study.seeds = study.seeds != 0 ? study.seeds : 5;
-    study.sweep_seeds = study.sweep_seeds != SIZE_MAX ? study.sweep_seeds : 1;
+    study.seeds = study.routers ? 0 : study.seeds != 0 ? study.seeds : 5;
+    study.sweep_seeds = study.routers ? 0 : study.sweep_seeds != SIZE_MAX ? study.sweep_seeds : 1;
+    study.starts = study.routers && study.starts == 0 ? 3 : study.starts;
     return adamoe_study(&study);
 }
 

@@ -22,8 +22,8 @@ static bool is_one_of(const char *key, const char *const *names, size_t count)
 static bool is_reserved(const char *part, const char *key)
 {
     static const char *const always[] = {"output", "resume", "threads"};
-    static const char *const tuning[] = {"model",        "config", "seed",        "top-k",
-                                         "null-experts", "norm",   "balance-loss"};
+    static const char *const tuning[] = {"model", "config",       "seed",   "top-k", "null-experts",
+                                         "norm",  "balance-loss", "router", "set"};
     return is_one_of(key, always, sizeof always / sizeof *always) ||
            (strcmp(part, "fine_tune") == 0 && is_one_of(key, tuning, sizeof tuning / sizeof *tuning));
 }

@@ -24,12 +24,12 @@ adamoe_study_path adamoe_study_at(const adamoe_study_state *study, const char *f
     return path;
 }
 
-static bool is_there(adamoe_study_path path)
+bool adamoe_study_is_there(adamoe_study_path path)
 {
     return access(path.text, F_OK) == 0;
 }
 
-static adamoe_status make_folder(adamoe_study_path path)
+adamoe_status adamoe_study_make_folder(adamoe_study_path path)
 {
     return mkdir(path.text, 0777) == 0 || errno == EEXIST
                ? adamoe_ok()
@@ -48,13 +48,16 @@ static adamoe_status run_child(const adamoe_arguments *arguments)
     return status;
 }
 
-/* Into `folder`, from its last saved state where there is one. */
-static adamoe_status train(const adamoe_study_state *study, const char *part, adamoe_study_path folder,
-                           adamoe_arguments *arguments)
+/* The recipe's seed where `seed` is 0. */
+adamoe_status adamoe_study_run_training(const adamoe_study_state *study, const char *part,
+                                        adamoe_study_path folder, size_t seed, adamoe_arguments *arguments)
 {
     char state[4200];
     (void)snprintf(state, sizeof state, "%s/training-state.safetensors", folder.text);
     ADAMOE_TRY(adamoe_recipe_arguments(&study->recipe, part, arguments));
+    if (seed > 0) {
+        adamoe_argument(arguments, "--seed=%zu", seed); /* the last one counts */
+    }
     adamoe_machine_arguments(study->options->common, arguments);
     adamoe_argument(arguments, "--output=%s", folder.text);
     if (access(state, F_OK) == 0) {
@@ -64,10 +67,10 @@ static adamoe_status train(const adamoe_study_state *study, const char *part, ad
 }
 
 /* Nothing where `result` is there already. */
-static adamoe_status evaluate(const adamoe_study_state *study, const char *model, adamoe_study_path result,
-                              adamoe_arguments *arguments)
+adamoe_status adamoe_study_run_evaluation(const adamoe_study_state *study, const char *model,
+                                          adamoe_study_path result, adamoe_arguments *arguments)
 {
-    if (is_there(result)) {
+    if (adamoe_study_is_there(result)) {
         return adamoe_ok();
     }
     adamoe_argument(arguments, "--model=%s", model);
@@ -80,7 +83,7 @@ static adamoe_status evaluate(const adamoe_study_state *study, const char *model
     return run_child(arguments);
 }
 
-static void begin(adamoe_arguments *arguments, const char *verb)
+void adamoe_study_begin(adamoe_arguments *arguments, const char *verb)
 {
     *arguments = (adamoe_arguments){.count = 0};
     adamoe_argument(arguments, "adamoe");
@@ -92,13 +95,15 @@ static void begin(adamoe_arguments *arguments, const char *verb)
 adamoe_status adamoe_study_pretrain(adamoe_study_state *study)
 {
     adamoe_arguments arguments;
-    if (!study->options->from_scratch || is_there(adamoe_study_at(study, "pretrained/model.safetensors"))) {
+    if (!study->options->from_scratch ||
+        adamoe_study_is_there(adamoe_study_at(study, "pretrained/model.safetensors"))) {
         return adamoe_ok();
     }
     printf("pretraining, as the recipe says\n");
     (void)fflush(stdout);
-    begin(&arguments, "train");
-    const adamoe_status status = train(study, "pretrain", adamoe_study_at(study, "pretrained"), &arguments);
+    adamoe_study_begin(&arguments, "train");
+    const adamoe_status status =
+        adamoe_study_run_training(study, "pretrain", adamoe_study_at(study, "pretrained"), 0, &arguments);
     adamoe_arguments_free(&arguments);
     return status;
 }
@@ -106,18 +111,18 @@ adamoe_status adamoe_study_pretrain(adamoe_study_state *study)
 static adamoe_status evaluate_converted(const adamoe_study_state *study, const adamoe_study_setting *s)
 {
     adamoe_arguments arguments;
-    begin(&arguments, "eval");
+    adamoe_study_begin(&arguments, "eval");
     adamoe_argument(&arguments, "--null-experts=%zu", s->null_experts);
     adamoe_argument(&arguments, "--top-k=%zu", s->top_k);
-    const adamoe_status status =
-        evaluate(study, study->start, adamoe_study_at(study, "start/%s.json", s->name), &arguments);
+    const adamoe_status status = adamoe_study_run_evaluation(
+        study, study->start, adamoe_study_at(study, "start/%s.json", s->name), &arguments);
     adamoe_arguments_free(&arguments);
     return status;
 }
 
 adamoe_status adamoe_study_evaluate_start(adamoe_study_state *study)
 {
-    ADAMOE_TRY(make_folder(adamoe_study_at(study, "start")));
+    ADAMOE_TRY(adamoe_study_make_folder(adamoe_study_at(study, "start")));
     for (size_t i = 0; i < ADAMOE_STUDY_SETTINGS; ++i) {
         const adamoe_study_setting *s = &adamoe_study_plan[i];
         if (s->table != ADAMOE_STUDY_BALANCES && adamoe_study_seeds(study->options, i) > 0) {
@@ -131,14 +136,13 @@ static adamoe_status train_setting(const adamoe_study_state *study, const adamoe
                                    size_t seed, adamoe_study_path folder)
 {
     adamoe_arguments arguments;
-    begin(&arguments, "train");
+    adamoe_study_begin(&arguments, "train");
     adamoe_argument(&arguments, "--model=%s", study->start);
     adamoe_argument(&arguments, "--null-experts=%zu", s->null_experts);
     adamoe_argument(&arguments, "--top-k=%zu", s->top_k);
     adamoe_argument(&arguments, "--norm=%s", s->norm);
     adamoe_argument(&arguments, "--balance-loss=%s", s->balance);
-    adamoe_argument(&arguments, "--seed=%zu", seed);
-    const adamoe_status status = train(study, "fine_tune", folder, &arguments);
+    const adamoe_status status = adamoe_study_run_training(study, "fine_tune", folder, seed, &arguments);
     adamoe_arguments_free(&arguments);
     return status;
 }
@@ -148,14 +152,15 @@ adamoe_status adamoe_study_train(adamoe_study_state *study, size_t setting, size
     const adamoe_study_setting *s = &adamoe_study_plan[setting];
     const adamoe_study_path folder = adamoe_study_at(study, "%s/seed-%zu", s->name, seed);
     const adamoe_study_path result = adamoe_study_at(study, "%s/seed-%zu/result.json", s->name, seed);
-    const bool finished = is_there(result);
+    const bool finished = adamoe_study_is_there(result);
     adamoe_arguments arguments;
-    ADAMOE_TRY(make_folder(adamoe_study_at(study, "%s", s->name)));
-    if (!finished && !is_there(adamoe_study_at(study, "%s/seed-%zu/model.safetensors", s->name, seed))) {
+    ADAMOE_TRY(adamoe_study_make_folder(adamoe_study_at(study, "%s", s->name)));
+    if (!finished &&
+        !adamoe_study_is_there(adamoe_study_at(study, "%s/seed-%zu/model.safetensors", s->name, seed))) {
         ADAMOE_TRY(train_setting(study, s, seed, folder));
     }
-    begin(&arguments, "eval");
-    const adamoe_status status = evaluate(study, folder.text, result, &arguments);
+    adamoe_study_begin(&arguments, "eval");
+    const adamoe_status status = adamoe_study_run_evaluation(study, folder.text, result, &arguments);
     adamoe_arguments_free(&arguments);
     ADAMOE_TRY(status);
     printf("%zu of %zu  %s, seed %zu%s\n", ++study->done, study->runs, s->name, seed,
@@ -185,10 +190,10 @@ adamoe_status adamoe_study_pair(const adamoe_study_state *study, size_t seed)
     const adamoe_study_path result = adamoe_study_at(study, "pairs/seed-%zu.json", seed);
     adamoe_side_by_side sides = {.has_untouched = false};
     adamoe_machine machine = {0};
-    if (is_there(result)) {
+    if (adamoe_study_is_there(result)) {
         return adamoe_ok();
     }
-    ADAMOE_TRY(make_folder(adamoe_study_at(study, "pairs")));
+    ADAMOE_TRY(adamoe_study_make_folder(adamoe_study_at(study, "pairs")));
     const adamoe_status status = compare(study, seed, result, &machine, &sides);
     adamoe_side_by_side_free(&sides);
     adamoe_machine_close(&machine);

@@ -71,6 +71,9 @@ static adamoe_status describe(adamoe_study_state *study)
                              : json_pack("{s:O,s:b,s:O,s:O,s:O}", "recipe", study->recipe.document,
                                          "from_scratch", (int)study->options->from_scratch, "start", start,
                                          "training", training, "test", test);
+    if (study->description != NULL && study->options->routers) {
+        json_object_set_new(study->description, "routers", json_true());
+    }
     json_decref(start);
     json_decref(training);
     json_decref(test);
@@ -127,7 +130,7 @@ static adamoe_status check_recipe(const adamoe_study_state *study)
 {
     adamoe_arguments arguments = {.count = 0};
     adamoe_status status = adamoe_recipe_arguments(&study->recipe, "fine_tune", &arguments);
-    if (status.code == ADAMOE_OK && study->options->from_scratch) {
+    if (status.code == ADAMOE_OK && (study->options->from_scratch || study->options->starts > 1)) {
         status = adamoe_recipe_arguments(&study->recipe, "pretrain", &arguments);
     }
     adamoe_arguments_free(&arguments);
@@ -216,8 +219,15 @@ static adamoe_status report(const adamoe_study_state *study)
 static adamoe_status run_in_folder(adamoe_study_state *study)
 {
     ADAMOE_TRY(claim_folder(study));
-    ADAMOE_TRY(adamoe_study_pretrain(study));
+    if (!study->options->routers) {
+        ADAMOE_TRY(adamoe_study_pretrain(study));
+    } else if (study->options->from_scratch) {
+        return adamoe_study_routers(study);
+    }
     ADAMOE_TRY(check_start(study));
+    if (study->options->routers) {
+        return adamoe_study_routers(study);
+    }
     ADAMOE_TRY(adamoe_study_evaluate_start(study));
     ADAMOE_TRY(train_all(study));
     ADAMOE_TRY(time_pairs(study));

@@ -27,6 +27,8 @@ typedef struct adamoe_study_options {
     const char *questions;       /* file, to test on; NULL: as the recipe says */
     size_t seeds, sweep_seeds;   /* of the main pair; of each other setting */
     bool resume, from_scratch;
+    bool routers;  /* the study of routers in place of the paper's tables */
+    size_t starts; /* of that one: seeds of pretraining */
 } adamoe_study_options;
 
 /* The whole of `reproduce --full'. Errors: BAD_INPUT; what a child ended with; ENVIRONMENT. */
@@ -112,8 +114,23 @@ adamoe_status adamoe_study_evaluate_start(adamoe_study_state *study);
 /* Trains and evaluates one setting with one seed, or goes on with it; nothing where it is finished. */
 adamoe_status adamoe_study_train(adamoe_study_state *study, size_t setting, size_t seed);
 
+/* What the studies run their children by. A training is one of a part of the recipe with a seed, into `folder`, from its
+ * last saved state where there is one; an evaluation is nothing where `result` is there already. */
+void adamoe_study_begin(adamoe_arguments *arguments, const char *verb);
+adamoe_status adamoe_study_run_training(const adamoe_study_state *study, const char *part,
+                                        adamoe_study_path folder, size_t seed, adamoe_arguments *arguments);
+adamoe_status adamoe_study_run_evaluation(const adamoe_study_state *study, const char *model,
+                                          adamoe_study_path result, adamoe_arguments *arguments);
+bool adamoe_study_is_there(adamoe_study_path path);
+adamoe_status adamoe_study_make_folder(adamoe_study_path path);
+
 /* Compares the main pair of one seed, side by side and in turn. */
 adamoe_status adamoe_study_pair(const adamoe_study_state *study, size_t seed);
+
+/* ------------------------------------------------------------------------------ reproduce/study/routers.c */
+
+/* All settings from all starts; the tables, printed and as routers.md, and routers.json. */
+adamoe_status adamoe_study_routers(adamoe_study_state *study);
 
 /* ------------------------------------------------------------------------------- reproduce/study/scores.c */
 
