@@ -91,7 +91,7 @@ static const layer house[] = {
                     "kernels/train/model bench/eval bench/layers bench/program"},
     {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
     {"bench/reproduce/study",
-     "reference datasets/config datasets/files bench/program bench/statistics bench/reproduce/sides"},
+     "reference datasets/config datasets/files bench/program bench/report bench/statistics bench/reproduce/sides"},
     {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/statistics bench/timing "
                         "bench/reproduce/study"},
 

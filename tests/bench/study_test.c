@@ -244,6 +244,9 @@ static void routers_from_the_same_start(void **state)
     }
     json_decref(results);
     expect(
+        run("grep -o '<title>[a-z_0-9.-]*: [0-9.]* %% at' '%s/routers/routers.html' | grep -c title", folder),
+        0, "25");
+    expect(
         run("cp '%s/routers/routers.md' '%s/before.md' && " FULL
             "-o '%s/routers' --routers --starts 1 --threads 1 --resume > '%s/lines' && cmp '%s/routers/routers.md' "
             "'%s/before.md' && echo same",

@@ -248,6 +248,30 @@ static adamoe_status write_json(const adamoe_study_state *study, const router_ro
                                        "settings", list));
 }
 
+static adamoe_status write_plot(const adamoe_study_state *study, const router_row *rows)
+{
+    adamoe_router_point points[SETTINGS];
+    adamoe_output_file *file = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < SETTINGS; ++i) {
+        bool is_new = true; /* one that is in two tables is drawn once */
+        for (size_t j = 0; j < count; ++j) {
+            is_new = is_new && strcmp(points[j].name, plan[i].name) != 0;
+        }
+        if (is_new) {
+            points[count++] = (adamoe_router_point){.name = plan[i].name,
+                                                    .style = (size_t)plan[i].table,
+                                                    .flops = rows[i].flops * 1e-6,
+                                                    .accuracy = 100.0 * rows[i].mean.mean,
+                                                    .low = 100.0 * rows[i].mean.interval.low,
+                                                    .high = 100.0 * rows[i].mean.interval.high};
+        }
+    }
+    ADAMOE_TRY(adamoe_output_file_open(adamoe_study_at(study, "routers.html").text, &file));
+    adamoe_study_plot_routers(adamoe_output_file_stream(file), points, count);
+    return adamoe_output_file_commit(file);
+}
+
 static adamoe_status report(const adamoe_study_state *study)
 {
     static router_row rows[SETTINGS];
@@ -257,6 +281,7 @@ static adamoe_status report(const adamoe_study_state *study)
     }
     compare_rows(study->options->starts, rows);
     ADAMOE_TRY(write_json(study, rows));
+    ADAMOE_TRY(write_plot(study, rows));
     ADAMOE_TRY(adamoe_output_file_open(adamoe_study_at(study, "routers.md").text, &file));
     write_tables(adamoe_output_file_stream(file), rows, study->options->starts);
     ADAMOE_TRY(adamoe_output_file_commit(file));

@@ -129,8 +129,20 @@ adamoe_status adamoe_study_pair(const adamoe_study_state *study, size_t seed);
 
 /* ------------------------------------------------------------------------------ reproduce/study/routers.c */
 
-/* All settings from all starts; the tables, printed and as routers.md, and routers.json. */
+/* All settings from all starts; the tables, printed and as routers.md, a plot as routers.html, and routers.json. */
 adamoe_status adamoe_study_routers(adamoe_study_state *study);
+
+/* ------------------------------------------------------------------------- reproduce/study/routers_plot.c */
+
+/* One setting: in percent, and in MFLOP for a token; low and high are infinite for one start. */
+typedef struct adamoe_router_point {
+    const char *name;
+    size_t style; /* of the table that it is in */
+    double flops, accuracy, low, high;
+} adamoe_router_point;
+
+/* A page with one plot of them. */
+void adamoe_study_plot_routers(FILE *out, const adamoe_router_point *points, size_t count);
 
 /* ------------------------------------------------------------------------------- reproduce/study/scores.c */
 
