@@ -270,7 +270,8 @@ static void print_failure(const reproduction *r, const adamoe_kernel *kernel, co
     adamoe_case_name name = adamoe_name_case(c);
     char *cases[] = {name.text}, kernel_name[128];
     (void)snprintf(kernel_name, sizeof kernel_name, "%s", kernel->name);
-    const adamoe_check_options options = {.common = r->options->common};
+    adamoe_check_options options = {.common = r->options->common};
+    options.common.threads = r->machine.team->threads; /* this thread is pinned, and sees one processor */
     const adamoe_kernel_check check = {.name = kernel_name,
                                        .command = r->options->common.commands == 1 ? 0 : ADAMOE_NO_COMMAND,
                                        .cases = cases,
