@@ -1,7 +1,7 @@
 /*
  * adamoe check: every kernel against the definition, in tiers, on a grid of shapes and routings.
  */
-#include "bound.h"
+#include "bound/bound.h"
 #include "check/child.h"
 #include "check/print.h"
 #include "program/environment.h"

@@ -24,7 +24,7 @@ enum {
 typedef struct layer_options {
     adamoe_common_options common;
     const char *input, *output, *json;
-    adamoe_selection selection; /* nothing is converted: of its four the three of the rule */
+    adamoe_selection_options selection; /* nothing is converted: of its four the three of the rule */
 } layer_options;
 
 static const struct argp_option options_list[] = {

@@ -2,7 +2,7 @@
  * The registry of kernels, and the loading of shared objects and processes that bring some.
  */
 #include "registry.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "onednn/kernel.h"
 #include "packed_kernels.h"
 #include "remote/remote.h"

@@ -2,7 +2,7 @@
  * The balance losses in their three forms (reference/README.md section 3), in double. Gradients are in
  * gradient_balance_loss.c.
  */
-#include "router.h"
+#include "balance_loss.h"
 
 #include <string.h>
 

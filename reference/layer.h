@@ -1,5 +1,5 @@
 /*
- * The expert layer, and the reference as a kernel.
+ * The expert layer: one expert, and the sum of those that a token selected.
  */
 #ifndef ADAMOE_LAYER_H
 #define ADAMOE_LAYER_H
@@ -40,11 +40,5 @@ void adamoe_expert_forward(const adamoe_expert *expert, adamoe_operands operands
  * without a row and without identity experts gets 0. work is [adamoe_layer_work]. */
 void adamoe_layer_forward(const adamoe_layer *layer, adamoe_operands operands, const float *x,
                           const adamoe_plan *plan, float *y, double *work);
-
-/* The expert whose rows include `row`. */
-size_t adamoe_plan_expert(const adamoe_plan *plan, size_t row);
-
-/* The definition as a kernel: float32 operands, double sums, one thread. */
-extern const adamoe_kernel adamoe_reference_kernel;
 
 #endif

@@ -4,9 +4,10 @@
  */
 #include "model.h"
 #include "layer.h"
+#include "router.h"
+#include "plan.h"
 #include "norm.h"
 #include "numbers.h"
-#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

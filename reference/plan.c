@@ -1,6 +1,7 @@
 /*
  * From a routing to a plan: the rows of each expert, and the order in which a token's rows are summed.
  */
+#include "plan.h"
 #include "router.h"
 
 #include <stdlib.h>
@@ -179,4 +180,13 @@ void adamoe_plan_free(adamoe_plan *plan)
     release(plan->token_row);
     release(plan->self_scale);
     free(plan);
+}
+
+size_t adamoe_plan_expert(const adamoe_plan *plan, size_t row)
+{
+    size_t e = 0;
+    while (plan->offset[e + 1] <= row) {
+        ++e;
+    }
+    return e;
 }

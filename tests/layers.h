@@ -15,7 +15,8 @@ typedef struct layer {
 static const layer house[] = {
     /* the definition */
     {"reference", ""},
-    {"reference/gradient", "reference"},
+    {"reference/bound", "reference"},
+    {"reference/gradient", "reference reference/bound"},
     {"reference/lora", "reference reference/gradient"},
     {"reference/kernel", "reference reference/gradient"},
     {"reference/routers", "reference reference/gradient"},
@@ -48,7 +49,8 @@ static const layer house[] = {
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},
     {"kernels/remote", "reference kernels/machine"},
-    {"kernels", "reference kernels/machine kernels/onednn kernels/packed kernels/remote kernels/train"},
+    {"kernels",
+     "reference reference/kernel kernels/machine kernels/onednn kernels/packed kernels/remote kernels/train"},
 
     /* the ground of the harness, and what several verbs measure with */
     {"bench/statistics", "reference"},
@@ -57,17 +59,19 @@ static const layer house[] = {
     {"bench/program", "reference reference/routers/model bench/layers datasets datasets/files "
                       "datasets/tokenizer kernels kernels/machine kernels/onednn kernels/remote"},
     {"bench/timing",
-     "reference reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote kernels/train "
-     "bench/layers bench/program bench/statistics"},
+     "reference reference/bound reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote "
+     "kernels/train bench/layers bench/program bench/statistics"},
 
     /* the parts of a verb */
     {"bench/check/cases", "reference bench/layers"},
     {"bench/check/call", "reference bench/check/cases"},
     {"bench/check/tiers",
-     "reference kernels/machine kernels/model bench/layers bench/check/cases bench/check/call"},
-    {"bench/check/tiers/gradient", "reference reference/gradient bench/check/tiers"},
-    {"bench/check/tiers/attention", "reference bench/layers bench/check/cases bench/check/tiers"},
-    {"bench/check/tiers/route", "reference kernels/model bench/layers bench/check/cases bench/check/tiers"},
+     "reference reference/bound kernels/machine kernels/model bench/layers bench/check/cases bench/check/call"},
+    {"bench/check/tiers/gradient", "reference reference/bound reference/gradient bench/check/tiers"},
+    {"bench/check/tiers/attention",
+     "reference reference/bound bench/layers bench/check/cases bench/check/tiers"},
+    {"bench/check/tiers/route",
+     "reference reference/bound kernels/model bench/layers bench/check/cases bench/check/tiers"},
     {"bench/check/kinds",
      "reference bench/check/cases bench/check/tiers bench/check/tiers/gradient bench/check/tiers/attention "
      "bench/check/tiers/route bench/layers"},
@@ -83,7 +87,7 @@ static const layer house[] = {
      "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/layers bench/program"},
     {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
                    "bench/timing"},
-    {"bench/layer", "reference datasets datasets/safetensors kernels/machine bench/program"},
+    {"bench/layer", "reference reference/bound datasets datasets/safetensors kernels/machine bench/program"},
     {"bench/report", "reference datasets/files bench/program bench/statistics"},
     {"bench/routers", "reference datasets/files kernels/machine bench/layers bench/program bench/statistics"},
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
@@ -96,7 +100,8 @@ static const layer house[] = {
                         "bench/reproduce/study"},
 
     /* the verbs */
-    {"bench", "reference datasets datasets/config datasets/files datasets/tokenizer kernels/ bench/"},
+    {"bench",
+     "reference reference/bound datasets datasets/config datasets/files datasets/tokenizer kernels/ bench/"},
 
     /* the tests mirror the house */
     {"tests", "reference/ datasets/"},

@@ -20,6 +20,7 @@
 #include "program/json_output.h"
 #include "program/result_files.h"
 #include "timing/train_layer.h"
+#include "router.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -3,7 +3,7 @@
  *
  *   exact     small integers whose every partial sum is representable, against 64-bit integers: equal, whatever
  *             the order of summation; +0 equals -0
- *   bound     random values: each element and the whole tensor within the error bound of reference/bound.h
+ *   bound     random values: each element and the whole tensor within the error bound of reference/bound/bound.h
  *   bitwise   what the kernel guarantees about its bits: from run to run, for any number of threads, for a token
  *             alone and in a batch, for every placement; a guarantee that is not claimed is skipped, and said
  *   property  a change of the input whose effect on the output is known

@@ -20,7 +20,7 @@ typedef struct adamoe_evaluate_options {
     adamoe_format format;
     adamoe_bos bos;
     size_t limit; /* 0: all questions */
-    adamoe_selection selection;
+    adamoe_selection_options selection;
     adamoe_router_option router; /* in place of the rule that those make, or of the folder's router */
     bool causal;                 /* a router that looks at later tokens is refused */
     size_t baseline_k;           /* 0: 2, or the one expert that there is */

@@ -7,6 +7,8 @@
 #include "machine/team.h"
 #include "timing/roofline.h"
 #include "fnv1a.h"
+#include "plan.h"
+#include "router.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,6 +5,9 @@
  */
 #include "layer/run.h"
 #include "numbers.h"
+#include "bound/bound.h"
+#include "bound/judge.h"
+#include "router.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -3,6 +3,8 @@
  */
 #include "layer/routed.h"
 #include "numbers.h"
+#include "bound/bound.h"
+#include "bound/judge.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -3,6 +3,8 @@
  */
 #include "layer/run.h"
 #include "machine/host.h"
+#include "router.h"
+#include "plan.h"
 
 #include <stdlib.h>
 

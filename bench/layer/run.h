@@ -4,9 +4,8 @@
 #ifndef ADAMOE_LAYER_RUN_H
 #define ADAMOE_LAYER_RUN_H
 
-#include "bound.h"
+#include "balance_loss.h"
 #include "program/machine.h"
-#include "router.h"
 #include "safetensors/safetensors.h"
 
 /* A layer with everything that was computed from it. */

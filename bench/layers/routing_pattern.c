@@ -4,6 +4,7 @@
  * weights differ by a factor of e at most.
  */
 #include "layers/routing_pattern.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #ifndef ADAMOE_LAYERS_ROUTING_PATTERN_H
 #define ADAMOE_LAYERS_ROUTING_PATTERN_H
 
+#include "adamoe.h"
 #include "splitmix64.h"
-#include "router.h"
 
 typedef enum adamoe_pattern {
     ADAMOE_PATTERN_BALANCED = 0, /* experts in turn: their numbers of tokens differ by one at most */

@@ -4,6 +4,8 @@
 #include "layers/traffic.h"
 #include "layers/random_layer.h"
 #include "machine/memory.h"
+#include "router.h"
+#include "plan.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -66,7 +66,7 @@ static adamoe_status set_values(const adamoe_router_option *option, double *valu
 }
 
 adamoe_status adamoe_router_option_create(const adamoe_router_option *option,
-                                          const adamoe_selection *selection, const adamoe_config *config,
+                                          const adamoe_selection_options *selection, const adamoe_config *config,
                                           size_t top_k, adamoe_model_router *out)
 {
     double value[ADAMOE_ROUTER_PARAMETERS];

@@ -23,7 +23,7 @@ extern const struct argp adamoe_router_argp;
  * (layers/router_setup.h) for k0 = top_k, changed as was asked. Errors (BAD_INPUT): a dense model; options of selection
  * beside it, which are parameters of the router; those of adamoe_model_router_create; "--set: ...". */
 adamoe_status adamoe_router_option_create(const adamoe_router_option *option,
-                                          const adamoe_selection *selection, const adamoe_config *config,
+                                          const adamoe_selection_options *selection, const adamoe_config *config,
                                           size_t top_k, adamoe_model_router *out);
 
 #endif

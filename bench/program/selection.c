@@ -12,7 +12,7 @@ enum {
     OPTION_NULL_KIND,
 };
 
-const adamoe_selection adamoe_selection_as_given = {
+const adamoe_selection_options adamoe_selection_as_given = {
     .null_experts = ADAMOE_AS_THE_MODEL_SAYS, .norm = -1, .null_kind = -1};
 
 static const struct argp_option rule_options[] = {
@@ -30,7 +30,7 @@ static const struct argp_option conversion_option[] = {
 
 static error_t parse_rule(int key, char *value, struct argp_state *state)
 {
-    adamoe_selection *s = state->input;
+    adamoe_selection_options *s = state->input;
     switch (key) {
     case OPTION_TOP_K:
         s->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, UINT32_MAX);
@@ -49,7 +49,7 @@ static error_t parse_rule(int key, char *value, struct argp_state *state)
 
 static error_t parse_conversion(int key, char *value, struct argp_state *state)
 {
-    adamoe_selection *s = state->input;
+    adamoe_selection_options *s = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = s;
@@ -69,17 +69,17 @@ static const struct argp_child rule_child[] = {{&adamoe_rule_argp, 0, 0, 0}, {0}
 const struct argp adamoe_selection_argp = {
     .options = conversion_option, .parser = parse_conversion, .children = rule_child};
 
-bool adamoe_selection_given(const adamoe_selection *s)
+bool adamoe_selection_given(const adamoe_selection_options *s)
 {
     return s->top_k != 0 || s->null_experts != ADAMOE_AS_THE_MODEL_SAYS || s->norm >= 0 || s->null_kind >= 0;
 }
 
-size_t adamoe_selection_null_experts(const adamoe_selection *s, size_t of_the_model)
+size_t adamoe_selection_null_experts(const adamoe_selection_options *s, size_t of_the_model)
 {
     return s->null_experts != ADAMOE_AS_THE_MODEL_SAYS ? s->null_experts : of_the_model;
 }
 
-adamoe_rule adamoe_selection_rule(const adamoe_selection *s, adamoe_rule rule)
+adamoe_rule adamoe_selection_rule(const adamoe_selection_options *s, adamoe_rule rule)
 {
     rule.top_k = s->top_k != 0 ? s->top_k : rule.top_k;
     rule.norm = s->norm >= 0 ? (adamoe_norm)s->norm : rule.norm;
@@ -87,7 +87,7 @@ adamoe_rule adamoe_selection_rule(const adamoe_selection *s, adamoe_rule rule)
     return rule;
 }
 
-adamoe_status adamoe_selection_check(const adamoe_selection *s, const adamoe_config *config)
+adamoe_status adamoe_selection_check(const adamoe_selection_options *s, const adamoe_config *config)
 {
     const size_t choices = config->experts + adamoe_selection_null_experts(s, config->null_experts);
     const size_t top_k = adamoe_selection_rule(s, config->rule).top_k;
@@ -97,7 +97,7 @@ adamoe_status adamoe_selection_check(const adamoe_selection *s, const adamoe_con
                               top_k, choices);
 }
 
-static adamoe_status set_null_experts(const adamoe_selection *s, adamoe_checkpoint *checkpoint)
+static adamoe_status set_null_experts(const adamoe_selection_options *s, adamoe_checkpoint *checkpoint)
 {
     const adamoe_status status = adamoe_checkpoint_set_null_experts(checkpoint, s->null_experts);
     return status.code != ADAMOE_BAD_INPUT
@@ -107,7 +107,7 @@ static adamoe_status set_null_experts(const adamoe_selection *s, adamoe_checkpoi
 
 /* The number of experts and top-k must fit together at each step: before experts are dropped k shrinks, after
  * they were added it grows. */
-adamoe_status adamoe_selection_convert(const adamoe_selection *s, adamoe_checkpoint *checkpoint)
+adamoe_status adamoe_selection_convert(const adamoe_selection_options *s, adamoe_checkpoint *checkpoint)
 {
     const adamoe_config *config = &adamoe_checkpoint_model(checkpoint)->config;
     ADAMOE_TRY(adamoe_selection_check(s, config));

@@ -11,31 +11,32 @@
 
 #define ADAMOE_AS_THE_MODEL_SAYS SIZE_MAX
 
-typedef struct adamoe_selection {
+typedef struct adamoe_selection_options {
     size_t top_k;        /* 0: as the model says */
     size_t null_experts; /* ADAMOE_AS_THE_MODEL_SAYS, or a conversion: 0 drops those there are */
     int norm, null_kind; /* -1: as the model says */
-} adamoe_selection;
+} adamoe_selection_options;
 
 /* Everything as the model says. */
-extern const adamoe_selection adamoe_selection_as_given;
+extern const adamoe_selection_options adamoe_selection_as_given;
 
-/* The four options, or those three that convert nothing. Their input is an adamoe_selection that holds
+/* The four options, or those three that convert nothing. Their input is an adamoe_selection_options that holds
  * adamoe_selection_as_given. */
 extern const struct argp adamoe_selection_argp, adamoe_rule_argp;
 
 /* Whether any of the four was given. */
-bool adamoe_selection_given(const adamoe_selection *selection);
+bool adamoe_selection_given(const adamoe_selection_options *selection);
 
-size_t adamoe_selection_null_experts(const adamoe_selection *selection, size_t of_the_model);
+size_t adamoe_selection_null_experts(const adamoe_selection_options *selection, size_t of_the_model);
 
-adamoe_rule adamoe_selection_rule(const adamoe_selection *selection, adamoe_rule of_the_model);
+adamoe_rule adamoe_selection_rule(const adamoe_selection_options *selection, adamoe_rule of_the_model);
 
 /* Errors: BAD_INPUT, with the option's name, where more experts are asked for than there will be. */
-adamoe_status adamoe_selection_check(const adamoe_selection *selection, const adamoe_config *config);
+adamoe_status adamoe_selection_check(const adamoe_selection_options *selection, const adamoe_config *config);
 
 /* Makes the checkpoint what the options say. Errors: adamoe_selection_check's and the conversion's, whose message names
  * the option where it would name a key of config.json. */
-adamoe_status adamoe_selection_convert(const adamoe_selection *selection, adamoe_checkpoint *checkpoint);
+adamoe_status adamoe_selection_convert(const adamoe_selection_options *selection,
+                                       adamoe_checkpoint *checkpoint);
 
 #endif

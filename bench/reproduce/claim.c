@@ -8,6 +8,7 @@
 #include "program/json_output.h"
 #include "program/paper.h"
 #include "router.h"
+#include "balance_loss.h"
 #include "statistics/statistics.h"
 #include "reproduce/study/study.h"
 

@@ -8,6 +8,8 @@
 #include "layers/routing_pattern.h"
 #include "statistics/statistics.h"
 #include "timing/roofline.h"
+#include "plan.h"
+#include "router.h"
 
 #include <stdlib.h>
 

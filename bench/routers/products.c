@@ -6,6 +6,7 @@
 #include "machine/host.h"
 #include "numbers.h"
 #include "router.h"
+#include "plan.h"
 
 #include <stdlib.h>
 #include <string.h>

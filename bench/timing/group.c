@@ -6,6 +6,7 @@
 #include "machine/clock.h"
 #include "remote/remote.h"
 #include "machine/last_level_cache.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,8 @@
  * Right before fast.
  */
 #include "timing/judge.h"
-#include "bound.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
 
 #include <math.h>
 #include <stdlib.h>

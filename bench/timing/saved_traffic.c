@@ -3,6 +3,8 @@
  */
 #include "timing/saved_traffic.h"
 #include "layers/random_layer.h"
+#include "plan.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

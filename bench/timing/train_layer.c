@@ -5,6 +5,10 @@
 #include "train/gemm_tiles.h"
 #include "machine/memory.h"
 #include "layers/random_layer.h"
+#include "bound/judge.h"
+#include "plan.h"
+#include "bound/bound.h"
+#include "router.h"
 
 #include <stdlib.h>
 

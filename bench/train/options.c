@@ -2,7 +2,7 @@
  * The options of training from scratch, of fine-tuning and of low-rank adapters: how they are spelled and read.
  */
 #include "train/options.h"
-#include "router.h"
+#include "balance_loss.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -32,7 +32,7 @@ typedef struct adamoe_train_options {
     adamoe_train_objective objective;
     size_t limit; /* questions; SIZE_MAX: all */
 
-    adamoe_selection selection;
+    adamoe_selection_options selection;
     adamoe_router_option router; /* in place of the rule that those make */
 
     size_t epochs, steps; /* steps of 0: as many as the epochs have */

@@ -15,8 +15,8 @@
 #define ADAMOE_GRADIENT_GRADIENT_H
 
 #include "layer.h"
+#include "balance_loss.h"
 #include "model.h"
-#include "router.h"
 
 /* ---------------------------------------------------------------------------------------------- gradients */
 

@@ -6,7 +6,7 @@
  * underflow adds.
  */
 #include "gradient/gradient_bound.h"
-#include "layer.h"
+#include "bound/bound.h"
 #include "numbers.h"
 
 #include <math.h>

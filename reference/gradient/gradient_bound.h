@@ -13,7 +13,7 @@
 #ifndef ADAMOE_GRADIENT_GRADIENT_BOUND_H
 #define ADAMOE_GRADIENT_GRADIENT_BOUND_H
 
-#include "bound.h"
+#include "bound/bound.h"
 
 typedef struct adamoe_gradient_yardstick {
     adamoe_yardstick dx;         /* [tokens, hidden_size] */

@@ -3,6 +3,7 @@
  * row for a zero null expert, so nothing flows there.
  */
 #include "gradient/gradient.h"
+#include "plan.h"
 
 #include <math.h>
 #include <string.h>

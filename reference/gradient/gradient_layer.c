@@ -2,6 +2,7 @@
  * The expert layer with its router, and its gradient: x -> logits -> weights of the given selection -> plan.
  */
 #include "gradient/gradient.h"
+#include "plan.h"
 
 #include <stdlib.h>
 

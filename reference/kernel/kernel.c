@@ -2,6 +2,7 @@
  * The definition as a kernel of the contract: what `--kernel reference` runs.
  */
 #include "gradient/gradient.h"
+#include "kernel/kernel.h"
 #include "layer.h"
 #include "numbers.h"
 

@@ -3,6 +3,7 @@
  */
 #include "lora/lora_experts.h"
 #include "numbers.h"
+#include "router.h"
 
 #include <stdlib.h>
 #include <string.h>

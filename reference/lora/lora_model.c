@@ -3,6 +3,7 @@
  */
 #include "lora/lora_model.h"
 #include "numbers.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,6 +3,7 @@
  */
 #include "gradient/gradient.h"
 #include "router.h"
+#include "plan.h"
 #include "routers/parts.h"
 
 #include <stdlib.h>

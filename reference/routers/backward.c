@@ -2,7 +2,7 @@
  * The gradients of what several routers are made of. Each adds to the derivatives that it is given.
  */
 #include "gradient/gradient.h"
-#include "layer.h"
+#include "plan.h"
 #include "numbers.h"
 #include "routers/parts.h"
 

@@ -1,8 +1,7 @@
 /*
  * What a router gives: arrays by name, and the plan.
  */
-#include "layer.h"
-#include "router.h"
+#include "plan.h"
 #include "routers/parts.h"
 
 #include <stdlib.h>

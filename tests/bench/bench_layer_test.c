@@ -8,6 +8,7 @@
 #include "machine/last_level_cache.h"
 #include "gbench/gbench.h"
 #include "layer.h"
+#include "kernel/kernel.h"
 #include "registry.h"
 
 #include <stdlib.h>

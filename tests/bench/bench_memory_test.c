@@ -4,7 +4,7 @@
  */
 #include "program.h"
 #include "sanitized.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "machine/memory.h"
 #include "registry.h"
 #include "timing/weights.h"

@@ -3,6 +3,7 @@
  */
 #include "test.h"
 #include "layers/routing_pattern.h"
+#include "router.h"
 
 enum { TOKENS = 512, MOST_EXPERTS = 64 };
 

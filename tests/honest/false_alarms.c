@@ -5,11 +5,11 @@
  *     false_alarms SEEDS [PLUGIN.so ...]
  *
  * Prints for each kernel how near it came to the bound, for a gradient tensor by tensor, and the probability
- * that any tensor of so many leaves it by honest rounding, which follows from lambda (reference/bound.h).
+ * that any tensor of so many leaves it by honest rounding, which follows from lambda (reference/bound/bound.h).
  * Exit code 1 if a case failed. A program, not a cmocka test, so that the number of seeds can be chosen: the
  * test suite takes a few, a study a thousand.
  */
-#include "bound.h"
+#include "bound/bound.h"
 #include "check/tiers/gradient/judge.h"
 #include "check/run.h"
 #include "layers/random_layer.h"

@@ -7,7 +7,6 @@
 #include "test.h"
 #include "batch.h"
 #include "checkpoint.h"
-#include "layer.h"
 #include "machine/host.h"
 #include "machine/team.h"
 #include "model/forward.h"

@@ -11,7 +11,7 @@
 #include "checkpoint.h"
 #include "model/forward.h"
 #include "machine/host.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "numbers.h"
 #include "registry.h"
 #include "model/route.h"

@@ -2,11 +2,14 @@
  * The expert layer: upcycling, all-null tokens, identity experts, and the reference as a kernel.
  */
 #include "test.h"
-#include "bound.h"
-#include "machine/host.h"
 #include "layer.h"
-#include "registry.h"
 #include "router.h"
+#include "plan.h"
+#include "kernel/kernel.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
+#include "machine/host.h"
+#include "registry.h"
 #include "machine/team.h"
 
 enum { D = 13, FF = 21, N = 8, T = 29 };

@@ -7,7 +7,8 @@
  * On a library that has such a fault itself, the test of a library that is right is skipped, visibly.
  */
 #include "test.h"
-#include "bound.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
 #include "machine/host.h"
 #include "machine/team.h"
 #include "numbers.h"

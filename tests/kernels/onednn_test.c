@@ -4,12 +4,14 @@
  * test runs for each of the two kernels; one that this processor cannot run is skipped, visibly.
  */
 #include "test.h"
-#include "bound.h"
+#include "router.h"
+#include "plan.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
 #include "checkpoint.h"
 #include "machine/host.h"
 #include "numbers.h"
 #include "onednn/kernel.h"
-#include "router.h"
 #include "machine/team.h"
 
 #include <glob.h>

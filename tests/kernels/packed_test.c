@@ -4,13 +4,15 @@
  * range of floats. What this processor cannot run is skipped, visibly.
  */
 #include "test.h"
-#include "bound.h"
+#include "router.h"
+#include "plan.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
 #include "machine/host.h"
 #include "packed_kernels.h"
 #include "packed/tile.h"
 #include "machine/placement.h"
 #include "layers/random_layer.h"
-#include "router.h"
 #include "machine/team.h"
 
 #define SKIP_UNLESS_SUPPORTED(kernel)                                                                        \

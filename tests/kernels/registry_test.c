@@ -4,9 +4,10 @@
  */
 #include "temporary_folder.h"
 #include "machine/host.h"
-#include "layer.h"
-#include "registry.h"
 #include "router.h"
+#include "plan.h"
+#include "kernel/kernel.h"
+#include "registry.h"
 #include "machine/team.h"
 
 static void built_in_kernels(void **state)

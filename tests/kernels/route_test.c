@@ -6,6 +6,7 @@
 #include "model/plan_build.h"
 #include "model/route.h"
 #include "router.h"
+#include "plan.h"
 #include "machine/team.h"
 
 typedef struct shape {

@@ -3,6 +3,7 @@
  */
 #include "test.h"
 #include "router.h"
+#include "balance_loss.h"
 
 static adamoe_routing *route(const float *logits, size_t tokens, size_t n, size_t m, size_t k)
 {

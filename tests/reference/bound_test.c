@@ -4,10 +4,11 @@
  * nothing.
  */
 #include "test.h"
-#include "bound.h"
-#include "layer.h"
-#include "numbers.h"
 #include "router.h"
+#include "plan.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
+#include "numbers.h"
 
 enum { MAX_D = 80, MAX_FF = 96, MAX_T = 12, N = 4 };
 

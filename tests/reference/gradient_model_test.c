@@ -4,6 +4,7 @@
  */
 #include "gradient_subject.h"
 #include "batch.h"
+#include "router.h"
 
 /* Mean cross-entropy of the logits that the definition's forward gives, sequence by sequence. */
 static double forward_cross_entropy(const subject *s, const adamoe_observer *observer)

@@ -2,6 +2,7 @@
  * A small model whose gradient is tested.
  */
 #include "gradient_subject.h"
+#include "router.h"
 
 const size_t sequence_offset[SEQUENCES + 1] = {0, 5, 12, TOKENS};
 

@@ -5,6 +5,7 @@
 #include "test.h"
 #include "lora/lora_experts.h"
 #include "safetensors/safetensors.h"
+#include "router.h"
 
 enum { TOKENS = 12, IN = 7, OUT = 6, RANK = 3, MAX_FLOATS = 512 };
 

@@ -8,6 +8,8 @@
 #include "checkpoint.h"
 #include "layer.h"
 #include "router.h"
+#include "plan.h"
+#include "balance_loss.h"
 
 #include <glob.h>
 

@@ -4,6 +4,7 @@
  */
 #include "test.h"
 #include "router.h"
+#include "plan.h"
 
 #include <time.h>
 

@@ -3,7 +3,6 @@
  * order.
  */
 #include "check/tiers/arrange.h"
-#include "router.h"
 
 #include <stdlib.h>
 #include <string.h>

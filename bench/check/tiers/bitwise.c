@@ -12,6 +12,7 @@
 #include "check/tiers/tiers.h"
 #include "machine/host.h"
 #include "machine/team.h"
+#include "plan.h"
 
 #include <stdlib.h>
 #include <string.h>

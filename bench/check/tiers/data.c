@@ -4,6 +4,8 @@
 #include "check/tiers/data.h"
 #include "machine/host.h"
 #include "numbers.h"
+#include "plan.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -13,7 +13,8 @@
 #include "check/tiers/empty_sums.h"
 #include "check/tiers/exact_data.h"
 #include "check/tiers/tiers.h"
-#include "layer.h"
+#include "plan.h"
+#include "bound/bound.h"
 #include "numbers.h"
 
 #include <math.h>

@@ -3,6 +3,9 @@
  */
 #include "check/tiers/exact_data.h"
 #include "numbers.h"
+#include "plan.h"
+#include "bound/bound.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
  * From outputs to the result of a case: see judge.h.
  */
 #include "check/tiers/judge.h"
+#include "bound/judge.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
 #ifndef ADAMOE_CHECK_TIERS_JUDGE_H
 #define ADAMOE_CHECK_TIERS_JUDGE_H
 
-#include "bound.h"
+#include "bound/bound.h"
 #include "check/call/call.h"
 #include "check/tiers/result.h"
 

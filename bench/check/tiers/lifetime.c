@@ -3,6 +3,7 @@
  */
 #include "check/tiers/lifetime.h"
 #include "check/tiers/arrange.h"
+#include "plan.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -22,6 +22,7 @@
 #include "layers/random_layer.h"
 #include "model/forward.h"
 #include "machine/host.h"
+#include "bound/bound.h"
 
 #include <math.h>
 #include <stdatomic.h>

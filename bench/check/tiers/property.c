@@ -10,6 +10,7 @@
 #include "check/tiers/lifetime.h"
 #include "check/tiers/poison.h"
 #include "check/tiers/tiers.h"
+#include "plan.h"
 
 #include <math.h>
 #include <stdlib.h>

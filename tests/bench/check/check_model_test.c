@@ -5,7 +5,7 @@
  */
 #include "test.h"
 #include "check/run.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "model/route.h"
 #include "model/span_attention.h"
 #include "machine/team.h"

@@ -4,7 +4,7 @@
  */
 #include "test.h"
 #include "check/run.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "machine/team.h"
 
 /* ----------------------------------------------------------------------------------------- wrong kernels */

@@ -6,7 +6,6 @@
 #include "timing/summary.h"
 #include "timing/peak_meter.h"
 #include "timing/roofline.h"
-#include "router.h"
 
 /* Rows of four experts: 0, 1, 2, 5. */
 static const uint32_t offsets[] = {0, 0, 1, 3, 8};

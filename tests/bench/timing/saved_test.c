@@ -3,9 +3,10 @@
  * that are made up give the reductions that they must, and a wrong kernel gets no time.
  */
 #include "test.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "timing/plan_part.h"
 #include "timing/saved_time.h"
+#include "router.h"
 
 enum { TRACE = 96, N = 8, M = 8 };
 

@@ -4,12 +4,13 @@
  */
 #include "test.h"
 #include "machine/host.h"
-#include "layer.h"
+#include "kernel/kernel.h"
 #include "layers/recorded_routing.h"
 #include "timing/router_step.h"
 #include "safetensors/safetensors.h"
 #include "machine/team.h"
 #include "temporary_folder.h"
+#include "router.h"
 
 enum { TOKENS = 40 };
 

@@ -3,13 +3,14 @@
  * misbehaves in every way that has a name. What the program makes of them is tests/bench/command_test.c.
  */
 #include "test.h"
-#include "layer.h"
+#include "router.h"
+#include "plan.h"
+#include "kernel/kernel.h"
 #include "machine/host.h"
 #include "machine/team.h"
 #include "registry.h"
 #include "remote/region.h"
 #include "remote/remote.h"
-#include "router.h"
 
 #include <dirent.h>
 #include <errno.h>

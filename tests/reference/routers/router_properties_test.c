@@ -4,6 +4,7 @@
  */
 #include "golden_call.h"
 #include "routers/parts.h"
+#include "plan.h"
 
 #include <glob.h>
 

@@ -5,7 +5,7 @@
 #ifndef ADAMOE_CHECK_TIERS_ATTENTION_DATA_H
 #define ADAMOE_CHECK_TIERS_ATTENTION_DATA_H
 
-#include "bound.h"
+#include "bound/bound.h"
 #include "check/cases/cases.h"
 #include "layers/random_layer.h"
 

@@ -8,6 +8,7 @@
 #include "check/tiers/data.h"
 #include "check/tiers/gradient/judge.h"
 #include "check/tiers/gradient/tiers.h"
+#include "plan.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -12,6 +12,9 @@
 #include "check/tiers/gradient/judge.h"
 #include "check/tiers/gradient/tiers.h"
 #include "numbers.h"
+#include "plan.h"
+#include "bound/bound.h"
+#include "router.h"
 
 #include <stdlib.h>
 #include <string.h>

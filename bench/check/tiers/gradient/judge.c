@@ -3,6 +3,7 @@
  */
 #include "check/tiers/gradient/judge.h"
 #include "check/tiers/empty_sums.h"
+#include "bound/judge.h"
 
 #include <math.h>
 #include <string.h>

@@ -8,7 +8,8 @@
 #include "check/tiers/poison.h"
 #include "check/tiers/gradient/tiers.h"
 #include "gradient/gradient_bound.h"
-#include "layer.h"
+#include "plan.h"
+#include "bound/bound.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 #include "check/tiers/gradient/tiers.h"
 #include "check/tiers/repeated.h"
 #include "gradient/gradient_bound.h"
+#include "plan.h"
 
 #include <stdlib.h>
 

@@ -13,6 +13,9 @@
 #include "layers/random_layer.h"
 #include "numbers.h"
 #include "model/plan_build.h"
+#include "bound/bound.h"
+#include "plan.h"
+#include "router.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,8 +2,9 @@
  * The yardstick of a kernel: expected values in double with the kernel's own rounding of operands, and next
  * to every sum how far rounding can carry it. bound.h derives the rule; judge.c applies it.
  */
-#include "bound.h"
+#include "bound/bound.h"
 #include "layer.h"
+#include "plan.h"
 #include "numbers.h"
 
 #include <float.h>
@@ -375,4 +376,10 @@ adamoe_status adamoe_token_magnitude(const adamoe_layer *layer, const float *x, 
     }
     free(work);
     return adamoe_ok();
+}
+
+/* count * 2 exp(-lambda^2 / 2) = probability */
+double adamoe_bound_factor(size_t count, double probability)
+{
+    return sqrt(2.0 * log(2.0 * (double)(count > 0 ? count : 1) / probability));
 }

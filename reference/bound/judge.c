@@ -1,7 +1,8 @@
 /*
  * Judging a tensor against its yardstick: bound.h states and derives the rule.
  */
-#include "bound.h"
+#include "bound/judge.h"
+#include "bound/bound.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,12 +26,6 @@ void adamoe_yardstick_free(adamoe_yardstick *yardstick)
     free(yardstick->spread);
     free(yardstick->slack);
     *yardstick = (adamoe_yardstick){0};
-}
-
-/* count * 2 exp(-lambda^2 / 2) = probability */
-double adamoe_bound_factor(size_t count, double probability)
-{
-    return sqrt(2.0 * log(2.0 * (double)(count > 0 ? count : 1) / probability));
 }
 
 /* error / allowed, where an error of 0 is fine whatever is allowed. */

@@ -3,6 +3,7 @@
  * rounding of section 4.
  */
 #include "layer.h"
+#include "plan.h"
 #include "numbers.h"
 
 #include <math.h>
@@ -61,15 +62,6 @@ void adamoe_expert_forward(const adamoe_expert *expert, adamoe_operands operands
     }
     adamoe_round_operand(operands.h, h, ff);
     adamoe_matrix_vector(&expert->w2, operands.weight, h, y, row_buffer);
-}
-
-size_t adamoe_plan_expert(const adamoe_plan *plan, size_t row)
-{
-    size_t e = 0;
-    while (plan->offset[e + 1] <= row) {
-        ++e;
-    }
-    return e;
 }
 
 size_t adamoe_layer_work(const adamoe_layer *layer)
