@@ -234,6 +234,19 @@ static adamoe_status run_cases(const adamoe_check_options *options, const adamoe
     return status;
 }
 
+/* They have announced their kernels before: what keeps them from it now is tried again alone, as all that is short. */
+static adamoe_status run_commands(const adamoe_check_options *options, adamoe_registry *registry)
+{
+    for (size_t i = 0; i < options->common.commands; ++i) {
+        const adamoe_status status =
+            adamoe_registry_run(registry, options->common.command[i], patience(options));
+        if (status.code != ADAMOE_OK) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "%s", status.message);
+        }
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status run_range(const adamoe_check_options *options, const char *work, bool again,
                                adamoe_registry *registry, FILE *lines)
 {
@@ -243,9 +256,7 @@ static adamoe_status run_range(const adamoe_check_options *options, const char *
     if (options->common.plugin != NULL) {
         ADAMOE_TRY(adamoe_registry_load(registry, options->common.plugin));
     }
-    for (size_t i = 0; i < options->common.commands; ++i) {
-        ADAMOE_TRY(adamoe_registry_run(registry, options->common.command[i], patience(options)));
-    }
+    ADAMOE_TRY(run_commands(options, registry));
     const adamoe_kernel *kernel =
         options->kernels == 1 ? adamoe_registry_find(registry, options->kernel[0]) : NULL;
     if (kernel == NULL || sscanf(work, "%zu:%zu", &some.from, &some.to) != 2) {

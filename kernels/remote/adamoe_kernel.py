@@ -26,6 +26,7 @@ VERSION = 1
 _LONGEST = 65536
 _NUMPY = {"float32": numpy.float32, "float16": numpy.float16, "bfloat16": numpy.uint16}
 _kernels = []
+_processors = len(os.sched_getaffinity(0))
 _promised = [name for name in os.environ.get("ADAMOE_PROMISE", "").split(",") if name]
 
 
@@ -73,7 +74,7 @@ class Layer:
     w13  [experts, 2, intermediate_size, hidden_size]: w1 and w3 of each expert, one behind the other
     w1   [experts, intermediate_size, hidden_size], w3 likewise: views of w13
     w2   [experts, hidden_size, intermediate_size]
-    dtype is float32, float16 or bfloat16, which NumPy sees as uint16; threads is how many a call may use.
+    dtype is float32, float16 or bfloat16, which NumPy sees as uint16; threads is how many a call may use, not more than there are processors.
     """
 
     def __init__(self, memory, message):
@@ -82,7 +83,7 @@ class Layer:
         self.experts = message["experts"]
         self.null_experts = message["null_experts"]
         self.dtype = message["dtype"]
-        self.threads = message["threads"]
+        self.threads = min(message["threads"], _processors)
         n, d, ff = self.experts, self.hidden_size, self.intermediate_size
         self.w13 = _array(memory, _NUMPY[self.dtype], message["w13"], (n, 2, ff, d))
         self.w2 = _array(memory, _NUMPY[self.dtype], message["w2"], (n, d, ff))
@@ -258,7 +259,7 @@ class _Server:
 
     def experts(self, message, descriptors):
         function, layer = self.layers[message["object"]]
-        layer.threads = message["threads"]
+        layer.threads = min(message["threads"], _processors)
         if self.made is None or descriptors:
             self.made = self.arrays(message, layer, descriptors)
         x, sizes, plan, y = self.made
