@@ -1,6 +1,6 @@
 """Intel Extension for PyTorch: llm.modules.GatedMLPMOE, in float32. (Its fused_experts needs AMX.)
 
-    adamoe check --command 'python3 bench/peers/ipex.py' --kernel ipex-float32
+    adamoe check --command 'python3 bench/peers/ipex.py' --kernel ipex-float32 --timeout 200
 """
 import adamoe_kernel
 

@@ -256,6 +256,22 @@ static void a_device_that_only_copies_reach(void **state)
            0, " 0 failed");
 }
 
+/* The adapter of bench/peers that CI can run: Debian's python3-torch. */
+static void pytorch_is_judged(void **state)
+{
+    (void)state;
+    const char *const interpreter = python();
+    if (interpreter == NULL || run("%s -c 'import torch'", interpreter)->code != 0) {
+        print_message("skipped: there is no Python with PyTorch (python3-torch)\n");
+        skip();
+    }
+    expect(run(ADAMOE " check --command '%s \"" SOURCE_PATH(
+                   "bench/peers/torch_eager.py") "\"' --kernel torch-eager "
+                                                 "--tier exact --case tokens:7/ --jobs 1",
+               interpreter),
+           0, " 0 failed");
+}
+
 static void helpers_in_python(void **state)
 {
     (void)state;
@@ -280,6 +296,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_caught),
         cmocka_unit_test(broken_python_fails_one_case),
         cmocka_unit_test(a_device_that_only_copies_reach),
+        cmocka_unit_test(pytorch_is_judged),
         cmocka_unit_test(helpers_in_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
