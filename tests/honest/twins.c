@@ -199,8 +199,13 @@ static adamoe_status attention_with_kept_keys(const adamoe_run *run, const adamo
     return attend_by_pieces(&given, run, call);
 }
 
-/* A table of the process that the first call makes. */
+/* A table of the process that the first call makes, and that goes with the plugin. */
 static float *table;
+
+__attribute__((destructor)) static void free_table(void)
+{
+    free(table);
+}
 
 static void route_with_table(const route_pass *pass)
 {
