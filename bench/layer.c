@@ -325,7 +325,7 @@ static adamoe_status run(const layer_options *o)
 
 int adamoe_verb_layer(int count, char **arguments)
 {
-    layer_options options = {.selection = adamoe_selection_as_given, .common = {.seed = 1}};
+    layer_options options = {.selection = ADAMOE_SELECTION_AS_GIVEN, .common = {.seed = 1}};
     adamoe_parse(&layer_argp, count, arguments, &options);
     return adamoe_finish("layer", run(&options));
 }

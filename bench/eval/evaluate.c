@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 const adamoe_evaluate_options adamoe_evaluate_defaults = {
-    .selection = {.null_experts = ADAMOE_AS_THE_MODEL_SAYS, .norm = -1, .null_kind = -1},
+    .selection = ADAMOE_SELECTION_AS_GIVEN,
     .batch_tokens = 4096,
     .show_progress = true,
     .measure_peak = true,

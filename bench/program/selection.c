@@ -12,9 +12,6 @@ enum {
     OPTION_NULL_KIND,
 };
 
-const adamoe_selection_options adamoe_selection_as_given = {
-    .null_experts = ADAMOE_AS_THE_MODEL_SAYS, .norm = -1, .null_kind = -1};
-
 static const struct argp_option rule_options[] = {
     {"top-k", OPTION_TOP_K, "K", 0, "Experts per token, true and null", 0},
     {"norm", OPTION_NORM, adamoe_norm_choices + 1, 0, "What weights are normalised over", 0},

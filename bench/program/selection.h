@@ -17,11 +17,14 @@ typedef struct adamoe_selection_options {
     int norm, null_kind; /* -1: as the model says */
 } adamoe_selection_options;
 
-/* Everything as the model says. */
-extern const adamoe_selection_options adamoe_selection_as_given;
+/* Everything as the model says: an initialiser. */
+#define ADAMOE_SELECTION_AS_GIVEN                                                                            \
+    {                                                                                                        \
+        .null_experts = ADAMOE_AS_THE_MODEL_SAYS, .norm = -1, .null_kind = -1                                \
+    }
 
 /* The four options, or those three that convert nothing. Their input is an adamoe_selection_options that holds
- * adamoe_selection_as_given. */
+ * ADAMOE_SELECTION_AS_GIVEN. */
 extern const struct argp adamoe_selection_argp, adamoe_rule_argp;
 
 /* Whether any of the four was given. */

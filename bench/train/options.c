@@ -345,7 +345,7 @@ adamoe_train_options adamoe_train_defaults(void)
 {
     return (adamoe_train_options){.common = {.seed = 1},
                                   .limit = SIZE_MAX,
-                                  .selection = adamoe_selection_as_given,
+                                  .selection = ADAMOE_SELECTION_AS_GIVEN,
                                   .epochs = 1,
                                   .batch = 32,
                                   .schedule = {.peak = 1e-3},
