@@ -45,6 +45,7 @@ static const layer house[] = {
      "reference kernels/machine kernels/model kernels/packed kernels/vector kernels/vector/portable"},
     {"kernels/avx2", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
     {"kernels/avx512", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
+    {"kernels/amx", ""},
     {"kernels/train/model", "reference/gradient reference/routers/model kernels/model kernels/train"},
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},
@@ -64,7 +65,7 @@ static const layer house[] = {
 
     /* the parts of a verb */
     {"bench/check/cases", "reference bench/layers"},
-    {"bench/check/call", "reference bench/check/cases"},
+    {"bench/check/call", "reference kernels/amx bench/check/cases"},
     {"bench/check/tiers",
      "reference reference/bound kernels/machine kernels/model bench/layers bench/check/cases bench/check/call"},
     {"bench/check/tiers/gradient", "reference reference/bound reference/gradient bench/check/tiers"},

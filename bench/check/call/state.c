@@ -8,6 +8,8 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include "amx/software_tiles.h"
+
 #include <cpuid.h>
 
 /* Rounding, flush to zero, the exception masks and denormals are zero; not the exception flags. */
@@ -28,7 +30,8 @@ static bool has_state_in_use(void)
 }
 
 /* Bits 2 and 6 are the upper halves of ymm and of the first 16 zmm, which vzeroupper clears; bits 17 and 18 the
- * configuration and the data of the tiles of AMX, which tilerelease clears. */
+ * configuration and the data of the tiles of AMX, which tilerelease clears. Tiles in software, where a build emulates
+ * them, are asked for their own. */
 #define UPPER_VECTOR_BITS (1u << 2 | 1u << 6)
 #define TILE_BITS         (1u << 17 | 1u << 18)
 
@@ -66,7 +69,7 @@ adamoe_control_state adamoe_control_state_read(void)
                                   .x87_control = x87.control,
                                   .x87_registers = x87.tags != X87_EMPTY,
                                   .upper_vectors = (in_use & UPPER_VECTOR_BITS) != 0,
-                                  .tiles = (in_use & TILE_BITS) != 0,
+                                  .tiles = (in_use & TILE_BITS) != 0 || adamoe_software_tiles_in_use(),
                                   .backwards = (flags & 1u << 10) != 0};
 }
 
@@ -93,7 +96,11 @@ unsigned adamoe_control_state_restore(const adamoe_control_state *before)
         changed |= ADAMOE_STATE_X87_REGISTERS;
     }
     if (now.tiles && !before->tiles) {
-        __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"); /* tilerelease */
+        if (adamoe_software_tiles_in_use()) {
+            adamoe_tile_release();
+        } else {
+            __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"); /* tilerelease */
+        }
         changed |= ADAMOE_STATE_TILES;
     }
     return changed | (now.backwards && !before->backwards ? ADAMOE_STATE_DIRECTION_FLAG : 0u);
