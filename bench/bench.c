@@ -344,7 +344,7 @@ static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *cons
         .machine = o->layer.machine,
         .fallback = o->layer.fallback,
         .json = o->json,
-        .plugin = o->common.plugin};
+        .common = &o->common};
     return flags->other != NULL
                ? adamoe_error(ADAMOE_BAD_INPUT, "--saved: %s: not without the library", flags->other)
                : adamoe_bench_saved_run(&saved);
@@ -421,8 +421,8 @@ static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
 /* Where the report goes, and what it must not replace. */
 static adamoe_status set_files(const bench_options *o, adamoe_library_flags *flags)
 {
-    flags->input[0] = o->layer.recorded;
-    flags->input[1] = o->common.plugin;
+    flags->recorded = o->layer.recorded;
+    flags->kernels = &o->common;
     if (o->json == NULL || o->saved || o->train) {
         return adamoe_ok();
     }

@@ -340,7 +340,7 @@ static adamoe_status run_session(session *s)
 {
     const adamoe_check_options *o = s->options;
     const adamoe_result_file files[] = {{"--json", o->json}, {"--junit", o->junit}, {"--tap", o->tap}};
-    ADAMOE_TRY(adamoe_check_result_files(files, 3, &o->common.plugin, 1));
+    ADAMOE_TRY(adamoe_check_result_files(files, 3, NULL, 0, &o->common));
     s->prints = adamoe_json_leaves_stdout(o->json) && adamoe_json_leaves_stdout(o->junit) &&
                 adamoe_json_leaves_stdout(o->tap);
     ADAMOE_TRY(list_kernels(s));

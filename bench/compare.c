@@ -162,7 +162,7 @@ static adamoe_status run(session *s)
     const compare_options *o = s->options;
     const adamoe_result_file files[] = {{"--markdown", o->markdown}, {"--json", o->json}};
     const char *const inputs[] = {o->base, o->now, o->base_samples, o->new_samples};
-    ADAMOE_TRY(adamoe_check_result_files(files, 2, inputs, sizeof inputs / sizeof *inputs));
+    ADAMOE_TRY(adamoe_check_result_files(files, 2, inputs, sizeof inputs / sizeof *inputs, NULL));
     ADAMOE_TRY(adamoe_json_read(o->base, &s->base));
     ADAMOE_TRY(adamoe_json_read(o->now, &s->now));
     ADAMOE_TRY(read_samples(o->base_samples, &s->base_samples));

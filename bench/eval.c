@@ -169,16 +169,20 @@ static adamoe_status report(const eval_options *o, const adamoe_evaluation *e, c
     return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, result_json(&result, before));
 }
 
-static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine)
+static adamoe_status check_files(const eval_options *o)
 {
     const adamoe_result_file files[] = {
         {"--json", o->json}, {"--samples", o->samples}, {"--record-routing", o->routing}};
-    const char *const inputs[] = {o->evaluate.model, o->evaluate.questions, o->common.plugin};
+    const char *const inputs[] = {o->evaluate.model, o->evaluate.questions};
+    return adamoe_check_result_files(files, sizeof files / sizeof *files, inputs,
+                                     sizeof inputs / sizeof *inputs, &o->common);
+}
+
+static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine)
+{
     adamoe_evaluation e;
     adamoe_load_mark before;
     adamoe_mark_load(&before);
-    ADAMOE_TRY(adamoe_check_result_files(files, sizeof files / sizeof *files, inputs,
-                                         sizeof inputs / sizeof *inputs));
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, machine, &e);
     e.dense_product = o->dense_product;
     if (status.code == ADAMOE_OK) {
@@ -209,7 +213,10 @@ int adamoe_verb_eval(int count, char **arguments)
     adamoe_parse(&eval_argp, count, arguments, &options);
     adamoe_registry *registry = NULL;
     const adamoe_kernel *kernel = NULL;
-    adamoe_status status = adamoe_choose_kernel(&options.common, &registry, &kernel);
+    adamoe_status status = check_files(&options);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_choose_kernel(&options.common, &registry, &kernel);
+    }
     if (status.code == ADAMOE_OK) {
         const adamoe_kernel whole = adamoe_with_dense_product(registry, kernel, &options.dense_product);
         status = run(&options, &whole);

@@ -144,7 +144,7 @@ static adamoe_status run(const flops_options *o)
     adamoe_config config;
     bool null_experts_given = false;
     const adamoe_result_file file = {"--json", o->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->config, 1));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->config, 1, NULL));
     ADAMOE_TRY(adamoe_config_read(o->config, &config, &null_experts_given));
     const size_t null_experts = o->has_null_experts ? o->null_experts : config.null_experts;
     size_t baseline_k = 0;

@@ -263,9 +263,9 @@ static adamoe_status check_files(const adamoe_gate_options *o)
 {
     const adamoe_result_file files[] = {
         {"--markdown", o->markdown}, {"--json", o->json}, {"--write-baseline", o->write_baseline}};
-    const char *const inputs[] = {o->baseline, o->model, o->questions, o->common.plugin, o->plugin_against};
+    const char *const inputs[] = {o->baseline, o->model, o->questions, o->plugin_against};
     return adamoe_check_result_files(files, sizeof files / sizeof *files, inputs,
-                                     sizeof inputs / sizeof *inputs);
+                                     sizeof inputs / sizeof *inputs, &o->common);
 }
 
 static adamoe_status run(session *s)

@@ -314,7 +314,7 @@ static adamoe_status run(const info_options *o)
 {
     adamoe_registry *registry = NULL;
     const adamoe_result_file file = {"--json", o->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->common.plugin, 1));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, &o->common));
     ADAMOE_TRY(adamoe_registry_create(&registry));
     adamoe_status status = adamoe_load_kernels(&o->common, registry);
     if (status.code == ADAMOE_OK) {

@@ -311,8 +311,7 @@ static adamoe_status run(const layer_options *o)
     const adamoe_kernel *kernel = NULL;
     adamoe_layer_file *file = NULL;
     const adamoe_result_file files[] = {{"--output", o->output}, {"--json", o->json}};
-    const char *const inputs[] = {o->input, o->common.plugin};
-    ADAMOE_TRY(adamoe_check_result_files(files, 2, inputs, 2));
+    ADAMOE_TRY(adamoe_check_result_files(files, 2, &o->input, 1, &o->common));
     ADAMOE_TRY(adamoe_choose_kernel(&o->common, &registry, &kernel));
     adamoe_status status = adamoe_layer_file_open(o->input, &file);
     if (status.code == ADAMOE_OK) {

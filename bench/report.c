@@ -79,7 +79,7 @@ static adamoe_status run(const report_options *o)
 {
     const adamoe_result_file file = {"--output", o->output};
     adamoe_report report;
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, o->input, o->inputs));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, o->input, o->inputs, NULL));
     adamoe_status status = adamoe_report_read(o->input, o->inputs, &report);
     if (status.code == ADAMOE_OK) {
         adamoe_hold_signals();

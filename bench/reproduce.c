@@ -459,9 +459,9 @@ static adamoe_status open_all(reproduction *r)
 {
     const adamoe_result_file file = {"--json", r->options->json};
     ADAMOE_TRY(complete(&r->options->sides, r, &r->files));
-    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions,
-                                  r->options->common.plugin};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs));
+    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions};
+    ADAMOE_TRY(
+        adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs, &r->options->common));
     return open_sides(r);
 }
 
@@ -521,7 +521,7 @@ static adamoe_status study(const reproduce_options *o, const adamoe_kernel *kern
 static adamoe_status claim(const reproduce_options *o)
 {
     const adamoe_result_file file = {"--json", o->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, &o->common));
     return adamoe_claim(o->common.seed, o->json);
 }
 

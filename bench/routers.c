@@ -227,11 +227,10 @@ static adamoe_status run_on(const routers_options *o, const adamoe_subject *subj
 static adamoe_status run(routers_options *o)
 {
     const adamoe_result_file file = {"--json", o->json};
-    const char *const inputs[] = {o->text, o->common.plugin};
     adamoe_registry *registry = NULL;
     const adamoe_kernel *kernel = NULL;
     adamoe_subject subject;
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, inputs, 2));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->text, 1, &o->common));
     ADAMOE_TRY(adamoe_choose_kernel(&o->common, &registry, &kernel));
     adamoe_status status = open_subject(o, &subject);
     if (status.code == ADAMOE_OK && o->top_k > subject.layer.experts) {

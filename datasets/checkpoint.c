@@ -213,6 +213,22 @@ static char *within(const char *folder, const char *name)
     return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
 }
 
+/* What a folder has in the place of the weights that are read here, if anything that is known; else NULL. */
+static const char *other_weights(const char *folder)
+{
+    static const char *const names[] = {"pytorch_model.bin",   "pytorch_model.bin.index.json",
+                                        "consolidated.00.pth", "consolidated.safetensors",
+                                        "tf_model.h5",         "flax_model.msgpack",
+                                        "adapter_model.bin",   "adapter_model.safetensors"};
+    const char *found = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names && found == NULL; ++i) {
+        char *path = within(folder, names[i]);
+        found = path != NULL && access(path, F_OK) == 0 ? names[i] : NULL;
+        free(path);
+    }
+    return found;
+}
+
 /* A single file is preferred to an index, as by the library that writes both. */
 static adamoe_status open_weights(const char *folder, adamoe_safetensors **out)
 {
@@ -226,8 +242,11 @@ static adamoe_status open_weights(const char *folder, adamoe_safetensors **out)
     } else if (access(index, F_OK) == 0) {
         status = adamoe_safetensors_open(index, out);
     } else {
-        status = adamoe_error(ADAMOE_BAD_INPUT,
-                              "%s: open: neither model.safetensors nor model.safetensors.index.json", folder);
+        const char *other = other_weights(folder);
+        status = adamoe_error(
+            ADAMOE_BAD_INPUT, "%s: open: neither model.safetensors nor model.safetensors.index.json%s%s%s",
+            folder, other == NULL ? "" : "; ", other == NULL ? "" : other,
+            other == NULL ? "" : " is not read: save_pretrained of transformers makes them");
     }
     free(file);
     free(index);

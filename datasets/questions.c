@@ -181,12 +181,22 @@ static adamoe_status check_form(const char *path, const char *text, size_t lengt
     if (foreign != NULL) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: %s", path, foreign);
     }
-    return length == 0 || text[0] != '['
-               ? adamoe_ok()
-               : adamoe_error(
-                     ADAMOE_BAD_INPUT,
-                     "%s: a JSON list, and an object a line is expected; `jq -c '.[]'` makes lines of it",
-                     path);
+    size_t first = length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    if (first < length && text[first] == '[') {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT,
+            "%s: a JSON list, and an object a line is expected; `jq -c '.[]'` makes lines of it", path);
+    }
+    while (first < length && text[first] != '\0' && strchr(" \t\r\n", text[first]) != NULL) {
+        ++first;
+    }
+    if (first + 1 < length && text[first] == '{' && (text[first + 1] == '\n' || text[first + 1] == '\r')) {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT,
+            "%s: an object over several lines, and one a line is expected; `jq -c .` makes lines of it",
+            path);
+    }
+    return adamoe_ok();
 }
 
 static adamoe_status parse_lines(const reading *by, const char *path, const char *text, size_t length,

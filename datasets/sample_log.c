@@ -38,6 +38,23 @@ static size_t count_requests(const json_t *requests)
     return json_is_array(requests) ? json_array_size(requests) : json_object_size(requests);
 }
 
+/* Tasks that generate have arguments of generation where a continuation would be, and those that score whole texts
+ * have nothing there. */
+static adamoe_status check_requests(const adamoe_line *line, const json_t *requests)
+{
+    const json_t *first = member(requests, "gen_args_0", 0), *second = member(first, "arg_1", 1);
+    if (json_is_object(second)) {
+        return adamoe_line_error(
+            line, "the log of a task that generates text, and one of multiple choice is expected");
+    }
+    if (count_requests(requests) == 1 && second == NULL && json_is_string(member(first, "arg_0", 0))) {
+        return adamoe_line_error(line,
+                                 "the log of a task that scores whole texts, and one of multiple choice is "
+                                 "expected");
+    }
+    return adamoe_ok();
+}
+
 /* How many choices there are: all requests, or the first half where the second has the same continuations without
  * any context. */
 static size_t count_choices(const adamoe_line *line, const json_t *requests)
@@ -202,6 +219,7 @@ adamoe_status adamoe_sample_log_read(const adamoe_line *line, const json_t *obje
     if (!json_is_object(requests) && !json_is_array(requests)) {
         return adamoe_line_error(line, "arguments is neither an object nor a list");
     }
+    ADAMOE_TRY(check_requests(line, requests));
     ADAMOE_TRY(adamoe_line_choices(line, count_choices(line, requests), question));
     ADAMOE_TRY(read_requests(line, requests, question));
     ADAMOE_TRY(name_choices(line, question));

@@ -159,7 +159,8 @@ adamoe_status adamoe_run_library(adamoe_library_flags *flags)
     const adamoe_result_file file = {"--benchmark_out", flags->out};
     gbench_report report;
     adamoe_load_mark before;
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, flags->input, 2)); /* before the hours, not after */
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &flags->recorded, 1,
+                                         flags->kernels)); /* before the hours, not after */
     adamoe_mark_load(&before);
     const gbench_result result = gbench_run(flags->count, flags->argument, &report);
     adamoe_status status = library_status(result, report.message);

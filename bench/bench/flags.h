@@ -4,14 +4,15 @@
 #ifndef ADAMOE_BENCH_FLAGS_H
 #define ADAMOE_BENCH_FLAGS_H
 
-#include "adamoe.h"
+#include "program/options.h"
 
 typedef struct adamoe_library_flags {
     char **argument; /* [count], for gbench_run: the program's name first, then the flags */
     int count;
     const char *out;      /* of --benchmark_out, or NULL */
-    const char *input[2]; /* files that the run reads, which its report must not replace; or NULL */
-    const char *other;    /* a flag that is neither repetitions nor seconds, or NULL */
+    const char *recorded; /* a file that the run reads, which its report must not replace; or NULL */
+    const adamoe_common_options *kernels; /* what brings others */
+    const char *other;                    /* a flag that is neither repetitions nor seconds, or NULL */
     bool shows;           /* --benchmark_format is among them: the library prints to standard output */
     size_t repetitions;   /* of --benchmark_repetitions, or BENCHMARK_REPETITIONS, or the default */
     double least_seconds; /* of a repetition; --benchmark_min_time, or BENCHMARK_MIN_TIME, or the default */

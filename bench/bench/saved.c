@@ -220,7 +220,7 @@ adamoe_status adamoe_bench_saved_run(const adamoe_bench_saved *options)
         return adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts",
                             options->preset->name);
     }
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &options->plugin, 1));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, options->common));
     sweep s = {.options = options,
                .machine = {.fallback = options->fallback},
                .weights = {.preset = options->preset, .seed = options->measure.seed},

@@ -4,6 +4,7 @@
 #ifndef ADAMOE_BENCH_SAVED_H
 #define ADAMOE_BENCH_SAVED_H
 
+#include "program/options.h"
 #include "timing/saved_time.h"
 
 typedef struct adamoe_bench_saved {
@@ -17,8 +18,8 @@ typedef struct adamoe_bench_saved {
     size_t thread_counts;
     adamoe_machine_options machine; /* but for the threads */
     const adamoe_kernel *fallback;
-    const char *json;   /* a file, "-", or NULL */
-    const char *plugin; /* where the kernels come from, or NULL: never written to */
+    const char *json;                    /* a file, "-", or NULL */
+    const adamoe_common_options *common; /* where they come from: never written to */
 } adamoe_bench_saved;
 
 /* Errors: BAD_INPUT for a preset without null experts; what the measuring reports, a kernel that cannot run

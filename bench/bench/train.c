@@ -390,7 +390,7 @@ adamoe_status adamoe_bench_train_run(const adamoe_bench_train *options)
 {
     const adamoe_result_file file = {"--json", options->json};
     adamoe_load_mark before;
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0));
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, NULL));
     sweep s = {
         .options = options, .entries = json_array(), .prints = adamoe_json_leaves_stdout(options->json)};
     adamoe_mark_load(&before);

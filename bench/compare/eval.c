@@ -83,6 +83,20 @@ static adamoe_status compare_answers(adamoe_result_comparison *comparison, const
                         interval, 0.0, how);
 }
 
+/* Other questions under the same name, or some that are there once and twice: said, since they are left out. */
+static void note_unpaired(adamoe_result_comparison *comparison, const char *task,
+                          const adamoe_sample_logs *samples, size_t paired)
+{
+    const size_t before = json_array_size(samples->base), after = json_array_size(samples->now);
+    if (paired < before || paired < after) {
+        adamoe_add_note(
+            comparison,
+            "%s: not the same questions: %zu of the base's %zu samples and %zu of the new run's %zu "
+            "have no partner, and are left out.",
+            task, before - paired, before, after - paired, after);
+    }
+}
+
 static adamoe_status compare_paired(adamoe_result_comparison *comparison, const char *task,
                                     const char *measure, const char *prediction,
                                     const adamoe_sample_logs *samples)
@@ -92,6 +106,9 @@ static adamoe_status compare_paired(adamoe_result_comparison *comparison, const 
     if (status.code == ADAMOE_OK && answers.count == 0) {
         status = adamoe_error(ADAMOE_BAD_INPUT, "%s: no question in common with %.200s", samples->now_path,
                               samples->base_path);
+    }
+    if (status.code == ADAMOE_OK && strcmp(measure, "acc") == 0) {
+        note_unpaired(comparison, task, samples, answers.count);
     }
     if (status.code == ADAMOE_OK) {
         status = compare_answers(comparison, task, measure, &answers);

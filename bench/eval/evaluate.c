@@ -360,7 +360,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
     }
     return (adamoe_eval_result){
         .task = e->task,
-        .version = e->options.task == NULL ? NULL : e->options.task->version,
+        .version = e->options.task == NULL ? NULL : &e->options.task->version,
         .model = e->options.model,
         .questions = e->options.questions,
         .kernel = e->kernel->name,

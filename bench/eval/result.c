@@ -344,7 +344,7 @@ json_t *adamoe_eval_json(const adamoe_eval_result *r)
                             task, "original", (json_int_t)r->total, "effective", (json_int_t)r->count,
                             "config", config_json(r), "date", (double)time(NULL), "adamoe", cost_json(r));
     if (all != NULL && r->version != NULL) {
-        (void)json_object_set_new(all, "versions", json_pack("{s:s}", task, r->version));
+        (void)json_object_set_new(all, "versions", json_pack("{s:f}", task, *r->version));
     }
     json_decref(alias);
     return all;

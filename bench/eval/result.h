@@ -27,7 +27,7 @@ typedef struct adamoe_accuracy {
 
 typedef struct adamoe_eval_result {
     const char *task;      /* its name, or the file name of the questions without its suffix */
-    const char *version;   /* of the harness's task, or NULL */
+    const double *version; /* of the harness's task, or NULL */
     const char *model;     /* folder */
     const char *questions; /* path */
     const char *kernel;

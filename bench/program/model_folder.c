@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 void adamoe_model_folder_say_note(const char *path, const adamoe_tokenizer *tokenizer)
 {
@@ -14,11 +15,31 @@ void adamoe_model_folder_say_note(const char *path, const adamoe_tokenizer *toke
     }
 }
 
+/* Older folders have a tokenizer in a form that transformers makes tokenizer.json of. */
+static const char *other_tokenizer(const char *folder)
+{
+    static const char *const names[] = {"tokenizer.model", "vocab.json", "spiece.model"};
+    char path[4096];
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, names[i]) < sizeof path &&
+            access(path, F_OK) == 0) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
 static adamoe_status open_tokenizer(const char *folder, adamoe_model_folder *out)
 {
     char path[4096];
     if ((size_t)snprintf(path, sizeof path, "%s/tokenizer.json", folder) >= sizeof path) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--model: the path is too long");
+    }
+    const char *other = access(path, F_OK) == 0 ? NULL : other_tokenizer(folder);
+    if (other != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "%s: open: not there; %s is not read: save_pretrained of transformers makes it",
+                            path, other);
     }
     ADAMOE_TRY(adamoe_tokenizer_open(path, &out->tokenizer));
     adamoe_model_folder_say_note(path, out->tokenizer);

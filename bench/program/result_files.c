@@ -87,8 +87,8 @@ static bool ends_in(const char *name, const char *suffix)
 /* Whether a model's folder is read for this file. Results may lie beside them. */
 static bool belongs_to_model(const char *name)
 {
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                        "tokenizer_config.json", "adapter_config.json"};
+    static const char *const names[] = {"config.json",           "generation_config.json", "tokenizer.json",
+                                        "tokenizer_config.json", "adapter_config.json",    "router.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         if (strcmp(name, names[i]) == 0) {
             return true;
@@ -143,6 +143,36 @@ static bool is_input(const struct stat *facts, const char *input)
                                  : is_file(facts, input);
 }
 
+/* A word of a command that is the file: the script of `python3 kernel.py'. */
+static bool is_in_command(const struct stat *facts, const char *command)
+{
+    char *words = strdup(command), *rest = NULL;
+    bool found = false;
+    for (char *word = words == NULL ? NULL : strtok_r(words, " \t\n'\"", &rest); word != NULL && !found;
+         word = strtok_r(NULL, " \t\n'\"", &rest)) {
+        found = is_file(facts, word);
+    }
+    free(words);
+    return found;
+}
+
+/* What brings kernels is read, too. */
+static adamoe_status refuse_kernels(const char *option, const char *path, const adamoe_common_options *from)
+{
+    struct stat facts;
+    if (from == NULL) {
+        return adamoe_ok();
+    }
+    for (size_t i = 0; i < from->commands; ++i) {
+        if (strcmp(path, "-") != 0 && stat(path, &facts) == 0 && S_ISREG(facts.st_mode) &&
+            is_in_command(&facts, from->command[i])) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "%s: %s: it would overwrite an input, --command %s", option,
+                                path, from->command[i]);
+        }
+    }
+    return adamoe_refuse_input(option, path, &from->plugin, 1);
+}
+
 adamoe_status adamoe_refuse_input(const char *option, const char *path, const char *const *input,
                                   size_t inputs)
 {
@@ -162,7 +192,8 @@ adamoe_status adamoe_refuse_input(const char *option, const char *path, const ch
 /* ------------------------------------------------------------------------------------------------ results */
 
 adamoe_status adamoe_check_result_files(const adamoe_result_file *files, size_t count,
-                                        const char *const *input, size_t inputs)
+                                        const char *const *input, size_t inputs,
+                                        const adamoe_common_options *kernels)
 {
     for (size_t i = 0; i < count; ++i) {
         for (size_t j = 0; j < i && files[i].path != NULL; ++j) {
@@ -175,6 +206,7 @@ adamoe_status adamoe_check_result_files(const adamoe_result_file *files, size_t 
     for (size_t i = 0; i < count; ++i) {
         if (files[i].path != NULL) {
             ADAMOE_TRY(adamoe_refuse_input(files[i].option, files[i].path, input, inputs));
+            ADAMOE_TRY(refuse_kernels(files[i].option, files[i].path, kernels));
             ADAMOE_TRY(check_file(files[i].path));
         }
     }

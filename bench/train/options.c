@@ -288,6 +288,10 @@ static void check_together(const adamoe_train_options *o, struct argp_state *sta
         argp_error(state, "--numa and --numa-topology: training places no weights; it runs where the system "
                           "puts it");
     }
+    if (o->common.plugin != NULL || o->common.commands > 0) {
+        argp_error(state,
+                   "--plugin and --command: training computes by code of its own, which no kernel replaces");
+    }
     if (o->lora_rank == 0 && o->lora_experts == 0 && o->lora_alpha > 0.0) {
         argp_error(state, "--lora-alpha goes with --lora or --lora-experts");
     }

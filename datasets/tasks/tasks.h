@@ -20,7 +20,7 @@ typedef enum adamoe_answer {
  * WinoGrande's partial evaluation has it. */
 typedef struct adamoe_task {
     const char *name;
-    const char *version; /* of the harness's description */
+    double version; /* of the harness's description */
     const char *context;
     const char *choices; /* fields, one for each choice; or a field that holds a list of them */
     const char *answer;  /* field */

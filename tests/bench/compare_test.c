@@ -217,6 +217,21 @@ static void answers_are_paired_by_question(void **state)
     expect(compare(state, logs), 2, "no question in common");
 }
 
+/* As write_log; each id stands there `copies` times, at equal distances. Golds differ within an id. */
+static void write_copies(void **state, const char *name, size_t copies, size_t right)
+{
+    char text[8192] = "";
+    for (size_t q = 0; q < 40; ++q) {
+        char line[160];
+        const int gold = (int)(q * copies / 40 % 2);
+        (void)snprintf(line, sizeof line,
+                       "{\"id\":\"%zu\",\"prediction\":%d,\"prediction_norm\":%d,\"gold\":%d}\n",
+                       q % (40 / copies), q < right ? gold : 1 - gold, 1 - gold, gold);
+        strcat(text, line);
+    }
+    write_text(in_folder(state, name).text, text);
+}
+
 /* Logs of questions without an id count them from 0; two such logs in one file repeat every id. */
 static void repeated_ids_are_paired_in_order(void **state)
 {
@@ -225,11 +240,36 @@ static void repeated_ids_are_paired_in_order(void **state)
     (void)snprintf(logs, sizeof logs, "--base-samples %s/a --new-samples %s/b", folder, folder);
     write_json(state, "base.json", eval(0.525, 0.07, 100, 3));
     write_json(state, "new.json", eval(0.525, 0.07, 100, 3));
-    for (size_t repeats = 1; repeats <= 20; repeats += 19) {
-        write_log(state, "a", "", 21, repeats, 0);
-        write_log(state, "b", "", 21, repeats, 0);
+    static const size_t repeats[] = {1, 2, 7, 13, 20};
+    for (size_t i = 0; i < sizeof repeats / sizeof *repeats; ++i) {
+        write_log(state, "a", "", 21, repeats[i], 0);
+        write_log(state, "b", "", 21, repeats[i], 0);
         expect(compare(state, logs), 0, "acc, 40 questions, 0 lost, 0 won");
     }
+    /* Two logs of 20 questions, one after the other, all of one id; one log twice; 39 copies of one line. */
+    for (size_t copies = 2; copies <= 40; copies *= copies < 8 ? 2 : 5) {
+        write_copies(state, "a", copies, 21);
+        write_copies(state, "b", copies, 21);
+        expect(compare(state, logs), 0, "acc, 40 questions, 0 lost, 0 won");
+    }
+    /* Answers that differ are counted where they stand, and the i-th has the gold of the i-th. */
+    write_copies(state, "b", 40, 18);
+    write_json(state, "new.json", eval(0.45, 0.07, 100, 3));
+    expect(compare(state, logs), 0, "acc, 40 questions, 3 lost, 0 won");
+    /* One that is there once and twice leaves two without a partner. */
+    write_log(state, "a", "", 21, 0, 0);
+    write_log(state, "b", "", 18, 1, 0);
+    expect(
+        compare(state, logs), 0,
+        "arc: not the same questions: 1 of the base's 40 samples and 1 of the new run's 40 have no partner");
+    expect(compare(state, logs), 0, "acc, 39 questions, ");
+}
+
+static json_t *norm_of(json_t *result, double accuracy)
+{
+    json_object_set_new(json_object_get(json_object_get(result, "results"), "arc"), "acc_norm,none",
+                        json_real(accuracy));
+    return result;
 }
 
 static void samples_must_be_those_of_their_result(void **state)
@@ -252,6 +292,15 @@ static void samples_must_be_those_of_their_result(void **state)
     write_text(in_folder(state, "b").text, "{\"prediction\":0,\"prediction_norm\":0,\"gold\":0}\n");
     expect(compare(state, logs), 2, "/b: sample 1: id: not a text");
 
+    write_text(in_folder(state, "b").text, "\n"); /* of a run that was interrupted */
+    expect(compare(state, logs), 2, "/b: ");
+    write_json(state, "new.json", eval(0.525, 0.08, 100, 3));
+    expect(run(COMPARE " %s/base.json %s/new.json --base-samples %s/a --new-samples %s/new.json", folder,
+               folder, folder, folder),
+           2, "/new.json: sample 1: ");
+    write_json(state, "new.json", norm_of(eval(0.525, 0.08, 100, 3), 0.25)); /* right by acc alone */
+    write_log(state, "b", "", 21, 0, 0);
+    expect(compare(state, logs), 2, "/b: not the samples of the result: 0 of 40 are right by acc_norm");
     json_t *scored = eval(0.525, 0.08, 100, 3); /* fewer lines than questions */
     json_object_set_new(scored, "n-samples",
                         json_pack("{s:{s:i,s:i}}", "arc", "original", 300, "effective", 60));

@@ -12,6 +12,8 @@ static void link_to(void **state, const char *original)
     (void)unlink(in_folder(state, "hard").text);
     assert_int_equal(symlink(in_folder(state, original).text, in_folder(state, "symbolic").text), 0);
     assert_int_equal(link(in_folder(state, original).text, in_folder(state, "hard").text), 0);
+    (void)unlink(in_folder(state, "through").text);
+    assert_int_equal(symlink(".", in_folder(state, "through").text), 0);
     assert_true(exists(folder, "hard"));
 }
 
@@ -21,7 +23,8 @@ static void refuses(void **state, const char *original, const char *command)
     const char *folder = *state;
     char roundabout[128];
     (void)snprintf(roundabout, sizeof roundabout, "./%s", original);
-    const char *const names[] = {original, roundabout, "symbolic", "hard"};
+    const folder_path absolute = in_folder(state, original);
+    const char *const names[] = {original, roundabout, absolute.text, "symbolic", "hard", "through/symbolic"};
     size_t size = 0, now = 0;
     char *before = read_bytes(in_folder(state, original).text, &size);
     link_to(state, original);
@@ -56,12 +59,67 @@ static void questions_and_models_are_kept(void **state)
     refuses(state, "m/config.json", ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --json");
     refuses(state, "m/model.safetensors",
             ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --samples");
+    copy(state, QUESTIONS_PATH, "m/generation_config.json");
+    refuses(state, "m/tokenizer.json",
+            ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --record-routing");
+    refuses(state, "m/generation_config.json",
+            ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --json");
+    expect(run("rm %s/m/generation_config.json; echo gone", (const char *)*state), 0, "gone");
     /* A result may lie there, also the second time. */
     for (size_t i = 0; i < 2; ++i) {
         expect(run("cd %s && " ADAMOE " eval --limit 1 --model m --questions " QUESTIONS " --json m/r.json",
                    (const char *)*state),
                0, "");
     }
+}
+
+/* A router of its own is read with the model; adapters are read with their base. */
+static void what_belongs_to_a_model_is_kept(void **state)
+{
+    const char *folder = *state;
+    expect(run("cd %s && " ADAMOE " train --model '" SOURCE_PATH(
+                   "datasets/tiny-mixtral") "' --router top_p --set tau=0.5 --questions " QUESTIONS
+                                            " --limit 4 --steps 1 -o routed",
+               folder),
+           0, "step 1/1");
+    refuses(state, "routed/router.json",
+            ADAMOE " eval --limit 1 --model routed --questions " QUESTIONS " --json");
+    expect(
+        run("cd %s && cp -r '" SOURCE_PATH("tests/golden/families/mistral") "' base && chmod -R u+w base && cp '" SOURCE_PATH(
+                "tests/golden/families/tokenizer.json") "' base && " ADAMOE
+                                                        " train --model base --lora-experts 2 --questions " QUESTIONS
+                                                        " --limit 4 --steps 1 -o adapted",
+            folder),
+        0, "step 1/1");
+    static const char *const files[] = {"base/config.json", "base/model.safetensors", "base/tokenizer.json",
+                                        "adapted/adapter_config.json", "adapted/adapters.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; ++i) {
+        refuses(state, files[i],
+                ADAMOE " eval --limit 1 --model adapted --questions " QUESTIONS " --samples");
+    }
+}
+
+/* A plugin is a file that is read, and so is what a command names. */
+static void what_brings_kernels_is_kept(void **state)
+{
+    write_text(in_folder(state, "kernel.sh").text, "echo no kernel\n");
+    copy(state, LAYER_PATH, "l.safetensors");
+    copy(state, QUESTIONS_PATH, "q.jsonl");
+    static const char *const commands[] = {
+        ADAMOE " info --command 'sh kernel.sh' --json",
+        ADAMOE " check --command 'sh ./kernel.sh' --json",
+        ADAMOE " check --command 'true' --command \"sh 'kernel.sh' --fast\" --junit",
+        ADAMOE " layer l.safetensors --command 'sh kernel.sh' -o",
+        ADAMOE " eval --model " MODEL " --questions q.jsonl --command 'sh kernel.sh' --samples",
+        ADAMOE " gate --write-baseline b.json --command 'sh kernel.sh' --markdown",
+        ADAMOE " routers --command 'sh kernel.sh' --json",
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; ++i) {
+        refuses(state, "kernel.sh", commands[i]);
+    } /* A program that runs: `bench` starts it first. */
+    copy(state, ADAMOE_CLIENTS "/remote_client", "client");
+    refuses(state, "client", ADAMOE " bench --preset tiny --command ./client --json");
+    refuses(state, "client", ADAMOE " bench --saved --preset tiny --command ./client --json");
 }
 
 static void layers_and_configs_are_kept(void **state)
@@ -120,6 +178,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(questions_and_models_are_kept, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_belongs_to_a_model_is_kept, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_brings_kernels_is_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(layers_and_configs_are_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(results_are_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(training_keeps_what_it_reads, make_folder, remove_folder),

@@ -318,6 +318,10 @@ static void test_errors_leave_nothing(void **state)
     expect(run(TRAIN "--model " MODEL " -o '%s'", out), 2, "--corpus or --questions is required");
     expect(run(TRAIN "--model " MODEL " --corpus x"), 2, "-o is required");
     expect(run(TUNE "--numa split -o '%s'", out), 2, "training places no weights");
+    expect(run(TUNE "--plugin x.so -o '%s'", out), 2,
+           "--plugin and --command: training computes by code of its own");
+    expect(run(TUNE "--command true -o '%s'", out), 2,
+           "--plugin and --command: training computes by code of its own");
     expect(run(TUNE "--top-k 99 -o '%s'", out), 2, "--top-k: 99, but there are 16");
     expect(run(TUNE "--null-experts 3 -o '%s'", out), 2, "--null-experts: 3 is no multiple");
     expect(run(TUNE "--balance-alpha 1,x -o '%s'", out), 2, "--balance-alpha: `x' is not a number");

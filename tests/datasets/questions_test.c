@@ -308,6 +308,30 @@ static void test_no_json(void **state)
             "column 14: \\u0000 is not allowed without JSON_ALLOW_NUL near '\"\\u0000\"'");
 }
 
+/* Logs of other tasks, and lines that are none, are told by what they are. */
+static void test_other_logs(void **state)
+{
+    (void)state;
+    refused(
+        "{\"target\":\"x\",\"arguments\":{\"gen_args_0\":{\"arg_0\":\"q\",\"arg_1\":{\"until\":[\"\\n\"]}}}}",
+        "the log of a task that generates text, and one of multiple choice is expected");
+    refused("{\"target\":\"x\",\"arguments\":[[\"q\",{\"until\":[]}]]}",
+            "the log of a task that generates text, and one of multiple choice is expected");
+    refused("{\"target\":\"x\",\"arguments\":{\"gen_args_0\":{\"arg_0\":\"q\"}}}",
+            "the log of a task that scores whole texts, and one of multiple choice is expected");
+    refused("{\"target\":\"x\",\"arguments\":[[\"q\"]]}",
+            "the log of a task that scores whole texts, and one of multiple choice is expected");
+    refused("{\"target\":\"x\",\"arguments\":[[\"q\",\" a\"]]}", "1 choices; there must be at least 2");
+    adamoe_questions *questions = NULL;
+    static const char *const spread[] = {"{\n \"id\": 1\n}\n", "\xef\xbb\xbf{\r\n}", "\n\n{\n}"};
+    for (size_t i = 0; i < sizeof spread / sizeof *spread; i++) {
+        assert_error(parse(spread[i], &questions), ADAMOE_BAD_INPUT, "`jq -c .` makes lines of it");
+    }
+    assert_error(parse("\xef\xbb\xbf[{}]", &questions), ADAMOE_BAD_INPUT, "`jq -c '.[]'` makes lines of it");
+    assert_ok(parse("\n \r\n" AI2 "\n", &questions));
+    adamoe_questions_free(questions);
+}
+
 static void test_embedded_zero(void **state)
 {
     (void)state;
@@ -487,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_byte_order_mark),
         cmocka_unit_test(test_text_is_kept_exactly),
         cmocka_unit_test(test_no_json),
+        cmocka_unit_test(test_other_logs),
         cmocka_unit_test(test_embedded_zero),
         cmocka_unit_test(test_missing_parts),
         cmocka_unit_test(test_answer),
