@@ -32,7 +32,7 @@ else
 fi
 if [ -s "$failed" ]; then
     echo
-    cat "$log" >&2
+    grep -v "Built target" "$log" >&2 || true
     echo "ci/build.sh: the build of preset $preset failed" >&2
     exit 1
 fi

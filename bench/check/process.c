@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Eleven options with values, two without, a tier and a command each, and the end. */
-#define ARGUMENTS (2 + 11 * 2 + 2 + (ADAMOE_TIERS + ADAMOE_MOST_COMMANDS) * 2 + 1)
+/* Ten options with values, two without, a kernel, a tier and a command each, and the end. */
+#define ARGUMENTS (2 + 10 * 2 + 2 + (ADAMOE_CHECK_KERNELS + ADAMOE_TIERS + ADAMOE_MOST_COMMANDS) * 2 + 1)
 
 typedef struct command {
     const char *argument[ARGUMENTS];
@@ -52,6 +52,9 @@ static void make_command(const adamoe_check_options *options, const char *work, 
     }
     if (options->common.topology != NULL) {
         add_option(c, "--numa-topology", options->common.topology);
+    }
+    for (size_t i = 0; kernel == NULL && i < options->kernels; ++i) {
+        add_option(c, "--kernel", options->kernel[i]);
     }
     if (kernel != NULL) {
         add_option(c, "--kernel", kernel);

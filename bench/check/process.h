@@ -22,8 +22,8 @@ typedef struct adamoe_check_process {
     adamoe_status error; /* what it reported, or what kept its parent from listening */
 } adamoe_check_process;
 
-/* Starts this program for `work` (check/child.h) on one kernel, or on all where that is NULL; its clock
- * begins. Errors: processes. */
+/* Starts this program for `work` (check/child.h) on one kernel, or where that is NULL on those of the
+ * options; its clock begins. Errors: processes. */
 adamoe_status adamoe_check_process_start(const adamoe_check_options *options, const char *work,
                                          const char *kernel, adamoe_check_process *out);
 
