@@ -28,7 +28,7 @@ static void write_recipe(void **state, const char *name, const char *more)
         text, sizeof text,
         "{\"start\": \"%s/start\", \"test\": \"%s/few.jsonl\", \"fine_tune\": {\"questions\": "
         "\"%s/few.jsonl\", \"steps\": 3, \"batch\": 4, \"learning-rate\": 0.01, \"balance-alpha\": "
-        "[0.02, 0.0001], \"checkpoint-every\": 1%s}}\n",
+        "[0.02, 0.0001], \"checkpoint-every\": 3%s}}\n",
         folder, folder, folder, more);
     write_text(in_folder(state, name).text, text);
 }
