@@ -98,8 +98,12 @@ static void describe_implementation(const adamoe_kernel *kernel, char *text, siz
  * build does not emulate. */
 static bool is_emulated(const adamoe_kernel *kernel)
 {
-    static const char prefix[] = "avx512-";
-    return adamoe_cpu_emulates_avx512() && strncmp(kernel->name, prefix, sizeof prefix - 1) == 0;
+    static const char *const prefixes[] = {"avx512-", "amx-"};
+    bool ours = false;
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; ++i) {
+        ours = ours || strncmp(kernel->name, prefixes[i], strlen(prefixes[i])) == 0;
+    }
+    return ours && adamoe_cpu_emulates_avx512();
 }
 
 static json_t *kernel_json(const adamoe_kernel *kernel)
@@ -166,6 +170,21 @@ static json_t *onednn_json(void)
     return json_pack("{s:s,s:o}", "version", version, "faults", faults);
 }
 
+/* What an emulated build computes with is no processor's. */
+static bool tiles_of_the_processor(void)
+{
+    return adamoe_cpu_tiles_obstacle() == NULL && !adamoe_cpu_emulates_avx512();
+}
+
+/* Whether the tiles can be used, and why not. */
+static json_t *amx_json(void)
+{
+    const char *obstacle = adamoe_cpu_tiles_obstacle();
+    return json_pack("{s:b,s:b,s:o}", "supported", obstacle == NULL, "emulated",
+                     (int)adamoe_cpu_emulates_avx512(), "why_not",
+                     obstacle == NULL ? json_null() : json_string(obstacle));
+}
+
 static json_t *info_json(const adamoe_cpu *cpu, const adamoe_topology *topology,
                          const adamoe_registry *registry)
 {
@@ -173,14 +192,14 @@ static json_t *info_json(const adamoe_cpu *cpu, const adamoe_topology *topology,
     for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
         json_array_append_new(kernels, kernel_json(adamoe_registry_at(registry, i)));
     }
-    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:b,s:o},s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "version",
+    return json_pack("{s:s,s:{s:o,s:I,s:I,s:o,s:b,s:o},s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o}", "version",
                      ADAMOE_VERSION, "cpu", "model", adamoe_json_text(cpu->model), "processors",
                      (json_int_t)adamoe_available_processors(), "numa_nodes", (json_int_t)cpu->numa_nodes,
                      "features", features_json(cpu), "avx512_emulated", (int)cpu->avx512_emulated, "caches",
                      caches_json(cpu), "numa", adamoe_topology_json(topology), "transparent_huge_pages",
-                     adamoe_huge_pages_json(), "amx_through_onednn", (int)adamoe_cpu_has("amx_tile"),
-                     "libraries", adamoe_libraries_json(), "onednn", onednn_json(), "kernels", kernels,
-                     "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
+                     adamoe_huge_pages_json(), "amx_through_onednn", (int)tiles_of_the_processor(), "amx",
+                     amx_json(), "libraries", adamoe_libraries_json(), "onednn", onednn_json(), "kernels",
+                     kernels, "default_kernel", adamoe_json_text(adamoe_registry_default(registry)->name));
 }
 
 static void print_cpu(const adamoe_cpu *cpu)
@@ -191,8 +210,9 @@ static void print_cpu(const adamoe_cpu *cpu)
         printf(" %s", cpu->feature[i]);
     }
     if (cpu->avx512_emulated) {
-        printf("\nemulated  AVX-512, in software: this build tests its kernels, and no time of theirs means "
-               "anything");
+        printf(
+            "\nemulated  AVX-512 and AMX, in software: this build tests its kernels, and no time of theirs means "
+            "anything");
     }
     printf("\ncaches   ");
     for (size_t i = 0; i < cpu->caches; ++i) {
@@ -223,12 +243,15 @@ static void print_nodes(const adamoe_topology *topology)
     printf("huge pages %s (transparent)\n", policy);
 }
 
-/* Our own kernels know no AMX; oneDNN does. */
 static void print_amx(void)
 {
-    if (adamoe_cpu_has("amx_tile")) {
+    const char *obstacle = adamoe_cpu_tiles_obstacle();
+    if (obstacle != NULL) {
+        printf("AMX       cannot be used here: %s\n", obstacle);
+    } else if (tiles_of_the_processor()) {
         printf(
-            "AMX       is there, and the oneDNN kernels use it: the code that they run on, below, says so\n");
+            "AMX       is there: the amx kernels use it, and the oneDNN kernels where the code that they run on, "
+            "below, says so\n");
     }
 }
 

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Runs the AVX-512 kernels on any machine with AVX2: a build that emulates the instructions in software (SIMDe), the
-# tests of everything that has an AVX-512 form, and `adamoe check` of the kernels. Shows that the kernels compute what
-# they should, at guarded memory; not that a compiler's instructions do the same, for which there is
-# ci/emulate_avx512.sh, and nothing about speed.
+# Runs the AVX-512 and AMX kernels on any machine with AVX2: a build that emulates the instructions in software (SIMDe,
+# and kernels/amx/software_tiles.h), the tests of everything that has such a form, and `adamoe check` of the kernels.
+# Shows that the kernels compute what they should, at guarded memory; not that a compiler's instructions do the same, for
+# which there are ci/emulate_avx512.sh and, for the tiles, amx_tiles_test where the processor has them; and nothing about
+# speed.
 #
 #     sh ci/test_emulated.sh [PRESET]      default: emulated; emulated-asan runs under the sanitizers, in some minutes
 #
@@ -19,7 +20,7 @@ sh ci/install.sh libsimde-dev || {
     exit 0
 }
 
-tests="avx512 vector_ops span_attention route packed interleave gemm experts backprop adamw lora lora_network forward"
+tests="avx512 amx_tiles vector_ops span_attention route packed interleave gemm experts backprop adamw lora lora_network forward"
 targets=adamoe
 for test in $tests; do
     targets="$targets ${test}_test"
@@ -28,10 +29,12 @@ cmake --preset "$preset" >/dev/null
 # shellcheck disable=SC2086
 cmake --build --preset "$preset" -j "$(nproc)" --target $targets >/dev/null
 ctest --preset "$preset" -j "$(nproc)" -R "^($(echo "$tests" | tr ' ' '|'))_test\$"
-"build/$preset/bin/adamoe" check --kernel avx512-f32 --kernel avx512-bf16 --kernel avx512-dpbf16 \
-    --kernel avx512-int8
-for layer in tests/golden/layer/*.safetensors; do
-    for kernel in avx512-f32 avx512-bf16 avx512-dpbf16 avx512-int8; do
+kernels="avx512-f32 avx512-bf16 avx512-dpbf16 avx512-int8 amx-bf16 amx-int8 amx-split"
+# shellcheck disable=SC2046
+"build/$preset/bin/adamoe" check $(printf -- '--kernel %s ' $kernels)
+for layer in tests/golden/layer/*.safetensors ../shared/oracle/*.safetensors; do
+    [ -e "$layer" ] || continue # ../shared may be absent
+    for kernel in $kernels; do
         "build/$preset/bin/adamoe" layer "$layer" --kernel "$kernel" >/dev/null || {
             echo "ci/test_emulated.sh: $layer by $kernel is wrong" >&2
             exit 1

@@ -3,7 +3,8 @@
  *
  * All guarantees hold by construction: an element of a product is one sum in ascending order of its terms,
  * whatever tile, task or thread computes it (packed/tile.h), and a token's rows are added in the plan's
- * order.
+ * order. Few rows go through tiles of AMX as many do: tdpbf16ps rounds in another order than AVX-512, so that a
+ * path of its own for them would cost the guarantee for batch-mates.
  */
 #include "packed_kernels.h"
 #include "machine/cpu.h"
@@ -33,6 +34,28 @@ static bool avx512_vnni_supported(const char **why_not)
 {
     *why_not = "needs AVX-512 F and VNNI";
     return adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512vnni");
+}
+
+/* Beside the tiles these need what rounds and scales: every processor with AMX has it. */
+static bool amx_bf16_supported(const char **why_not)
+{
+    *why_not = adamoe_cpu_tiles_obstacle();
+    if (*why_not != NULL) {
+        return false;
+    }
+    *why_not = "needs AMX's bfloat16 products, and AVX-512 F, BW and BF16";
+    return adamoe_cpu_has("amx_bf16") && adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512bw") &&
+           adamoe_cpu_has("avx512bf16");
+}
+
+static bool amx_int8_supported(const char **why_not)
+{
+    *why_not = adamoe_cpu_tiles_obstacle();
+    if (*why_not != NULL) {
+        return false;
+    }
+    *why_not = "needs AMX's int8 products, and AVX-512 F and VNNI";
+    return adamoe_cpu_has("amx_int8") && adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512vnni");
 }
 
 /* The two functions that depend on the products, and the table. */
@@ -99,9 +122,18 @@ PACKED_KERNEL(avx512_dpbf16, adamoe_products_dpbf16_avx512, "avx512-dpbf16",
 PACKED_KERNEL(avx512_int8, adamoe_products_int8_avx512, "avx512-int8",
               "packed int8 weights, int8 inputs, AVX-512 VNNI", avx512_vnni_supported, ADAMOE_INT8,
               ADAMOE_INT8, ADAMOE_INT32, 14, 32, NULL, NULL);
+PACKED_KERNEL(amx_int8, adamoe_products_int8_amx, "amx-int8", "packed int8 weights, int8 inputs, AMX tiles",
+              amx_int8_supported, ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT32, 32, 32, NULL, NULL);
+PACKED_KERNEL(amx_bf16, adamoe_products_bf16_amx, "amx-bf16",
+              "packed bfloat16 weights, x and h rounded to bfloat16, AMX tiles", amx_bf16_supported,
+              ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 32, 32, NULL, NULL);
+PACKED_KERNEL(amx_split, adamoe_products_split_amx, "amx-split",
+              "packed bfloat16 weights, float32 inputs as three bfloat16 parts each, AMX tiles",
+              amx_bf16_supported, ADAMOE_FLOAT32, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 32, 32, NULL, NULL);
 
 const adamoe_kernel *const adamoe_packed_kernels[] = {
-    &avx2_int8, &avx2_bf16, &avx2_f32, &avx512_int8, &avx512_dpbf16, &avx512_bf16, &avx512_f32,
+    &avx2_int8,   &avx2_bf16,  &avx2_f32, &avx512_int8, &avx512_dpbf16,
+    &avx512_bf16, &avx512_f32, &amx_int8, &amx_bf16,    &amx_split,
 };
 
 const size_t adamoe_packed_kernel_count = sizeof adamoe_packed_kernels / sizeof *adamoe_packed_kernels;

@@ -112,6 +112,7 @@ const packed_products adamoe_products_int8_avx2 = {
     .weight_group = INPUT_TERMS,
     .input_bytes = INPUT_BYTES / INPUT_TERMS,
     .weight_bytes = sizeof(int8_t),
+    .step = step_of,
     .quantise = quantise,
     .scale_sums = scale_sums,
     .tile = {[1] = {{int8_1x1, NULL, int8_1x4}},

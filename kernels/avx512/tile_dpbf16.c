@@ -11,37 +11,11 @@
 
 #include "avx512/lanes.h"
 
-#include <string.h>
+#include "avx512/tile_bfloat16.h"
 
-#define INPUT_TERMS  2
-#define INPUT_BYTES  4
+#define INPUT_BYTES  PAIR_BYTES
 #define WEIGHT_BYTES 64
 #define FEW_ROWS     3
-
-/* An odd last output gets a zero beside it: outputs that do not exist are NaN where an input is infinite. */
-static inline void store_hidden(float *to, lanes h, size_t outputs)
-{
-    uint16_t term[LANES];
-    const __m256bh rounded = _mm512_cvtneps_pbh(h);
-    memcpy(term, &rounded, sizeof term);
-    if (outputs % INPUT_TERMS != 0) {
-        term[outputs] = 0;
-    }
-    memcpy(to, term, (outputs + 1) / INPUT_TERMS * INPUT_BYTES);
-}
-
-#define STORE_HIDDEN store_hidden
-#include "packed/tile_finish.h"
-
-static void round_terms(const float *terms, size_t count, void *to)
-{
-    char *out = to;
-    for (size_t c = 0; c < count; c += LANES, out += sizeof(__m256bh)) {
-        const size_t left = count - c, groups = (left + 1) / INPUT_TERMS;
-        const __m256bh rounded = _mm512_cvtneps_pbh(load_columns(terms + c, left));
-        memcpy(out, &rounded, left >= LANES ? sizeof rounded : groups * INPUT_BYTES);
-    }
-}
 
 #include "packed/tile_sums.h"
 

@@ -84,6 +84,7 @@ const packed_products adamoe_products_int8_avx512 = {
     .input_bytes = INPUT_BYTES / INPUT_TERMS,
     .weight_bytes = sizeof(int8_t),
     .excess = EXCESS,
+    .step = step_of,
     .quantise = quantise,
     .scale_sums = scale_sums,
 };

@@ -25,25 +25,6 @@ typedef struct feature {
 #define TILE_DATA     18
 #define REQUEST_STATE 0x1023 /* ARCH_REQ_XCOMP_PERM */
 
-/* The system must save the tiles when it switches threads, and lets a process use them
- * only after it asked. */
-static bool may_use_tiles(void)
-{
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_OSXSAVE) == 0) {
-        return false;
-    }
-    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
-    return (eax & TILE_STATES) == TILE_STATES && syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
-}
-
-/* AMX is not among the names that the run-time library knows; the processor's leaf 7 tells. */
-static bool has_amx(unsigned bit)
-{
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> bit & 1u) != 0 && may_use_tiles();
-}
-
 bool adamoe_cpu_emulates_avx512(void)
 {
 #if defined(ADAMOE_EMULATE_AVX512)
@@ -51,6 +32,53 @@ bool adamoe_cpu_emulates_avx512(void)
 #else
     return false;
 #endif
+}
+
+static bool leaf_7_has(unsigned bit)
+{
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> bit & 1u) != 0;
+}
+
+static bool system_saves_tiles(void)
+{
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_OSXSAVE) == 0) {
+        return false;
+    }
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return (eax & TILE_STATES) == TILE_STATES;
+}
+
+#define AMX_TILE 24 /* bits of leaf 7 */
+#define AMX_BF16 22
+#define AMX_INT8 25
+
+static const char *tiles_obstacle;
+
+/* The permission is the process's, and of threads that it starts from then on. */
+static void ask_for_tiles(void)
+{
+    if (!adamoe_cpu_emulates_avx512()) {
+        tiles_obstacle = !leaf_7_has(AMX_TILE)   ? "needs AMX"
+                         : !system_saves_tiles() ? "needs AMX, whose tiles the system does not save"
+                         : syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) != 0
+                             ? "needs AMX, whose tiles the system does not let this process use (arch_prctl)"
+                             : NULL;
+    }
+}
+
+const char *adamoe_cpu_tiles_obstacle(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, ask_for_tiles);
+    return tiles_obstacle;
+}
+
+/* AMX is not among the names that the run-time library knows; the processor's leaf 7 tells. */
+static bool has_amx(unsigned bit)
+{
+    return adamoe_cpu_tiles_obstacle() == NULL && (adamoe_cpu_emulates_avx512() || leaf_7_has(bit));
 }
 
 /* A build that emulates some parts of AVX-512 has only those, on every processor. BW is among them for
@@ -76,9 +104,9 @@ static void list_features(feature list[FEATURES])
         {"avx512dq", HAS_AVX512("avx512dq", false)},
         {"avx512vnni", HAS_AVX512("avx512vnni", true)},
         {"avx512bf16", HAS_AVX512("avx512bf16", true)},
-        {"amx_bf16", has_amx(22)},
-        {"amx_tile", has_amx(24)},
-        {"amx_int8", has_amx(25)},
+        {"amx_bf16", has_amx(AMX_BF16)},
+        {"amx_tile", has_amx(AMX_TILE)},
+        {"amx_int8", has_amx(AMX_INT8)},
         {"sse4.2", __builtin_cpu_supports("sse4.2") != 0},
     };
     memcpy(list, found, sizeof found);
@@ -121,6 +149,11 @@ bool adamoe_cpu_has(const char *name)
 bool adamoe_cpu_emulates_avx512(void)
 {
     return false;
+}
+
+const char *adamoe_cpu_tiles_obstacle(void)
+{
+    return "needs AMX";
 }
 #endif
 
@@ -190,7 +223,7 @@ static void describe(adamoe_cpu *out)
     out->avx512_emulated = adamoe_cpu_emulates_avx512();
     if (out->avx512_emulated) {
         const size_t length = strlen(out->model);
-        (void)snprintf(out->model + length, sizeof out->model - length, " (AVX-512 emulated)");
+        (void)snprintf(out->model + length, sizeof out->model - length, " (AVX-512 and AMX emulated)");
     }
     if (numa_available() >= 0) {
         out->numa_nodes = (size_t)numa_num_configured_nodes();

@@ -29,7 +29,11 @@ void adamoe_cpu_describe(adamoe_cpu *out);
 /* True where processor and operating system both support it; `feature` as in adamoe_cpu.feature. */
 bool adamoe_cpu_has(const char *feature);
 
-/* True in a build that emulates AVX-512 in software (ADAMOE_EMULATE_AVX512 of CMake), where the processor can
+/* Why this process cannot use the tiles of AMX, as "needs AMX"; NULL where it can. The first call asks the system for
+ * them, which it grants to a process once for all threads that begin later: so it comes before any team. */
+const char *adamoe_cpu_tiles_obstacle(void);
+
+/* True in a build that emulates AVX-512 and AMX in software (ADAMOE_EMULATE_AVX512 of CMake), where the processor can
  * run the emulation. What such a build's AVX-512 kernels need counts as present, and no time of theirs says
  * anything about a processor. oneDNN brings its own code, which is not emulated. */
 bool adamoe_cpu_emulates_avx512(void);

@@ -2,7 +2,7 @@
  * The experts of a layer on packed weights.
  *
  * A call has stages, each shared out by the team: pack the rows' inputs; w1 and w3 of every expert with
- * silu(w1 x) * (w3 x) before anything is stored, rounded if inputs are bfloat16; for int8, quantise that; w2
+ * silu(w1 x) * (w3 x) before anything is stored, rounded if inputs are bfloat16; for inputs in steps, those; w2
  * into a slot for each row; for every token the sum over its slots in the plan's order. An expert without a
  * row is not touched.
  */
@@ -102,8 +102,8 @@ typedef struct layout {
     size_t groups;                                      /* the most that there can be */
     size_t group, share;                                /* offsets in bytes */
     size_t inputs, input_scale;                         /* of w1 and w3 */
-    size_t hidden;                                      /* packed; for int8 floats, row by row */
-    size_t quantised, hidden_scale;                     /* int8 only */
+    size_t hidden;                                      /* packed; for inputs in steps floats, row by row */
+    size_t quantised, hidden_scale;                     /* inputs in steps only */
     size_t slots;                                       /* [rows, hidden_size] */
     size_t sums, widened, scratch, node_first;          /* sums, widened and scratch for each thread */
     size_t thread_sums, thread_widened, thread_scratch; /* bytes */
@@ -131,7 +131,7 @@ static size_t add(layout *l, size_t bytes)
 static layout plan_layout(const adamoe_prepared *p, size_t rows)
 {
     const packed_matrix *up = &p->expert[0].up, *down = &p->expert[0].down;
-    const bool int8 = p->products->quantise != NULL;
+    const bool steps = p->products->quantise != NULL;
     const size_t depth = larger(p->hidden_size, p->intermediate_size), threads = p->placement.threads;
     layout l = {.groups = (p->experts < rows ? p->experts : rows) + rows / up->blocks.rows};
     l.thread_sums = aligned(larger(adamoe_packed_sums(up), adamoe_packed_sums(down)) * sizeof(float));
@@ -141,9 +141,9 @@ static layout plan_layout(const adamoe_prepared *p, size_t rows)
     l.share = add(&l, larger(up->parts, down->parts) * l.groups * sizeof(packed_share));
     l.inputs = add(&l, adamoe_packed_input_bytes(p->products, rows, p->hidden_size));
     l.input_scale = add(&l, rows * sizeof(packed_row_scale));
-    l.hidden = add(&l, int8 ? rows * p->intermediate_size * sizeof(float)
-                            : adamoe_packed_input_bytes(p->products, rows, p->intermediate_size));
-    l.quantised = add(&l, int8 ? adamoe_packed_input_bytes(p->products, rows, p->intermediate_size) : 0);
+    l.hidden = add(&l, steps ? rows * p->intermediate_size * sizeof(float)
+                             : adamoe_packed_input_bytes(p->products, rows, p->intermediate_size));
+    l.quantised = add(&l, steps ? adamoe_packed_input_bytes(p->products, rows, p->intermediate_size) : 0);
     l.hidden_scale = add(&l, rows * sizeof(packed_row_scale));
     l.slots = add(&l, rows * p->hidden_size * sizeof(float));
     l.sums = add(&l, threads * l.thread_sums);
@@ -230,16 +230,16 @@ static void store_inputs(const call *c, const packed_group *group, size_t tile, 
     const packed_products *products = c->prepared->products;
     const packed_matrix *down = &c->prepared->expert[group->expert].down;
     const size_t rows = adamoe_packed_tile_rows(group, tile).count, ff = c->prepared->intermediate_size;
-    const size_t first = output / down->blocks.depth * down->blocks.depth, in = products->input_group;
+    const size_t first = output / down->blocks.depth * down->blocks.depth;
     float hidden[PACKED_MOST_ROWS][PACKED_MOST_LANES];
     const float *row[PACKED_MOST_ROWS];
     for (size_t r = 0; r < rows; ++r) {
         row[r] = hidden[r];
     }
     char *const inputs = inputs_of(c, c->layout.hidden, group, ff);
-    float *const to = (float *)(void *)(inputs + adamoe_packed_input_at(down, group, tile, first));
     products->gate(sums, stride, rows, outputs, hidden[0], PACKED_MOST_LANES);
-    products->interleave(row, rows, (outputs + in - 1) / in, rows, to + (output - first) / in * rows);
+    adamoe_packed_store_terms(products, rows, row, output - first, outputs,
+                              inputs + adamoe_packed_input_at(down, group, tile, first));
     if (output + outputs == ff) {
         adamoe_packed_pad(down, group, tile, inputs);
     }
@@ -284,7 +284,7 @@ static void up_task(void *context, size_t i, uint32_t thread)
     store_hidden(c, group, &up->part[task.part], &task, sums.at);
 }
 
-/* int8 only. */
+/* Inputs in steps only. */
 static void quantise_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;

@@ -42,7 +42,13 @@ packed_rows adamoe_packed_tile_rows(const packed_group *group, size_t tile)
 /* What a row takes for a group of terms. */
 static size_t input_group_bytes(const packed_products *products)
 {
-    return products->input_group * products->input_bytes;
+    return products->input_group * adamoe_packed_term_bytes(products);
+}
+
+/* Whether groups of inputs are longer than what travels as a float. */
+static bool are_wide(const packed_products *products)
+{
+    return products->neighbours != 0;
 }
 
 static size_t input_groups(const packed_products *products, size_t terms)
@@ -50,15 +56,10 @@ static size_t input_groups(const packed_products *products, size_t terms)
     return (terms + products->input_group - 1) / products->input_group;
 }
 
-/* Inputs are padded to whole groups of the weights: a pair of bfloat16 weights takes two float inputs. */
-static size_t padded(const packed_products *products, size_t terms)
-{
-    return (terms + products->weight_group - 1) / products->weight_group * products->weight_group;
-}
-
 size_t adamoe_packed_input_bytes(const packed_products *products, size_t rows, size_t depth)
 {
-    return rows * input_groups(products, padded(products, depth)) * input_group_bytes(products);
+    return rows * input_groups(products, adamoe_packed_padded_depth(products, depth)) *
+           input_group_bytes(products);
 }
 
 static size_t block_terms(const packed_matrix *matrix, size_t first)
@@ -101,7 +102,7 @@ static void store_row(const packed_matrix *matrix, const packed_group *group, si
         terms = scratch;
     }
     if (products->quantise != NULL) {
-        *scale = (packed_row_scale){.step = products->largest(terms, depth) / 127.0f};
+        *scale = (packed_row_scale){.step = products->step(products->largest(terms, depth))};
     }
     for (size_t first = 0; first < depth; first += matrix->blocks.depth) {
         const size_t count = depth - first < matrix->blocks.depth ? depth - first : matrix->blocks.depth;
@@ -133,6 +134,27 @@ static void store_rows(const packed_matrix *matrix, const packed_group *group, s
     }
 }
 
+void adamoe_packed_store_terms(const packed_products *products, size_t rows, const float *const *row,
+                               size_t first, size_t count, char *to)
+{
+    const size_t group = products->input_group, bytes = products->input_bytes;
+    if (!are_wide(products)) {
+        to += first / group * rows * sizeof(float);
+        products->interleave(row, rows, input_groups(products, count), rows, (float *)(void *)to);
+        return;
+    }
+    for (size_t r = 0; r < rows; ++r) {
+        const char *from = (const char *)row[r];
+        for (size_t c = first; c < first + count;) {
+            const size_t whole = group - c % group, left = first + count - c;
+            const size_t here = left < whole ? left : whole;
+            memcpy(to + (c / group * rows + r) * group * bytes + c % group * bytes, from, here * bytes);
+            from += here * bytes;
+            c += here;
+        }
+    }
+}
+
 /* Terms of a row that are rounded before those of all rows are interleaved: what they take of the first-level
  * cache is little. Whole groups. */
 #define ROUNDED_AT_ONCE 256
@@ -153,8 +175,7 @@ static void store_rounded(const packed_products *products, size_t rows, const fl
             products->round(factor == NULL ? row : scaled, here, rounded[r]);
             from[r] = rounded[r];
         }
-        products->interleave(from, rows, input_groups(products, here), rows, (float *)(void *)to);
-        to += input_groups(products, here) * rows * input_group_bytes(products);
+        adamoe_packed_store_terms(products, rows, from, c, here, to);
     }
 }
 
@@ -174,6 +195,9 @@ void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *g
                               packed_row_scale *scale)
 {
     const size_t rows = adamoe_packed_tile_rows(group, tile).count;
+    if (are_wide(matrix->products) && matrix->depth > 0) {
+        adamoe_packed_pad(matrix, group, tile, inputs);
+    }
     if (matrix->products->round != NULL) {
         store_rounded_rows(matrix, group, tile, rows, terms, factor, inputs);
         return;
@@ -188,15 +212,30 @@ void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *g
     }
 }
 
+/* Zeros the terms from `first` on, in each part of each row of a group. */
+static void pad_group(const packed_products *products, size_t rows, size_t first, char *group)
+{
+    const size_t part = products->input_group * products->input_bytes, begin = first * products->input_bytes;
+    const size_t parts = rows * input_group_bytes(products) / part;
+    for (size_t i = 0; i < parts; ++i) {
+        memset(group + i * part + begin, 0, part - begin);
+    }
+}
+
 void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs)
 {
     const packed_products *products = matrix->products;
     const size_t first = (matrix->depth - 1) / matrix->blocks.depth * matrix->blocks.depth;
     const size_t there = input_groups(products, matrix->depth - first);
     const size_t all = input_groups(products, block_terms(matrix, first));
-    const size_t bytes = adamoe_packed_tile_rows(group, tile).count * input_group_bytes(products);
-    memset(inputs + adamoe_packed_input_at(matrix, group, tile, first) + there * bytes, 0,
-           (all - there) * bytes);
+    const size_t rows = adamoe_packed_tile_rows(group, tile).count;
+    const size_t bytes = rows * input_group_bytes(products);
+    char *const to = inputs + adamoe_packed_input_at(matrix, group, tile, first);
+    memset(to + there * bytes, 0, (all - there) * bytes);
+    const size_t within = (matrix->depth - first) % products->input_group;
+    if (are_wide(products) && within > 0) {
+        pad_group(products, rows, within, to + (there - 1) * bytes);
+    }
 }
 
 size_t adamoe_packed_widened_bytes(const packed_matrix *matrix)
@@ -227,8 +266,8 @@ typedef struct panel_step {
 /* Few rows read their weights as one stream, which the processor fetches ahead by itself, and better. */
 #define LEAST_ROWS_TO_FETCH_FOR 3
 
-/* All tiles of the group; each fetches its share of what comes next. */
-static void multiply_tiles(const panel_step *s, void *widened)
+/* All tiles of the group; each fetches its share of what comes next. `configured`: for how many rows the thread is. */
+static void multiply_tiles(const panel_step *s, void *widened, size_t *configured)
 {
     const packed_group *group = s->group;
     const packed_products *products = s->matrix->products;
@@ -241,6 +280,10 @@ static void multiply_tiles(const panel_step *s, void *widened)
     }
     for (size_t t = 0, row = 0; t < group->tiles; ++t) {
         const size_t rows = s->least_rows + (t < s->longer_tiles ? 1 : 0);
+        if (rows != *configured && products->configure != NULL) {
+            products->configure(rows);
+            *configured = rows;
+        }
         group->products->tile[rows].panels[s->wide](
             groups, s->inputs + row * s->row_bytes, weights, s->panel_bytes, s->sums + row * s->stride,
             s->stride, s->first == 0, (packed_ahead){s->ahead.from + t * s->tile_lines * 64, s->tile_lines});
@@ -269,8 +312,11 @@ static void scale_sums(const packed_matrix *matrix, const packed_part *part, siz
 {
     const size_t width = PACKED_VECTORS * matrix->products->lanes;
     for (size_t p = 0; p < panels; ++p) {
-        const packed_scales scales = {row_scale, part->scale + (first_panel + p) * width,
-                                      part->excess + (first_panel + p) * width};
+        packed_scales scales = {.row = row_scale};
+        if (part->scale != NULL) {
+            scales.output = part->scale + (first_panel + p) * width;
+            scales.excess = part->excess + (first_panel + p) * width;
+        }
         matrix->products->scale_sums(sums.at + p * width, sums.stride, group->rows, scales);
     }
 }
@@ -293,6 +339,7 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
 {
     const size_t width = PACKED_VECTORS * matrix->products->lanes;
     const size_t group_bytes = adamoe_packed_group_bytes(matrix->products);
+    size_t configured = 0;
     for (size_t r = 0; r < group->rows && matrix->depth == 0; ++r) {
         memset(sums.at + r * sums.stride, 0, panels * width * sizeof(float));
     }
@@ -325,9 +372,12 @@ void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part
             step.tile_lines = ahead.lines / group->tiles;
             step.sums = sums.at + p * width;
             step.wide = wide;
-            multiply_tiles(&step, widened);
+            multiply_tiles(&step, widened, &configured);
             p += count;
         }
+    }
+    if (configured != 0 && matrix->products->release != NULL) {
+        matrix->products->release();
     }
     if (matrix->products->scale_sums != NULL) {
         scale_sums(matrix, part, first_panel, panels, group, row_scale, sums);

@@ -48,6 +48,12 @@ void adamoe_packed_store_tile(const packed_matrix *matrix, const packed_group *g
                               const float *const *terms, const float *factor, float *scratch, char *inputs,
                               packed_row_scale *scale);
 
+/* Stores terms [first, first + count) of each row among a tile's inputs, which begin at `to`: row[r] has them as
+ * products->round or products->gate left them, one input group after the other. `first` is whole input groups, or,
+ * where those are longer than a float, any. */
+void adamoe_packed_store_terms(const packed_products *products, size_t rows, const float *const *row,
+                               size_t first, size_t count, char *to);
+
 /* Zeros the input groups of a tile beyond the last term, up to whole groups of weights, for rows that are not
  * stored by adamoe_packed_store_tile. */
 void adamoe_packed_pad(const packed_matrix *matrix, const packed_group *group, size_t tile, char *inputs);
@@ -59,7 +65,7 @@ typedef struct packed_sums {
 } packed_sums;
 
 /* sums[row of the group][output of the panels] = inputs times `panels` panels of a part, from first_panel of
- * the part on. For int8, row_scale is [rows of the
+ * the part on. Where inputs are in steps, row_scale is [rows of the
  * group]. `widened` is room for one panel's block in the type that is multiplied. */
 void adamoe_packed_multiply(const packed_matrix *matrix, const packed_part *part, size_t first_panel,
                             size_t panels, const packed_group *group, const char *inputs,

@@ -5,12 +5,16 @@
  *
  * Weights. A panel is PACKED_VECTORS vectors of outputs side by side. Its terms stand in groups of
  * `weight_group` (1, or 2 or 4 where an instruction multiplies neighbours): for each group, for each output
- * of the panel, the group's terms. Depth is padded with zeros to whole groups.
+ * of the panel, the group's terms. Depth is padded with zeros to whole groups. An instruction that multiplies
+ * matrices has groups of 64 bytes: for each group, for each vector of the panel, for each `neighbours` terms
+ * of the group, for each output of the vector, those.
  *
- * Inputs. A tile of `rows` rows: for each group of `input_group` terms, for each row, the group's terms.
+ * Inputs. A tile of `rows` rows: for each group of `input_group` terms, for each row, the group's terms;
+ * where a term has several parts, all first parts of the row's group, then all second ones.
  *
- * Every output is one accumulator that adds its terms in ascending order, so its bits depend neither on the
- * number of rows and panels that are computed together nor on where in a panel it stands.
+ * Every output is one accumulator that adds its terms, or the sums of groups, in ascending order, so its bits
+ * depend neither on the number of rows and panels that are computed together nor on where in a panel it
+ * stands.
  */
 #ifndef ADAMOE_PACKED_TILE_H
 #define ADAMOE_PACKED_TILE_H
@@ -19,9 +23,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PACKED_VECTORS    2
-#define PACKED_MOST_ROWS  14
-#define PACKED_MOST_LANES 16
+#define PACKED_VECTORS     2
+#define PACKED_VECTOR_ROWS 14 /* whose sums vector registers hold */
+#define PACKED_MOST_ROWS   32
+#define PACKED_MOST_LANES  16
 
 /* What to fetch into cache while a tile is computed: memory latency is hidden behind arithmetic where there
  * is arithmetic enough. */
@@ -42,7 +47,7 @@ typedef struct packed_tiles {
     packed_tile *panels[3]; /* 1, 2, 4 */
 } packed_tiles;
 
-/* A row of int8 inputs: what a step is, and what is too much in each of its sums. */
+/* A row of inputs in steps: what a step is, and what is too much in each of its sums. */
 typedef struct packed_row_scale {
     float step;
     int32_t excess;
@@ -51,8 +56,8 @@ typedef struct packed_row_scale {
 /* What turns the int32 sums of a panel into floats: ((sum - excess - row.excess) * output) * row.step. */
 typedef struct packed_scales {
     const packed_row_scale *row; /* [rows] of the group */
-    const float *output;         /* [outputs of a panel] */
-    const int32_t *excess;       /* [outputs of a panel] */
+    const float *output;         /* [outputs of a panel]; NULL unless weights are int8 */
+    const int32_t *excess;       /* the same */
 } packed_scales;
 
 /* The vectors of one instruction set for one weight type. */
@@ -62,7 +67,10 @@ typedef struct packed_products {
     size_t wide;                             /* panels side by side where a group has several tiles: log2 */
     size_t input_group;                      /* terms of a group in the inputs, 1, 2 or 4 */
     size_t weight_group;                     /* the same in the weights; a multiple of input_group */
-    size_t input_bytes, weight_bytes;        /* of one term */
+    size_t input_bytes, weight_bytes;        /* of one term; of one of its parts, in the inputs */
+    size_t input_parts;                      /* of a term; 0 is 1 */
+    size_t neighbours;                       /* terms of an output side by side in weights; 0: the group */
+    bool whole_depth;                        /* one block of depth: sums stay where they are summed */
     packed_tiles tile[PACKED_MOST_ROWS + 1]; /* [1 .. most_rows] */
 
     /* Where weights are narrower than what is multiplied: expands a panel of `groups` groups to `to`, and the
@@ -72,11 +80,13 @@ typedef struct packed_products {
     const struct packed_products *widened;
     size_t tiles_before_widening;
 
-    /* For int8: quantises terms[count] in steps of `scale` to input groups that are `stride` bytes apart,
-     * padded with zeros to whole groups, and returns what is too much in each sum of the row for that; and
-     * turns the sums of a panel into floats in place. NULL for float products. `excess` is what one unit of
-     * weight adds to a sum too much, because inputs are stored as q + excess. */
+    /* For inputs in steps: the step of a row whose largest magnitude is `largest`; quantises terms[count] in
+     * steps of `scale` to input groups that are `stride` bytes apart, padded with zeros to whole groups, and
+     * returns what is too much in each sum of the row for that; and turns the sums of a panel into floats in
+     * place. NULL for products of floats as they are. `excess` is what one unit of weight adds to a sum too
+     * much, because inputs are stored as q + excess. */
     int32_t excess;
+    float (*step)(float largest);
     int32_t (*quantise)(const float *terms, size_t count, float scale, void *to, size_t stride);
     void (*scale_sums)(void *sums, size_t stride, size_t rows, packed_scales scales);
 
@@ -88,6 +98,11 @@ typedef struct packed_products {
      * are quantised, the second where weights are not float32, which is all that training multiplies. */
     void (*interleave)(const float *const *row, size_t rows, size_t terms, size_t width, float *to);
     void (*copy_groups)(const float *const *line, size_t terms, size_t groups, size_t width, float *to);
+
+    /* What prepares the calling thread for tiles of `rows` rows, and what undoes it after the last one of a
+     * task. NULL where nothing is to be done. */
+    void (*configure)(size_t rows);
+    void (*release)(void);
 
     /* The largest magnitude of terms[count], 0 for none. */
     float (*largest)(const float *terms, size_t count);
@@ -107,5 +122,6 @@ typedef struct packed_products {
 extern const packed_products adamoe_products_f32_avx2, adamoe_products_bf16_avx2, adamoe_products_int8_avx2;
 extern const packed_products adamoe_products_f32_avx512, adamoe_products_bf16_avx512,
     adamoe_products_dpbf16_avx512, adamoe_products_int8_avx512;
+extern const packed_products adamoe_products_bf16_amx, adamoe_products_int8_amx, adamoe_products_split_amx;
 
 #endif

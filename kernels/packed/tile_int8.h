@@ -8,6 +8,16 @@
  */
 #define MOST_STEPS 127.0f
 
+#ifndef STEPS_AT
+/* Where the group with term c of a row begins. */
+#define STEPS_AT(to, c, stride) ((to) + (c) / INPUT_TERMS * (stride))
+#endif
+
+static float step_of(float largest)
+{
+    return largest / MOST_STEPS;
+}
+
 /* The steps are counted with a rounded quotient, half to even, as reference/numbers.h defines it. */
 static int32_t quantise(const float *terms, size_t count, float scale, void *to, size_t stride)
 {
@@ -15,14 +25,14 @@ static int32_t quantise(const float *terms, size_t count, float scale, void *to,
     const lanes zero = lanes_all(0.0f);
     char *out = to;
     lanes negative = zero; /* whole numbers: the sum is exact */
-    for (size_t c = 0; c < count; c += LANES, out += LANES / INPUT_TERMS * stride) {
+    for (size_t c = 0; c < count; c += LANES) {
         const size_t here = count - c < LANES ? count - c : LANES;
         lanes q = zero;
         if (scale > 0.0f) {
             q = lanes_round(lanes_divide(load_columns(terms + c, here), step));
             q = lanes_smaller(lanes_larger(q, least), most);
         }
-        store_steps(q, (here + INPUT_TERMS - 1) / INPUT_TERMS, out, stride);
+        store_steps(q, (here + INPUT_TERMS - 1) / INPUT_TERMS, STEPS_AT(out, c, stride), stride);
         negative = lanes_add(negative, lanes_smaller(q, zero));
     }
     return NEGATIVE_EXCESS * (int32_t)lanes_sum(negative);

@@ -56,7 +56,7 @@ ALWAYS_INLINE void add_part(size_t rows, size_t vectors, const char *input, size
                             const tile_groups *group, size_t i, tile_sums sum)
 {
     if (rows <= FEW_ROWS) {
-        tile_row kept[PACKED_MOST_ROWS];
+        tile_row kept[PACKED_VECTOR_ROWS];
         UNROLL
         for (size_t r = 0; r < rows; ++r) {
             kept[r] = tile_input(input + r * INPUT_BYTES);
@@ -132,7 +132,7 @@ ALWAYS_INLINE void compute_tile(size_t parts, size_t rows, size_t panels, size_t
     const char *input = inputs, *group = weights, *const fetched = ahead.from + ahead.lines * 64;
     const size_t count = WRITTEN_OUT(parts, rows);
     char *const to = sums;
-    tile_sum sum[PACKED_MOST_ROWS][MOST_VECTORS];
+    tile_sum sum[PACKED_VECTOR_ROWS][MOST_VECTORS];
     UNROLL
     for (size_t r = 0; r < rows; ++r) {
         UNROLL

@@ -21,6 +21,21 @@ static size_t cache_bytes(const adamoe_cpu *cpu, int level, size_t otherwise)
     return otherwise;
 }
 
+static size_t groups_of(const packed_products *products, size_t terms)
+{
+    return (terms + products->weight_group - 1) / products->weight_group;
+}
+
+size_t adamoe_packed_padded_depth(const packed_products *products, size_t depth)
+{
+    return groups_of(products, depth) * products->weight_group;
+}
+
+size_t adamoe_packed_term_bytes(const packed_products *products)
+{
+    return products->input_bytes * (products->input_parts == 0 ? 1 : products->input_parts);
+}
+
 /* The first level for a panel, as it is multiplied; half of the second for inputs, an eighth for sums: what a
  * task's weights stream through the second level from one block of depth to the next must not push its sums
  * out of there. */
@@ -34,13 +49,28 @@ packed_blocks adamoe_packed_blocks(const packed_products *products)
     packed_blocks blocks = {.depth = first / term / 16 * 16, .sums = second / 8};
     blocks.depth = blocks.depth < 64 ? 64 : blocks.depth;
     blocks.rows = second / 2 / (blocks.depth * products->input_bytes);
-    blocks.rows = blocks.rows < PACKED_MOST_ROWS ? PACKED_MOST_ROWS : blocks.rows;
+    blocks.rows = blocks.rows < PACKED_VECTOR_ROWS ? PACKED_VECTOR_ROWS : blocks.rows;
     return blocks;
 }
 
-static size_t groups_of(const packed_products *products, size_t terms)
+/* Tiles of a group, at most: what more of them read no longer comes from the second level. */
+#define MOST_TILES 16
+
+/* One block of all depth. The second level has its inputs, a quarter of it is for sums: the more panels a task has, the
+ * longer weights come as one stream. */
+static packed_blocks whole_blocks(const packed_products *products, size_t depth)
 {
-    return (terms + products->weight_group - 1) / products->weight_group;
+    adamoe_cpu cpu;
+    adamoe_cpu_describe(&cpu);
+    const size_t second = cache_bytes(&cpu, 2, 262144);
+    const size_t terms = adamoe_packed_padded_depth(products, depth + (depth == 0));
+    const size_t row = terms * adamoe_packed_term_bytes(products);
+    const size_t most = MOST_TILES * products->most_rows, fit = second / 2 / row;
+    return (packed_blocks){.depth = terms,
+                           .rows = fit > most                  ? most
+                                   : fit < products->most_rows ? products->most_rows
+                                                               : fit,
+                           .sums = second / 4};
 }
 
 size_t adamoe_packed_panel_outputs(const packed_matrix *matrix)
@@ -124,6 +154,15 @@ static float row_scale(const float *row, size_t count)
     return largest / 127.0f;
 }
 
+/* Where term `term` of a panel's output `column` stands among the group that has it. */
+static size_t place_in_group(const packed_products *products, size_t column, size_t term)
+{
+    const size_t group = products->weight_group, lanes = products->lanes;
+    const size_t side_by_side = products->neighbours == 0 ? group : products->neighbours;
+    const size_t vector = column / lanes * (group / side_by_side) + term % group / side_by_side;
+    return (vector * lanes + column % lanes) * side_by_side + term % side_by_side;
+}
+
 /* Distributes one output's weights over the panel's blocks. Returns their sum for int8. */
 static int32_t store_row(const packed_matrix *packed, packed_part *part, size_t panel, size_t column,
                          const float *row, float scale)
@@ -136,7 +175,7 @@ static int32_t store_row(const packed_matrix *packed, packed_part *part, size_t 
         const size_t terms = block_terms(packed, first);
         for (size_t c = 0; c < groups_of(products, terms) * group; ++c) {
             char *const to =
-                at + c / group * group_bytes + (column * group + c % group) * products->weight_bytes;
+                at + c / group * group_bytes + place_in_group(products, column, c) * products->weight_bytes;
             store_weight(products, to, c < terms ? row[first + c] : 0.0f, scale);
             sum += products->weight_bytes == 1 ? *(const int8_t *)to : 0;
         }
@@ -177,7 +216,7 @@ static bool allocate_part(const adamoe_host *host, const packed_matrix *packed, 
     const size_t bytes = part->panels * groups_of(packed->products, packed->depth) *
                          adamoe_packed_group_bytes(packed->products);
     part->weights = allocate(host, placed, part->node, bytes);
-    if (packed->products->quantise != NULL) {
+    if (packed->products->weight_bytes == sizeof(int8_t)) {
         part->scale = allocate(host, false, 0, outputs * sizeof *part->scale);
         part->excess = allocate(host, false, 0, outputs * sizeof *part->excess);
         return part->weights != NULL && part->scale != NULL && part->excess != NULL;
@@ -220,12 +259,14 @@ adamoe_status adamoe_packed_create(const adamoe_host *host, const packed_product
                                    const adamoe_matrix *first, const adamoe_matrix *second,
                                    const adamoe_placement *placement, uint32_t node, packed_matrix *out)
 {
-    packed_matrix packed = {.products = products,
-                            .blocks = adamoe_packed_blocks(products),
-                            .paired = second != NULL,
-                            .outputs = first->rows,
-                            .depth = first->columns};
-    balance_blocks(&packed);
+    packed_matrix packed = {
+        .products = products, .paired = second != NULL, .outputs = first->rows, .depth = first->columns};
+    if (products->whole_depth) {
+        packed.blocks = whole_blocks(products, packed.depth);
+    } else {
+        packed.blocks = adamoe_packed_blocks(products);
+        balance_blocks(&packed);
+    }
     const size_t outputs = adamoe_packed_panel_outputs(&packed);
     packed.panels = (packed.outputs + outputs - 1) / outputs;
     (void)divide(placement, node, &packed);

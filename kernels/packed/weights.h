@@ -20,6 +20,12 @@ typedef struct packed_blocks {
 
 packed_blocks adamoe_packed_blocks(const packed_products *products);
 
+/* Terms with the zeros that make whole groups of weights of them: a pair of bfloat16 weights takes two float inputs. */
+size_t adamoe_packed_padded_depth(const packed_products *products, size_t depth);
+
+/* Bytes of a term among the inputs, all its parts. */
+size_t adamoe_packed_term_bytes(const packed_products *products);
+
 /* Neighbouring panels that live on one node. */
 typedef struct packed_part {
     char *weights;

@@ -52,7 +52,7 @@ typedef struct gemm_call {
 /* Room for the last panel and the last tile to be whole. */
 static size_t packed_floats_a(void)
 {
-    return (ROWS_AT_ONCE + PACKED_MOST_ROWS) * DEPTH_BLOCK;
+    return (ROWS_AT_ONCE + PACKED_VECTOR_ROWS) * DEPTH_BLOCK;
 }
 
 static size_t panel_width(const packed_products *tiles)
@@ -166,7 +166,7 @@ static void tile(const block *t, size_t depth, size_t rows, const float *a, cons
 static void edge_tile(const block *t, size_t depth, size_t rows, const float *a, const float *b, float *c,
                       size_t columns, bool first)
 {
-    float sums[PACKED_MOST_ROWS * 64] = {0};
+    float sums[PACKED_VECTOR_ROWS * 64] = {0};
     for (size_t r = 0; r < rows && !first; ++r) {
         memcpy(sums + r * t->width, c + r * t->gemm->stride, columns * sizeof *sums);
     }

@@ -7,6 +7,7 @@
 #include "router.h"
 #include "plan.h"
 #include "bound/judge.h"
+#include "numbers.h"
 #include "bound/bound.h"
 #include "machine/host.h"
 #include "packed_kernels.h"
@@ -362,6 +363,93 @@ static void silu_is_as_exact_as_declared(void **state)
     assert_true(worst >= (double)kernel->silu_error / 2.0);
 }
 
+static const adamoe_kernel *find_kernel(const char *name)
+{
+    for (size_t k = 0; k < adamoe_packed_kernel_count; ++k) {
+        if (strcmp(adamoe_packed_kernels[k]->name, name) == 0) {
+            return adamoe_packed_kernels[k];
+        }
+    }
+    fail_msg("there is no kernel %s", name);
+    return NULL;
+}
+
+/* Sums of integers are the same in any order, and what is done to them is the same too. */
+static void int8_of_tiles_has_the_bits_of_vectors(void **state)
+{
+    (void)state;
+    const adamoe_kernel *tiles = find_kernel("amx-int8"), *vectors = find_kernel("avx512-int8");
+    SKIP_UNLESS_SUPPORTED(tiles);
+    SKIP_UNLESS_SUPPORTED(vectors);
+    const adamoe_placement placement = adamoe_one_node(2);
+    static const adamoe_layer_sizes sizes[] = {
+        {128, 64, 3, 0}, {1, 1, 1, 0}, {201, 67, 4, 0}, {65, 2051, 2, 0}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+        for (size_t tokens = 1; tokens < 200; tokens += 1 + tokens / 2) {
+            problem p = make_problem(sizes[i], tokens, 1, 1.0f);
+            float *y = compute(tiles, &p, &placement), *z = compute(vectors, &p, &placement);
+            assert_memory_equal(y, z, tokens * sizes[i].hidden_size * sizeof *y);
+            free(y);
+            free(z);
+            free_problem(&p);
+        }
+    }
+}
+
+/* The root mean square error of a product with a matrix that bfloat16 holds. */
+static double error_of(const adamoe_kernel *kernel, const adamoe_matrix *matrix, const float *x, size_t count)
+{
+    adamoe_team *team = NULL;
+    adamoe_prepared_matrix *prepared = NULL;
+    const adamoe_placement placement = adamoe_one_node(1);
+    assert_ok(adamoe_team_create(1, &team));
+    assert_ok(kernel->prepare_matrix(&adamoe_heap_host, matrix, &placement, &prepared));
+    const size_t bytes = kernel->matrix_work_bytes(prepared, count);
+    adamoe_run run = {.team = team, .work = adamoe_heap_host.allocate(NULL, bytes, 64), .work_bytes = bytes};
+    float *y = malloc(count * matrix->rows * sizeof *y);
+    assert_true(run.work != NULL && y != NULL);
+    assert_ok(kernel->multiply(prepared, &run, x, count, y));
+    const float *w = matrix->data;
+    double squares = 0.0;
+    for (size_t i = 0; i < count * matrix->rows; ++i) {
+        const float *row = w + i % matrix->rows * matrix->columns,
+                    *in = x + i / matrix->rows * matrix->columns;
+        double exact = 0.0;
+        for (size_t c = 0; c < matrix->columns; ++c) {
+            exact += (double)row[c] * (double)in[c];
+        }
+        squares += ((double)y[i] - exact) * ((double)y[i] - exact);
+    }
+    free(y);
+    adamoe_heap_host.release(NULL, run.work);
+    kernel->release_matrix(prepared);
+    adamoe_team_free(team);
+    return sqrt(squares / (double)(count * matrix->rows));
+}
+
+/* Three products of parts round less often than one fused multiply-add for each term does. */
+static void parts_are_more_exact_than_fused_products(void **state)
+{
+    enum { ROWS = 48, COUNT = 20, MOST_DEPTH = 4096 };
+    (void)state;
+    const adamoe_kernel *split = find_kernel("amx-split"), *fused = find_kernel("avx512-bf16");
+    SKIP_UNLESS_SUPPORTED(split);
+    SKIP_UNLESS_SUPPORTED(fused);
+    static float w[ROWS * MOST_DEPTH], x[COUNT * MOST_DEPTH];
+    for (size_t depth = 256; depth <= MOST_DEPTH; depth *= 4) {
+        adamoe_splitmix64 random = adamoe_random_for("parts", depth);
+        adamoe_random_values(&random, ADAMOE_F32, 1.0, ROWS * depth, w);
+        adamoe_random_states(&random, COUNT * depth, x);
+        for (size_t i = 0; i < ROWS * depth; ++i) {
+            w[i] = adamoe_bf16_to_float(adamoe_float_to_bf16(w[i]));
+        }
+        const adamoe_matrix matrix = {w, ADAMOE_F32, ROWS, depth};
+        const double parts = error_of(split, &matrix, x, COUNT), fma = error_of(fused, &matrix, x, COUNT);
+        print_message("%zu terms: %.2f of the rms error of fused products\n", depth, parts / fma);
+        assert_true(parts > 0.0 && parts < fma);
+    }
+}
+
 static const struct {
     const char *name;
     CMUnitTestFunction test;
@@ -399,6 +487,8 @@ int main(int count, char **arguments)
             }
         }
     }
+    tests[made++] = (struct CMUnitTest)cmocka_unit_test(int8_of_tiles_has_the_bits_of_vectors);
+    tests[made++] = (struct CMUnitTest)cmocka_unit_test(parts_are_more_exact_than_fused_products);
     cmocka_set_test_filter(count > 1 ? arguments[1] : NULL);
     return cmocka_run_group_tests(tests, NULL, NULL); /* it passes over those without a name */
 }
