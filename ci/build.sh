@@ -1,9 +1,10 @@
 #!/bin/sh
-# Configures and builds one preset: ci/build.sh PRESET. The folder is build/PRESET. Says how far it is in a line of
-# tenths, and of what fails everything.
+# Configures and builds one preset: ci/build.sh PRESET. The folder is build/PRESET, or that below $ADAMOE_BUILD: the
+# source tree is then only read. Says how far it is in a line of tenths, and of what fails everything.
 set -eu
 cd "$(dirname "$0")/.."
 preset=$1
+folder=${ADAMOE_BUILD:-build}/$preset
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -22,13 +23,13 @@ show_tenths() {
 }
 
 begin=$(date +%s)
-printf 'ci/build.sh: build/%s, percent:' "$preset"
+printf 'ci/build.sh: %s, percent:' "$folder"
 failed=$(mktemp)
 trap 'rm -f "$log" "$failed"' EXIT
-if ! cmake --preset "$preset" >"$log" 2>&1; then
+if ! cmake --preset "$preset" -B "$folder" >"$log" 2>&1; then
     echo configure >"$failed"
 else
-    { cmake --build --preset "$preset" -j "$(nproc)" 2>&1 || echo build >"$failed"; } | show_tenths
+    { cmake --build "$folder" -j "$(nproc)" 2>&1 || echo build >"$failed"; } | show_tenths
 fi
 if [ -s "$failed" ]; then
     echo

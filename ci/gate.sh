@@ -10,6 +10,7 @@ commit=$(git rev-parse --verify --quiet "$base^{commit}") || {
     echo "ci/gate.sh: $base: no such commit; a shallow clone may lack it" >&2
     exit 2
 }
+unset ADAMOE_BUILD # both builds stand where the worktree does
 tree=build/gate-base
 remove_tree() {
     git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"

@@ -5,4 +5,4 @@ set -eu
 cd "$(dirname "$0")/.."
 sh ci/install.sh
 sh ci/build.sh release
-build/release/bin/adamoe reproduce
+"${ADAMOE_BUILD:-build}/release/bin/adamoe" reproduce

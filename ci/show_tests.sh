@@ -14,7 +14,7 @@ awk '
 function end_test() {
     if (name == "" || verdict ~ /Passed/) return
     if (!failures++) print "Failed:"
-    print "  " name ": " verdict "; alone: ctest --preset " preset " -V -R \x27^" name "$\x27"
+    print "  " name ": " verdict "; alone: ctest --test-dir \x27" folder "\x27 -V -R \x27^" name "$\x27"
     if (reasons == "") reasons = tail
     printf "%s", reasons
 }
@@ -31,4 +31,4 @@ inside && NF { before = last "    " $0 "\n"; last = "    " $0 "\n" }
 inside && NF && !/^-+$/ { shown[++all] = $0; tail = ""; for (i = all - 4 > first ? all - 4 : first + 1; i <= all; ++i) tail = tail "    " shown[i] "\n" }
 inside == 0 && /^-----/ { first = all }
 END { end_test() }
-' preset="$(basename "$1")" "$log"
+' folder="$1" "$log"

@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 sh ci/install.sh
 sh ci/build.sh release
 code=0
-ctest --preset release -j "$(nproc)" || code=$?
-sh ci/show_tests.sh build/release
+ctest --test-dir "${ADAMOE_BUILD:-build}/release" --output-on-failure -j "$(nproc)" || code=$?
+sh ci/show_tests.sh "${ADAMOE_BUILD:-build}/release"
 exit "$code"
