@@ -272,11 +272,8 @@ static void print_failure(const reproduction *r, const adamoe_kernel *kernel, co
     (void)snprintf(kernel_name, sizeof kernel_name, "%s", kernel->name);
     adamoe_check_options options = {.common = r->options->common};
     options.common.threads = r->machine.team->threads; /* this thread is pinned, and sees one processor */
-    const adamoe_kernel_check check = {.name = kernel_name,
-                                       .command = r->options->common.commands == 1 ? 0 : ADAMOE_NO_COMMAND,
-                                       .cases = cases,
-                                       .results = result,
-                                       .count = 1};
+    const adamoe_kernel_check check = {
+        .name = kernel_name, .command = ADAMOE_ANY_COMMAND, .cases = cases, .results = result, .count = 1};
     fprintf(r->prints ? stdout : stderr, "  FAILED %s %s: %s\n", kernel_name, name.text,
             adamoe_describe_failure(&options, &check, 0).text);
 }
@@ -354,29 +351,40 @@ static adamoe_status check_kernels(reproduction *r)
 
 /* --------------------------------------------------------------------------------------------- throughput */
 
-static adamoe_status time_kernel(reproduction *r, const adamoe_kernel *kernel)
+static json_t *timings_json(const adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS])
 {
-    adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS];
-    ADAMOE_TRY(adamoe_quick_throughput(kernel, &r->machine, r->options->common.seed, timings));
     json_t *list = json_array();
-    if (r->prints) {
-        printf("  %-*s", r->widest, kernel->name);
-    }
     for (size_t i = 0; i < ADAMOE_QUICK_TIMINGS; ++i) {
-        if (r->prints) {
-            printf("  %4zu tokens %7.1f", timings[i].tokens, timings[i].gflops);
-        }
         json_array_append_new(list, json_pack("{s:I,s:f,s:f,s:f,s:f}", "tokens",
                                               (json_int_t)timings[i].tokens, "gflops", timings[i].gflops,
                                               "median_seconds", timings[i].seconds, "least_seconds",
                                               timings[i].least, "greatest_seconds", timings[i].greatest));
     }
+    return list;
+}
+
+/* A kernel that does not take the weights that are timed, bfloat16, gets no time, and the reason instead. */
+static adamoe_status time_kernel(reproduction *r, const adamoe_kernel *kernel)
+{
+    adamoe_quick_timing timings[ADAMOE_QUICK_TIMINGS];
+    const adamoe_status status =
+        adamoe_quick_throughput(kernel, &r->machine, r->options->common.seed, timings);
+    const bool timed = status.code == ADAMOE_OK;
+    if (!timed && status.code != ADAMOE_NOT_SUPPORTED) {
+        return status;
+    }
     if (r->prints) {
-        printf("\n");
+        printf("  %-*s", r->widest, kernel->name);
+        for (size_t i = 0; timed && i < ADAMOE_QUICK_TIMINGS; ++i) {
+            printf("  %4zu tokens %7.1f", timings[i].tokens, timings[i].gflops);
+        }
+        printf("%s%s\n", timed ? "" : "  skipped: ", timed ? "" : status.message);
     }
     json_array_append_new(r->throughput,
-                          json_pack("{s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name),
-                                    "implementation", implementation_json(kernel), "timings", list));
+                          json_pack("{s:o,s:o,s:o,s:o}", "kernel", adamoe_json_text(kernel->name),
+                                    "implementation", implementation_json(kernel), "timings",
+                                    timed ? timings_json(timings) : json_array(), "skipped",
+                                    timed ? json_null() : adamoe_json_text(status.message)));
     return adamoe_ok();
 }
 

@@ -12,6 +12,9 @@
 /* Of a kernel that none of options.common.command brings. */
 #define ADAMOE_NO_COMMAND SIZE_MAX
 
+/* Of a kernel that one of them may bring, nobody knows which. */
+#define ADAMOE_ANY_COMMAND (SIZE_MAX - 1)
+
 typedef struct adamoe_check_options {
     adamoe_common_options common;             /* its `kernel` is not used */
     const char *kernel[ADAMOE_CHECK_KERNELS]; /* [kernels]; none: all of them */

@@ -94,9 +94,11 @@ static adamoe_failure_text repeat_command(const adamoe_check_options *options,
     if (plugin != NULL) {
         append(&text, " --plugin '%.2000s'", plugin);
     }
-    if (check->command != ADAMOE_NO_COMMAND) {
-        append(&text, " --command ");
-        append_quoted(&text, options->common.command[check->command]);
+    for (size_t c = 0; c < options->common.commands; ++c) {
+        if (check->command == c || check->command == ADAMOE_ANY_COMMAND) {
+            append(&text, " --command ");
+            append_quoted(&text, options->common.command[c]);
+        }
     }
     if (!check->not_loaded) {
         append(&text, " --case %s --seed %" PRIu64, check->cases[i], options->common.seed);

@@ -149,8 +149,16 @@ void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
         printf("  time reduction / model FLOPs reduction %.2f%s\n", ratio,
                sides->time.disturbance.disturbed ? ", while the machine was disturbed" : "");
     }
-    printf("  time: a round deviates by %.1f %% within its process, processes by %.1f %% from each other\n",
-           100.0 * sides->time.within, 100.0 * sides->time.between);
+    if (isnan(sides->time.within)) {
+        printf(
+            "  time: processes deviate by %.1f %% from each other; one round in each does not say how much of it is "
+            "the rounds'\n",
+            100.0 * sides->time.between);
+    } else {
+        printf(
+            "  time: a round deviates by %.1f %% within its process, processes by %.1f %% from each other\n",
+            100.0 * sides->time.within, 100.0 * sides->time.between);
+    }
     if (r->weights_are_random) {
         printf("\nThe weights are random: the accuracy means nothing, it is chance.\n");
     }
