@@ -20,11 +20,6 @@ static bool has_biases(const adamoe_architecture *architecture)
     return architecture->biases;
 }
 
-static bool has_output_bias(const adamoe_architecture *architecture)
-{
-    return architecture->output_bias;
-}
-
 static bool has_clip(const adamoe_architecture *architecture)
 {
     return architecture->clipped;
@@ -40,8 +35,6 @@ static const struct refusal {
     bool (*applies)(const adamoe_architecture *architecture);
     const char *message;
 } refusals[] = {
-    {ADAMOE_USE_TRAINING, has_output_bias, "training: not implemented for attention_bias, a bias of o"},
-    {ADAMOE_USE_TRAINING, has_clip, "training: not implemented for clip_qkv"},
     {ADAMOE_USE_LORA_EXPERTS, has_router, "LoRA experts: the base is not a dense model"},
     {ADAMOE_USE_LORA_EXPERTS, has_query_key_norm,
      "LoRA experts: not implemented for a base with an RMSNorm of queries and keys"},

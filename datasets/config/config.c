@@ -28,7 +28,7 @@ static adamoe_status read_type(const adamoe_config_reader *reader, const adamoe_
                                      json_string_value(type));
 }
 
-static adamoe_status read_family(adamoe_config_reader *reader)
+static adamoe_status find_family(adamoe_config_reader *reader)
 {
     const json_t *list = adamoe_config_get(reader, "architectures");
     const adamoe_family *of_type;
@@ -48,6 +48,15 @@ static adamoe_status read_family(adamoe_config_reader *reader)
     return of_type == NULL || reader->family == of_type
                ? adamoe_ok()
                : adamoe_config_error(reader, "model_type", "is not that of %s", name);
+}
+
+static adamoe_status read_family(adamoe_config_reader *reader)
+{
+    ADAMOE_TRY(find_family(reader));
+    return reader->family->why_not == NULL
+               ? adamoe_ok()
+               : adamoe_config_error(reader, "architectures", "%s %s", reader->family->name,
+                                     reader->family->why_not);
 }
 
 /* -------------------------------------------------------------------------------------------------- sizes */

@@ -85,6 +85,10 @@ static const adamoe_family families[] = {
      .experts = true,
      .keys = granite_keys,
      .rope_theta = 1e4},
+    {.name = "LongcatFlashForCausalLM",
+     .model_type = "longcat_flash",
+     .why_not = "is not implemented: its attention is multi-head latent, and twice in a layer; "
+                "datasets/convert/longcat_layer.py takes out an expert layer, which `adamoe layer' computes"},
 };
 
 #define FAMILIES (sizeof families / sizeof *families)

@@ -26,6 +26,7 @@ typedef struct adamoe_family {
     /* what a file means that does not say */
     double rope_theta;
     size_t sliding_window, head_dim; /* 0: none; hidden_size / heads */
+    const char *why_not;             /* a family that is known, and not implemented; else NULL */
 } adamoe_family;
 
 /* By the name in `architectures` or by `model_type`; NULL where there is none. */

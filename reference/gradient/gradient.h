@@ -23,7 +23,7 @@
 /* Arrays in the shapes of the matrices of the same names. */
 typedef struct adamoe_attention_gradient {
     double *q, *k, *v, *o;
-    double *q_bias, *k_bias, *v_bias, *q_norm, *k_norm; /* where the architecture has them */
+    double *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm; /* where the architecture has them */
 } adamoe_attention_gradient;
 
 typedef struct adamoe_expert_gradient {

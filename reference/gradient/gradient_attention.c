@@ -14,9 +14,11 @@
 /* One value, or one derivative, for each position of the sequence. */
 typedef struct projections {
     double *raw_query, *raw_key; /* query and key before their norm, if they have one, with their bias */
-    double *query;               /* [count, heads, head_dim] rotated, times adamoe_query_multiplier */
-    double *key, *value;         /* [count, key_value_heads, head_dim]; keys are rotated */
-    double *mixed;               /* [count, heads, head_dim] what the output projection reads */
+    double *whole_query, *whole_key,
+        *whole_value;    /* all three before they are cut, if they are, and rotated */
+    double *query;       /* [count, heads, head_dim] rotated, times adamoe_query_multiplier */
+    double *key, *value; /* [count, key_value_heads, head_dim]; keys are rotated */
+    double *mixed;       /* [count, heads, head_dim] what the output projection reads */
 } projections;
 
 static size_t query_width(const adamoe_config *config)
@@ -33,6 +35,9 @@ static void free_projections(projections *p)
 {
     free(p->raw_query);
     free(p->raw_key);
+    free(p->whole_query);
+    free(p->whole_key);
+    free(p->whole_value);
     free(p->query);
     free(p->key);
     free(p->value);
@@ -43,12 +48,16 @@ static bool allocate_projections(const adamoe_config *config, size_t count, proj
 {
     p->raw_query = calloc(count + 1, query_width(config) * sizeof(double)); /* + 1: calloc(0) may give NULL */
     p->raw_key = calloc(count + 1, key_width(config) * sizeof(double));
+    p->whole_query = calloc(count + 1, query_width(config) * sizeof(double));
+    p->whole_key = calloc(count + 1, key_width(config) * sizeof(double));
+    p->whole_value = calloc(count + 1, key_width(config) * sizeof(double));
     p->query = calloc(count + 1, query_width(config) * sizeof(double));
     p->key = calloc(count + 1, key_width(config) * sizeof(double));
     p->value = calloc(count + 1, key_width(config) * sizeof(double));
     p->mixed = calloc(count + 1, query_width(config) * sizeof(double));
-    return p->raw_query != NULL && p->raw_key != NULL && p->query != NULL && p->key != NULL &&
-           p->value != NULL && p->mixed != NULL;
+    return p->raw_query != NULL && p->raw_key != NULL && p->whole_query != NULL && p->whole_key != NULL &&
+           p->whole_value != NULL && p->query != NULL && p->key != NULL && p->value != NULL &&
+           p->mixed != NULL;
 }
 
 static adamoe_status out_of_memory(size_t count)
@@ -102,6 +111,22 @@ static void norm_row(const adamoe_config *config, const adamoe_matrix *gain, con
     }
 }
 
+/* out = whole, cut to +-clip where the architecture has it. */
+static void cut_row(const adamoe_config *config, const double *whole, size_t count, double *out)
+{
+    for (size_t c = 0; c < count; ++c) {
+        out[c] = config->architecture.clipped ? fmin(fmax(whole[c], -config->clip), config->clip) : whole[c];
+    }
+}
+
+/* What is beyond the limit has no derivative; the limit itself, as PyTorch has it, has that of its inside. */
+static void cut_row_backward(const adamoe_config *config, const double *whole, size_t count, double *dout)
+{
+    for (size_t c = 0; c < count && config->architecture.clipped; ++c) {
+        dout[c] = fabs(whole[c]) > config->clip ? 0.0 : dout[c];
+    }
+}
+
 static void project(const adamoe_config *config, const adamoe_attention *attention, const double *x,
                     size_t count, projections *p, double *row_buffer)
 {
@@ -113,9 +138,13 @@ static void project(const adamoe_config *config, const adamoe_attention *attenti
                     row_buffer);
         project_row(&attention->k, biases ? &attention->k_bias : NULL, input, p->raw_key + t * kv,
                     row_buffer);
-        project_row(&attention->v, biases ? &attention->v_bias : NULL, input, p->value + t * kv, row_buffer);
-        norm_row(config, &attention->q_norm, p->raw_query + t * q, q, p->query + t * q);
-        norm_row(config, &attention->k_norm, p->raw_key + t * kv, kv, p->key + t * kv);
+        project_row(&attention->v, biases ? &attention->v_bias : NULL, input, p->whole_value + t * kv,
+                    row_buffer);
+        norm_row(config, &attention->q_norm, p->raw_query + t * q, q, p->whole_query + t * q);
+        norm_row(config, &attention->k_norm, p->raw_key + t * kv, kv, p->whole_key + t * kv);
+        cut_row(config, p->whole_query + t * q, q, p->query + t * q);
+        cut_row(config, p->whole_key + t * kv, kv, p->key + t * kv);
+        cut_row(config, p->whole_value + t * kv, kv, p->value + t * kv);
         rotate_heads(config, p->query + t * q, config->heads, t, 1.0);
         rotate_heads(config, p->key + t * kv, config->key_value_heads, t, 1.0);
         multiply(adamoe_query_multiplier(config), p->query + t * q, q);
@@ -240,6 +269,9 @@ static void project_backward(const adamoe_config *config, const adamoe_attention
         multiply(adamoe_query_multiplier(config), d->query + t * q, q);
         rotate_heads(config, d->query + t * q, config->heads, t, -1.0);
         rotate_heads(config, d->key + t * kv, config->key_value_heads, t, -1.0);
+        cut_row_backward(config, p->whole_query + t * q, q, d->query + t * q);
+        cut_row_backward(config, p->whole_key + t * kv, kv, d->key + t * kv);
+        cut_row_backward(config, p->whole_value + t * kv, kv, d->value + t * kv);
         norm_row_backward(config, &attention->q_norm, p->raw_query + t * q, q, d->query + t * q,
                           d->raw_query + t * q, gradient->q_norm);
         norm_row_backward(config, &attention->k_norm, p->raw_key + t * kv, kv, d->key + t * kv,
@@ -270,8 +302,8 @@ adamoe_status adamoe_attention_double(const adamoe_config *config, const adamoe_
         project(config, attention, x, count, &p, buffer);
         mix_values(config, count, &p, buffer);
         for (size_t t = 0; t < count; ++t) {
-            adamoe_matrix_vector(&attention->o, ADAMOE_FLOAT64, p.mixed + t * query_width(config),
-                                 y + t * config->hidden_size, buffer);
+            project_row(&attention->o, config->architecture.output_bias ? &attention->o_bias : NULL,
+                        p.mixed + t * query_width(config), y + t * config->hidden_size, buffer);
         }
     }
     free_projections(&p);
@@ -311,8 +343,8 @@ adamoe_status adamoe_attention_backward(const adamoe_config *config, const adamo
         project(config, attention, x, count, &p, buffer);
         mix_values(config, count, &p, buffer);
         for (size_t t = 0; t < count; ++t) {
-            adamoe_product_backward(&attention->o, p.mixed + t * q, dy + t * config->hidden_size,
-                                    d.mixed + t * q, gradient->o);
+            project_row_backward(&attention->o, p.mixed + t * q, dy + t * config->hidden_size,
+                                 d.mixed + t * q, gradient->o, gradient->o_bias);
             for (size_t h = 0; h < config->heads; ++h) {
                 attention_shares(config, &p, t, h, buffer);
                 mix_head_backward(config, &p, t, h, buffer, buffer + count, &d);

@@ -11,8 +11,7 @@
 #define OF_LAYER(field)  offsetof(adamoe_block_gradient, field)
 #define OF_EXPERT(field) offsetof(adamoe_expert_gradient, field)
 
-/* The field for the gradient of each weight, as its offset in the structure of the weight's scope. The bias of o has
- * none: adamoe_architecture_check refuses to train it. */
+/* The field for the gradient of each weight, as its offset in the structure of the weight's scope. */
 static const size_t field[ADAMOE_WEIGHTS] = {
     [ADAMOE_WEIGHT_EMBEDDING] = OF_MODEL(embedding),
     [ADAMOE_WEIGHT_INPUT_NORM] = OF_LAYER(input_norm),
@@ -23,6 +22,7 @@ static const size_t field[ADAMOE_WEIGHTS] = {
     [ADAMOE_WEIGHT_Q_BIAS] = OF_LAYER(attention.q_bias),
     [ADAMOE_WEIGHT_K_BIAS] = OF_LAYER(attention.k_bias),
     [ADAMOE_WEIGHT_V_BIAS] = OF_LAYER(attention.v_bias),
+    [ADAMOE_WEIGHT_O_BIAS] = OF_LAYER(attention.o_bias),
     [ADAMOE_WEIGHT_Q_NORM] = OF_LAYER(attention.q_norm),
     [ADAMOE_WEIGHT_K_NORM] = OF_LAYER(attention.k_norm),
     [ADAMOE_WEIGHT_POST_ATTENTION_NORM] = OF_LAYER(post_attention_norm),

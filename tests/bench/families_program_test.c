@@ -111,7 +111,8 @@ static void test_adapters(void **state)
 /* All weights of a dense one with norms or biases; stacks that come back as they were. */
 static void test_full_training(void **state)
 {
-    static const char *const names[] = {"qwen2", "qwen3", "mistral", "granite_moe"};
+    static const char *const names[] = {"qwen2",       "qwen3",        "mistral",
+                                        "granite_moe", "granite_bias", "olmoe_clip"};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         const folder_path base = family(state, names[i]);
         expect(run(ADAMOE " train --model '%s' --questions " QUESTIONS

@@ -54,9 +54,12 @@ static const adamoe_config rich = {.vocab_size = 53,
                                    .rule = {3, ADAMOE_NORM_TRUE, ADAMOE_NULL_IDENTITY},
                                    .architecture = {.query_key_norm = ADAMOE_QUERY_KEY_NORM_HEADS,
                                                     .biases = true,
+                                                    .output_bias = true,
+                                                    .clipped = true,
                                                     .shared_expert = true,
                                                     .multipliers = true},
                                    .multiplier = {1.5, 0.4, 0.6, 1.7},
+                                   .clip = 0.75,
                                    .rms_norm_eps = 1e-5,
                                    .rope_theta = 1e4,
                                    .sliding_window = 7,
@@ -138,6 +141,9 @@ static void list_reference(const adamoe_parameters *p, const adamoe_model_gradie
             list[n++] = b->attention.q_bias;
             list[n++] = b->attention.k_bias;
             list[n++] = b->attention.v_bias;
+        }
+        if (c->architecture.output_bias) {
+            list[n++] = b->attention.o_bias;
         }
         if (c->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
             list[n++] = b->attention.q_norm;
@@ -376,6 +382,19 @@ static void test_norms_of_heads_and_a_shared_expert(void **state)
     check("heads, biases, shared", config, paper);
 }
 
+static void test_limits_and_a_bias_of_the_output(void **state)
+{
+    (void)state;
+    adamoe_config config = base;
+    config.architecture.clipped = true;
+    config.clip = 0.5;
+    check("limits", config, paper);
+    config.architecture.biases = config.architecture.output_bias = true;
+    config.architecture.multipliers = true;
+    config.multiplier = some_multipliers;
+    check("limits, biases, of o too, multipliers", config, paper);
+}
+
 static void test_norms_of_the_width_and_multipliers(void **state)
 {
     (void)state;
@@ -527,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_vanilla),
         cmocka_unit_test(test_dense),
         cmocka_unit_test(test_norms_of_heads_and_a_shared_expert),
+        cmocka_unit_test(test_limits_and_a_bias_of_the_output),
         cmocka_unit_test(test_norms_of_the_width_and_multipliers),
         cmocka_unit_test(test_a_small_mistake_is_seen),
         cmocka_unit_test(test_threads_give_the_same_bits),

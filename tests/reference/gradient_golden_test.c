@@ -138,6 +138,76 @@ static void compare_with_pytorch(const char *folder, const char *gradients)
     adamoe_checkpoint_close(checkpoint);
 }
 
+/* Biases of q, k, v and o, limits of q, k and v, multipliers: the attention of the first layer, through which the whole
+ * model's derivatives have gone (tests/golden/families/gradients.py). */
+static void compare_attention(const char *folder)
+{
+    char path[1024];
+    adamoe_checkpoint *checkpoint = NULL;
+    adamoe_safetensors *expected = NULL, *sequences = NULL;
+    adamoe_model_gradient *gradient = NULL;
+    uint32_t token[MAX_TOKENS], target[MAX_TOKENS];
+    assert_ok(adamoe_checkpoint_open(folder, &checkpoint));
+    (void)snprintf(path, sizeof path, "%s/gradient.safetensors", folder);
+    assert_ok(adamoe_safetensors_open(path, &expected));
+    (void)snprintf(path, sizeof path, "%s/expected.safetensors", folder);
+    assert_ok(adamoe_safetensors_open(path, &sequences));
+    read_ids(sequences, "tokens", token);
+    const size_t length = adamoe_safetensors_find(sequences, "tokens")->shape[1];
+    for (size_t t = 0; t < 2 * length; ++t) {
+        target[t] = t % length + 1 < length ? token[t + 1] : ADAMOE_NO_TARGET;
+    }
+    const adamoe_model *model = adamoe_checkpoint_model(checkpoint);
+    const size_t offset[] = {0, length, 2 * length};
+    const adamoe_training_batch batch = {2, offset, token, target};
+    const adamoe_objective objective = {.alpha = 0.0};
+    adamoe_training_loss loss;
+    assert_ok(adamoe_model_gradient_create(&model->config, &gradient));
+    assert_ok(adamoe_model_loss(model, &batch, &objective, NULL, &loss, gradient));
+    const double said =
+        (double)adamoe_element(adamoe_safetensors_find(expected, "loss")->data, ADAMOE_F32, 0);
+    assert_true(fabs(loss.cross_entropy - said) < 1e-6 * said);
+
+    const adamoe_architecture *a = &model->config.architecture;
+    const adamoe_attention_gradient *g = &gradient->block[0].attention;
+    const struct {
+        bool there;
+        const double *got;
+        const char *name;
+    } weights[] = {{true, g->q, "q_proj.weight"},
+                   {true, g->k, "k_proj.weight"},
+                   {true, g->v, "v_proj.weight"},
+                   {true, g->o, "o_proj.weight"},
+                   {a->biases, g->q_bias, "q_proj.bias"},
+                   {a->biases, g->k_bias, "k_proj.bias"},
+                   {a->biases, g->v_bias, "v_proj.bias"},
+                   {a->output_bias, g->o_bias, "o_proj.bias"},
+                   {a->query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE, g->q_norm, "q_norm.weight"},
+                   {a->query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE, g->k_norm, "k_norm.weight"}};
+    comparison c = {.expected = expected};
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; ++i) {
+        if (weights[i].there) {
+            char format[64];
+            (void)snprintf(format, sizeof format, "model.layers.0.self_attn.%s", weights[i].name);
+            compare(&c, weights[i].got, format, 0, 0);
+        }
+    }
+    assert_int_equal(c.tensors + 1, adamoe_safetensors_count(expected));
+    print_message("%zu weights, largest relative error %.1e\n", c.tensors, c.largest);
+    adamoe_model_gradient_free(gradient);
+    adamoe_safetensors_close(expected);
+    adamoe_safetensors_close(sequences);
+    adamoe_checkpoint_close(checkpoint);
+}
+
+static void biases_and_limits(void **state)
+{
+    (void)state;
+    compare_attention(SOURCE_PATH("tests/golden/families/llama_bias"));
+    compare_attention(SOURCE_PATH("tests/golden/families/olmoe_clip"));
+    compare_attention(SOURCE_PATH("tests/golden/families/granite_bias"));
+}
+
 static void null_averaged_pooled(void **state)
 {
     (void)state;
@@ -157,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(null_averaged_pooled),
+        cmocka_unit_test(biases_and_limits),
         cmocka_unit_test(switch_summed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

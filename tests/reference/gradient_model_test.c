@@ -88,9 +88,12 @@ static void the_loss_of_other_families_is_that_of_the_forward(void **state)
         selection seen, again = {.margin = HUGE_VAL};
         adamoe_config config = base_config;
         config.shared_intermediate_size = 4;
+        config.clip = 0.4375;
         config.multiplier = (adamoe_multipliers){1.5, 0.75, 0.625, 1.25};
         config.architecture = (adamoe_architecture){.query_key_norm = (adamoe_query_key_norm)norm,
                                                     .biases = true,
+                                                    .output_bias = true,
+                                                    .clipped = true,
                                                     .shared_expert = true,
                                                     .multipliers = true};
         make_subject(config, (adamoe_objective){.alpha = 0.0}, &s);

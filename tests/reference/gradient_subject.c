@@ -59,6 +59,7 @@ static void make_block(subject *s, size_t layer)
         .attention = {.q_bias = matrix_at(s, g->attention.q_bias, 1, q),
                       .k_bias = matrix_at(s, g->attention.k_bias, 1, kv),
                       .v_bias = matrix_at(s, g->attention.v_bias, 1, kv),
+                      .o_bias = matrix_at(s, g->attention.o_bias, 1, d),
                       .q_norm = matrix_at(s, g->attention.q_norm, 1, all_heads ? q : c->head_dim),
                       .k_norm = matrix_at(s, g->attention.k_norm, 1, all_heads ? kv : c->head_dim),
                       .q = matrix_at(s, g->attention.q, q, d),

@@ -75,6 +75,9 @@ static size_t list_classes(const subject *s, parameter_class *list)
             list[n++] = (parameter_class){"k_bias", g->attention.k_bias, kv};
             list[n++] = (parameter_class){"v_bias", g->attention.v_bias, kv};
         }
+        if (c->architecture.output_bias) {
+            list[n++] = (parameter_class){"o_bias", g->attention.o_bias, d};
+        }
         if (c->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
             const bool all_heads = c->architecture.query_key_norm == ADAMOE_QUERY_KEY_NORM_WIDTH;
             list[n++] = (parameter_class){"q_norm", g->attention.q_norm, all_heads ? q : c->head_dim};
@@ -230,6 +233,16 @@ static void other_families(void **state)
     config.architecture.multipliers = config.architecture.tied_head = true;
     config.multiplier = (adamoe_multipliers){1.5, 0.75, 0.625, 1.25};
     check_gradient("multipliers, tied", config, with_balance, 6);
+    config.architecture.biases = config.architecture.output_bias = true;
+    check_gradient("multipliers, a bias of o", config, with_balance, 6);
+    config = base_config;
+    config.architecture.clipped = true;
+    config.clip = 0.3125;
+    check_gradient("limits of q, k and v", config, with_balance, 6);
+    config.clip = 0.37; /* a step of 2^-10 of a weight carries no value over this limit */
+    config.architecture.query_key_norm = ADAMOE_QUERY_KEY_NORM_WIDTH;
+    config.architecture.biases = config.architecture.output_bias = true;
+    check_gradient("limits after norms, biases", config, with_balance, 6);
     config = base_config;
     config.rope_scaling = (adamoe_rope_scaling){.type = ADAMOE_ROPE_LLAMA3,
                                                 .factor = 4.0,

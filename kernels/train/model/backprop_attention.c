@@ -26,7 +26,7 @@ static void rotate(const adamoe_backprop *b, const float *sine, float *query, fl
     adamoe_rotate_rows(b->team, &rotary, b->tokens, query, key);
 }
 
-/* Biases, norms, rotation, and the multiplier of queries. */
+/* Biases, norms, limits, rotation, and the multiplier of queries. */
 static void finish_projection(const adamoe_backprop *b, const adamoe_attention *w, const backprop_layer *l)
 {
     backprop_add_bias(b, &w->q_bias, l->raw_query);
@@ -34,6 +34,9 @@ static void finish_projection(const adamoe_backprop *b, const adamoe_attention *
     backprop_add_bias(b, &w->v_bias, l->value);
     backprop_head_norm(b, &w->q_norm, l->raw_query, query_width(b), l->query);
     backprop_head_norm(b, &w->k_norm, l->raw_key, key_width(b), l->key);
+    backprop_cut(b, query_width(b), l->query, l->query_cut);
+    backprop_cut(b, key_width(b), l->key, l->key_cut);
+    backprop_cut(b, key_width(b), l->value, l->value_cut);
     rotate(b, b->at.sine, l->query, l->key);
     backprop_multiply(b, (float)adamoe_query_multiplier(b->config), b->tokens, query_width(b), l->query);
 }
@@ -44,11 +47,39 @@ static void finish_projection_backward(const adamoe_backprop *b, const adamoe_at
 {
     backprop_multiply(b, (float)adamoe_query_multiplier(b->config), b->tokens, query_width(b), b->at.dquery);
     rotate(b, b->at.minus_sine, b->at.dquery, b->at.dkey);
+    backprop_cut_backward(b, query_width(b), l->query_cut, b->at.dquery);
+    backprop_cut_backward(b, key_width(b), l->key_cut, b->at.dkey);
+    backprop_cut_backward(b, key_width(b), l->value_cut, b->at.dvalue);
     backprop_head_norm_backward(b, &w->q_norm, l->raw_query, query_width(b), b->at.dquery);
     backprop_head_norm_backward(b, &w->k_norm, l->raw_key, key_width(b), b->at.dkey);
     backprop_bias_backward(b, b->at.dquery, query_width(b), backprop_gradient(b, ADAMOE_BIASES, &w->q_bias));
     backprop_bias_backward(b, b->at.dkey, key_width(b), backprop_gradient(b, ADAMOE_BIASES, &w->k_bias));
     backprop_bias_backward(b, b->at.dvalue, key_width(b), backprop_gradient(b, ADAMOE_BIASES, &w->v_bias));
+}
+
+typedef struct output_bias_call {
+    const float *bias;
+    float factor;
+    size_t columns;
+    float *x;
+} output_bias_call;
+
+static void output_bias_row(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const output_bias_call *call = context;
+    for (size_t c = 0; c < call->columns; ++c) {
+        call->x[row * call->columns + c] += call->factor * call->bias[c];
+    }
+}
+
+/* x += the bias of o, times the residual multiplier, which the mixed values have before o. */
+static void add_output_bias(const adamoe_backprop *b, const adamoe_matrix *bias, float *x)
+{
+    if (bias->data != NULL) {
+        adamoe_each_row(b->team, b->tokens, output_bias_row,
+                        &(output_bias_call){bias->data, backprop_residual_factor(b), bias->columns, x});
+    }
 }
 
 adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
@@ -75,6 +106,7 @@ adamoe_status backprop_attention_forward(adamoe_backprop *b, size_t layer)
     b->gemm[0] = adamoe_gemm_forward(l->mixed, w->o.data, t, q, d, l->experts_input);
     b->gemm[0].add = true;
     adamoe_gemm_run(b->gemm_space, b->gemm, 1);
+    add_output_bias(b, &w->o_bias, l->experts_input);
     return adamoe_ok();
 }
 
@@ -103,12 +135,13 @@ static void heads_backward(const adamoe_backprop *b, const backprop_layer *l)
     adamoe_attention_heads_backward(b->team, &call);
 }
 
-/* dmixed and the gradient of o, from dresidual. */
+/* dmixed and the gradients of o and of its bias, from dresidual. */
 static void output_backward(adamoe_backprop *b, size_t layer)
 {
     const adamoe_attention *w = &backprop_block(b, layer)->attention;
     const size_t t = b->tokens, d = b->config->hidden_size, q = query_width(b);
     float *dw = backprop_gradient(b, ADAMOE_ATTENTION, &w->o);
+    float *dbias = backprop_gradient(b, ADAMOE_BIASES, &w->o_bias);
     size_t count = 0;
     b->gemm[count++] = adamoe_gemm_to_input(b->at.dresidual, w->o.data, t, q, d, b->at.dmixed);
     if (dw != NULL) {
@@ -116,6 +149,10 @@ static void output_backward(adamoe_backprop *b, size_t layer)
     }
     adamoe_gemm_run(b->gemm_space, b->gemm, count);
     backprop_multiply(b, backprop_residual_factor(b), t, q, b->at.dmixed);
+    backprop_bias_backward(b, b->at.dresidual, d, dbias);
+    if (dbias != NULL) {
+        backprop_multiply(b, backprop_residual_factor(b), 1, d, dbias);
+    }
 }
 
 /* dnormed and the gradients of q, k and v. */

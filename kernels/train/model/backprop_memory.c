@@ -41,6 +41,9 @@ static void cut_layer(const adamoe_backprop *b, adamoe_cutter *c, backprop_layer
     layer->value = adamoe_cut_floats(c, t * kv);
     layer->raw_query = is_normed(b) ? adamoe_cut_floats(c, t * q) : layer->query;
     layer->raw_key = is_normed(b) ? adamoe_cut_floats(c, t * kv) : layer->key;
+    layer->query_cut = adamoe_cut(c, config->architecture.clipped ? t * q : 0, 1);
+    layer->key_cut = adamoe_cut(c, config->architecture.clipped ? t * kv : 0, 1);
+    layer->value_cut = adamoe_cut(c, config->architecture.clipped ? t * kv : 0, 1);
     layer->mixed = adamoe_cut_floats(c, t * q);
     layer->experts_input = adamoe_cut_floats(c, t * config->hidden_size);
     layer->gate = adamoe_cut_floats(c, most_rows(b) * config->intermediate_size);

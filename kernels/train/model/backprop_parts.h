@@ -19,9 +19,11 @@ typedef struct backprop_layer {
     float *attention_input;     /* [T, d] */
     float *query, *key, *value; /* [T, heads * head_dim], [T, key_value_heads * head_dim] */
     float *raw_query, *raw_key; /* query and key before their norm; the same arrays where they have none */
-    float *mixed;               /* [T, heads * head_dim], times the residual multiplier */
-    float *experts_input;       /* [T, d] */
-    float *gate, *up;           /* [rows of the plan, intermediate_size] w1 x and w3 x */
+    unsigned char *query_cut, *key_cut,
+        *value_cut;                 /* as those, where they are cut: what was beyond the limit */
+    float *mixed;                   /* [T, heads * head_dim], times the residual multiplier */
+    float *experts_input;           /* [T, d] */
+    float *gate, *up;               /* [rows of the plan, intermediate_size] w1 x and w3 x */
     float *shared_gate, *shared_up; /* [T, shared_intermediate_size] the same of the shared expert */
     float *shared_scale; /* [T] its weight: sigmoid(shared_gate . x), times the residual multiplier */
     adamoe_routing_space routing;
@@ -121,11 +123,16 @@ static inline float backprop_residual_factor(const adamoe_backprop *b)
 /* x [rows, columns] = factor * x, unless the factor is 1. */
 void backprop_multiply(const adamoe_backprop *b, float factor, size_t rows, size_t columns, float *x);
 
-/* x [T, columns] += a bias [columns]. */
+/* x [T, columns] += a bias [columns], where the model has it. */
 void backprop_add_bias(const adamoe_backprop *b, const adamoe_matrix *bias, float *x);
 
 /* dbias [columns] = the sum of dy [T, columns] over the tokens in ascending order; dbias may be NULL. */
 void backprop_bias_backward(const adamoe_backprop *b, const float *dy, size_t columns, float *dbias);
+
+/* x [T, columns] cut to +-clip, and which were beyond; and dout, the derivative of what is cut, becomes that of what
+ * was there before. Where the architecture does not cut nothing is done. */
+void backprop_cut(const adamoe_backprop *b, size_t columns, float *x, unsigned char *beyond);
+void backprop_cut_backward(const adamoe_backprop *b, size_t columns, unsigned char *beyond, float *dout);
 
 /* Queries or keys [T, width] from those before their norm, over as much at a time as the gain is wide; and
  * dout, the derivative of what the norm gives, becomes that of what it reads. Where the architecture has no

@@ -4,6 +4,7 @@
 #include "train/model/backprop_parts.h"
 #include "train/norm_backward.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Columns of one task where a bias is summed over all rows. */
@@ -90,7 +91,7 @@ static void bias_row(const void *context, size_t row, uint32_t thread)
 
 void backprop_add_bias(const adamoe_backprop *b, const adamoe_matrix *bias, float *x)
 {
-    if (b->config->architecture.biases) {
+    if (bias->data != NULL) {
         adamoe_each_row(b->team, b->tokens, bias_row,
                         &(bias_call){.b = b, .bias = bias->data, .columns = bias->columns, .x = x});
     }
@@ -111,8 +112,52 @@ static void bias_task(void *context, size_t task, uint32_t thread)
 void backprop_bias_backward(const adamoe_backprop *b, const float *dy, size_t columns, float *dbias)
 {
     bias_call call = {.b = b, .dy = dy, .columns = columns, .dbias = dbias};
-    if (b->config->architecture.biases && dbias != NULL) {
+    if (dbias != NULL) {
         b->team->run(b->team->state, (columns + COLUMNS_PER_TASK - 1) / COLUMNS_PER_TASK, bias_task, &call);
+    }
+}
+
+typedef struct cut_call {
+    float limit;
+    size_t columns;
+    float *x;
+    unsigned char *beyond;
+} cut_call;
+
+static void cut_one_row(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const cut_call *call = context;
+    float *x = call->x + row * call->columns;
+    unsigned char *beyond = call->beyond + row * call->columns;
+    for (size_t c = 0; c < call->columns; ++c) {
+        beyond[c] = x[c] > call->limit || x[c] < -call->limit;
+        x[c] = beyond[c] == 0 ? x[c] : copysignf(call->limit, x[c]);
+    }
+}
+
+void backprop_cut(const adamoe_backprop *b, size_t columns, float *x, unsigned char *beyond)
+{
+    if (b->config->architecture.clipped) {
+        adamoe_each_row(b->team, b->tokens, cut_one_row,
+                        &(cut_call){(float)b->config->clip, columns, x, beyond});
+    }
+}
+
+static void cut_one_row_backward(const void *context, size_t row, uint32_t thread)
+{
+    (void)thread;
+    const cut_call *call = context;
+    for (size_t c = row * call->columns; c < (row + 1) * call->columns; ++c) {
+        call->x[c] = call->beyond[c] == 0 ? call->x[c] : 0.0f;
+    }
+}
+
+void backprop_cut_backward(const adamoe_backprop *b, size_t columns, unsigned char *beyond, float *dout)
+{
+    if (b->config->architecture.clipped) {
+        adamoe_each_row(b->team, b->tokens, cut_one_row_backward,
+                        &(cut_call){.columns = columns, .x = dout, .beyond = beyond});
     }
 }
 
