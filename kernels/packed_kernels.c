@@ -36,16 +36,22 @@ static bool avx512_vnni_supported(const char **why_not)
     return adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512vnni");
 }
 
-/* Beside the tiles these need what rounds and scales: every processor with AMX has it. */
+/* Beside the tiles these need what rounds and scales, and compilers the rest of AVX-512: every processor with AMX has
+ * it. A build that emulates them has what it needs. */
+static bool has_avx512_beside_tiles(void)
+{
+    return adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512bw") &&
+           (adamoe_cpu_has("avx512vl") || adamoe_cpu_emulates_avx512());
+}
+
 static bool amx_bf16_supported(const char **why_not)
 {
     *why_not = adamoe_cpu_tiles_obstacle();
     if (*why_not != NULL) {
         return false;
     }
-    *why_not = "needs AMX's bfloat16 products, and AVX-512 F, BW and BF16";
-    return adamoe_cpu_has("amx_bf16") && adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512bw") &&
-           adamoe_cpu_has("avx512bf16");
+    *why_not = "needs AMX's bfloat16 products, and AVX-512 F, BW, VL and BF16";
+    return adamoe_cpu_has("amx_bf16") && has_avx512_beside_tiles() && adamoe_cpu_has("avx512bf16");
 }
 
 static bool amx_int8_supported(const char **why_not)
@@ -54,8 +60,8 @@ static bool amx_int8_supported(const char **why_not)
     if (*why_not != NULL) {
         return false;
     }
-    *why_not = "needs AMX's int8 products, and AVX-512 F and VNNI";
-    return adamoe_cpu_has("amx_int8") && adamoe_cpu_has("avx512f") && adamoe_cpu_has("avx512vnni");
+    *why_not = "needs AMX's int8 products, and AVX-512 F, BW, VL and VNNI";
+    return adamoe_cpu_has("amx_int8") && has_avx512_beside_tiles() && adamoe_cpu_has("avx512vnni");
 }
 
 /* The two functions that depend on the products, and the table. */

@@ -45,7 +45,7 @@ static const layer house[] = {
      "reference kernels/machine kernels/model kernels/packed kernels/vector kernels/vector/portable"},
     {"kernels/avx2", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
     {"kernels/avx512", "kernels/packed kernels/peaks kernels/train kernels/vector kernels/vector/portable"},
-    {"kernels/amx", "kernels/avx512 kernels/packed"},
+    {"kernels/amx", "kernels/avx512 kernels/packed kernels/peaks"},
     {"kernels/train/model", "reference/gradient reference/routers/model kernels/model kernels/train"},
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},

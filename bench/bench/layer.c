@@ -183,6 +183,23 @@ static void report_stages(gbench_state *state, const adamoe_bench_member *member
     }
 }
 
+static double rate_or_nan(double rate)
+{
+    return rate > 0.0 ? rate : NAN;
+}
+
+/* Counters are numbers: 0 for arithmetic, 2 and 3 for a cache, 4 for memory. */
+static double bound_by_level(const char *binds)
+{
+    static const char *const names[] = {"arithmetic", "", "L2", "L3", "memory"};
+    for (size_t i = 0; i < sizeof names / sizeof *names && binds[0] != '\0'; ++i) {
+        if (strcmp(binds, names[i]) == 0) {
+            return (double)i;
+        }
+    }
+    return NAN;
+}
+
 /* What is the same for every repetition: accounting, peaks, and what all repetitions say together. */
 static void report_constants(gbench_state *state, const adamoe_bench_member *member)
 {
@@ -211,6 +228,10 @@ static void report_constants(gbench_state *state, const adamoe_bench_member *mem
     gbench_counter(state, "speedup_low", s->speedup.interval.low);
     gbench_counter(state, "speedup_high", s->speedup.interval.high);
     gbench_counter(state, "measurement_error", s->measurement_error ? 1.0 : 0.0);
+    gbench_counter(state, "impossible", member->possible.code != ADAMOE_OK ? 1.0 : 0.0);
+    gbench_counter(state, "l2_gbytes_per_second", rate_or_nan(member->peak.caches.level2));
+    gbench_counter(state, "l3_gbytes_per_second", rate_or_nan(member->peak.caches.level3));
+    gbench_counter(state, "bound_by_level", bound_by_level(member->binds));
 }
 
 /* By the clock of the kernel's own process, and what crossing into it costs; the time is the sum. */
@@ -325,7 +346,9 @@ adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer)
     const char *name = "";
     for (const bench_group *g = layer->first; g != NULL; g = g->next) {
         for (size_t i = 0; i < g->count; ++i) {
-            const adamoe_status *status = g->status.code != ADAMOE_OK ? &g->status : &g->member[i].status;
+            const adamoe_status *status = g->status.code != ADAMOE_OK             ? &g->status
+                                          : g->member[i].status.code != ADAMOE_OK ? &g->member[i].status
+                                                                                  : &g->member[i].possible;
             if (worst == NULL || gravity(status->code) > gravity(worst->code)) {
                 worst = status;
                 name = g->bench[i].name;

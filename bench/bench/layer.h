@@ -51,7 +51,7 @@ adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_ker
                                      size_t count, size_t tokens, uint32_t threads);
 
 /* After the run: the worst of what happened to the benchmarks, with the name of one: DIFFERENCE where the
- * check failed; else another error, NOT_SUPPORTED last. */
+ * check failed or a time is impossible (timing/possible.h); else another error, NOT_SUPPORTED last. */
 adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer);
 
 /* True where a policy or a topology was asked for, and stands in the names. */

@@ -80,6 +80,14 @@ static void print_capped(const adamoe_bench_member *m)
     }
 }
 
+/* Of the caches of all threads together, where it was measured. */
+static void print_level(const char *name, double rate)
+{
+    if (rate > 0.0) {
+        printf(", %s %.0f", name, rate);
+    }
+}
+
 /* Once for each kind of operands. */
 static void print_peaks(const adamoe_bench_view *view)
 {
@@ -91,8 +99,11 @@ static void print_peaks(const adamoe_bench_view *view)
             continue;
         }
         if (first) {
-            printf("  peak of reading %.1f GB/s (median burst %.1f)\n", m->peak.gbytes_per_second,
+            printf("  peak of reading %.1f GB/s (median burst %.1f)", m->peak.gbytes_per_second,
                    m->peak.gbytes_per_second_median);
+            print_level("L3", m->peak.caches.level3);
+            print_level("L2", m->peak.caches.level2);
+            printf("\n");
             print_short_buffer(&m->peak);
             first = false;
         }
@@ -109,13 +120,15 @@ static void print_times(const adamoe_bench_member *m, int widest)
     (void)snprintf(interval, sizeof interval, "%s .. %s",
                    adamoe_format_seconds(s->seconds.interval.low, low, sizeof low),
                    adamoe_format_seconds(s->seconds.interval.high, high, sizeof high));
-    printf("  %-*s %9s %-22s %8.1f %7.2f %-20s %10s %7s %7.2f [%.2f, %.2f]%s\n", widest, m->kernel->name,
-           adamoe_format_seconds(s->seconds.median, median, sizeof median), interval, s->gflops,
-           s->gbytes_per_second, format_estimate(s->roofline_share, share, sizeof share),
+    printf("  %-*s %9s %-22s %8.1f %7.2f %-20s %-10s %10s %7s %7.2f [%.2f, %.2f]%s\n", widest,
+           m->kernel->name, adamoe_format_seconds(s->seconds.median, median, sizeof median), interval,
+           s->gflops, s->gbytes_per_second, format_estimate(s->roofline_share, share, sizeof share), m->binds,
            format_share(s->share_without_overlap.median, alone, sizeof alone),
            format_share(s->share_of_best, best, sizeof best), s->speedup.median, s->speedup.interval.low,
            s->speedup.interval.high,
-           s->measurement_error ? "  measurement error: faster than the machine" : "");
+           m->possible.code != ADAMOE_OK ? "  FAILED: faster than the machine"
+           : s->measurement_error        ? "  measurement error: faster than the machine"
+                                         : "");
 }
 
 static int ascending(const void *left, const void *right)
@@ -214,8 +227,8 @@ void adamoe_bench_table(const adamoe_bench_view *view)
     print_head(view);
     print_peaks(view);
     const int widest = widest_name(view);
-    printf("  %-*s %9s %-22s %8s %7s %-20s %10s %7s %7s\n", widest, "Kernel", "Time", "95 % interval",
-           "GFLOP/s", "GB/s", "Roofline", "no overlap", "of best", "Speedup");
+    printf("  %-*s %9s %-22s %8s %7s %-20s %-10s %10s %7s %7s\n", widest, "Kernel", "Time", "95 % interval",
+           "GFLOP/s", "GB/s", "Roofline", "bound by", "no overlap", "of best", "Speedup");
     for (size_t i = 0; i < view->members; ++i) {
         const adamoe_bench_member *m = &view->member[i];
         if (has_times(m)) {

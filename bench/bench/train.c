@@ -143,7 +143,7 @@ static adamoe_status summarise(point *p)
     const size_t count = p->options->repetitions;
     const adamoe_rates best = {p->peak.gflops, p->peak.gbytes_per_second};
     for (size_t i = FORWARD; i <= BACKWARD; ++i) {
-        adamoe_paired_limits(p->layer.plan, p->part[i].cost, &p->peak, p->part[i].before, count, false,
+        adamoe_paired_limits(p->layer.plan, p->part[i].cost, &p->peak, p->part[i].before, count, 0.0,
                              p->part[i].limits);
     }
     for (size_t r = 0; r < count; ++r) {
@@ -299,6 +299,7 @@ typedef struct sweep {
     adamoe_bench_machine machine;
     json_t *entries;
     bool prints;
+    adamoe_status impossible; /* of the first point that is faster than the machine */
 } sweep;
 
 static adamoe_status keep(sweep *s, const point *p, uint32_t threads)
@@ -343,6 +344,23 @@ static size_t copies_of(const adamoe_preset *preset, size_t cache_bytes)
     return room >= (double)wanted ? wanted : room >= 1.0 ? (size_t)room : 1;
 }
 
+/* Forward and backward together. */
+static void judge_possible(sweep *s, const point *p)
+{
+    const part *both = &p->part[BOTH];
+    const adamoe_rates usual = {p->peak.gflops_median, p->peak.gbytes_per_second_median};
+    const adamoe_possible_conditions conditions = {
+        .peak_gflops = p->peak.gflops,
+        .arithmetic_binds = adamoe_arithmetic_binds(p->layer.plan, both->cost, usual),
+        .may_come_from_cache =
+            adamoe_last_level_cache_is_by_hand() || p->peak.read_bytes < p->peak.read_bytes_wanted};
+    const adamoe_status status = adamoe_judge_possible(&both->summary, conditions);
+    if (status.code != ADAMOE_OK && s->impossible.code == ADAMOE_OK) {
+        s->impossible = adamoe_error(status.code, "train/%s/tokens:%zu: %.300s", s->options->preset->name,
+                                     p->tokens, status.message);
+    }
+}
+
 static adamoe_status run_tokens(sweep *s, size_t tokens, uint32_t threads)
 {
     const adamoe_bench_train *o = s->options;
@@ -351,6 +369,9 @@ static adamoe_status run_tokens(sweep *s, size_t tokens, uint32_t threads)
                                          copies_of(o->preset, adamoe_last_level_cache()), o->seed,
                                          s->machine.team, s->machine.host, p.stage_seconds, &p.layer));
     const adamoe_status status = run_point(s, &p, threads);
+    if (status.code == ADAMOE_OK) {
+        judge_possible(s, &p);
+    }
     for (size_t i = 0; i < PARTS; ++i) {
         free(p.part[i].seconds);
         free(p.part[i].before);
@@ -391,8 +412,10 @@ adamoe_status adamoe_bench_train_run(const adamoe_bench_train *options)
     const adamoe_result_file file = {"--json", options->json};
     adamoe_load_mark before;
     ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, NULL));
-    sweep s = {
-        .options = options, .entries = json_array(), .prints = adamoe_json_leaves_stdout(options->json)};
+    sweep s = {.impossible = adamoe_ok(),
+               .options = options,
+               .entries = json_array(),
+               .prints = adamoe_json_leaves_stdout(options->json)};
     adamoe_mark_load(&before);
     const adamoe_status status =
         s.entries == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory") : run_sweep(&s);
@@ -403,5 +426,6 @@ adamoe_status adamoe_bench_train_run(const adamoe_bench_train *options)
     if (s.prints) {
         adamoe_print_disturbance(&before);
     }
-    return write_json(options, &before, s.entries);
+    ADAMOE_TRY(write_json(options, &before, s.entries));
+    return s.impossible;
 }

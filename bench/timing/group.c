@@ -323,18 +323,41 @@ static adamoe_status time_all(group *g)
     return adamoe_ok();
 }
 
-/* Hot weights are read from a cache, which has no limit here. */
+static const char *level_name(int level)
+{
+    return level == 2 ? "L2" : level == 3 ? "L3" : "memory";
+}
+
+/* Hot weights are read from the caches that hold them, cold ones from memory. */
 static void find_limits(const group *g, adamoe_bench_member *member)
 {
     const adamoe_preset *preset = g->weights->preset;
     const adamoe_plan *plan = g->traffic->batch[0].plan;
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(preset->hidden_size, preset->intermediate_size, member->kernel->weight);
-    const adamoe_rates best = {member->peak.gflops,
-                               g->options->hot ? INFINITY : member->peak.gbytes_per_second};
+    const adamoe_peak *peak = &member->peak;
+    const double hot_rate =
+        g->options->hot ? adamoe_hot_rate(&peak->caches, member->work.bytes, peak->gbytes_per_second) : 0.0;
+    const adamoe_rates best = {peak->gflops, hot_rate > 0.0 ? hot_rate : peak->gbytes_per_second};
+    const adamoe_rates usual = {peak->gflops_median,
+                                hot_rate > 0.0 ? hot_rate : peak->gbytes_per_second_median};
+    const int level =
+        g->options->hot ? adamoe_hot_level(&peak->caches, member->work.bytes, peak->gbytes_per_second) : 4;
     member->limit = best.gflops > 0.0 ? adamoe_roofline(plan, cost, best) : (adamoe_limit){NAN, NAN};
-    adamoe_paired_limits(plan, cost, &member->peak, member->before, g->options->repetitions, g->options->hot,
-                         member->limits);
+    member->binds = best.gflops <= 0.0                           ? ""
+                    : adamoe_arithmetic_binds(plan, cost, usual) ? "arithmetic"
+                                                                 : level_name(level);
+    adamoe_paired_limits(plan, cost, peak, member->before, g->options->repetitions, hot_rate, member->limits);
+}
+
+static adamoe_status judge_possible(const adamoe_bench_member *m, bool hot)
+{
+    const adamoe_possible_conditions conditions = {
+        .peak_gflops = m->peak.gflops,
+        .arithmetic_binds = strcmp(m->binds, "arithmetic") == 0,
+        .may_come_from_cache = hot || adamoe_last_level_cache_is_by_hand() || adamoe_is_capped(m) ||
+                               m->peak.read_bytes < m->peak.read_bytes_wanted};
+    return adamoe_judge_possible(&m->summary, conditions);
 }
 
 static adamoe_status summarise(group *g)
@@ -352,6 +375,7 @@ static adamoe_status summarise(group *g)
         ADAMOE_TRY(adamoe_bench_summarise(member->seconds, first->seconds, member->limits,
                                           g->options->repetitions, member->work, member->limit,
                                           &member->summary));
+        member->possible = judge_possible(member, g->options->hot);
     }
     return adamoe_ok();
 }

@@ -11,6 +11,7 @@
 
 #include "timing/bench_machine.h"
 #include "timing/summary.h"
+#include "timing/possible.h"
 #include "timing/weights.h"
 #include "timing/paired_limit.h"
 #include "timing/router_step.h"
@@ -42,9 +43,11 @@ typedef struct adamoe_bench_member {
     double load;
     adamoe_plan_work work;
     adamoe_peak peak;
-    size_t *before;               /* [repetitions] the burst before; the one after is the next */
-    adamoe_limit *limits;         /* [repetitions] of the moment */
-    adamoe_limit limit;           /* of the best bursts */
+    size_t *before;       /* [repetitions] the burst before; the one after is the next */
+    adamoe_limit *limits; /* [repetitions] of the moment */
+    adamoe_limit limit;   /* of the best bursts */
+    const char *binds; /* "arithmetic", "memory", "L3" or "L2": what the limit comes from; "" without one */
+    adamoe_status possible;       /* adamoe_judge_possible */
     adamoe_bench_summary summary; /* speedup: over the first member that has times */
 } adamoe_bench_member;
 

@@ -14,16 +14,17 @@ static double around(const double *rate, size_t before)
 }
 
 void adamoe_paired_limits(const adamoe_plan *plan, adamoe_expert_cost cost, const adamoe_peak *peak,
-                          const size_t *before, size_t count, bool hot, adamoe_limit *limit)
+                          const size_t *before, size_t count, double hot_rate, adamoe_limit *limit)
 {
-    const adamoe_rates usual = {peak->gflops_median, hot ? INFINITY : peak->gbytes_per_second_median};
+    const adamoe_rates usual = {peak->gflops_median,
+                                hot_rate > 0.0 ? hot_rate : peak->gbytes_per_second_median};
     for (size_t i = 0; i < count; ++i) {
         if (peak->gflops_of == NULL) {
             limit[i] = (adamoe_limit){NAN, NAN};
             continue;
         }
         const adamoe_rates now = {around(peak->gflops_of, before[i]),
-                                  hot ? INFINITY : around(peak->gbytes_of, before[i])};
+                                  hot_rate > 0.0 ? hot_rate : around(peak->gbytes_of, before[i])};
         limit[i] = adamoe_roofline_now(plan, cost, usual, now);
     }
 }

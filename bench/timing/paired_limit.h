@@ -21,10 +21,10 @@
 #include "timing/peak_meter.h"
 #include "timing/roofline.h"
 
-/* limit[i], i < count: for a repetition between burst before[i] and the one that follows it. `hot` takes
- * memory out. NaN where no instruction path for the operands runs. */
+/* limit[i], i < count: for a repetition between burst before[i] and the one that follows it. hot_rate is
+ * that at which weights are read that are hot (adamoe_hot_rate), whatever the moment; 0: they are cold. NaN where no instruction path for the operands runs. */
 void adamoe_paired_limits(const adamoe_plan *plan, adamoe_expert_cost cost, const adamoe_peak *peak,
-                          const size_t *before, size_t count, bool hot, adamoe_limit *limit);
+                          const size_t *before, size_t count, double hot_rate, adamoe_limit *limit);
 
 /* Slices of a burst beside repetitions that last so many seconds: a twentieth of them, within reason. */
 size_t adamoe_burst_slices(double seconds);

@@ -24,6 +24,7 @@ typedef struct series {
 struct adamoe_peak_meter {
     const adamoe_team *team;
     adamoe_memory_peak *memory;
+    adamoe_cache_rates caches;
     series arithmetic[ADAMOE_ARITHMETIC_PATHS], reading;
 };
 
@@ -43,6 +44,7 @@ adamoe_status adamoe_peak_meter_create(const adamoe_team *team, adamoe_peak_mete
     while (adamoe_memory_peak_trials(meter->memory) > 0) {
         (void)adamoe_memory_burst(meter->memory);
     }
+    meter->caches = adamoe_measure_cache_rates(team);
     *out = meter;
     return adamoe_ok();
 }
@@ -155,6 +157,7 @@ adamoe_status adamoe_peak_meter_read(const adamoe_peak_meter *meter, adamoe_oper
     *out = (adamoe_peak){.path = "none",
                          .bursts = meter->reading.count,
                          .gbytes_of = meter->reading.rate,
+                         .caches = meter->caches,
                          .read_bytes = adamoe_memory_peak_bytes(meter->memory),
                          .read_bytes_wanted = adamoe_memory_peak_wanted(meter->memory)};
     ADAMOE_TRY(read_arithmetic(meter, pairs, out));

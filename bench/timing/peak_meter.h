@@ -12,6 +12,7 @@
 #define ADAMOE_TIMING_PEAK_METER_H
 
 #include "peaks/arithmetic_peak.h"
+#include "peaks/cache_peak.h"
 
 typedef struct adamoe_peak_meter adamoe_peak_meter;
 
@@ -41,6 +42,7 @@ typedef struct adamoe_peak {
     double gbytes_per_second, gbytes_per_second_median;
     size_t bursts;
     const double *gflops_of, *gbytes_of; /* [bursts], or NULL; they hold until the next burst */
+    adamoe_cache_rates caches;           /* measured when the meter was made */
     size_t read_bytes,
         read_bytes_wanted; /* of the buffer that was read, and of one that no cache keeps a part of */
 } adamoe_peak;

@@ -56,6 +56,12 @@ adamoe_limit adamoe_roofline_now(const adamoe_plan *plan, adamoe_expert_cost cos
     return limit;
 }
 
+bool adamoe_arithmetic_binds(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates rates)
+{
+    const adamoe_plan_work work = adamoe_plan_work_of(plan, cost);
+    return divide(work.flops, rates.gflops) >= divide(work.bytes, rates.gbytes_per_second);
+}
+
 adamoe_limit adamoe_roofline(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates rates)
 {
     return adamoe_roofline_now(plan, cost, rates, rates);

@@ -40,6 +40,9 @@ typedef struct adamoe_limit {
 
 adamoe_limit adamoe_roofline(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates rates);
 
+/* Whether arithmetic is the larger of the two terms of the plan; reading is otherwise. */
+bool adamoe_arithmetic_binds(const adamoe_plan *plan, adamoe_expert_cost cost, adamoe_rates rates);
+
 /* The same at the rates of one moment, where the usual rates decide whether arithmetic or memory binds, an
  * expert and the plan: the larger of two rates that are both uncertain is too large on average, and would
  * flatter whoever is measured by it. */

@@ -21,6 +21,14 @@
      ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_INT8) | ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_FLOAT32) |  \
      ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_BFLOAT16))
 
+/* Three bfloat16s are a float: what multiplies two of the former multiplies the latter in three steps. */
+#define PARTS                                                                                                \
+    (HALVES | ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_BFLOAT16) |                                         \
+     ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_FLOAT32))
+
+/* Sums of a tile. */
+#define TILE_SUMS (16.0 * 16 * ADAMOE_TILE_PRODUCTS)
+
 #if defined(__x86_64__)
 const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS] = {
     {"vfmadd, AVX-512", 2.0 * 16 * ADAMOE_FMA_CHAINS, "avx512f", FLOATS, adamoe_fma_rounds_avx512},
@@ -32,6 +40,10 @@ const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS] = 
     {"vpmaddwd, AVX2", 2.0 * 16 * ADAMOE_MADD_CHAINS, "avx2", BYTES, adamoe_madd_rounds_avx2},
     {"vpmaddubsw and vpmaddwd, AVX2", 2.0 * 32 * ADAMOE_MADD_CHAINS, "avx2", BYTES,
      adamoe_maddubs_rounds_avx2},
+    {"tdpbf16ps, AMX", 2.0 * 32 * TILE_SUMS, "amx_tile amx_bf16", HALVES, adamoe_tile_bf16_rounds_amx},
+    {"tdpbf16ps in three parts, AMX", 2.0 * 32 * TILE_SUMS / 3.0, "amx_tile amx_bf16", PARTS,
+     adamoe_tile_bf16_rounds_amx},
+    {"tdpbssd, AMX", 2.0 * 64 * TILE_SUMS, "amx_tile amx_int8", BYTES, adamoe_tile_int8_rounds_amx},
 };
 #endif
 

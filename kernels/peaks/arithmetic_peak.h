@@ -3,10 +3,12 @@
  * kernel. Loops in registers, without a load.
  *
  * The operands are both sides of a product. An instruction that multiplies bfloat16 by bfloat16 is of no use
- * to a kernel that keeps its inputs in float32: it would have to round what the kernel does not.
+ * to a kernel that keeps its inputs in float32: it would have to round what the kernel does not; or to cut each into
+ * three bfloat16s, which takes three products and is a path of its own.
  *
- * Left out: AMX, and the VNNI of processors without AVX-512; where a kernel is faster than the paths here,
- * its share of the roofline exceeds 1 and shows that. A path for x and another one for h: a kernel that
+ * Left out: six products for float32 by float32, which drop the smallest parts of the product; and the VNNI of
+ * processors without AVX-512. Where a kernel is faster than the paths here, its share of the roofline exceeds 1, which
+ * `bench` takes for a failure. A path for x and another one for h: a kernel that
  * rounds the two differently is measured by what can multiply both.
  */
 #ifndef ADAMOE_PEAKS_ARITHMETIC_PEAK_H
@@ -35,11 +37,12 @@ typedef struct adamoe_arithmetic_path {
     float (*rounds)(size_t rounds); /* executes them; the value depends on all of them */
 } adamoe_arithmetic_path;
 
-#define ADAMOE_ARITHMETIC_PATHS 6
+#define ADAMOE_ARITHMETIC_PATHS 9
 
 /* All paths, whether they run here or not. Float32 FMA serves every pair with a float in it: what is narrower
  * is widened, which is exact. vdpbf16ps serves bfloat16 by bfloat16; vpdpbusd and the two sequences of AVX2
- * serve int8 by int8. */
+ * serve int8 by int8. AMX has tdpbf16ps and tdpbssd for the same two; the former in three parts serves float32 by
+ * bfloat16, and bfloat16 by float32, too. */
 extern const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS];
 
 /* Whether the path can multiply all of `pairs`. */

@@ -23,6 +23,12 @@ float adamoe_maddubs_rounds_avx2(size_t rounds);
 float adamoe_vnni_rounds_avx512(size_t rounds);
 float adamoe_bf16_rounds_avx512(size_t rounds);
 
+/* AMX: four products of tiles, tdpbf16ps of 16 x 16 sums over 32 terms each, and tdpbssd over 64. The value is that of
+ * one sum of each tile. */
+#define ADAMOE_TILE_PRODUCTS 4
+float adamoe_tile_bf16_rounds_amx(size_t rounds);
+float adamoe_tile_int8_rounds_amx(size_t rounds);
+
 /* Reads data[bytes], a multiple of 4096, as `streams` runs side by side (1, 2, 4 or 8), asking for what
  * stands `ahead` bytes further on (0: not asking). data is aligned to 64 bytes.
  * The result is the sum of its 64-bit words. */

@@ -96,7 +96,7 @@ static adamoe_bench_summary simulate(machine m, double share, double flops, doub
                               .bursts = REPETITIONS + 1,
                               .gflops_of = gflops,
                               .gbytes_of = gbytes};
-    adamoe_paired_limits(&plan, cost, &peak, before, REPETITIONS, false, limit);
+    adamoe_paired_limits(&plan, cost, &peak, before, REPETITIONS, 0.0, limit);
     assert_ok(adamoe_bench_summarise(seconds, seconds, limit, REPETITIONS, adamoe_plan_work_of(&plan, cost),
                                      adamoe_roofline(&plan, cost, (adamoe_rates){best_gflops, best_gbytes}),
                                      &s));
@@ -167,7 +167,7 @@ static void what_cannot_be_measured_has_no_share(void **state)
     const adamoe_peak peak = {.gbytes_per_second_median = 2.0, .bursts = 2, .gbytes_of = rate};
     const size_t before = 0;
     adamoe_limit limit;
-    adamoe_paired_limits(&plan, (adamoe_expert_cost){1.0, 1.0}, &peak, &before, 1, false, &limit);
+    adamoe_paired_limits(&plan, (adamoe_expert_cost){1.0, 1.0}, &peak, &before, 1, 0.0, &limit);
     assert_true(isnan(limit.seconds) && isnan(limit.seconds_without_overlap));
     /* hot: arithmetic alone, at the mean of both bursts */
     const adamoe_peak both = {.gflops_median = 2.0,
@@ -175,7 +175,7 @@ static void what_cannot_be_measured_has_no_share(void **state)
                               .gflops_of = rate,
                               .gbytes_per_second_median = 2.0,
                               .gbytes_of = rate};
-    adamoe_paired_limits(&plan, (adamoe_expert_cost){4e9, 100e9}, &both, &before, 1, true, &limit);
+    adamoe_paired_limits(&plan, (adamoe_expert_cost){4e9, 100e9}, &both, &before, 1, INFINITY, &limit);
     assert_true(limit.seconds == 2.0);
 }
 

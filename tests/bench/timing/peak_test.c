@@ -5,6 +5,7 @@
 #include "test.h"
 #include "peaks/arithmetic_peak.h"
 #include "peaks/burst.h"
+#include "peaks/cache_peak.h"
 #include "machine/cpu.h"
 #include "peaks/fma_peak.h"
 #include "peaks/memory_peak.h"
@@ -24,6 +25,17 @@ static const adamoe_arithmetic_path *path_of(float (*rounds)(size_t))
         }
     }
     fail_msg("no such path");
+    return NULL;
+}
+
+static const adamoe_arithmetic_path *path_named(const char *name)
+{
+    for (size_t i = 0; i < ADAMOE_ARITHMETIC_PATHS; ++i) {
+        if (strcmp(adamoe_arithmetic_paths[i].name, name) == 0) {
+            return &adamoe_arithmetic_paths[i];
+        }
+    }
+    fail_msg("no path %s", name);
     return NULL;
 }
 
@@ -52,6 +64,10 @@ static void a_round_is_what_it_claims(void **state)
     const double chains = ADAMOE_DOT_CHAINS, begin = chains * (chains - 1.0) / 2.0;
     expect_loop(adamoe_vnni_rounds_avx512, begin + ROUNDS * chains * 4 * 15, chains, 16, 4);
     expect_loop(adamoe_bf16_rounds_avx512, begin + ROUNDS * chains * 2, chains, 16, 2);
+    /* 1 * 1 and 3 * 5: one sum of 32 and of 64 terms in each of four tiles of 256 */
+    const double products = ADAMOE_TILE_PRODUCTS;
+    expect_loop(adamoe_tile_bf16_rounds_amx, ROUNDS * products * 32, products, 256, 32);
+    expect_loop(adamoe_tile_int8_rounds_amx, ROUNDS * products * 64 * 15, products, 256, 64);
     assert_true(path_of(adamoe_fma_rounds_avx2)->operations == 2.0 * ADAMOE_FMA_CHAINS * 8);
     assert_true(path_of(adamoe_fma_rounds_avx512)->operations == 2.0 * ADAMOE_FMA_CHAINS * 16);
 }
@@ -76,7 +92,16 @@ static void operands_have_their_paths(void **state)
         expect_serves(adamoe_vnni_rounds_avx512, pairs, bytes);
         expect_serves(adamoe_madd_rounds_avx2, pairs, bytes);
         expect_serves(adamoe_maddubs_rounds_avx2, pairs, bytes);
+        expect_serves(adamoe_tile_bf16_rounds_amx, pairs, halves);
+        expect_serves(adamoe_tile_int8_rounds_amx, pairs, bytes);
+        const bool parts = (input == ADAMOE_BFLOAT16 || weight == ADAMOE_BFLOAT16) && input != ADAMOE_INT8 &&
+                           weight != ADAMOE_INT8;
+        assert_int_equal(adamoe_arithmetic_path_serves(path_named("tdpbf16ps in three parts, AMX"), pairs),
+                         parts);
     }
+    /* a third of the rate, by the same loop */
+    assert_true(path_named("tdpbf16ps in three parts, AMX")->operations * 3.0 ==
+                path_named("tdpbf16ps, AMX")->operations);
 }
 
 /* A kernel's path multiplies x and h both. */
@@ -119,6 +144,34 @@ static void a_peak_is_that_of_both_operands(void **state)
     assert_ok(adamoe_peak_meter_read(meter, ADAMOE_OPERAND_PAIR(ADAMOE_INT8, ADAMOE_INT8), &peak));
     assert_string_equal(peak.path, "none");
     adamoe_peak_meter_free(meter);
+    adamoe_team_free(team);
+}
+
+/* Hot weights: 2 MB from the second level at 100 GB/s, 8 more from the third at 50, the rest from memory at 10. */
+static void hot_weights_come_from_the_levels_that_hold_them(void **state)
+{
+    (void)state;
+    const adamoe_cache_rates r = {.level2_bytes = 2e6, .level3_bytes = 10e6, .level2 = 100.0, .level3 = 50.0};
+    assert_true(adamoe_hot_rate(&r, 1e6, 10.0) == 100.0 && adamoe_hot_level(&r, 1e6, 10.0) == 2);
+    /* 20 us and 160 us; then 1 ms more */
+    assert_true(fabs(adamoe_hot_rate(&r, 10e6, 10.0) - 10e3 / 180.0) < 1e-9);
+    assert_int_equal(adamoe_hot_level(&r, 10e6, 10.0), 3);
+    assert_true(fabs(adamoe_hot_rate(&r, 20e6, 10.0) - 20e3 / 1180.0) < 1e-9);
+    assert_int_equal(adamoe_hot_level(&r, 20e6, 10.0), 4);
+    assert_true(adamoe_hot_rate(&r, 0.0, 10.0) == INFINITY);
+    const adamoe_cache_rates unknown = {.level2_bytes = 2e6, .level3_bytes = 10e6};
+    assert_true(adamoe_hot_rate(&unknown, 10e6, 10.0) == INFINITY);
+}
+
+static void caches_are_measured(void **state)
+{
+    (void)state;
+    adamoe_team *team = NULL;
+    assert_ok(adamoe_team_create(2, &team));
+    const adamoe_cache_rates r = adamoe_measure_cache_rates(team);
+    print_message("L2 %.1f GB/s from %.1f MB, L3 %.1f GB/s from %.1f MB\n", r.level2, r.level2_bytes * 1e-6,
+                  r.level3, r.level3_bytes * 1e-6);
+    assert_true(isfinite(r.level2) && isfinite(r.level3) && (r.level2 > 0.0) == (r.level2_bytes > 0.0));
     adamoe_team_free(team);
 }
 
@@ -216,6 +269,8 @@ int main(void)
         cmocka_unit_test(operands_have_their_paths),
         cmocka_unit_test(a_kernel_declares_its_operands),
         cmocka_unit_test(a_peak_is_that_of_both_operands),
+        cmocka_unit_test(hot_weights_come_from_the_levels_that_hold_them),
+        cmocka_unit_test(caches_are_measured),
         cmocka_unit_test(every_byte_is_read_once),
         cmocka_unit_test(a_burst_is_one_part_a_thread),
         cmocka_unit_test(all_ways_are_tried),

@@ -41,10 +41,13 @@ static void limits_by_hand(void **state)
     adamoe_limit limit = adamoe_roofline(&plan, cost, (adamoe_rates){1.0, 1.0});
     assert_true(limit.seconds == 8.0);
     assert_true(limit.seconds_without_overlap == 9.0);
+    assert_true(adamoe_arithmetic_binds(&plan, cost, (adamoe_rates){1.0, 1.0}));
     /* reading at half the rate: 12 s of reading; 4 + 4 + 5 */
     limit = adamoe_roofline(&plan, cost, (adamoe_rates){1.0, 0.5});
     assert_true(limit.seconds == 12.0);
     assert_true(limit.seconds_without_overlap == 13.0);
+    assert_false(adamoe_arithmetic_binds(&plan, cost, (adamoe_rates){1.0, 0.5}));
+    assert_true(adamoe_arithmetic_binds(&plan, cost, (adamoe_rates){1.0, INFINITY}));
     /* from a cache without a limit */
     limit = adamoe_roofline(&plan, cost, (adamoe_rates){1.0, INFINITY});
     assert_true(limit.seconds == 8.0 && limit.seconds_without_overlap == 8.0);
