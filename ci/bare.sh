@@ -1,9 +1,10 @@
 #!/bin/sh
 # The README's two commands on a system with nothing installed: makes a minimal Debian with debootstrap, copies this
-# checkout into it without .git and build/, and runs there, each with its time,
+# checkout into it without .git and build/, to a path with blanks and a letter beyond ASCII, and runs there, each with
+# its time,
 #
 #     ci/run.sh and ci/test.sh as root, which install what is missing,
-#     ci/test.sh as an ordinary user and without a network.
+#     ci/test.sh as an ordinary user without a network, who cannot write into the checkout and builds elsewhere.
 #
 #     sh ci/bare.sh bookworm|trixie [MIRROR]        MIRROR: http://deb.debian.org/debian, or $ADAMOE_MIRROR
 #
@@ -21,6 +22,7 @@ done
 
 cd "$(dirname "$0")/.."
 root=$(mktemp -d)
+checkout="/home/tester/Mes projets ü/adamoe"
 mounted=""
 clean() {
     for folder in $mounted; do
@@ -53,12 +55,13 @@ make_system() {
 
 inside() { # COMMAND...: as root, in the copied checkout
     chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 ${http_proxy:+http_proxy="$http_proxy"} \
-        sh -c "cd /home/tester/adamoe && $*"
+        sh -c "cd '$checkout' && $*"
 }
 
 as_user() { # COMMAND...: as the ordinary user, in a network namespace without a way out
     unshare --net chroot --userspec=tester:tester "$root" \
-        env -i PATH=/usr/bin:/bin HOME=/home/tester LANG=C.UTF-8 sh -c "cd /home/tester/adamoe && $*"
+        env -i PATH=/usr/bin:/bin HOME=/home/tester LANG=C.UTF-8 ADAMOE_BUILD="/home/tester/autre dossier" \
+        sh -c "cd '$checkout' && $*"
 }
 
 timed "debootstrap" make_system
@@ -68,9 +71,9 @@ for folder in proc sys dev dev/shm; do
 done
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 chroot "$root" useradd --create-home tester
-mkdir "$root/home/tester/adamoe"
-tar --exclude=./build --exclude=./.git -cf - . | tar -xf - -C "$root/home/tester/adamoe"
+mkdir -p "$root$checkout"
+tar --exclude=./build --exclude=./.git -cf - . | tar -xf - -C "$root$checkout"
 timed "ci/run.sh, with nothing installed" inside sh ci/run.sh
 timed "ci/test.sh" inside sh ci/test.sh
-chroot "$root" chown -R tester:tester /home/tester
-timed "ci/test.sh as an ordinary user without a network" as_user sh ci/test.sh
+rm -rf "${root:?}$checkout/build"
+timed "ci/test.sh as an ordinary user without a network, the checkout read-only" as_user sh ci/test.sh
