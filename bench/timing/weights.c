@@ -299,8 +299,15 @@ static adamoe_status prepare_next(adamoe_bench_weights *weights, adamoe_prepared
 {
     const size_t i = store->packs ? 0 : store->count;
     const size_t before = weights->counting->bytes;
-    ADAMOE_TRY(store->kernel->prepare(&weights->counting->host, &weights->copy[i].layer, placement,
-                                      &store->prepared[store->count]));
+    const adamoe_status status = store->kernel->prepare(&weights->counting->host, &weights->copy[i].layer,
+                                                        placement, &store->prepared[store->count]);
+    if (status.code == ADAMOE_ENVIRONMENT) { /* it takes more than adamoe_bench_weights_check could know */
+        return adamoe_error(
+            status.code,
+            "%s: %.40s: %.200s: time one kernel at a time (--kernel), or a smaller layer (--preset)",
+            weights->preset->name, store->kernel->name, status.message);
+    }
+    ADAMOE_TRY(status);
     if (store->count++ == 0) {
         store->bytes = weights->counting->bytes - before;
         store->packs = (double)store->bytes >= packed_bytes(weights->preset, store->kernel);

@@ -5,7 +5,9 @@
 #include "program.h"
 #include "sanitized.h"
 #include "kernel/kernel.h"
+#include "machine/host.h"
 #include "machine/memory.h"
+#include "machine/team.h"
 #include "registry.h"
 #include "timing/weights.h"
 
@@ -85,6 +87,37 @@ static void ask_for_a_large_layer(void)
                  "time a smaller layer (--preset granite-3.0-1b-a400m fits), or raise ulimit -v");
 }
 
+static adamoe_status prepare_in_too_much(const adamoe_host *host, const adamoe_layer *layer,
+                                         const adamoe_placement *placement, adamoe_prepared **out)
+{
+    (void)host;
+    (void)layer;
+    (void)placement;
+    (void)out;
+    return adamoe_error(ADAMOE_ENVIRONMENT, "greedy weights: out of memory");
+}
+
+/* What a kernel takes besides its weights is not known before: then it says what helps. */
+static void a_greedy_kernel_is_named(void **state)
+{
+    (void)state;
+    adamoe_kernel greedy = adamoe_reference_kernel;
+    greedy.name = "greedy";
+    greedy.prepare = prepare_in_too_much;
+    adamoe_bench_weights weights = {.preset = preset("tiny"), .seed = 1};
+    adamoe_team *team = NULL;
+    adamoe_prepared **prepared = NULL;
+    assert_int_equal(adamoe_team_create(1, &team).code, ADAMOE_OK);
+    const adamoe_status status =
+        adamoe_bench_weights_hold(&weights, &greedy, 1, team, &adamoe_heap_host, NULL, &prepared);
+    assert_int_equal(status.code, ADAMOE_ENVIRONMENT);
+    assert_string_equal(status.message,
+                        "tiny: greedy: greedy weights: out of memory: time one kernel at a time "
+                        "(--kernel), or a smaller layer (--preset)");
+    adamoe_bench_weights_free(&weights);
+    adamoe_team_free(team);
+}
+
 static void what_would_fit_is_said(void **state)
 {
     (void)state;
@@ -149,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_would_fit_is_said),
+        cmocka_unit_test(a_greedy_kernel_is_named),
         cmocka_unit_test(copies_take_half_of_what_is_there),
         cmocka_unit_test(the_program_ends_with_4),
     };
