@@ -4,6 +4,7 @@
 # its time,
 #
 #     ci/run.sh and ci/test.sh as root, which install what is missing,
+#     adamoe check, and that of oneDNN's kernels with less than the processor has (ONEDNN_MAX_CPU_ISA),
 #     ci/test.sh as an ordinary user without a network, who cannot write into the checkout and builds elsewhere.
 #
 #     sh ci/bare.sh bookworm|trixie [MIRROR]        MIRROR: http://deb.debian.org/debian, or $ADAMOE_MIRROR
@@ -75,5 +76,14 @@ mkdir -p "$root$checkout"
 tar --exclude=./build --exclude=./.git -cf - . | tar -xf - -C "$root$checkout"
 timed "ci/run.sh, with nothing installed" inside sh ci/run.sh
 timed "ci/test.sh" inside sh ci/test.sh
+timed "adamoe check" inside build/release/bin/adamoe check
+lesser="SSE41"
+grep -qw avx512f /proc/cpuinfo && lesser="$lesser AVX2"
+grep -qw amx_tile /proc/cpuinfo && lesser="$lesser AVX512_CORE AVX512_CORE_BF16"
+for isa in $lesser; do
+    kernels="--kernel onednn-f32"
+    case $isa in AVX512*) kernels="$kernels --kernel onednn-bf16" ;; esac
+    timed "adamoe check, oneDNN at $isa" inside "ONEDNN_MAX_CPU_ISA=$isa build/release/bin/adamoe check $kernels"
+done
 rm -rf "${root:?}$checkout/build"
 timed "ci/test.sh as an ordinary user without a network, the checkout read-only" as_user sh ci/test.sh
