@@ -10,16 +10,6 @@ static bool has_router(const adamoe_architecture *architecture)
     return !architecture->dense;
 }
 
-static bool has_query_key_norm(const adamoe_architecture *architecture)
-{
-    return architecture->query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
-}
-
-static bool has_biases(const adamoe_architecture *architecture)
-{
-    return architecture->biases;
-}
-
 static bool has_clip(const adamoe_architecture *architecture)
 {
     return architecture->clipped;
@@ -36,9 +26,6 @@ static const struct refusal {
     const char *message;
 } refusals[] = {
     {ADAMOE_USE_LORA_EXPERTS, has_router, "LoRA experts: the base is not a dense model"},
-    {ADAMOE_USE_LORA_EXPERTS, has_query_key_norm,
-     "LoRA experts: not implemented for a base with an RMSNorm of queries and keys"},
-    {ADAMOE_USE_LORA_EXPERTS, has_biases, "LoRA experts: not implemented for a base with biases"},
     {ADAMOE_USE_LORA_EXPERTS, has_clip, "LoRA experts: not implemented for a base with clip_qkv"},
     {ADAMOE_USE_LORA_EXPERTS, has_multipliers, "LoRA experts: not implemented for a base with multipliers"},
 };

@@ -104,6 +104,37 @@ static adamoe_status apply(const pass *p, size_t layer, size_t map, const double
                                                    adamoe_map_names[map], status.message);
 }
 
+static void add_bias(const pass *p, const adamoe_matrix *bias, double *x)
+{
+    for (size_t i = 0; i < p->tokens * bias->columns; ++i) {
+        x[i] += adamoe_matrix_at(bias, 0, i % bias->columns);
+    }
+}
+
+/* Over as much at a time as the gain is wide. */
+static void norm_heads(const pass *p, const adamoe_matrix *gain, size_t width, double *x)
+{
+    for (size_t at = 0; at < p->tokens * width; at += gain->columns) {
+        adamoe_rms_norm_double(gain, p->model->base->config.rms_norm_eps, x + at, x + at);
+    }
+}
+
+/* What the base has behind its maps q, k and v: biases, then norms. */
+static void finish_projections(const pass *p, size_t layer)
+{
+    const adamoe_config *c = &p->model->base->config;
+    const adamoe_attention *w = &p->model->base->block[layer].attention;
+    if (c->architecture.biases) {
+        add_bias(p, &w->q_bias, p->query);
+        add_bias(p, &w->k_bias, p->key);
+        add_bias(p, &w->v_bias, p->value);
+    }
+    if (c->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE) {
+        norm_heads(p, &w->q_norm, c->heads * c->head_dim, p->query);
+        norm_heads(p, &w->k_norm, c->key_value_heads * c->head_dim, p->key);
+    }
+}
+
 /* residual += o(attention(q, k, v)) */
 static adamoe_status attend(const pass *p, size_t layer)
 {
@@ -113,6 +144,7 @@ static adamoe_status attend(const pass *p, size_t layer)
     ADAMOE_TRY(apply(p, layer, ADAMOE_MAP_Q, p->normed, p->query));
     ADAMOE_TRY(apply(p, layer, ADAMOE_MAP_K, p->normed, p->key));
     ADAMOE_TRY(apply(p, layer, ADAMOE_MAP_V, p->normed, p->value));
+    finish_projections(p, layer);
     for (size_t s = 0; s < p->sequences; ++s) {
         const size_t first = p->offset[s];
         ADAMOE_TRY(adamoe_attention_mix_double(c, p->query + first * q, p->key + first * kv,
@@ -120,6 +152,9 @@ static adamoe_status attend(const pass *p, size_t layer)
                                                p->mixed + first * q));
     }
     ADAMOE_TRY(apply(p, layer, ADAMOE_MAP_O, p->mixed, p->update));
+    if (c->architecture.output_bias) {
+        add_bias(p, &p->model->base->block[layer].attention.o_bias, p->update);
+    }
     add_update(p);
     return adamoe_ok();
 }

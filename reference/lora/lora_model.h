@@ -1,6 +1,7 @@
 /*
- * A frozen dense model (Llama) whose seven linear maps of each layer carry LoRA experts, naive and in double:
- * what it computes, its training loss, and its FLOPs. kernels/train/lora/lora_network.h does it fast.
+ * A frozen dense model (Llama, Mistral, Qwen2, Qwen3) whose seven linear maps of each layer carry LoRA experts, naive
+ * and in double: what it computes, its training loss, and its FLOPs. Biases and norms of the base come behind the
+ * maps, as they are. kernels/train/lora/lora_network.h does it fast.
  */
 #ifndef ADAMOE_LORA_LORA_MODEL_H
 #define ADAMOE_LORA_LORA_MODEL_H

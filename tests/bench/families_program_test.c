@@ -127,13 +127,27 @@ static void test_full_training(void **state)
     }
 }
 
+/* Experts on a frozen base with biases, or with norms of queries and keys. */
+static void test_experts_on_a_base(void **state)
+{
+    static const char *const names[] = {"qwen2", "qwen3", "llama_bias"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        const folder_path base = family(state, names[i]);
+        expect(run(ADAMOE " train --model '%s' --questions " QUESTIONS
+                          " --limit 4 --steps 2 --lora-experts 2 --null-experts 2 --top-k 2 -o '%s.lora'",
+                   base.text, base.text),
+               0, "step 2/2");
+        expect(run(ADAMOE " eval --model '%s.lora'" LIMIT " --samples '%s.samples'", base.text, base.text), 0,
+               "load");
+    }
+}
+
 static void test_refusals(void **state)
 {
     static const struct refusal {
         const char *name, *message;
     } refusals[] = {
-        {"qwen3", "LoRA experts: not implemented for a base with an RMSNorm of queries and keys"},
-        {"qwen2", "LoRA experts: not implemented for a base with biases"},
+        {"granite_moe", "LoRA experts: the base is not a dense model"},
         {"qwen2_moe", "LoRA experts: the base is not a dense model"},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; ++i) {
@@ -152,7 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_eval_and_generate), IN_FOLDER(test_null_experts), IN_FOLDER(test_adapters),
-        IN_FOLDER(test_full_training),     IN_FOLDER(test_refusals),
+        IN_FOLDER(test_full_training),     IN_FOLDER(test_refusals),     IN_FOLDER(test_experts_on_a_base),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

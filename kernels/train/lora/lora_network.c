@@ -41,6 +41,7 @@ static adamoe_status allocate(adamoe_lora_network *n)
         return out_of_memory();
     }
     fill_gains(n);
+    ADAMOE_TRY(network_take_vectors(n));
     ADAMOE_TRY(adamoe_gemm_space_create(adamoe_gemm_tiles_best(), n->with.team, products, &n->gemm_space));
     return network_freeze(n);
 }
@@ -96,6 +97,8 @@ void adamoe_lora_network_free(adamoe_lora_network *n)
     free(n->gemm);
     free(n->frozen);
     free(n->gain);
+    free(n->vectors);
+    free(n->vector_values);
     free(n->layer);
     free(n->routing);
     free(n->slope);

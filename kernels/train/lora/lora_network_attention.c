@@ -1,5 +1,5 @@
 /*
- * Attention of the network: maps q, k, v and o, and the mixing of values in between.
+ * Attention of the network: maps q, k, v and o, what the base has behind them, and the mixing of values in between.
  */
 #include "model/span_attention.h"
 #include "train/attention_backward.h"
@@ -18,9 +18,10 @@ adamoe_status network_attention_forward(adamoe_lora_network *n, size_t layer)
 {
     const network_layer *l = network_layer_at(n, layer);
     network_norm(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.normed);
-    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_Q, n->at.normed, l->query));
-    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_K, n->at.normed, l->key));
+    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_Q, n->at.normed, l->raw_query));
+    ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_K, n->at.normed, l->raw_key));
     ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_V, n->at.normed, l->value));
+    network_finish_inputs(n, layer, l);
     rotate(n, n->at.sine, l->query, l->key);
     n->call.query = l->query;
     n->call.key = l->key;
@@ -28,6 +29,7 @@ adamoe_status network_attention_forward(adamoe_lora_network *n, size_t layer)
     n->call.mixed = l->mixed;
     ADAMOE_TRY(adamoe_span_attention(&n->run, &n->call));
     ADAMOE_TRY(network_map_forward(n, layer, ADAMOE_MAP_O, l->mixed, n->at.update));
+    network_finish_output(n, layer, n->at.update);
     network_add(n, l->attention_input, n->at.update, n->config->hidden_size, l->middle);
     return adamoe_ok();
 }
@@ -63,6 +65,7 @@ adamoe_status network_attention_backward(adamoe_lora_network *n, size_t layer)
     ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_O, l->mixed, n->at.dresidual, n->at.dmixed));
     heads_backward(n, l);
     rotate(n, n->at.minus_sine, n->at.dquery, n->at.dkey);
+    network_finish_inputs_backward(n, layer, l);
     network_norm(n, 2 * layer, l->attention_input, NULL, n->tokens, n->at.normed);
     ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_Q, n->at.normed, n->at.dquery, n->at.dnormed));
     ADAMOE_TRY(network_map_backward(n, layer, ADAMOE_MAP_K, n->at.normed, n->at.dkey, n->at.update));

@@ -11,6 +11,11 @@ static size_t most_places(const adamoe_lora_network *n)
     return n->sizes.rule.top_k < n->sizes.experts ? n->sizes.rule.top_k : n->sizes.experts;
 }
 
+static bool is_normed(const adamoe_lora_network *n)
+{
+    return n->config->architecture.query_key_norm != ADAMOE_QUERY_KEY_NORM_NONE;
+}
+
 static void cut_layer(const adamoe_lora_network *n, adamoe_cutter *c, network_layer *layer)
 {
     const adamoe_config *config = n->config;
@@ -20,6 +25,8 @@ static void cut_layer(const adamoe_lora_network *n, adamoe_cutter *c, network_la
     layer->query = adamoe_cut_floats(c, t * q);
     layer->key = adamoe_cut_floats(c, t * kv);
     layer->value = adamoe_cut_floats(c, t * kv);
+    layer->raw_query = is_normed(n) ? adamoe_cut_floats(c, t * q) : layer->query;
+    layer->raw_key = is_normed(n) ? adamoe_cut_floats(c, t * kv) : layer->key;
     layer->mixed = adamoe_cut_floats(c, t * q);
     layer->middle = adamoe_cut_floats(c, t * d);
     layer->gate = adamoe_cut_floats(c, t * config->intermediate_size);
@@ -42,6 +49,7 @@ static void cut_backward(const adamoe_lora_network *n, adamoe_cutter *c, network
     at->dquery = adamoe_cut_floats(c, t * q);
     at->dkey = adamoe_cut_floats(c, t * kv);
     at->dvalue = adamoe_cut_floats(c, t * kv);
+    at->draw = adamoe_cut_floats(c, is_normed(n) ? t * (q > kv ? q : kv) : 0);
     at->dmixed = adamoe_cut_floats(c, t * q);
     at->dh = adamoe_cut_floats(c, t * most_places(n) * n->sizes.rank);
     at->dlogits = adamoe_cut_floats(c, t * network_all(n));

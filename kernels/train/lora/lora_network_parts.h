@@ -29,9 +29,15 @@ typedef struct network_map {
     uint32_t *place; /* [rows of the plan] the place of a row */
 } network_map;
 
+/* Vectors of a layer's attention that the base has, or NULL. */
+typedef struct network_vectors {
+    float *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm;
+} network_vectors;
+
 typedef struct network_layer {
     float *attention_input;     /* [T, d] the residual */
     float *query, *key, *value; /* rotated, but for values */
+    float *raw_query, *raw_key; /* before their norm; the same arrays where they have none */
     float *mixed;
     float *middle;    /* [T, d] the residual before the feed-forward layer */
     float *gate, *up; /* [T, intermediate_size]; on the way back their derivatives */
@@ -45,6 +51,7 @@ typedef struct network_arrays {
     float *hidden, *dhidden;    /* [T, intermediate_size] */
     float *dresidual, *dnormed; /* [T, d] */
     float *dquery, *dkey, *dvalue, *dmixed;
+    float *draw;                         /* [T, the wider of query and key] before their norm */
     float *dh;                           /* [places, rank] */
     float *dlogits;                      /* [T, n + m] */
     float *thread_floats;                /* [threads, thread_room] */
@@ -74,6 +81,8 @@ struct adamoe_lora_network {
     network_frozen *frozen; /* [layers, ADAMOE_MAPS] */
     network_frozen head;
     float *gain;                    /* [2 layers + 1, d] */
+    network_vectors *vectors;       /* [layers] */
+    float *vector_values;           /* what they point into */
     network_layer *layer;           /* [layers] */
     const adamoe_routing **routing; /* [layers, ADAMOE_MAPS] */
     double *slope;                  /* [layers, ADAMOE_MAPS, n + m] of the balance loss */
@@ -109,6 +118,13 @@ static inline const float *network_gain(const adamoe_lora_network *n, size_t ind
 {
     return n->gain + index * n->config->hidden_size;
 }
+
+/* What the base has behind its maps. From raw_query, raw_key and value, which are what the maps gave, to query, key and
+ * value, which are not rotated yet; dquery and dkey back; and behind o. */
+adamoe_status network_take_vectors(adamoe_lora_network *n);
+void network_finish_inputs(const adamoe_lora_network *n, size_t layer, const network_layer *l);
+void network_finish_inputs_backward(const adamoe_lora_network *n, size_t layer, const network_layer *l);
+void network_finish_output(const adamoe_lora_network *n, size_t layer, float *update);
 
 /* Frozen weights. `reserve` gives the workspace that the products of a batch need. */
 adamoe_status network_freeze(adamoe_lora_network *n);
