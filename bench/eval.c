@@ -21,6 +21,7 @@ enum {
     OPTION_BASELINE_K,
     OPTION_CAUSAL,
     OPTION_BATCH_TOKENS,
+    OPTION_STAGES,
     OPTION_JSON,
     OPTION_SAMPLES,
     OPTION_RECORD_ROUTING,
@@ -50,6 +51,10 @@ static const struct argp_option options_list[] = {
     {"causal", OPTION_CAUSAL, 0, 0,
      "Refuse a router that lets later tokens of a batch decide what an earlier one gets", 2},
     {"batch-tokens", OPTION_BATCH_TOKENS, "N", 0, "Tokens run together (default: 4096)", 2},
+    {"stages", OPTION_STAGES, 0, 0,
+     "Tell what the time went into: router, plan, experts, attention's products, attention, norms, head, log-softmax "
+     "and packing of weights",
+     2},
     {"json", OPTION_JSON, "FILE", 0, "Write the results as JSON, `-' for standard output", 2},
     {"samples", OPTION_SAMPLES, "FILE", 0, "Write a JSON line for each question, `-' for standard output", 2},
     {"record-routing", OPTION_RECORD_ROUTING, "FILE", 0,
@@ -102,6 +107,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_BATCH_TOKENS:
         o->evaluate.batch_tokens = (size_t)adamoe_parse_count(state, "--batch-tokens", value, 1, 1u << 24);
+        return 0;
+    case OPTION_STAGES:
+        o->evaluate.stages = true;
         return 0;
     case OPTION_JSON:
         o->json = value;

@@ -254,6 +254,14 @@ adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
     adamoe_scorer_free(&e->scorer);
     e->next = 0;
     e->seconds = 0.0;
+    if (e->options.stages) {
+        if (e->forward == NULL) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "--stages: %s",
+                                e->lora != NULL ? "adapters do not tell theirs" : "the naive model has none");
+        }
+        e->clock = (adamoe_forward_clock){0};
+        adamoe_forward_time_stages(e->forward, &e->clock);
+    }
     if (e->lora != NULL) {
         return adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer);
     }
@@ -384,6 +392,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .adapted_rows = e->scorer.adapted_rows,
         .work = e->scorer.work,
         .seconds = e->seconds,
+        .stage_seconds = e->options.stages ? e->clock.seconds : NULL,
         .peak = e->peak,
     };
 }

@@ -28,6 +28,7 @@ typedef struct adamoe_evaluate_options {
     bool show_progress;          /* on standard error, where that is a terminal */
     bool record_routing;
     bool measure_peak; /* of FMA, before and after scoring */
+    bool stages;       /* the seconds of the forward pass, stage by stage */
 } adamoe_evaluate_options;
 
 /* The options that `adamoe eval` has where none is given; model and questions are NULL. */
@@ -49,9 +50,10 @@ typedef struct adamoe_evaluation {
     adamoe_lora_network *network; /* that runs them; NULL: naively */
     adamoe_config adapted;        /* the base's, with experts and selection of the adapters */
     adamoe_scorer scorer;
-    char *task;     /* its name, or the questions' file name without its suffix */
-    size_t next;    /* the first question that this run has not scored */
-    double seconds; /* of scoring; loading and preparing are not in it */
+    char *task;                 /* its name, or the questions' file name without its suffix */
+    size_t next;                /* the first question that this run has not scored */
+    double seconds;             /* of scoring; loading and preparing are not in it */
+    adamoe_forward_clock clock; /* with options.stages */
     adamoe_fma_peak peak;
 } adamoe_evaluation;
 

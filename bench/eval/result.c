@@ -173,6 +173,25 @@ static void print_router(const adamoe_eval_result *r)
     }
 }
 
+/* Seconds outside of the forward pass: making batches, adding up log-probabilities. */
+static double outside_stages(const adamoe_eval_result *r)
+{
+    double seconds = r->seconds;
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        seconds -= r->stage_seconds[i];
+    }
+    return seconds;
+}
+
+static void print_stages(const adamoe_eval_result *r)
+{
+    printf("Stages:");
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        printf(" %s %.1f %%,", adamoe_forward_stage_names[i], 100.0 * r->stage_seconds[i] / r->seconds);
+    }
+    printf(" outside %.1f %%\n", 100.0 * outside_stages(r) / r->seconds);
+}
+
 void adamoe_eval_print(const adamoe_eval_result *r)
 {
     const adamoe_eval_cost cost = adamoe_eval_cost_of(r);
@@ -199,6 +218,9 @@ void adamoe_eval_print(const adamoe_eval_result *r)
     printf("%llu tokens in %.2f s: %.2f questions/s, %.1f tokens/s%s\n", (unsigned long long)r->work.tokens,
            r->seconds, (double)r->count / r->seconds, (double)r->work.tokens / r->seconds,
            r->layer_by_layer ? ", weights prepared layer by layer" : "");
+    if (r->stage_seconds != NULL) {
+        print_stages(r);
+    }
     printf("%.1f executed GFLOP/s", gflops);
     if (r->peak.gflops > 0.0) {
         printf(", %.1f %% of the measured float32 FMA peak of %u threads, %.1f GFLOP/s (%s)",
@@ -270,6 +292,17 @@ static json_t *load_by_map_json(const adamoe_eval_result *r)
     return loads;
 }
 
+/* The seconds of each stage over `unit`. */
+static json_t *stages_json(const adamoe_eval_result *r, double unit)
+{
+    json_t *stages = json_object();
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        json_object_set_new(stages, adamoe_forward_stage_names[i], json_real(r->stage_seconds[i] / unit));
+    }
+    json_object_set_new(stages, "outside", json_real(outside_stages(r) / unit));
+    return stages;
+}
+
 static json_t *cost_json(const adamoe_eval_result *r)
 {
     const adamoe_eval_cost c = adamoe_eval_cost_of(r);
@@ -297,6 +330,10 @@ static json_t *cost_json(const adamoe_eval_result *r)
         json_object_set_new(cost, "feed_forward_flops", json_integer((json_int_t)c.feed_forward));
         json_object_set_new(cost, "load_by_map", load_by_map_json(r));
         json_object_set_new(cost, "lora_rank", json_integer((json_int_t)r->lora->rank));
+    }
+    if (cost != NULL && r->stage_seconds != NULL) {
+        json_object_set_new(cost, "stage_seconds", stages_json(r, 1.0));
+        json_object_set_new(cost, "stage_shares", stages_json(r, r->seconds));
     }
     if (cost != NULL && r->peak.gflops > 0.0) {
         json_object_set_new(cost, "fma_peak_gflops", json_real(r->peak.gflops));

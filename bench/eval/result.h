@@ -6,6 +6,7 @@
 #define ADAMOE_EVAL_RESULT_H
 
 #include "peaks/fma_peak.h"
+#include "model/forward_stages.h"
 #include "lora/lora_model.h"
 #include "program/options.h"
 #include "eval/prompt.h"
@@ -47,6 +48,7 @@ typedef struct adamoe_eval_result {
     const uint64_t *adapted_rows;      /* [ADAMOE_MAPS] of the adapters */
     adamoe_work work;
     double seconds;
+    const double *stage_seconds; /* [ADAMOE_FORWARD_STAGES] of the forward pass, or NULL */
     adamoe_fma_peak peak; /* of the threads that scored, measured before and after; 0 where it was not */
 } adamoe_eval_result;
 

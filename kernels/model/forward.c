@@ -51,8 +51,11 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
     const size_t at = part->rows.first * forward->model->config.hidden_size;
     forward_norm(forward, &block->gains.input_norm, part->rows, state->has_update ? state->update + at : NULL,
                  state->normed + at);
+    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
     ADAMOE_TRY(forward_project(forward, block, part->rows, keys + behind, values + behind));
-    return attend(forward, part, keys, values);
+    const adamoe_status status = attend(forward, part, keys, values);
+    forward_end_stage(forward, ADAMOE_FORWARD_ATTENTION);
+    return status;
 }
 
 static adamoe_status check_router_logits(const adamoe_forward *forward, const float *logits)
@@ -103,8 +106,12 @@ static adamoe_status finish_attention(const adamoe_forward *forward, const forwa
     ADAMOE_TRY(forward_output(forward, block, part->rows, state->update + at));
     forward_norm(forward, &block->gains.post_attention_norm, part->rows, state->update + at,
                  state->normed + at);
-    return state->has_plan ? adamoe_ok()
-                           : router_logits(forward, block, part->rows, state->routing.routing.logits);
+    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
+    const adamoe_status status =
+        state->has_plan ? adamoe_ok()
+                        : router_logits(forward, block, part->rows, state->routing.routing.logits);
+    forward_end_stage(forward, ADAMOE_FORWARD_ROUTER);
+    return status;
 }
 
 /* By the kernel's own router where it brings one. */
@@ -120,11 +127,15 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
     ADAMOE_TRY(check_router_logits(forward, routing->logits));
     ADAMOE_TRY(kernel->route != NULL ? kernel->route(&state->run, routing)
                                      : adamoe_route(&state->run, routing));
+    forward_end_stage(forward, ADAMOE_FORWARD_ROUTER);
     if (hooks->routed != NULL && !config->architecture.dense) {
         hooks->routed(hooks->context, layer, routing);
     }
     state->has_plan = config->architecture.dense;
-    return adamoe_plan_build(forward->team, routing, &state->plan);
+    forward_end_stage(forward, ADAMOE_FORWARD_OTHER);
+    const adamoe_status status = adamoe_plan_build(forward->team, routing, &state->plan);
+    forward_end_stage(forward, ADAMOE_FORWARD_PLAN);
+    return status;
 }
 
 static adamoe_status plan_by_router(const adamoe_forward *forward, size_t layer,
@@ -136,9 +147,11 @@ static adamoe_status plan_by_router(const adamoe_forward *forward, size_t layer,
     ADAMOE_TRY(adamoe_model_router_run(forward->router, layer, &forward->model->block[layer].moe,
                                        state->normed, state->rows, state->routing.routing.logits,
                                        &state->routed));
+    forward_end_stage(forward, ADAMOE_FORWARD_ROUTER);
     if (hooks->planned != NULL) {
         hooks->planned(hooks->context, layer, state->routed.routed.plan);
     }
+    forward_end_stage(forward, ADAMOE_FORWARD_OTHER);
     return adamoe_ok();
 }
 
@@ -154,6 +167,7 @@ static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, co
         forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
     ADAMOE_TRY(kernel->experts(block->experts, &state->run, state->normed, plan, state->update));
     ADAMOE_TRY(forward_shared(forward, block));
+    forward_end_stage(forward, ADAMOE_FORWARD_EXPERTS);
     state->has_update = true;
     return adamoe_ok();
 }
@@ -191,6 +205,7 @@ static adamoe_status run_layers(adamoe_forward *forward, const adamoe_batch_hook
         forward_block *block = &forward->block[forward->resident ? layer : 0];
         if (!forward->resident) {
             ADAMOE_TRY(forward_block_prepare(forward, layer, block));
+            forward_end_stage(forward, ADAMOE_FORWARD_PACKING);
         }
         const adamoe_status status = block_step(forward, layer, block, hooks);
         if (layer == 0 && status.code == ADAMOE_OK && forward->kernel->implementation != NULL) {
@@ -199,6 +214,7 @@ static adamoe_status run_layers(adamoe_forward *forward, const adamoe_batch_hook
         }
         if (!forward->resident) {
             forward_block_release(forward, block);
+            forward_end_stage(forward, ADAMOE_FORWARD_PACKING);
         }
         ADAMOE_TRY(status);
     }
@@ -208,9 +224,13 @@ static adamoe_status run_layers(adamoe_forward *forward, const adamoe_batch_hook
 static adamoe_status run_body(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
                               adamoe_key_value_cache *cache, const adamoe_batch_hooks *hooks)
 {
+    if (forward->clock != NULL) {
+        forward->clock->last = adamoe_now();
+    }
     ADAMOE_TRY(adamoe_batch_check(&forward->model->config, segment, count));
     ADAMOE_TRY(forward_state_begin(forward, segment, count, cache));
     forward_embed(forward);
+    forward_end_stage(forward, ADAMOE_FORWARD_OTHER);
     return run_layers(forward, hooks);
 }
 
@@ -233,6 +253,16 @@ static adamoe_status run_head(adamoe_forward *forward, const adamoe_batch_hooks 
     }
     list_wanted(forward->state);
     return forward_head_logits(forward, hooks);
+}
+
+const char *const adamoe_forward_stage_names[ADAMOE_FORWARD_STAGES] = {
+    "router", "plan", "experts",     "projections", "attention",
+    "norms",  "head", "log_softmax", "packing",     "other",
+};
+
+void adamoe_forward_time_stages(adamoe_forward *forward, adamoe_forward_clock *clock)
+{
+    forward->clock = clock;
 }
 
 adamoe_status adamoe_forward_use_router(adamoe_forward *forward, const adamoe_model_router *router)

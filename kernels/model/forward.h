@@ -7,6 +7,7 @@
 #define ADAMOE_MODEL_FORWARD_H
 
 #include "batch.h"
+#include "model/forward_stages.h"
 #include "model/key_value_cache.h"
 #include "routers/model/model_router.h"
 
@@ -26,6 +27,10 @@ void adamoe_forward_free(adamoe_forward *forward);
  * The hook `planned` sees the plans, and `routed` nothing. `router` must outlive the object. Errors (BAD_INPUT): a dense
  * model. */
 adamoe_status adamoe_forward_use_router(adamoe_forward *forward, const adamoe_model_router *router);
+
+/* From now on every batch adds the seconds of its stages to `clock`, which must outlive the object; NULL ends it. Packing
+ * of inputs belongs to the product that needs it: a kernel does not tell it. */
+void adamoe_forward_time_stages(adamoe_forward *forward, adamoe_forward_clock *clock);
 
 /* What the kernel says that the experts of the first layer ran on in the last batch; empty before one, and
  * where the kernel is its own code. */

@@ -109,7 +109,9 @@ static adamoe_status score_part(const head_part *part, adamoe_prepared_matrix *m
     const size_t columns = forward_head_columns(&forward->model->config, part->block);
     ADAMOE_TRY(forward_multiply(forward, matrix, state->normed + part->first * forward->model->head.columns,
                                 part->count, state->logits));
+    forward_end_stage(forward, ADAMOE_FORWARD_HEAD);
     forward->team->run(forward->team->state, part->count, score_task, (void *)(uintptr_t)part);
+    forward_end_stage(forward, ADAMOE_FORWARD_LOG_SOFTMAX);
     for (size_t i = 0; i < part->count; ++i) {
         if (isnan(state->log_sum[part->first + i].largest)) {
             return find_not_finite(&state->wanted[part->first + i], state->logits + i * columns,
@@ -124,6 +126,7 @@ static adamoe_status score_block(head_part *part)
     const size_t all = part->forward->state->wanted_count;
     adamoe_prepared_matrix *matrix = NULL;
     ADAMOE_TRY(take_block(part->forward, part->block, &matrix));
+    forward_end_stage(part->forward, ADAMOE_FORWARD_PACKING);
     adamoe_status status = adamoe_ok();
     for (part->first = 0; part->first < all && status.code == ADAMOE_OK; part->first += FORWARD_HEAD_ROWS) {
         const size_t left = all - part->first;
@@ -142,6 +145,7 @@ adamoe_status forward_head_score(adamoe_forward *forward, const adamoe_target *t
     head_part part = {.forward = forward, .target = target, .log_probability = log_probability};
     ADAMOE_TRY(forward_state_reserve_logits(state, FORWARD_HEAD_ROWS * forward_head_columns(config, 0)));
     forward_norm_wanted(forward, &forward->model->final_norm);
+    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
     for (size_t i = 0; i < state->wanted_count; ++i) {
         state->log_sum[i] = adamoe_log_sum_empty;
     }
@@ -154,6 +158,7 @@ adamoe_status forward_head_score(adamoe_forward *forward, const adamoe_target *t
             log_probability[t] -= log_sum;
         }
     }
+    forward_end_stage(forward, ADAMOE_FORWARD_LOG_SOFTMAX);
     return adamoe_ok();
 }
 
@@ -198,6 +203,7 @@ static adamoe_status logits_of_part(head_part *part)
             spread(part, to);
         }
     }
+    forward_end_stage(forward, ADAMOE_FORWARD_HEAD);
     for (size_t i = 0; i < part->count; ++i) {
         const float *logits = state->logits + i * config->vocab_size;
         if (!forward->ops->all_finite(logits, config->vocab_size)) {
@@ -205,6 +211,7 @@ static adamoe_status logits_of_part(head_part *part)
         }
     }
     forward->team->run(forward->team->state, part->count, report_task, part);
+    forward_end_stage(forward, ADAMOE_FORWARD_LOG_SOFTMAX);
     return adamoe_ok();
 }
 
@@ -217,6 +224,7 @@ static adamoe_status all_logits(const adamoe_forward *forward, const adamoe_batc
     ADAMOE_TRY(forward_state_reserve_logits(forward->state,
                                             most * (config->vocab_size + forward_head_columns(config, 0))));
     forward_norm_wanted(forward, &forward->model->final_norm);
+    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
     for (; part.first < all; part.first += LOGITS_ROWS) {
         part.count = all - part.first < LOGITS_ROWS ? all - part.first : LOGITS_ROWS;
         ADAMOE_TRY(logits_of_part(&part));
@@ -236,6 +244,7 @@ static adamoe_status prepare_blocks(adamoe_forward *forward)
 adamoe_status forward_head_logits(adamoe_forward *forward, const adamoe_batch_hooks *hooks)
 {
     adamoe_status status = forward->resident ? adamoe_ok() : prepare_blocks(forward);
+    forward_end_stage(forward, ADAMOE_FORWARD_PACKING);
     if (status.code == ADAMOE_OK) {
         status = all_logits(forward, hooks);
     }

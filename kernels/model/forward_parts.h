@@ -7,6 +7,7 @@
 #include "model/forward.h"
 #include "model/plan_build.h"
 #include "model/route.h"
+#include "machine/clock.h"
 #include "vector/vector_ops.h"
 
 /* One layer's weights as the kernel holds them. */
@@ -33,8 +34,19 @@ struct adamoe_forward {
     adamoe_prepared_matrix **head;     /* [forward_head_blocks]; NULL where not held */
     const adamoe_model_router *router; /* NULL: the model's rule */
     struct forward_state *state;       /* kept from batch to batch, so that nothing is allocated again */
+    adamoe_forward_clock *clock;       /* or NULL */
     char implementation[128];          /* what the first layer's experts ran on in the last batch */
 };
+
+/* What has happened since the last stage ended was this one. */
+static inline void forward_end_stage(const adamoe_forward *forward, adamoe_forward_stage stage)
+{
+    if (forward->clock != NULL) {
+        const double now = adamoe_now();
+        forward->clock->seconds[stage] += now - forward->clock->last;
+        forward->clock->last = now;
+    }
+}
 
 /* Prepares one layer; on failure nothing is left prepared. */
 adamoe_status forward_block_prepare(const adamoe_forward *forward, size_t layer, forward_block *block);

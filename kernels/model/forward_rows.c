@@ -131,6 +131,7 @@ adamoe_status forward_project(const adamoe_forward *forward, const forward_block
                                   state->cosine, state->sine,   state->position + rows.first};
     ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + rows.first * config->hidden_size,
                                 rows.count, state->projected));
+    forward_end_stage(forward, ADAMOE_FORWARD_PROJECTIONS);
     if (finishes_projection(&config->architecture)) {
         adamoe_each_row(forward->team, rows.count, finish_projection_row,
                         &(heads_call){forward, &block->gains.attention});
@@ -141,6 +142,7 @@ adamoe_status forward_project(const adamoe_forward *forward, const forward_block
         adamoe_multiply_rows(forward->team, (float)adamoe_query_multiplier(config), rows.count,
                              config->heads * config->head_dim, state->query);
     }
+    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
     return adamoe_ok();
 }
 
@@ -161,6 +163,7 @@ adamoe_status forward_output(const adamoe_forward *forward, const forward_block 
                              float *update)
 {
     ADAMOE_TRY(forward_multiply(forward, block->o, forward->state->mixed, rows.count, update));
+    forward_end_stage(forward, ADAMOE_FORWARD_PROJECTIONS);
     if (forward->model->config.architecture.output_bias) {
         adamoe_each_row(forward->team, rows.count, finish_output_row,
                         &(output_call){forward, &block->gains.attention.o_bias, update});

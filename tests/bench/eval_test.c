@@ -87,6 +87,35 @@ static void a_path_that_is_not_utf8(void **state)
     json_decref(document);
 }
 
+/* Each moment belongs to one stage, so that none is negative and all add up; each that this model has takes time. */
+static void stages_add_up(void **state)
+{
+    static const char *const all[] = {"router", "plan",        "experts", "projections", "attention", "norms",
+                                      "head",   "log_softmax", "packing", "other",       "outside"};
+    const char *folder = *state;
+    expect(run(ADAMOE " eval --kernel onednn-f32 --stages --limit 20 --model " MODEL " --questions " QUESTIONS
+                      " --json %s/r.json",
+               folder),
+           0, "Stages: router ");
+    json_error_t error;
+    json_t *document = json_load_file(in_folder(state, "r.json").text, 0, &error);
+    const json_t *costs = json_object_get(document, "adamoe");
+    const json_t *shares = json_object_get(costs, "stage_shares"),
+                 *times = json_object_get(costs, "stage_seconds");
+    const double seconds = json_real_value(json_object_get(costs, "seconds"));
+    double sum = 0.0;
+    assert_int_equal(json_object_size(shares), sizeof all / sizeof *all);
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
+        const double share = json_real_value(json_object_get(shares, all[i]));
+        assert_true(share > 0.0 || (share == 0.0 && strcmp(all[i], "packing") == 0));
+        assert_true(fabs(json_real_value(json_object_get(times, all[i])) - share * seconds) < 1e-9);
+        sum += share;
+    }
+    assert_true(fabs(sum - 1.0) < 1e-9);
+    json_decref(document);
+    expect(run(EVAL " --stages --limit 1"), 2, "eval: --stages: the naive model has none");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +125,7 @@ int main(void)
         cmocka_unit_test(samples_have_standard_output_alone),
         cmocka_unit_test_setup_teardown(an_interrupted_run_leaves_nothing, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_path_that_is_not_utf8, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(stages_add_up, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
