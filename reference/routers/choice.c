@@ -43,10 +43,23 @@ int64_t adamoe_next_largest(const double *value, size_t count, size_t stride, in
     return (int64_t)best;
 }
 
+/* The list of the k best so far: who is as good as the last one, or as one before, comes after it. */
 void adamoe_select_largest(const double *value, size_t count, size_t stride, size_t k, int64_t *chosen)
 {
-    for (size_t j = 0; j < k; ++j) {
-        chosen[j] = adamoe_next_largest(value, count, stride, j == 0 ? -1 : chosen[j - 1]);
+    size_t listed = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const double v = value[i * stride];
+        size_t place = listed;
+        while (place > 0 && value[(size_t)chosen[place - 1] * stride] < v) {
+            --place;
+        }
+        if (place < k) {
+            listed += listed < k;
+            for (size_t j = listed - 1; j > place; --j) {
+                chosen[j] = chosen[j - 1];
+            }
+            chosen[place] = (int64_t)i;
+        }
     }
 }
 
