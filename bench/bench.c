@@ -3,12 +3,14 @@
  */
 #include "bench/flags.h"
 #include "bench/layer.h"
+#include "bench/routed.h"
 #include "bench/saved.h"
 #include "bench/table.h"
 #include "bench/train.h"
 #include "program/environment.h"
 #include "gbench/gbench.h"
 #include "program/options.h"
+#include "routers/router_list.h"
 #include "verbs.h"
 
 #include <inttypes.h>
@@ -25,6 +27,7 @@ enum {
     OPTION_STAGES,
     OPTION_SAVED,
     OPTION_TRAIN,
+    OPTION_ROUTER,
     OPTION_JSON,
 };
 
@@ -47,6 +50,8 @@ typedef struct bench_options {
     counts tokens, threads; /* no threads: all processors */
     const char *json;
     bool routing_given, saved, train;
+    const adamoe_router *router[MOST];
+    size_t routers; /* 0: routing is drawn or recorded, not a router's */
 } bench_options;
 
 static const struct argp_option options_list[] = {
@@ -71,6 +76,11 @@ static const struct argp_option options_list[] = {
     {"train", OPTION_TRAIN, 0, 0,
      "Time forward and backward of the experts as training computes them, in float32: routing balanced, "
      "random or skewed",
+     0},
+    {"router", OPTION_ROUTER, "NAME,...", 0,
+     "Route the same random tokens by each of these routers (`adamoe routers'), with as many true experts for a "
+     "token as the preset has; time of the layer, of the routing and its share. Kernels one at a time (default: "
+     "the fastest float32 one); weights as they lie, without a roofline",
      0},
     {"json", OPTION_JSON, "FILE", 0, "The same as --benchmark_out=FILE; `-' is standard output", 0},
     {"benchmark_...", 0, 0, OPTION_DOC,
@@ -173,6 +183,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_TRAIN:
         o->train = true;
         return 0;
+    case OPTION_ROUTER:
+        o->routers = adamoe_parse_routers(state, "--router", value, o->router, MOST);
+        return 0;
     case OPTION_HOT:
         o->layer.timing.hot = true;
         return 0;
@@ -191,6 +204,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
                          o->common.commands > 0 || o->common.numa != ADAMOE_NUMA_LOCAL)) {
             argp_error(state, "--train goes without --saved, --hot, --stages, recorded routing, --kernel, "
                               "--plugin, --command and --numa");
+        }
+        if (o->routers > 0 &&
+            (o->saved || o->train || o->routing_given || o->layer.timing.hot || o->layer.timing.stages)) {
+            argp_error(state, "--router goes without --saved, --train, --routing, --hot and --stages");
         }
         return 0;
     default:
@@ -221,7 +238,7 @@ static const struct argp bench_argp = {
         "result is "
         "exit code 1, and is not timed. --threads takes several numbers here, as 1,2."
         "\vExample:\n  adamoe bench\n  adamoe bench --preset olmoe --tokens 1,64 --stages --json "
-        "olmoe.json\n",
+        "olmoe.json\n  adamoe bench --tokens 64 --router adamoe,top_p,null_copies\n",
     .children = children,
 };
 
@@ -350,6 +367,32 @@ static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *cons
                : adamoe_bench_saved_run(&saved);
 }
 
+static adamoe_status run_routed(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
+                                adamoe_library_flags *flags)
+{
+    const adamoe_bench_routed routed = {.preset = o->layer.preset,
+                                        .router = o->router,
+                                        .routers = o->routers,
+                                        .kernel = o->kernels > 0 ? kernels : &o->layer.fallback,
+                                        .kernels = o->kernels > 0 ? count : 1,
+                                        .tokens = o->tokens.value,
+                                        .token_counts = o->tokens.count,
+                                        .threads = o->threads.value,
+                                        .thread_counts = o->threads.count,
+                                        .seed = o->common.seed,
+                                        .repetitions = flags->repetitions,
+                                        .machine = o->layer.machine,
+                                        .prints = !flags->shows};
+    adamoe_load_mark before;
+    adamoe_mark_load(&before);
+    ADAMOE_TRY(describe(o, routed.kernel, routed.kernels));
+    const adamoe_status status = adamoe_bench_routed_run(&routed, flags);
+    if (!flags->shows) {
+        adamoe_print_disturbance(&before);
+    }
+    return status;
+}
+
 static adamoe_status run_train(const bench_options *o, const adamoe_library_flags *flags)
 {
     const adamoe_bench_train train = {.preset = o->layer.preset,
@@ -383,7 +426,9 @@ static adamoe_status run_registry(bench_options *o, const adamoe_registry *regis
     o->layer.fallback = adamoe_registry_default(registry);
     adamoe_status status = list_kernels(o, registry, kernels, &count);
     if (status.code == ADAMOE_OK) {
-        status = o->saved ? run_saved(o, kernels, count, flags) : run_layer(o, kernels, count, flags);
+        status = o->routers > 0 ? run_routed(o, kernels, count, flags)
+                 : o->saved     ? run_saved(o, kernels, count, flags)
+                                : run_layer(o, kernels, count, flags);
     }
     free(kernels);
     return status;

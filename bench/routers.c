@@ -7,6 +7,7 @@
 #include "program/options.h"
 #include "program/result_files.h"
 #include "program/shipped.h"
+#include "routers/router_list.h"
 #include "routers/side_by_side.h"
 #include "verbs.h"
 
@@ -58,33 +59,6 @@ static const struct argp_option options_list[] = {
     {0},
 };
 
-static void take_routers(struct argp_state *state, routers_options *o, const char *list)
-{
-    o->routers = 0;
-    for (const char *at = list; *at != '\0';) {
-        char name[64];
-        const size_t length = strcspn(at, ",");
-        (void)snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), at);
-        const adamoe_router *router = adamoe_router_find(name);
-        if (router == NULL) {
-            const char *names[MOST_ROUTERS];
-            size_t known = 0;
-            for (; known < MOST_ROUTERS && adamoe_router_at(known) != NULL; ++known) {
-                names[known] = adamoe_router_at(known)->name;
-            }
-            (void)adamoe_parse_choice(state, "--routers", name, names, known);
-        } else if (o->routers == MOST_ROUTERS) {
-            argp_error(state, "--routers: more than %d", MOST_ROUTERS);
-        } else {
-            o->router[o->routers++] = router;
-        }
-        at += length + (at[length] == ',');
-    }
-    if (o->routers == 0) {
-        argp_error(state, "--routers: no name");
-    }
-}
-
 /* The router and its parameter have to be there; what the value is, the router judges. */
 static void take_setting(struct argp_state *state, routers_options *o, const char *text)
 {
@@ -131,7 +105,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, 1u << 12);
         return 0;
     case OPTION_ROUTERS:
-        take_routers(state, o, value);
+        o->routers = adamoe_parse_routers(state, "--routers", value, o->router, MOST_ROUTERS);
         return 0;
     case OPTION_SET:
         take_setting(state, o, value);

@@ -62,6 +62,9 @@ static const layer house[] = {
     {"bench/timing",
      "reference reference/bound reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote "
      "kernels/train bench/layers bench/program bench/statistics"},
+    {"bench/routers",
+     "reference reference/routers reference/routers/model datasets/files kernels/machine bench/layers "
+     "bench/program bench/statistics"},
 
     /* the parts of a verb */
     {"bench/check/cases", "reference bench/layers"},
@@ -79,8 +82,8 @@ static const layer house[] = {
     {"bench/check",
      "reference datasets/files kernels/machine kernels/model kernels/remote bench/program bench/statistics "
      "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
-    {"bench/bench", "reference datasets/files kernels/machine bench/gbench bench/layers bench/program "
-                    "bench/timing"},
+    {"bench/bench", "reference reference/routers datasets/files kernels/machine bench/gbench bench/layers "
+                    "bench/program bench/routers bench/timing"},
     {"bench/compare", "datasets/files bench/program bench/statistics"},
     {"bench/eval",
      "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
@@ -90,7 +93,6 @@ static const layer house[] = {
                    "bench/timing"},
     {"bench/layer", "reference reference/bound datasets datasets/safetensors kernels/machine bench/program"},
     {"bench/report", "reference datasets/files bench/program bench/statistics"},
-    {"bench/routers", "reference datasets/files kernels/machine bench/layers bench/program bench/statistics"},
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
                     "kernels/train/model bench/eval bench/layers bench/program"},

@@ -1,10 +1,8 @@
 /*
  * What each router makes of the same tokens: rows, FLOPs, balance, times, and the distance from the dense mixture.
  */
-#include "machine/clock.h"
-#include "machine/host.h"
-#include "routers/products.h"
 #include "routers/side_by_side.h"
+#include "routers/timed_router.h"
 #include "statistics/statistics.h"
 
 #include <math.h>
@@ -23,23 +21,6 @@ typedef struct bench_layer {
 static adamoe_status no_memory(void)
 {
     return adamoe_error(ADAMOE_ENVIRONMENT, "routers: out of memory");
-}
-
-/* y, and the seconds that the kernel took. */
-static adamoe_status run_experts(const bench_layer *b, const float *x, const adamoe_plan *plan, float *y,
-                                 double *seconds)
-{
-    const size_t bytes = b->kernel->work_bytes(b->prepared, plan->rows, plan->tokens);
-    adamoe_run run = {
-        .team = b->machine->team, .work = adamoe_heap_host.allocate(NULL, bytes, 64), .work_bytes = bytes};
-    if (run.work == NULL) {
-        return no_memory();
-    }
-    const double start = adamoe_now();
-    const adamoe_status status = b->kernel->experts(b->prepared, &run, x, plan, y);
-    *seconds = adamoe_now() - start;
-    adamoe_heap_host.release(NULL, run.work);
-    return status;
 }
 
 /* ------------------------------------------------------------------------------------------------- numbers */
@@ -85,7 +66,7 @@ static void count_flops(const adamoe_router_setup *setup, const adamoe_routed *r
     for (size_t i = 0; i < setup->call.tensors; ++i) {
         const adamoe_router_tensor *tensor = &setup->tensor[i];
         const double elements = (double)tensor->matrix.rows * (double)tensor->matrix.columns;
-        if (tensor->taken && strncmp(tensor->name, "mlp.", 4) == 0) {
+        if (strncmp(tensor->name, "mlp.", 4) == 0) { /* which a kernel multiplies, unseen by the router */
             r->expert_flops += 2.0 * elements;
         } else if (tensor->taken && tensor->matrix.dtype != ADAMOE_I64 && elements >= d &&
                    tensor->matrix.columns >= layer->hidden_size) {
@@ -118,103 +99,55 @@ double adamoe_crossing_bytes(const adamoe_router_result *result, size_t node_cou
     return 2.0 * (double)sizeof(float) * (double)hidden_size * result->crossing[node_count];
 }
 
-static double relative_error(const bench_layer *b, const float *y, const float *after)
+static double relative_error(const bench_layer *b, const float *y)
 {
     const size_t count = b->subject->tokens.tokens * b->subject->layer.hidden_size;
     double error = 0.0, size = 0.0;
     for (size_t i = 0; i < count; ++i) {
-        const double value = (double)y[i] + (after == NULL ? 0.0 : (double)after[i]);
-        error += (value - (double)b->dense[i]) * (value - (double)b->dense[i]);
-        size += (double)b->dense[i] * (double)b->dense[i];
+        const double value = (double)y[i], dense = (double)b->dense[i];
+        error += (value - dense) * (value - dense);
+        size += dense * dense;
     }
     return size > 0.0 ? sqrt(error / size) : 0.0;
 }
 
 /* ------------------------------------------------------------------------------------------------- routers */
 
-static adamoe_status time_layer(const bench_layer *b, const adamoe_routed *routed, size_t repeat, float *y,
-                                double *times, double *median)
+/* The medians of `repeat` calls of both, after one that warms up. */
+static adamoe_status time_router(adamoe_timed_router *router, size_t repeat, double *times,
+                                 adamoe_router_result *r)
 {
-    const float *x = routed->inputs != NULL ? routed->inputs : b->subject->x;
+    double *routing = times, *layer = times + repeat, spare[2];
     for (size_t i = 0; i <= repeat; ++i) {
-        double seconds;
-        ADAMOE_TRY(run_experts(b, x, routed->plan, y, &seconds));
-        times[i == 0 ? 0 : i - 1] = seconds; /* the first call warms up */
+        ADAMOE_TRY(adamoe_timed_router_route(router, i == 0 ? &spare[0] : &routing[i - 1]));
+        ADAMOE_TRY(adamoe_timed_router_run(router, i == 0 ? &spare[1] : &layer[i - 1]));
     }
-    adamoe_sort(times, repeat);
-    *median = adamoe_median(times, repeat);
+    adamoe_sort(routing, repeat);
+    adamoe_sort(layer, repeat);
+    r->routing_seconds = adamoe_median(routing, repeat);
+    r->layer_seconds = adamoe_median(layer, repeat);
     return adamoe_ok();
 }
 
-/* A frozen base is computed with the layer, by the same kernel; y is overwritten. */
-static adamoe_status time_base(const bench_layer *b, const adamoe_router_setup *setup, float *y,
-                               adamoe_router_result *r)
-{
-    bool exists;
-    double seconds;
-    ADAMOE_TRY(adamoe_run_base(setup, b->kernel, b->machine, &exists, y, &seconds));
-    r->layer_seconds += seconds;
-    return adamoe_ok();
-}
-
-/* The product of the gate by the kernel, where it has one, and the rule of the definition on those logits. */
-static adamoe_status time_router(const bench_layer *b, adamoe_router_setup *setup, size_t repeat,
-                                 double *times, adamoe_router_result *r)
-{
-    adamoe_gate_product product;
-    ADAMOE_TRY(adamoe_gate_product_create(setup, b->kernel, b->machine, &r->kernel_made_logits, &product));
-    adamoe_status status = adamoe_ok();
-    for (size_t i = 0; i <= repeat && status.code == ADAMOE_OK; ++i) {
-        adamoe_routed again;
-        double seconds = 0.0;
-        if (r->kernel_made_logits) {
-            status = adamoe_gate_product_run(&product, &seconds);
-            setup->call.logits = product.logits;
-        }
-        const double start = adamoe_now();
-        if (status.code == ADAMOE_OK) {
-            status = adamoe_router_run_before(setup->router, &setup->call, &again);
-        }
-        if (status.code == ADAMOE_OK) {
-            times[i == 0 ? 0 : i - 1] = seconds + adamoe_now() - start; /* the first one warms up */
-            adamoe_routed_free(&again);
-        }
-    }
-    setup->call.logits = NULL;
-    adamoe_gate_product_free(&product);
-    adamoe_sort(times, repeat);
-    r->routing_seconds = adamoe_median(times, repeat);
-    return status;
-}
-
-static adamoe_status measure_routed(const bench_layer *b, adamoe_router_setup *setup,
-                                    const adamoe_routed *routed, size_t repeat, double *times,
-                                    adamoe_router_result *r)
+static adamoe_status describe(const bench_layer *b, const adamoe_timed_router *router,
+                              adamoe_router_result *r)
 {
     const adamoe_layer *layer = &b->subject->layer;
+    const adamoe_routed *routed = &router->routed;
     const adamoe_routed_array *rejected = adamoe_routed_find(routed, "rejected");
     r->experts = layer->experts;
     r->histogram = calloc(layer->experts + 1, sizeof *r->histogram);
-    float *y = calloc(b->subject->tokens.tokens * layer->hidden_size, sizeof *y);
-    if (r->histogram == NULL || y == NULL) {
-        free(y);
+    if (r->histogram == NULL) {
         return no_memory();
     }
     count_tokens(routed->plan, routed->inputs != NULL, r);
     count_experts(routed->plan, r);
-    count_flops(setup, routed, layer, r);
+    count_flops(router->setup, routed, layer, r);
     count_crossings(routed->plan, routed->inputs != NULL, r);
     r->rejected = rejected == NULL ? 0 : rejected->rows;
-    adamoe_status status = time_layer(b, routed, repeat, y, times, &r->layer_seconds);
-    if (status.code == ADAMOE_OK) {
-        r->error = relative_error(b, y, routed->after);
-        status = time_base(b, setup, y, r);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = time_router(b, setup, repeat, times, r);
-    }
-    free(y);
-    return status;
+    r->kernel_made_logits = router->kernel_made_logits;
+    r->error = relative_error(b, router->y);
+    return adamoe_timed_router_compare(router, &r->otherwise, &r->logit_difference);
 }
 
 /* "top_p.tau=0.6", where it is for this router. */
@@ -237,19 +170,28 @@ static adamoe_status apply_settings(const char *const *settings, size_t count, a
     return adamoe_ok();
 }
 
+/* What the router refuses is its result; what else fails is an error. */
 static adamoe_status measure(const bench_layer *b, adamoe_router_setup *setup, size_t repeat,
                              adamoe_router_result *r)
 {
-    adamoe_routed routed;
-    r->status = adamoe_router_run(setup->router, &setup->call, &routed);
-    if (r->status.code != ADAMOE_OK) {
-        return r->status.code == ADAMOE_BAD_INPUT ? adamoe_ok() : r->status;
+    adamoe_timed_router router;
+    double seconds, *times = calloc(2 * repeat, sizeof *times);
+    if (times == NULL) {
+        return no_memory();
     }
-    double *times = calloc(repeat, sizeof *times);
-    const adamoe_status status =
-        times == NULL ? no_memory() : measure_routed(b, setup, &routed, repeat, times, r);
+    adamoe_status status = adamoe_timed_router_open(setup, b->kernel, b->machine, b->prepared, &router);
+    if (status.code == ADAMOE_OK) {
+        r->status = adamoe_timed_router_route(&router, &seconds);
+        status = r->status.code == ADAMOE_BAD_INPUT ? adamoe_ok() : r->status;
+    }
+    if (status.code == ADAMOE_OK && r->status.code == ADAMOE_OK) {
+        status = time_router(&router, repeat, times, r);
+    }
+    if (status.code == ADAMOE_OK && r->status.code == ADAMOE_OK) {
+        status = describe(b, &router, r);
+    }
+    adamoe_timed_router_close(&router);
     free(times);
-    adamoe_routed_free(&routed);
     return status;
 }
 
@@ -258,19 +200,20 @@ static adamoe_status compute_dense(bench_layer *b)
 {
     adamoe_router_subject subject = b->subject->tokens;
     adamoe_router_setup setup;
-    adamoe_routed routed;
+    adamoe_timed_router router;
     double seconds;
     subject.top_k = b->subject->layer.experts;
-    b->dense = calloc(subject.tokens * b->subject->layer.hidden_size, sizeof *b->dense);
-    if (b->dense == NULL) {
-        return no_memory();
-    }
     ADAMOE_TRY(adamoe_router_setup_create(adamoe_router_find("top_k"), &subject, &setup));
-    adamoe_status status = adamoe_router_run(setup.router, &setup.call, &routed);
+    adamoe_status status = adamoe_timed_router_open(&setup, b->kernel, b->machine, b->prepared, &router);
     if (status.code == ADAMOE_OK) {
-        status = run_experts(b, b->subject->x, routed.plan, b->dense, &seconds);
-        adamoe_routed_free(&routed);
+        status = adamoe_timed_router_route(&router, &seconds);
     }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_timed_router_run(&router, &seconds);
+        b->dense = router.y;
+        router.y = NULL;
+    }
+    adamoe_timed_router_close(&router);
     adamoe_router_setup_free(&setup);
     return status;
 }

@@ -1,5 +1,6 @@
 /*
- * What a router's matrices cost in a kernel: the logits of its gate, and MEMoE's frozen base.
+ * What a router's matrices cost in a kernel: the logits of its gate or of Soft MoE's slots, the mixing of those, and
+ * MEMoE's frozen base.
  */
 #ifndef ADAMOE_ROUTERS_PRODUCTS_H
 #define ADAMOE_ROUTERS_PRODUCTS_H
@@ -7,7 +8,8 @@
 #include "layers/router_setup.h"
 #include "program/machine.h"
 
-/* A gate prepared for a kernel, with the inputs of its product. */
+/* A gate (or router.phi, where slots have rows in place of a gate's) prepared for a kernel, with the inputs of its
+ * product. */
 typedef struct adamoe_gate_product {
     const adamoe_kernel *kernel;
     const adamoe_machine *machine;
@@ -29,9 +31,26 @@ void adamoe_gate_product_free(adamoe_gate_product *product);
 /* Fills product->logits. *seconds is added to. */
 adamoe_status adamoe_gate_product_run(adamoe_gate_product *product, double *seconds);
 
-/* base(x) of MEMoE by the kernel, y [tokens, hidden_size]; *exists is false where the router reads none. *seconds is
- * that of the second of two calls. */
-adamoe_status adamoe_run_base(const adamoe_router_setup *setup, const adamoe_kernel *kernel,
-                              const adamoe_machine *machine, bool *exists, float *y, double *seconds);
+/* routed->inputs = D^T x of Soft MoE by a kernel with a float32 product, in place of the definition's: both matrices are
+ * of this batch, so that preparing them is a part of the time. *seconds is added to. */
+adamoe_status adamoe_mix_slots(const adamoe_router_setup *setup, const adamoe_kernel *kernel,
+                               const adamoe_machine *machine, adamoe_routed *routed, double *seconds);
+
+/* MEMoE's frozen base as a layer of one expert, which every token has with weight 1. */
+typedef struct adamoe_frozen_base {
+    const adamoe_kernel *kernel;
+    const adamoe_machine *machine;
+    adamoe_prepared *prepared;
+    adamoe_plan *plan;
+} adamoe_frozen_base;
+
+/* *exists is false, and nothing is made, where the router reads none. Errors: memory, those of the kernel. */
+adamoe_status adamoe_frozen_base_create(const adamoe_router_setup *setup, const adamoe_kernel *kernel,
+                                        const adamoe_machine *machine, bool *exists, adamoe_frozen_base *out);
+void adamoe_frozen_base_free(adamoe_frozen_base *base);
+
+/* y [tokens, hidden_size] = base(x). *seconds is added to. */
+adamoe_status adamoe_frozen_base_run(const adamoe_frozen_base *base, const float *x, float *y,
+                                     double *seconds);
 
 #endif

@@ -50,12 +50,14 @@ typedef struct adamoe_router_result {
     size_t idle_experts;
     double routing_seconds, layer_seconds; /* logits and the rule; the kernel's experts, and a frozen base */
     bool kernel_made_logits; /* false: they are part of the rule, in double, or there is no gate */
-    double error;            /* root mean square of y - dense mixture, over that of the dense mixture */
+    size_t otherwise; /* tokens that get other experts by logits in double (adamoe_timed_router_compare) */
+    double logit_difference;
+    double error; /* root mean square of y - dense mixture, over that of the dense mixture */
     double crossing
         [ADAMOE_NODE_COUNTS]; /* rows whose expert is on another node; NaN where experts do not divide */
 } adamoe_router_result;
 
-/* Runs each router once for its result and `repeat` times more for its times; the dense mixture, every expert
+/* Runs each router once to see that it can and `repeat` + 1 times more for its times, the last for its result; the dense mixture, every expert
  * weighted by the softmax of the gate, once. Errors: of the kernel; memory. results is [count]; the caller frees
  * them, on an error too. */
 adamoe_status adamoe_measure_routers(const adamoe_subject *subject, const adamoe_router *const *router,

@@ -92,19 +92,23 @@ adamoe_status adamoe_router_check_logits(const double *logits, size_t rows, size
 
 /* logits[s, first + r] = row r of the matrix · x[s], summed in one order for all, so that equal rows and equal
  * tokens give equal bits. */
-static void multiply(const adamoe_router_call *call, const adamoe_matrix *matrix, size_t first, size_t ids,
-                     double *logits)
+static adamoe_status multiply(const adamoe_router_call *call, const adamoe_matrix *matrix, size_t first,
+                              size_t ids, adamoe_routed *out, double *logits)
 {
-    for (size_t s = 0; s < call->tokens; ++s) {
-        const float *x = call->hidden_states + s * call->hidden_size;
-        for (size_t r = 0; r < matrix->rows; ++r) {
+    double *row;
+    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, 1, matrix->columns, &row));
+    for (size_t r = 0; r < matrix->rows; ++r) {
+        adamoe_matrix_row(matrix, r, row);
+        for (size_t s = 0; s < call->tokens; ++s) {
+            const float *x = call->hidden_states + s * call->hidden_size;
             double sum = 0.0;
             for (size_t c = 0; c < matrix->columns; ++c) {
-                sum += adamoe_matrix_at(matrix, r, c) * (double)x[c];
+                sum += row[c] * (double)x[c];
             }
             logits[s * ids + first + r] = sum;
         }
     }
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_gate_products(const adamoe_router_call *call, const char *name, size_t *null_rows,
@@ -125,8 +129,8 @@ adamoe_status adamoe_gate_products(const adamoe_router_call *call, const char *n
             (*logits)[i] = (double)call->logits[i];
         }
     } else {
-        multiply(call, &gate, 0, ids, *logits);
-        multiply(call, &gate2, gate.rows, ids, *logits);
+        ADAMOE_TRY(multiply(call, &gate, 0, ids, out, *logits));
+        ADAMOE_TRY(multiply(call, &gate2, gate.rows, ids, out, *logits));
     }
     return adamoe_router_check_logits(*logits, call->tokens, ids);
 }

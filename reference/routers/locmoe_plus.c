@@ -145,8 +145,11 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     ADAMOE_TRY(adamoe_slots_create(call, n, out, &placement));
     for (size_t i = 0; i < S * n; ++i) {
         scores[i] = affinity[i] / call->value[TEMPERATURE];
+        if (!isfinite((float)scores[i])) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "temperature: %.9g: the affinity of token %zu overflows",
+                                call->value[TEMPERATURE], i / n);
+        }
     }
-    ADAMOE_TRY(adamoe_router_check_logits(scores, S, n));
     adamoe_softmax_rows(scores, S, n, scores);
     ADAMOE_TRY(adamoe_choose(call, affinity, n, top_k, out, &choice));
     ADAMOE_TRY(choose_capacity(call, affinity, top_k, out, &capacity));

@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "routers/parts.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,6 +160,24 @@ static size_t count_rows(const adamoe_router_call *call, const adamoe_slots *pla
     return rows;
 }
 
+/* A scale or a lambda may be larger than what a plan can hold. */
+static adamoe_status check_weights(const adamoe_plan *plan)
+{
+    for (size_t s = 0; s < plan->tokens; ++s) {
+        for (size_t i = plan->token_offset[s]; i < plan->token_offset[s + 1]; ++i) {
+            if (!isfinite(plan->combine[i])) {
+                return adamoe_error(ADAMOE_BAD_INPUT,
+                                    "token %zu: the weight of expert %zu is more than float32 holds", s,
+                                    adamoe_plan_expert(plan, plan->token_row[i]));
+            }
+        }
+        if (plan->self_scale != NULL && !isfinite(plan->self_scale[s])) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "token %zu: its self_scale is more than float32 holds", s);
+        }
+    }
+    return adamoe_ok();
+}
+
 adamoe_status adamoe_routed_plan(const adamoe_router_call *call, const adamoe_slots *placement,
                                  const double *self_scale, adamoe_routed *out)
 {
@@ -187,6 +206,7 @@ adamoe_status adamoe_routed_plan(const adamoe_router_call *call, const adamoe_sl
             arrays.self_scale[s] = (float)self_scale[s];
         }
     }
+    ADAMOE_TRY(check_weights(out->plan));
     ADAMOE_TRY(adamoe_routed_describe(out));
     adamoe_routed_exactly(out, placement->weight, ids, self_scale);
     return adamoe_ok();

@@ -53,7 +53,8 @@ typedef struct adamoe_router_call {
     adamoe_router_tensor *tensor;        /* [tensors] */
     size_t tensors;
     /* [tokens, rows of gate and of gate2] what a kernel's dense product made of them, or NULL: they are computed
-     * here, in double. Routers without a gate do not read it. */
+     * here, in double. Of soft_moe [tokens, rows of router.phi] instead, the rows as they are. Routers without
+     * either do not read it. */
     const float *logits;
     double value[ADAMOE_ROUTER_PARAMETERS]; /* in the order of the router's table; NaN where not given */
 } adamoe_router_call;
@@ -123,9 +124,10 @@ typedef struct adamoe_router {
     const char *summary; /* one line for a person */
     const adamoe_router_parameter *parameter;
     size_t parameters;
-    /* Fills *out, which is empty, but for `after`. Memory that it took stays in *out on an error too. */
+    /* Fills *out, which is empty, but for what `after` does. Memory that it took stays in *out on an error too. */
     adamoe_status (*route)(const adamoe_router_call *call, adamoe_routed *out);
-    /* Fills out->after; NULL where nothing is added behind the kernel, or where `route` has done it. */
+    /* The products behind the rule: fills out->after with a frozen base, or out->inputs with slots. NULL where there
+     * is none, or where `route` has done it. */
     adamoe_status (*after)(const adamoe_router_call *call, adamoe_routed *out);
     /* What of its arrays "loss.NAME" is a loss, by NAME; the others are statistics. NULL behind the last. */
     const char *loss[ADAMOE_ROUTER_LOSSES];
@@ -159,7 +161,8 @@ adamoe_router_text adamoe_router_value_text(const adamoe_router_parameter *param
 adamoe_status adamoe_router_run(const adamoe_router *router, const adamoe_router_call *call,
                                 adamoe_routed *out);
 
-/* The same without the frozen base of memoe, for callers that compute it by a kernel. */
+/* The same without the frozen base of memoe and the slots of soft_moe (`inputs` is NULL, though the plan has them), for
+ * callers that compute them by a kernel: X~ = D^T x with D the array "dispatch". */
 adamoe_status adamoe_router_run_before(const adamoe_router *router, const adamoe_router_call *call,
                                        adamoe_routed *out);
 

@@ -45,16 +45,50 @@ static void normalise(double *row, size_t columns, double epsilon)
     }
 }
 
+/* 1 / (|row| + epsilon). */
+static double inverse_length(const double *row, size_t columns, double epsilon)
+{
+    double squares = 0.0;
+    for (size_t c = 0; c < columns; ++c) {
+        squares += row[c] * row[c];
+    }
+    return 1.0 / (sqrt(squares) + epsilon);
+}
+
+/* Where a kernel has multiplied the rows as they are, their lengths divide the products. */
+static void scale_products(const adamoe_router_call *call, size_t slots, const double *phi, double scale,
+                           double *x, double *length, double *logits)
+{
+    const size_t S = call->tokens, d = call->hidden_size;
+    for (size_t q = 0; q < slots; ++q) {
+        length[q] = inverse_length(phi + q * d, d, call->value[NORM_EPSILON]);
+    }
+    for (size_t s = 0; s < S; ++s) {
+        for (size_t c = 0; c < d; ++c) {
+            x[c] = (double)call->hidden_states[s * d + c];
+        }
+        const double of_token = scale * inverse_length(x, d, call->value[NORM_EPSILON]);
+        for (size_t q = 0; q < slots; ++q) {
+            logits[s * slots + q] = of_token * length[q] * (double)call->logits[s * slots + q];
+        }
+    }
+}
+
 /* l[s, q] = scale <x^, phi^>. */
 static adamoe_status compute_logits(const adamoe_router_call *call, size_t slots, adamoe_routed *out,
                                     double **logits)
 {
     const size_t S = call->tokens, d = call->hidden_size;
-    double *phi, *x, *scale;
+    double *phi, *x, *scale, *length;
     ADAMOE_TRY(adamoe_router_numbers(call, "router.phi", slots, d, out, &phi));
     ADAMOE_TRY(adamoe_router_numbers(call, "router.scale", 1, 1, out, &scale));
     ADAMOE_TRY(adamoe_routed_numbers(out, NULL, d, 1, &x));
+    ADAMOE_TRY(adamoe_routed_numbers(out, NULL, slots, 1, &length));
     ADAMOE_TRY(adamoe_routed_numbers(out, "logits", S, slots, logits));
+    if (call->logits != NULL) {
+        scale_products(call, slots, phi, scale[0], x, length, *logits);
+        return adamoe_router_check_logits(*logits, S, slots);
+    }
     for (size_t q = 0; q < slots; ++q) {
         normalise(phi + q * d, d, call->value[NORM_EPSILON]);
     }
@@ -96,11 +130,11 @@ static adamoe_status compute_tensors(const adamoe_router_call *call, size_t slot
     return adamoe_ok();
 }
 
-/* X~[q] = sum over s of D[s, q] x[s]. */
-static adamoe_status mix_slots(const adamoe_router_call *call, size_t slots, const double *dispatch,
-                               adamoe_routed *out)
+/* X~[q] = sum over s of D[s, q] x[s]: the inputs of the plan. */
+static adamoe_status mix_slots(const adamoe_router_call *call, adamoe_routed *out)
 {
-    const size_t S = call->tokens, d = call->hidden_size;
+    const size_t S = call->tokens, d = call->hidden_size, slots = out->plan->inputs;
+    const double *dispatch = adamoe_routed_numbers_of(out, "dispatch");
     double *mixed;
     ADAMOE_TRY(adamoe_routed_numbers(out, "slots", slots, d, &mixed));
     out->inputs = calloc(slots * d, sizeof *out->inputs);
@@ -108,10 +142,12 @@ static adamoe_status mix_slots(const adamoe_router_call *call, size_t slots, con
         return adamoe_error(ADAMOE_ENVIRONMENT, "router: out of memory for %zu slots", slots);
     }
     for (size_t q = 0; q < slots; ++q) {
-        for (size_t c = 0; c < d; ++c) {
-            for (size_t s = 0; s < S; ++s) {
+        for (size_t s = 0; s < S; ++s) {
+            for (size_t c = 0; c < d; ++c) {
                 mixed[q * d + c] += dispatch[s * slots + q] * (double)call->hidden_states[s * d + c];
             }
+        }
+        for (size_t c = 0; c < d; ++c) {
             out->inputs[q * d + c] = (float)mixed[q * d + c];
         }
     }
@@ -168,7 +204,6 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
     const size_t slots = p * call->experts;
     ADAMOE_TRY(compute_logits(call, slots, out, &logits));
     ADAMOE_TRY(compute_tensors(call, slots, logits, out, &dispatch, &combine));
-    ADAMOE_TRY(mix_slots(call, slots, dispatch, out));
     ADAMOE_TRY(adamoe_routed_integer(out, "capacity", p));
     return make_plan(call, slots, combine, out);
 }
@@ -300,4 +335,4 @@ static adamoe_status backward(const adamoe_router_call *call, adamoe_routed *rou
     return logits_backward(call, slots, dlogits, routed, gradient);
 }
 
-ADAMOE_ROUTER(soft_moe, "every slot is a mixture of all tokens", backward, NULL);
+ADAMOE_ROUTER_WITH(soft_moe, "every slot is a mixture of all tokens", mix_slots, backward, NULL);

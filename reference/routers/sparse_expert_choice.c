@@ -18,7 +18,7 @@ static const adamoe_router_parameter parameters[] = {
 
 typedef struct semi_dual {
     size_t S, n, C;
-    double b, gamma;
+    double b, gamma, learning_rate;
     const double *A;        /* [S, n] */
     double *alpha;          /* [S] */
     double *T;              /* [S, n] the transport plan of alpha */
@@ -36,7 +36,8 @@ static adamoe_status project_column(semi_dual *d, size_t e)
         d->z[s] = (d->alpha[s] + d->A[s * d->n + e]) / (d->gamma * d->b);
         d->T[s * d->n + e] = 0.0;
         if (!isfinite(d->z[s])) {
-            return adamoe_error(ADAMOE_BAD_INPUT, "gamma: %.9g: the plan overflows", d->gamma);
+            return adamoe_error(ADAMOE_BAD_INPUT, "gamma, learning_rate: %.9g, %.9g: the plan overflows",
+                                d->gamma, d->learning_rate);
         }
     }
     adamoe_select_largest(d->z, d->S, 1, d->C, d->chosen);
@@ -80,6 +81,24 @@ static adamoe_status step(semi_dual *d, size_t number, double learning_rate)
     return adamoe_ok();
 }
 
+/* Columns hold b by construction. Where z is so large that its last digits are worth more than that, they do not. */
+static adamoe_status check_columns(const semi_dual *d)
+{
+    for (size_t e = 0; e < d->n; ++e) {
+        double sum = 0.0;
+        for (size_t s = 0; s < d->S; ++s) {
+            sum += d->T[s * d->n + e];
+        }
+        if (!(fabs(sum - d->b) <= 1e-9 * d->b)) {
+            return adamoe_error(
+                ADAMOE_BAD_INPUT,
+                "gamma, learning_rate: %.9g, %.9g: the plan overflows: expert %zu holds %.9g of %.9g",
+                d->gamma, d->learning_rate, e, sum, d->b);
+        }
+    }
+    return adamoe_ok();
+}
+
 static adamoe_status create(const adamoe_router_call *call, const double *scores, adamoe_routed *out,
                             semi_dual *d)
 {
@@ -90,6 +109,7 @@ static adamoe_status create(const adamoe_router_call *call, const double *scores
                      .C = wanted < S ? wanted : S,
                      .b = (double)S / (double)n,
                      .gamma = call->value[GAMMA],
+                     .learning_rate = call->value[LEARNING_RATE],
                      .A = scores};
     ADAMOE_TRY(adamoe_routed_numbers(out, "plan", S, n, &d->T));
     ADAMOE_TRY(adamoe_routed_numbers(out, NULL, S, 1, &d->alpha));
@@ -128,6 +148,7 @@ static adamoe_status route(const adamoe_router_call *call, adamoe_routed *out)
         ADAMOE_TRY(step(&d, i, call->value[LEARNING_RATE]));
     }
     ADAMOE_TRY(compute_plan(&d));
+    ADAMOE_TRY(check_columns(&d));
     return place_plan(call, &d, out);
 }
 

@@ -2,10 +2,13 @@
  * `adamoe routers`: its numbers where they are known beforehand, the hidden states of a model, and refusals.
  */
 #include "model.h"
+#include "layer.h"
 #include "program.h"
 #include "program/model_folder.h"
 #include "router.h"
 #include "routers/side_by_side.h"
+#include "routers/timed_router.h"
+#include "registry.h"
 
 #include <jansson.h>
 
@@ -209,6 +212,190 @@ static void a_dense_model_becomes_copies(void **state)
     json_decref(document);
 }
 
+/* ------------------------------------------------------------------------------------------- fast routing */
+
+enum { FAST_TOKENS = 96 };
+
+/* The logits of the original, with one of token 3 raised and one of token 5 moved by what changes no choice. */
+static const adamoe_kernel *original;
+static float raised = 0.0f;
+
+static adamoe_status multiply_wrongly(adamoe_prepared_matrix *prepared, const adamoe_run *run, const float *x,
+                                      size_t count, float *y)
+{
+    ADAMOE_TRY(original->multiply(prepared, run, x, count, y));
+    const size_t ids = 8; /* top_k on the preset tiny */
+    size_t least = 0;
+    for (size_t e = 1; count > 5 && e < ids; ++e) {
+        least = y[3 * ids + e] < y[3 * ids + least] ? e : least;
+    }
+    if (count > 5) {
+        y[3 * ids + least] += raised;
+        y[5 * ids] += 0x1p-20f;
+    }
+    return adamoe_ok();
+}
+
+/* Soft MoE's slots by a kernel are the definition's, and y is that of the experts and the definition's base. */
+static void look_at(adamoe_timed_router *router, const adamoe_layer *layer)
+{
+    const adamoe_router_call *call = &router->setup->call;
+    double seconds, *work = calloc(adamoe_layer_work(layer), sizeof *work);
+    float *y = calloc(call->tokens * call->hidden_size, sizeof *y);
+    adamoe_routed defined;
+    assert_true(router->kernel_made_logits && work != NULL && y != NULL);
+    assert_ok(adamoe_timed_router_run(router, &seconds));
+    assert_ok(adamoe_router_run(router->setup->router, call, &defined));
+    assert_true((defined.inputs == NULL) == (router->routed.inputs == NULL));
+    for (size_t i = 0; defined.inputs != NULL && i < defined.plan->inputs * call->hidden_size; ++i) {
+        assert_true(fabs((double)router->routed.inputs[i] - (double)defined.inputs[i]) < 1e-5);
+    }
+    adamoe_layer_forward(layer, adamoe_float32_operands,
+                         defined.inputs == NULL ? call->hidden_states : defined.inputs, defined.plan, y,
+                         work);
+    for (size_t i = 0; i < call->tokens * call->hidden_size; ++i) {
+        const double expected = (double)y[i] + (defined.after == NULL ? 0.0 : (double)defined.after[i]);
+        assert_true(fabs((double)router->y[i] - expected) < 1e-4 * fmax(1.0, fabs(expected)));
+    }
+    adamoe_routed_free(&defined);
+    free(work);
+    free(y);
+}
+
+/* What a kernel's logits make of the tokens, against the definition's. */
+static void compare_with(const adamoe_kernel *kernel, const char *name, bool looks, size_t *otherwise,
+                         double *difference)
+{
+    const adamoe_machine_options one = {.threads = 1};
+    adamoe_machine machine;
+    adamoe_subject subject;
+    adamoe_router_setup setup;
+    adamoe_timed_router router;
+    adamoe_prepared *prepared = NULL;
+    double seconds;
+    assert_ok(adamoe_machine_open(&one, &machine));
+    assert_ok(adamoe_subject_of_preset(&adamoe_presets[0], FAST_TOKENS, 7, &subject));
+    subject.tokens.layer = &subject.layer;
+    assert_ok(kernel->prepare(&machine.host, &subject.layer, machine.placement, &prepared));
+    assert_ok(adamoe_router_setup_create(adamoe_router_find(name), &subject.tokens, &setup));
+    assert_ok(adamoe_timed_router_open(&setup, kernel, &machine, prepared, &router));
+    assert_ok(adamoe_timed_router_route(&router, &seconds));
+    assert_ok(adamoe_timed_router_compare(&router, otherwise, difference));
+    if (looks) {
+        look_at(&router, &subject.layer);
+    }
+    adamoe_timed_router_close(&router);
+    adamoe_router_setup_free(&setup);
+    kernel->release(prepared);
+    adamoe_subject_free(&subject);
+    adamoe_machine_close(&machine);
+}
+
+/* A token whose least logit becomes its largest is counted, one whose logit moves by nothing is not. */
+static void tokens_routed_otherwise_are_counted(void **state)
+{
+    (void)state;
+    adamoe_registry *registry = NULL;
+    size_t otherwise;
+    double difference;
+    assert_ok(adamoe_registry_create(&registry));
+    original = adamoe_registry_default(registry);
+    adamoe_kernel wrong = *original;
+    wrong.multiply = multiply_wrongly;
+    compare_with(original, "top_k", false, &otherwise, &difference);
+    assert_int_equal(otherwise, 0);
+    assert_true(difference > 0.0 && difference < 1e-5);
+    compare_with(&wrong, "top_k", false, &otherwise, &difference);
+    assert_int_equal(otherwise, 0);
+    raised = 100.0f;
+    compare_with(&wrong, "top_k", false, &otherwise, &difference);
+    assert_int_equal(otherwise, 1);
+    assert_true(difference > 99.0 && difference < 101.0);
+    adamoe_registry_free(registry);
+}
+
+/* By the logits of the fastest kernel every router selects what it does by those in double: on these tokens no two of
+ * what a router compares are as near as the logits differ. */
+static void fast_routing_selects_the_same(void **state)
+{
+    (void)state;
+    json_error_t error;
+    const outcome *got =
+        run("cd '%s' && " ADAMOE " routers --tokens 512 --seed 3 --repeat 1 --json -", ADAMOE_SOURCE_DIR);
+    json_t *fast = json_loads(got->text, 0, &error);
+    assert_true(got->code == 0 && fast != NULL);
+    for (size_t i = 0; adamoe_router_at(i) != NULL; ++i) {
+        const char *name = adamoe_router_at(i)->name;
+        const json_t *made = json_object_get(of_router(fast, name), "kernel_made_logits");
+        assert_true(json_is_true(made) == (strncmp(name, "locmoe", 6) != 0));
+        assert_true(number(fast, name, "tokens_routed_otherwise") == 0.0);
+        assert_true(number(fast, name, "largest_logit_difference") < 1e-5);
+    }
+    json_decref(fast);
+}
+
+static void slots_and_bases_by_a_kernel(void **state)
+{
+    (void)state;
+    adamoe_registry *registry = NULL;
+    size_t otherwise;
+    double difference;
+    assert_ok(adamoe_registry_create(&registry));
+    const adamoe_kernel *kernel = adamoe_registry_default(registry);
+    compare_with(kernel, "soft_moe", true, &otherwise, &difference);
+    compare_with(kernel, "memoe", true, &otherwise, &difference);
+    compare_with(kernel, "moe_plus_plus", true, &otherwise, &difference);
+    adamoe_registry_free(registry);
+}
+
+/* `bench --router`: a benchmark for each, with the counters that the others have, on the same tokens. */
+static void bench_takes_routers(void **state)
+{
+    (void)state;
+    const char *const base = ADAMOE " bench --threads 1 --benchmark_repetitions=2 --kernel reference";
+    json_error_t error;
+    const outcome *got = run("%s --router adamoe,soft_moe,memoe --tokens 24 --json -", base);
+    json_t *document = json_loads(got->text, 0, &error);
+    if (got->code != 0 || document == NULL) {
+        fail_msg("exit code %d: %s", got->code, got->text);
+    }
+    static const char *const names[] = {"adamoe", "soft_moe", "memoe"};
+    size_t found = 0, i;
+    const json_t *entry;
+    json_array_foreach(json_object_get(document, "benchmarks"), i, entry)
+    {
+        char name[128];
+        const double time = json_number_value(json_object_get(entry, "real_time"));
+        const double routing = json_number_value(json_object_get(entry, "routing_seconds"));
+        const double experts = json_number_value(json_object_get(entry, "experts_seconds"));
+        if (strcmp(json_string_value(json_object_get(entry, "run_type")), "iteration") != 0) {
+            continue;
+        }
+        (void)snprintf(name, sizeof name, "layer/tiny/reference/tokens:24/routing:%s/threads:1",
+                       names[found / 2]);
+        assert_string_equal(json_string_value(json_object_get(entry, "name")), name);
+        assert_true(routing > 0.0 && experts > 0.0);
+        assert_true(fabs(time * 1e-9 - routing - experts) < 1e-6 * time * 1e-9);
+        assert_true(is_near(json_number_value(json_object_get(entry, "routing_share")),
+                            routing / (routing + experts)));
+        const double rows = json_number_value(json_object_get(entry, "expert_rows"));
+        assert_true(is_near(json_number_value(json_object_get(entry, "load")), rows / 24.0));
+        const double base_rows = found / 2 == 2 ? 24.0 : 0.0; /* memoe's frozen expert, for every token */
+        assert_true(is_near(json_number_value(json_object_get(entry, "executed_flops")),
+                            (rows + base_rows) * 6.0 * 64.0 * 96.0));
+        ++found;
+    }
+    assert_int_equal(found, 6);
+    json_decref(document);
+    expect(run("%s --router adamoe,best", base), 2, "--router: `best' is not one of: adamoe, ");
+    expect(run("%s --router adamoe,adamoe", base), 2, "--router: adamoe is given twice");
+    expect(run("%s --router adamoe --hot", base), 2,
+           "--router goes without --saved, --train, --routing, --hot");
+    got = run("%s --router locmoe,top_p --tokens 8", base);
+    expect(got, 0, "layer/tiny/reference/tokens:8/threads:1");
+    expect(got, 0, "\n  locmoe ");
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -243,6 +430,10 @@ int main(void)
         cmocka_unit_test(hidden_states_are_the_models),
         cmocka_unit_test(models_run),
         cmocka_unit_test(a_dense_model_becomes_copies),
+        cmocka_unit_test(tokens_routed_otherwise_are_counted),
+        cmocka_unit_test(fast_routing_selects_the_same),
+        cmocka_unit_test(slots_and_bases_by_a_kernel),
+        cmocka_unit_test(bench_takes_routers),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
