@@ -25,8 +25,8 @@ static void pass_all(void **state, const char *plugin, const char *kernel, const
 static void honest_kernels_pass(void **state)
 {
     pass_all(state, "kernels", "honest-f32", "", 1000);
-    pass_all(state, "kernels", "honest-bf16", "--tier exact --tier bound", 1000);
-    pass_all(state, "kernels", "honest-int8", "--tier exact --tier bound", 1000);
+    pass_all(state, "kernels", "honest-bf16", "--tier exact --tier bound --case /experts/", 500);
+    pass_all(state, "kernels", "honest-int8", "--tier exact --tier bound --case /experts/", 500);
     pass_all(state, "twins", NULL, "--case /d:33/ff:17/", 10);
     pass_all(state, "twins", "honest-keys-kept", "--case /attention/", 50);
     pass_all(state, "twins", "honest-keys-kept", "--case /route/", 100);
