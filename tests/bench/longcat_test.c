@@ -81,8 +81,9 @@ static void what_cannot_be_made_is_refused(void **state)
         {"moe_topk", "null", "moe_topk: missing"},
     };
     for (size_t i = 0; i < sizeof edits / sizeof *edits; ++i) {
-        expect(run("rm -rf %s/m && cp -r '" FOLDER "' %s/m && jq '.%s = %s' '" FOLDER
-                   "/config.json' > %s/m/config.json",
+        expect(run("rm -rf %s/m && cp -r '" FOLDER "' %s/m && python3 -c 'import json, sys\n"
+                   "config = json.load(sys.stdin)\nconfig[\"%s\"] = json.loads(sys.argv[1])\n"
+                   "json.dump(config, sys.stdout)' '%s' < '" FOLDER "/config.json' > %s/m/config.json",
                    folder, folder, edits[i].key, edits[i].value, folder),
                0, "");
         expect(run(CONVERT " %s/m 0 %s", folder, out.text), 2, edits[i].reason);

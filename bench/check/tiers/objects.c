@@ -19,11 +19,15 @@ enum { CALLS_OF_A_ROUND = 60, FRESH_OF_A_ROUND = 6 };
 static adamoe_status repeat_fresh(adamoe_lifetime *t, bool *go_on)
 {
     adamoe_resources reading[ADAMOE_ROUNDS + 1];
-    for (size_t round = 0; round <= ADAMOE_ROUNDS && *go_on; ++round) {
-        for (size_t i = 0; i < FRESH_OF_A_ROUND && *go_on; ++i) {
-            ADAMOE_TRY(adamoe_lifetime_fresh(t, i % t->calls, false, t->got, go_on));
+    bool grows = true;
+    for (size_t look = 0; look < ADAMOE_LOOKS && grows && *go_on; ++look) {
+        for (size_t round = 0; round <= ADAMOE_ROUNDS && *go_on; ++round) {
+            for (size_t i = 0; i < FRESH_OF_A_ROUND && *go_on; ++i) {
+                ADAMOE_TRY(adamoe_lifetime_fresh(t, i % t->calls, false, t->got, go_on));
+            }
+            adamoe_resources_read(&reading[round]);
         }
-        adamoe_resources_read(&reading[round]);
+        grows = *go_on && adamoe_check_something_grows(reading);
     }
     *go_on = *go_on && adamoe_check_nothing_grows(t->k, reading, "object that is prepared and released");
     return adamoe_ok();
@@ -39,21 +43,32 @@ static bool call_once(adamoe_lifetime *t, adamoe_repeated *object, size_t i, siz
     return adamoe_lifetime_judge(t, i, false, t->got, what);
 }
 
+static bool call_rounds(adamoe_lifetime *t, adamoe_repeated *object, adamoe_splitmix64 *random,
+                        size_t *number, adamoe_resources *reading)
+{
+    bool go_on = true;
+    adamoe_resources_read(&reading[0]);
+    for (size_t round = 1; round <= ADAMOE_ROUNDS && go_on; ++round) {
+        for (size_t i = 0; i < CALLS_OF_A_ROUND && go_on; ++i) {
+            go_on = call_once(t, object, adamoe_splitmix64_below(random, t->calls), ++*number);
+        }
+        adamoe_resources_read(&reading[round]);
+    }
+    return go_on;
+}
+
 static bool call_often(adamoe_lifetime *t, adamoe_repeated *object)
 {
     adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(t->k->c).text, t->k->seed);
     adamoe_resources reading[ADAMOE_ROUNDS + 1];
     size_t number = 0;
-    bool go_on = true;
+    bool go_on = true, grows = true;
     for (size_t i = 0; i < t->calls && go_on; ++i) {
         go_on = call_once(t, object, i, ++number);
     }
-    adamoe_resources_read(&reading[0]);
-    for (size_t round = 1; round <= ADAMOE_ROUNDS && go_on; ++round) {
-        for (size_t i = 0; i < CALLS_OF_A_ROUND && go_on; ++i) {
-            go_on = call_once(t, object, adamoe_splitmix64_below(&random, t->calls), ++number);
-        }
-        adamoe_resources_read(&reading[round]);
+    for (size_t look = 0; look < ADAMOE_LOOKS && grows && go_on; ++look) {
+        go_on = call_rounds(t, object, &random, &number, reading);
+        grows = go_on && adamoe_check_something_grows(reading);
     }
     return go_on && adamoe_check_nothing_grows(t->k, reading, "call");
 }

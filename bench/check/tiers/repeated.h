@@ -25,10 +25,16 @@ typedef struct adamoe_variants {
 /* Errors: memory, as `variants`. */
 adamoe_status adamoe_check_repeated(const adamoe_checking *k, const adamoe_variants *variants);
 
-/* Rounds of equal work, after the first of which, in which caches fill up, nothing may grow from each to the next. */
+/* Rounds of equal work, after the first of which, in which caches fill up, nothing may grow from each to the next. Caches
+ * of threads may take longer, because who does which task is a matter of chance: so what grew in all rounds is looked at
+ * again in as many rounds, up to so many times. What is left behind by each call grows in all of them. */
 #define ADAMOE_ROUNDS 5
+#define ADAMOE_LOOKS  4
 
-/* reading[ADAMOE_ROUNDS + 1]. False where something grows with each `what`, which then is the result. */
+/* reading[ADAMOE_ROUNDS + 1]: whether something grows in all rounds. */
+bool adamoe_check_something_grows(const adamoe_resources *reading);
+
+/* The same after the last look. False where something grows with each `what`, which then is the result. */
 bool adamoe_check_nothing_grows(const adamoe_checking *k, const adamoe_resources *reading, const char *what);
 
 /* Whether the kernel promises its bits from run to run. */
