@@ -259,7 +259,7 @@ static size_t count_in_table(const char *table, const char *name)
 static const char *known_tier(const capture *c)
 {
     char kernel[80];
-    (void)snprintf(kernel, sizeof kernel, "wrong-%s", c->name);
+    (void)snprintf(kernel, sizeof kernel, "wrong-%.63s", c->name);
     const known_case *first = known(kernel);
     return first == NULL ? c->tier : first->tier;
 }
