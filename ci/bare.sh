@@ -23,6 +23,7 @@ done
 
 cd "$(dirname "$0")/.."
 root=$(mktemp -d)
+chmod 755 "$root" # an ordinary user has it for "/"
 checkout="/home/tester/Mes projets ü/adamoe"
 mounted=""
 clean() {
