@@ -161,13 +161,10 @@ typedef struct session {
 
 /* ------------------------------------------------------------------------------------------ what to check */
 
+/* What could not be loaded is a result whatever was asked for. */
 static bool is_asked_for(const adamoe_check_options *o, const adamoe_kernel_check *check)
 {
-    bool asked = o->kernels == 0 || check->not_loaded;
-    for (size_t i = 0; i < o->kernels; ++i) {
-        asked = asked || strcmp(o->kernel[i], check->name) == 0;
-    }
-    return asked;
+    return check->not_loaded || adamoe_check_asks_for(o, check->name);
 }
 
 static const adamoe_kernel_check *find(const session *s, const char *name)

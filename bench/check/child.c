@@ -106,21 +106,12 @@ static adamoe_status choose_cases(const adamoe_check_options *options, const ada
     return adamoe_ok();
 }
 
-static bool is_asked_for(const adamoe_check_options *options, const adamoe_kernel *kernel)
-{
-    bool asked = options->kernels == 0;
-    for (size_t i = 0; i < options->kernels; ++i) {
-        asked = asked || strcmp(options->kernel[i], kernel->name) == 0;
-    }
-    return asked;
-}
-
 /* `command` is which --command brings it, or ADAMOE_NO_COMMAND. Of a kernel that nobody asked for no more than the name:
  * neither its cases, which take time to make, nor whether it can run, which it would have to find out. */
 static adamoe_status tell_kernel(const adamoe_check_options *options, const adamoe_kernel *kernel,
                                  size_t command, FILE *lines)
 {
-    if (!is_asked_for(options, kernel)) {
+    if (!adamoe_check_asks_for(options, kernel->name)) {
         return tell(lines, json_pack("{s:o}", "kernel", adamoe_json_text(kernel->name)));
     }
     const char *why_not = NULL;

@@ -7,6 +7,8 @@
 #include "check/cases/cases.h"
 #include "program/options.h"
 
+#include <string.h>
+
 #define ADAMOE_CHECK_KERNELS 64
 
 /* Of a kernel that none of options.common.command brings. */
@@ -30,5 +32,15 @@ typedef struct adamoe_check_options {
      * nothing else runs. NULL in the parent */
     const char *work;
 } adamoe_check_options;
+
+/* Whether the cases of the kernel of that name are wanted. */
+static inline bool adamoe_check_asks_for(const adamoe_check_options *options, const char *kernel)
+{
+    bool asked = options->kernels == 0;
+    for (size_t i = 0; i < options->kernels; ++i) {
+        asked = asked || strcmp(options->kernel[i], kernel) == 0;
+    }
+    return asked;
+}
 
 #endif
