@@ -15,62 +15,58 @@
 /* More calls than a byte counts. */
 enum { CALLS_OF_A_ROUND = 60, FRESH_OF_A_ROUND = 6 };
 
-/* The first reading comes after a round, so that what is kept for each size is there. */
-static adamoe_status repeat_fresh(adamoe_lifetime *t, bool *go_on)
+static adamoe_status fresh_round(void *context, bool *go_on)
 {
-    adamoe_resources reading[ADAMOE_ROUNDS + 1];
-    bool grows = true;
-    for (size_t look = 0; look < ADAMOE_LOOKS && grows && *go_on; ++look) {
-        for (size_t round = 0; round <= ADAMOE_ROUNDS && *go_on; ++round) {
-            for (size_t i = 0; i < FRESH_OF_A_ROUND && *go_on; ++i) {
-                ADAMOE_TRY(adamoe_lifetime_fresh(t, i % t->calls, false, t->got, go_on));
-            }
-            adamoe_resources_read(&reading[round]);
-        }
-        grows = *go_on && adamoe_check_something_grows(reading);
+    adamoe_lifetime *t = context;
+    for (size_t i = 0; i < FRESH_OF_A_ROUND && *go_on; ++i) {
+        ADAMOE_TRY(adamoe_lifetime_fresh(t, i % t->calls, false, t->got, go_on));
     }
-    *go_on = *go_on && adamoe_check_nothing_grows(t->k, reading, "object that is prepared and released");
     return adamoe_ok();
 }
 
-static bool call_once(adamoe_lifetime *t, adamoe_repeated *object, size_t i, size_t number)
+/* The first reading comes after a round, so that what is kept for each size is there. */
+static adamoe_status repeat_fresh(adamoe_lifetime *t, bool *go_on)
+{
+    ADAMOE_TRY(fresh_round(t, go_on));
+    return adamoe_check_for_growth(t->k, fresh_round, t, "object that is prepared and released", go_on);
+}
+
+/* One object in calls, and how many there were. */
+typedef struct calling {
+    adamoe_lifetime *of;
+    adamoe_repeated *object;
+    adamoe_splitmix64 random;
+    size_t calls;
+} calling;
+
+static bool call_once(calling *c, size_t i)
 {
     char what[80];
-    if (!adamoe_lifetime_call_object(t, object, i, t->got)) {
+    if (!adamoe_lifetime_call_object(c->of, c->object, i, c->of->got)) {
         return false;
     }
-    (void)snprintf(what, sizeof what, "call %zu of one object, and of a fresh one", number);
-    return adamoe_lifetime_judge(t, i, false, t->got, what);
+    (void)snprintf(what, sizeof what, "call %zu of one object, and of a fresh one", ++c->calls);
+    return adamoe_lifetime_judge(c->of, i, false, c->of->got, what);
 }
 
-static bool call_rounds(adamoe_lifetime *t, adamoe_repeated *object, adamoe_splitmix64 *random,
-                        size_t *number, adamoe_resources *reading)
+static adamoe_status call_round(void *context, bool *go_on)
 {
+    calling *c = context;
+    for (size_t n = 0; n < CALLS_OF_A_ROUND && *go_on; ++n) {
+        *go_on = call_once(c, adamoe_splitmix64_below(&c->random, c->of->calls));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status call_often(adamoe_lifetime *t, adamoe_repeated *object)
+{
+    calling c = {
+        .of = t, .object = object, .random = adamoe_random_for(adamoe_name_case(t->k->c).text, t->k->seed)};
     bool go_on = true;
-    adamoe_resources_read(&reading[0]);
-    for (size_t round = 1; round <= ADAMOE_ROUNDS && go_on; ++round) {
-        for (size_t i = 0; i < CALLS_OF_A_ROUND && go_on; ++i) {
-            go_on = call_once(t, object, adamoe_splitmix64_below(random, t->calls), ++*number);
-        }
-        adamoe_resources_read(&reading[round]);
-    }
-    return go_on;
-}
-
-static bool call_often(adamoe_lifetime *t, adamoe_repeated *object)
-{
-    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(t->k->c).text, t->k->seed);
-    adamoe_resources reading[ADAMOE_ROUNDS + 1];
-    size_t number = 0;
-    bool go_on = true, grows = true;
     for (size_t i = 0; i < t->calls && go_on; ++i) {
-        go_on = call_once(t, object, i, ++number);
+        go_on = call_once(&c, i);
     }
-    for (size_t look = 0; look < ADAMOE_LOOKS && grows && go_on; ++look) {
-        go_on = call_rounds(t, object, &random, &number, reading);
-        grows = go_on && adamoe_check_something_grows(reading);
-    }
-    return go_on && adamoe_check_nothing_grows(t->k, reading, "call");
+    return adamoe_check_for_growth(t->k, call_round, &c, "call", &go_on);
 }
 
 static adamoe_status repeated_calls(adamoe_lifetime *t)
@@ -84,8 +80,9 @@ static adamoe_status repeated_calls(adamoe_lifetime *t)
         return adamoe_ok();
     }
     ADAMOE_TRY(adamoe_lifetime_object(t, false, &manner, &outcome, &object));
-    go_on = object == NULL || call_often(t, object);
+    const adamoe_status status = object == NULL ? adamoe_ok() : call_often(t, object);
     ADAMOE_TRY(adamoe_repeated_free(object));
+    ADAMOE_TRY(status);
     if (t->k->out->status != ADAMOE_CHECK_FAILED) {
         (void)adamoe_check_called(t->k, &outcome);
     }

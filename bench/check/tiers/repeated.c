@@ -9,20 +9,33 @@
 /* More calls than a byte counts. */
 enum { CALLS_OF_A_ROUND = 60 };
 
-bool adamoe_check_something_grows(const adamoe_resources *reading)
+/* reading[ADAMOE_ROUNDS + 1]: what there is before the rounds, and after each. */
+static adamoe_status look(adamoe_check_round round, void *context, adamoe_resources *reading, bool *go_on)
 {
-    return adamoe_growing_resource(reading, ADAMOE_ROUNDS + 1) < ADAMOE_RESOURCES;
+    adamoe_resources_read(&reading[0]);
+    for (size_t i = 1; i <= ADAMOE_ROUNDS && *go_on; ++i) {
+        ADAMOE_TRY(round(context, go_on));
+        adamoe_resources_read(&reading[i]);
+    }
+    return adamoe_ok();
 }
 
-bool adamoe_check_nothing_grows(const adamoe_checking *k, const adamoe_resources *reading, const char *what)
+adamoe_status adamoe_check_for_growth(const adamoe_checking *k, adamoe_check_round round, void *context,
+                                      const char *what, bool *go_on)
 {
-    const size_t resource = adamoe_growing_resource(reading, ADAMOE_ROUNDS + 1);
-    if (resource < ADAMOE_RESOURCES) {
-        adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "the number of %s grows with each %s: %zu, later %zu",
-                            adamoe_resource_names[resource], what, reading[0].count[resource],
-                            reading[ADAMOE_ROUNDS].count[resource]);
+    adamoe_resources reading[ADAMOE_ROUNDS + 1];
+    size_t growing = 0; /* the first resource that grows; any, before the first look */
+    for (size_t i = 0; i < ADAMOE_LOOKS && growing < ADAMOE_RESOURCES && *go_on; ++i) {
+        ADAMOE_TRY(look(round, context, reading, go_on));
+        growing = adamoe_growing_resource(reading, ADAMOE_ROUNDS + 1);
     }
-    return resource == ADAMOE_RESOURCES;
+    if (*go_on && growing < ADAMOE_RESOURCES) {
+        adamoe_check_settle(k, ADAMOE_CHECK_FAILED, "the number of %s grows with each %s: %zu, later %zu",
+                            adamoe_resource_names[growing], what, reading[0].count[growing],
+                            reading[ADAMOE_ROUNDS].count[growing]);
+        *go_on = false;
+    }
+    return adamoe_ok();
 }
 
 bool adamoe_check_promises_runs(const adamoe_checking *k)
@@ -39,35 +52,23 @@ static adamoe_status call_first(const adamoe_checking *k, const adamoe_variants 
     return adamoe_ok();
 }
 
-/* The rounds, and what there is before them and after each. */
-static adamoe_status call_rounds(const adamoe_variants *v, const adamoe_call_manner *manner,
-                                 adamoe_splitmix64 *random, adamoe_resources *reading, bool *go_on)
-{
-    for (size_t number = 0; number <= ADAMOE_ROUNDS * CALLS_OF_A_ROUND && *go_on; ++number) {
-        if (number % CALLS_OF_A_ROUND == 0) {
-            adamoe_resources_read(&reading[number / CALLS_OF_A_ROUND]);
-        }
-        const size_t i = adamoe_splitmix64_below(random, v->count);
-        char what[80];
-        (void)snprintf(what, sizeof what, "call %zu in the same buffers, and the first of its kind", number);
-        ADAMOE_TRY(v->again(v->subject, i, manner, what, go_on));
-    }
-    return adamoe_ok();
-}
+/* Calls in the same buffers, and how many there were. */
+typedef struct calling {
+    const adamoe_variants *variants;
+    adamoe_call_manner manner;
+    adamoe_splitmix64 random;
+    size_t calls;
+} calling;
 
-static adamoe_status call_often(const adamoe_checking *k, const adamoe_variants *v, adamoe_kept *kept)
+static adamoe_status call_round(void *context, bool *go_on)
 {
-    adamoe_splitmix64 random = adamoe_random_for(adamoe_name_case(k->c).text, k->seed);
-    adamoe_call_manner manner = adamoe_check_manner(k, ADAMOE_GUARD_FRONT);
-    adamoe_resources reading[ADAMOE_ROUNDS + 1];
-    bool go_on = true, grows = true;
-    manner.kept = kept;
-    for (size_t look = 0; look < ADAMOE_LOOKS && grows && go_on; ++look) {
-        ADAMOE_TRY(call_rounds(v, &manner, &random, reading, &go_on));
-        grows = go_on && adamoe_check_something_grows(reading);
-    }
-    if (go_on) {
-        (void)adamoe_check_nothing_grows(k, reading, "call");
+    calling *c = context;
+    for (size_t n = 0; n < CALLS_OF_A_ROUND && *go_on; ++n) {
+        const size_t i = adamoe_splitmix64_below(&c->random, c->variants->count);
+        char what[80];
+        (void)snprintf(what, sizeof what, "call %zu in the same buffers, and the first of its kind",
+                       ++c->calls);
+        ADAMOE_TRY(c->variants->again(c->variants->subject, i, &c->manner, what, go_on));
     }
     return adamoe_ok();
 }
@@ -95,7 +96,11 @@ adamoe_status adamoe_check_repeated(const adamoe_checking *k, const adamoe_varia
     ADAMOE_TRY(adamoe_kept_create(&kept));
     adamoe_status status = settle_buffers(k, variants, kept, &go_on);
     if (status.code == ADAMOE_OK && go_on) {
-        status = call_often(k, variants, kept);
+        calling c = {.variants = variants,
+                     .manner = adamoe_check_manner(k, ADAMOE_GUARD_FRONT),
+                     .random = adamoe_random_for(adamoe_name_case(k->c).text, k->seed)};
+        c.manner.kept = kept;
+        status = adamoe_check_for_growth(k, call_round, &c, "call", &go_on);
     }
     adamoe_kept_free(kept);
     return status;

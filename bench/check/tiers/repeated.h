@@ -31,11 +31,13 @@ adamoe_status adamoe_check_repeated(const adamoe_checking *k, const adamoe_varia
 #define ADAMOE_ROUNDS 5
 #define ADAMOE_LOOKS  4
 
-/* reading[ADAMOE_ROUNDS + 1]: whether something grows in all rounds. */
-bool adamoe_check_something_grows(const adamoe_resources *reading);
+/* The work of a round; false in *go_on where a call failed, which then is the result. Errors: memory. */
+typedef adamoe_status (*adamoe_check_round)(void *context, bool *go_on);
 
-/* The same after the last look. False where something grows with each `what`, which then is the result. */
-bool adamoe_check_nothing_grows(const adamoe_checking *k, const adamoe_resources *reading, const char *what);
+/* Does the rounds of all looks that are needed. False in *go_on where a round says so, and where something grows with each
+ * `what`, which then is the result. Errors: those of the round. */
+adamoe_status adamoe_check_for_growth(const adamoe_checking *k, adamoe_check_round round, void *context,
+                                      const char *what, bool *go_on);
 
 /* Whether the kernel promises its bits from run to run. */
 bool adamoe_check_promises_runs(const adamoe_checking *k);
