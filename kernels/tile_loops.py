@@ -75,7 +75,8 @@ def main():
     o = parser.parse_intermixed_args()
     cpu = o.cpu if shutil.which("llvm-mca") else None
     for tile in o.tiles:
-        objects = sorted(o.build.glob(f"**/{tile}.c.o"))
+        folder, _, name = tile.rpartition("/")
+        objects = sorted(o.build.glob(f"**/{folder}/**/{name}.c.o"))
         if not objects:
             sys.exit(f"{o.build}: no {tile}.c.o: not a build of this project for x86-64")
         print(f"{tile}: products, other instructions, moves, stack" + (f", products a cycle on {cpu}" if cpu else ""))
