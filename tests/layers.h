@@ -50,6 +50,7 @@ static const layer house[] = {
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},
     {"kernels/remote", "reference kernels/machine"},
+    {"kernels/mpi", "reference"},
     {"kernels",
      "reference reference/kernel kernels/machine kernels/onednn kernels/packed kernels/remote kernels/train"},
 

@@ -1,0 +1,19 @@
+/*
+ * A weighted graph cut into parts of equal weight, so that little is cut: the one place that knows METIS.
+ */
+#ifndef ADAMOE_MPI_PARTITION_H
+#define ADAMOE_MPI_PARTITION_H
+
+#include "adamoe.h"
+
+/* Whether this build has METIS. */
+bool adamoe_has_partitioner(void);
+
+/* part [vertices], values below `parts`, which is at least 1: what METIS's recursive bisection finds, the same for the
+ * same graph. weight [vertices], whose sum is nearly the same for each part, within METIS's tolerance, which small graphs
+ * may miss; edge [vertices, vertices] symmetric, 0 where there is none. Sums beyond 2^30 are scaled down. Errors: a
+ * build without METIS (NOT_SUPPORTED); memory, and what METIS refuses (ENVIRONMENT). */
+adamoe_status adamoe_partition(size_t vertices, const uint64_t *weight, const uint64_t *edge, size_t parts,
+                               uint32_t *part);
+
+#endif
