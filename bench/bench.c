@@ -28,6 +28,7 @@ enum {
     OPTION_SAVED,
     OPTION_TRAIN,
     OPTION_ROUTER,
+    OPTION_PEERS,
     OPTION_JSON,
 };
 
@@ -51,6 +52,9 @@ typedef struct bench_options {
     const char *json;
     bool routing_given, saved, train;
     const adamoe_router *router[MOST];
+    const char *peers_file;
+    adamoe_peers peers;
+    size_t own;     /* kernels of the registry that are not of peers */
     size_t routers; /* 0: routing is drawn or recorded, not a router's */
 } bench_options;
 
@@ -92,6 +96,10 @@ static const struct argp_option options_list[] = {
     {"kernel", OPTION_KERNEL, "NAME", 0,
      "A kernel that `adamoe info' lists; may be given several times, and the first one is what speedups are "
      "over (default: all, but the reference for the preset tiny alone)",
+     10},
+    {"peers", OPTION_PEERS, "FILE", 0,
+     "Time other engines beside ours, in turn: FILE has a line `NAME COMMAND' for each, a kernel and the process that "
+     "brings it (--command); the table sets them against the best of ours",
      10},
     {"threads", OPTION_THREADS, "N,...", OPTION_HIDDEN, 0,
      10}, /* in place of the common one, which is shown */
@@ -192,6 +200,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_STAGES:
         o->layer.timing.stages = true;
         return 0;
+    case OPTION_PEERS:
+        if (o->peers_file != NULL) {
+            argp_error(state, "--peers: only one file can be read");
+        }
+        o->peers_file = value;
+        return 0;
     case OPTION_JSON:
         o->json = value;
         return 0;
@@ -204,6 +218,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
                          o->common.commands > 0 || o->common.numa != ADAMOE_NUMA_LOCAL)) {
             argp_error(state, "--train goes without --saved, --hot, --stages, recorded routing, --kernel, "
                               "--plugin, --command and --numa");
+        }
+        if (o->peers_file != NULL && (o->saved || o->train || o->routers > 0)) {
+            argp_error(state, "--peers goes without --saved, --train and --router");
         }
         if (o->routers > 0 &&
             (o->saved || o->train || o->routing_given || o->layer.timing.hot || o->layer.timing.stages)) {
@@ -250,7 +267,17 @@ static bool is_too_slow(const bench_options *o, const adamoe_kernel *kernel)
     return o->layer.preset != &adamoe_presets[0] && strcmp(kernel->name, "reference") == 0;
 }
 
-/* Those that were asked for, in that order, or all. Errors: a name that there is not. */
+static bool is_listed(const adamoe_kernel *const *list, size_t count, const adamoe_kernel *kernel)
+{
+    for (size_t i = 0; i < count; ++i) {
+        if (list[i] == kernel) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those that were asked for, in that order, or all; the peers behind them. Errors: a name that there is not. */
 static adamoe_status list_kernels(const bench_options *o, const adamoe_registry *registry,
                                   const adamoe_kernel **list, size_t *count)
 {
@@ -262,10 +289,15 @@ static adamoe_status list_kernels(const bench_options *o, const adamoe_registry 
                                 o->kernel[i]);
         }
     }
-    for (size_t i = 0; i < adamoe_registry_count(registry) && o->kernels == 0; ++i) {
+    for (size_t i = 0; i < o->own && o->kernels == 0; ++i) {
         const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
         if (!is_too_slow(o, kernel)) {
             list[(*count)++] = kernel;
+        }
+    }
+    for (size_t i = 0; i < o->peers.count; ++i) {
+        if (!is_listed(list, *count, o->peers.peer[i].kernel)) {
+            list[(*count)++] = o->peers.peer[i].kernel;
         }
     }
     return adamoe_ok();
@@ -295,6 +327,18 @@ static bool describe_operands(const adamoe_kernel *const *kernels, size_t count)
     return described;
 }
 
+/* Who the peers are. */
+static bool describe_peers(const adamoe_peers *peers)
+{
+    bool described = true;
+    for (size_t i = 0; i < peers->count && described; ++i) {
+        char key[128];
+        (void)snprintf(key, sizeof key, "adamoe_peer_%.100s", peers->peer[i].name);
+        described = gbench_describe(key, peers->peer[i].version);
+    }
+    return described;
+}
+
 static adamoe_status describe(const bench_options *o, const adamoe_kernel *const *kernels, size_t count)
 {
     char seed[32];
@@ -303,7 +347,7 @@ static adamoe_status describe(const bench_options *o, const adamoe_kernel *const
     return gbench_describe("adamoe_version", ADAMOE_VERSION) && gbench_describe("adamoe_seed", seed) &&
                    gbench_describe("adamoe_numa", adamoe_numa_policy_names[o->common.numa]) &&
                    (topology == NULL || gbench_describe("adamoe_numa_topology", topology)) &&
-                   describe_operands(kernels, count)
+                   describe_operands(kernels, count) && describe_peers(&o->peers)
                ? adamoe_ok()
                : adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
 }
@@ -415,8 +459,8 @@ static adamoe_status run_registry(bench_options *o, const adamoe_registry *regis
                                   adamoe_library_flags *flags)
 {
     size_t count = 0;
-    const size_t room = o->kernels > 0 ? o->kernels : adamoe_registry_count(registry);
-    const adamoe_kernel **kernels = calloc(room + 1, sizeof *kernels);
+    const size_t room = o->kernels > 0 ? o->kernels : o->own;
+    const adamoe_kernel **kernels = calloc(room + o->peers.count + 1, sizeof *kernels);
     if (kernels == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
     }
@@ -424,6 +468,7 @@ static adamoe_status run_registry(bench_options *o, const adamoe_registry *regis
     o->layer.timing.repetitions = flags->repetitions;
     o->layer.timing.least_seconds = flags->least_seconds;
     o->layer.fallback = adamoe_registry_default(registry);
+    o->layer.peers = o->peers_file == NULL ? NULL : &o->peers;
     adamoe_status status = list_kernels(o, registry, kernels, &count);
     if (status.code == ADAMOE_OK) {
         status = o->routers > 0 ? run_routed(o, kernels, count, flags)
@@ -456,6 +501,10 @@ static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
     }
     ADAMOE_TRY(adamoe_registry_create(&registry));
     adamoe_status status = adamoe_load_kernels(&o->common, registry);
+    o->own = adamoe_registry_count(registry);
+    if (status.code == ADAMOE_OK && o->peers_file != NULL) {
+        status = adamoe_peers_load(&o->peers, registry);
+    }
     if (status.code == ADAMOE_OK) {
         status = run_registry(o, registry, flags);
     }
@@ -491,9 +540,13 @@ int adamoe_verb_bench(int count, char **arguments)
         adamoe_parse(&bench_argp, count, arguments, &options);
         status = set_files(&options, &flags);
     }
+    if (status.code == ADAMOE_OK && options.peers_file != NULL) {
+        status = adamoe_peers_read(options.peers_file, &options.peers);
+    }
     if (status.code == ADAMOE_OK) {
         status = run(&options, &flags);
     }
+    adamoe_peers_free(&options.peers);
     free(flags.argument);
     return adamoe_finish("bench", status);
 }

@@ -7,6 +7,7 @@
 #include "program/json_output.h"
 #include "program/result_files.h"
 #include "eval/routing_record.h"
+#include "numbers.h"
 #include "verbs.h"
 
 #include <string.h>
@@ -22,6 +23,7 @@ enum {
     OPTION_CAUSAL,
     OPTION_BATCH_TOKENS,
     OPTION_STAGES,
+    OPTION_DTYPE,
     OPTION_JSON,
     OPTION_SAMPLES,
     OPTION_RECORD_ROUTING,
@@ -32,7 +34,11 @@ typedef struct eval_options {
     adamoe_evaluate_options evaluate;
     const char *json, *samples, *routing;
     const char *dense_product; /* the kernel that it is borrowed from, or NULL */
+    int dtype;                 /* of the kernel's weights; -1: the default kernel, or the one that is named */
 } eval_options;
+
+/* As adamoe_arithmetic numbers them. */
+static const char *const dtype_names[] = {"float32", "bfloat16", "int8"};
 
 static const struct argp_option options_list[] = {
     {"model", OPTION_MODEL, "DIR", 0, "Hugging Face folder (required)", 0},
@@ -59,6 +65,10 @@ static const struct argp_option options_list[] = {
     {"samples", OPTION_SAMPLES, "FILE", 0, "Write a JSON line for each question, `-' for standard output", 2},
     {"record-routing", OPTION_RECORD_ROUTING, "FILE", 0,
      "Write the selected experts of every token and layer, as safetensors", 2},
+    {"dtype", OPTION_DTYPE, "float32|bfloat16|int8", 0,
+     "What weights are rounded to: computes with the fastest such kernel for this machine, which a short measurement on "
+     "the model's own layer finds and the result names; --kernel names one for any machine",
+     10},
     {0},
 };
 
@@ -110,6 +120,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_STAGES:
         o->evaluate.stages = true;
+        return 0;
+    case OPTION_DTYPE:
+        o->dtype = (int)adamoe_parse_choice(state, "--dtype", value, dtype_names, 3);
         return 0;
     case OPTION_JSON:
         o->json = value;
@@ -192,7 +205,9 @@ static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, 
     adamoe_load_mark before;
     adamoe_mark_load(&before);
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, machine, &e);
-    e.dense_product = o->dense_product;
+    if (o->evaluate.registry == NULL) {
+        e.dense_product = o->dense_product;
+    }
     if (status.code == ADAMOE_OK) {
         status = adamoe_evaluation_run(&e);
     }
@@ -215,15 +230,35 @@ static adamoe_status run(const eval_options *o, const adamoe_kernel *kernel)
     return status;
 }
 
+/* With --kernel the type is a condition, without it a choice that is made when the model is open. */
+static adamoe_status take_dtype(const adamoe_registry *registry, const adamoe_kernel *kernel, eval_options *o)
+{
+    if (o->dtype < 0) {
+        return adamoe_ok();
+    }
+    if (o->common.kernel == NULL) {
+        o->evaluate.registry = registry;
+        o->evaluate.dtype = (adamoe_arithmetic)o->dtype;
+        return adamoe_ok();
+    }
+    return kernel->weight == (adamoe_arithmetic)o->dtype
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "--dtype: %s, but the weights of kernel %s are %s",
+                              dtype_names[o->dtype], kernel->name, adamoe_arithmetic_name(kernel->weight));
+}
+
 int adamoe_verb_eval(int count, char **arguments)
 {
-    eval_options options = {.common = {.seed = 1}, .evaluate = adamoe_evaluate_defaults};
+    eval_options options = {.common = {.seed = 1}, .evaluate = adamoe_evaluate_defaults, .dtype = -1};
     adamoe_parse(&eval_argp, count, arguments, &options);
     adamoe_registry *registry = NULL;
     const adamoe_kernel *kernel = NULL;
     adamoe_status status = check_files(&options);
     if (status.code == ADAMOE_OK) {
         status = adamoe_choose_kernel(&options.common, &registry, &kernel);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = take_dtype(registry, kernel, &options);
     }
     if (status.code == ADAMOE_OK) {
         const adamoe_kernel whole = adamoe_with_dense_product(registry, kernel, &options.dense_product);

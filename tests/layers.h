@@ -83,13 +83,14 @@ static const layer house[] = {
     {"bench/check",
      "reference datasets/files kernels/machine kernels/model kernels/remote bench/program bench/statistics "
      "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
-    {"bench/bench", "reference reference/routers datasets/files kernels/machine bench/gbench bench/layers "
-                    "bench/program bench/routers bench/timing"},
+    {"bench/bench",
+     "reference reference/routers datasets/files kernels kernels/machine kernels/remote bench/gbench bench/layers "
+     "bench/program bench/routers bench/timing"},
     {"bench/compare", "datasets/files bench/program bench/statistics"},
     {"bench/eval",
      "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
      "datasets/tokenizer "
-     "kernels/machine kernels/model kernels/peaks kernels/train/lora bench/layers bench/program"},
+     "kernels kernels/machine kernels/model kernels/peaks kernels/train/lora bench/layers bench/program"},
     {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
                    "bench/timing"},
     {"bench/layer", "reference reference/bound datasets datasets/safetensors kernels/machine bench/program"},

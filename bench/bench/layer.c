@@ -25,6 +25,7 @@ struct bench_group {
     uint32_t threads;
     adamoe_bench_member *member; /* [count] */
     bench *bench;                /* [count] */
+    adamoe_against *against;     /* [count] */
     size_t count;
     bool done;
     adamoe_status status; /* what kept the whole group from being timed */
@@ -71,6 +72,7 @@ static void free_group(bench_group *group)
     }
     free(group->member);
     free(group->bench);
+    free(group->against);
     free(group);
 }
 
@@ -143,7 +145,9 @@ static adamoe_status run_group(bench_group *group)
     const adamoe_status status = adamoe_bench_group_run(&layer->machine, &layer->weights, &traffic,
                                                         &layer->options.timing, group->member, group->count);
     adamoe_traffic_free(&traffic);
-    return status;
+    return status.code != ADAMOE_OK ? status
+                                    : adamoe_peers_against(layer->options.peers, group->member, group->count,
+                                                           layer->options.timing.repetitions, group->against);
 }
 
 static void show(const bench_group *group)
@@ -156,7 +160,9 @@ static void show(const bench_group *group)
                                     .threads = group->threads,
                                     .machine = adamoe_bench_places(o) ? &group->layer->machine.opened : NULL,
                                     .member = group->member,
-                                    .members = group->count};
+                                    .members = group->count,
+                                    .peers = o->peers,
+                                    .against = group->against};
     if (o->shown != NULL) {
         o->shown(o->shown_context, &view);
     }
@@ -234,6 +240,16 @@ static void report_constants(gbench_state *state, const adamoe_bench_member *mem
     gbench_counter(state, "bound_by_level", bound_by_level(member->binds));
 }
 
+/* Of a peer alone. */
+static void report_against(gbench_state *state, const adamoe_against *against)
+{
+    if (against->best != NULL) {
+        gbench_counter(state, "speed_over_best_of_ours", against->speed.median);
+        gbench_counter(state, "speed_over_best_of_ours_low", against->speed.interval.low);
+        gbench_counter(state, "speed_over_best_of_ours_high", against->speed.interval.high);
+    }
+}
+
 /* By the clock of the kernel's own process, and what crossing into it costs; the time is the sum. */
 static void report_crossing(gbench_state *state, const adamoe_bench_member *member, size_t repetition)
 {
@@ -282,6 +298,7 @@ static void measure_and_report(gbench_state *state, void *context, size_t repeti
         gbench_skip(state, status->message);
     } else {
         report_times(state, group->layer, member, repetition);
+        report_against(state, &group->against[b->index]);
     }
 }
 
@@ -305,7 +322,8 @@ adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_ker
 {
     bench_group *group = calloc(1, sizeof *group);
     if (group == NULL || (group->member = calloc(count + 1, sizeof *group->member)) == NULL ||
-        (group->bench = calloc(count + 1, sizeof *group->bench)) == NULL) {
+        (group->bench = calloc(count + 1, sizeof *group->bench)) == NULL ||
+        (group->against = calloc(count + 1, sizeof *group->against)) == NULL) {
         if (group != NULL) {
             free_group(group);
         }

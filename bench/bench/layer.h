@@ -11,7 +11,7 @@
 #ifndef ADAMOE_BENCH_LAYER_H
 #define ADAMOE_BENCH_LAYER_H
 
-#include "timing/group.h"
+#include "bench/peers.h"
 
 /* What the benchmarks of a run share. */
 typedef struct adamoe_bench_layer adamoe_bench_layer;
@@ -26,6 +26,8 @@ typedef struct adamoe_bench_view {
     const adamoe_machine *machine;     /* where the weights were put; NULL where nothing was asked for */
     const adamoe_bench_member *member; /* [members]; those that are not wanted take no part */
     size_t members;
+    const adamoe_peers *peers;     /* or NULL */
+    const adamoe_against *against; /* [members] */
 } adamoe_bench_view;
 
 typedef struct adamoe_bench_options {
@@ -35,6 +37,7 @@ typedef struct adamoe_bench_options {
     adamoe_timing_options timing;
     adamoe_machine_options machine; /* but for the threads */
     const adamoe_kernel *fallback;
+    const adamoe_peers *peers; /* those of the kernels that are others' engines, or NULL */
     void (*shown)(void *context, const adamoe_bench_view *view); /* after each group; may be NULL */
     void *shown_context;
 } adamoe_bench_options;

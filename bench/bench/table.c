@@ -2,6 +2,7 @@
  * The times of `adamoe bench` as tables for a person.
  */
 #include "bench/table.h"
+#include "numbers.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -193,6 +194,23 @@ static void print_crossing(const adamoe_bench_member *m, size_t repetitions, int
     }
 }
 
+/* Other engines, each over the best of ours of this run. */
+static void print_peers(const adamoe_bench_view *view, int widest)
+{
+    for (size_t i = 0; i < view->members; ++i) {
+        const adamoe_against *a = &view->against[i];
+        const adamoe_kernel *kernel = view->member[i].kernel;
+        if (a->best != NULL) {
+            printf("  %-*s %.2f [%.2f, %.2f] times as fast as %s, the best of ours%s%s; %s\n", widest,
+                   kernel->name, a->speed.median, a->speed.interval.low, a->speed.interval.high,
+                   a->best->kernel->name,
+                   a->best->kernel->weight == kernel->weight ? " with weights in " : "",
+                   a->best->kernel->weight == kernel->weight ? adamoe_arithmetic_name(kernel->weight) : "",
+                   adamoe_peer_of(view->peers, kernel)->version);
+        }
+    }
+}
+
 /* What the group is, and its work, which is the same for every kernel. */
 static void print_head(const adamoe_bench_view *view)
 {
@@ -242,6 +260,7 @@ void adamoe_bench_table(const adamoe_bench_view *view)
             printf("  %-*s %s\n", widest, m->kernel->name, m->status.message);
         }
     }
+    print_peers(view, widest);
     printf("\n");
     (void)fflush(stdout);
 }

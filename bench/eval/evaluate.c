@@ -158,6 +158,22 @@ static adamoe_status prepare(adamoe_evaluation *e)
     return e->router.router == NULL ? adamoe_ok() : adamoe_forward_use_router(e->forward, &e->router);
 }
 
+/* Adapters stand on products of their own; the batch that is measured would not be what they run. */
+static adamoe_status choose_kernel(adamoe_evaluation *e)
+{
+    const adamoe_evaluate_options *o = &e->options;
+    if (e->lora != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--dtype: %s: adapters run on the kernel that --kernel names",
+                            o->model);
+    }
+    ADAMOE_TRY(adamoe_choose_fastest(o->registry, o->dtype, adamoe_checkpoint_model(e->folder.checkpoint),
+                                     e->machine, &e->choice));
+    e->chosen = adamoe_with_dense_product(o->registry, e->choice.candidate[e->choice.chosen].kernel,
+                                          &e->dense_product);
+    e->kernel = &e->chosen;
+    return adamoe_ok();
+}
+
 /* The file name without folder and suffix. */
 static char *task_name(const char *path)
 {
@@ -180,6 +196,9 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
         return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
     }
     ADAMOE_TRY(make_prompts(e));
+    if (options->registry != NULL) {
+        ADAMOE_TRY(choose_kernel(e));
+    }
     return prepare(e);
 }
 
@@ -315,6 +334,7 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     free(e->prompt);
     free(e->outcome);
     free(e->task);
+    adamoe_kernel_choice_free(&e->choice);
     adamoe_scorer_free(&e->scorer);
     adamoe_forward_free(e->forward);
     adamoe_lora_network_free(e->network);
@@ -374,6 +394,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .kernel = e->kernel->name,
         .implementation = implementation_of(e),
         .dense_product = e->dense_product,
+        .choice = e->options.registry == NULL ? NULL : &e->choice,
         .format = e->options.format,
         .bos = e->options.bos,
         .config = config,

@@ -5,6 +5,7 @@
 #ifndef ADAMOE_EVAL_EVALUATE_H
 #define ADAMOE_EVAL_EVALUATE_H
 
+#include "eval/fastest_kernel.h"
 #include "eval/result.h"
 #include "program/machine.h"
 #include "program/model_folder.h"
@@ -29,6 +30,9 @@ typedef struct adamoe_evaluate_options {
     bool record_routing;
     bool measure_peak; /* of FMA, before and after scoring */
     bool stages;       /* the seconds of the forward pass, stage by stage */
+    const adamoe_registry
+        *registry; /* the fastest of its kernels with weights of `dtype` computes; NULL: the given one */
+    adamoe_arithmetic dtype;
 } adamoe_evaluate_options;
 
 /* The options that `adamoe eval` has where none is given; model and questions are NULL. */
@@ -37,7 +41,9 @@ extern const adamoe_evaluate_options adamoe_evaluate_defaults;
 typedef struct adamoe_evaluation {
     adamoe_evaluate_options options;
     const adamoe_kernel *kernel;
-    const char *dense_product; /* the kernel whose product serves it, or NULL: its own */
+    adamoe_kernel_choice choice; /* with options.registry */
+    adamoe_kernel chosen;        /* what `kernel` points to then */
+    const char *dense_product;   /* the kernel whose product serves it, or NULL: its own */
     adamoe_model_folder folder;
     adamoe_questions *questions;
     size_t count;            /* questions that are scored */

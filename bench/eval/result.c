@@ -173,8 +173,7 @@ static void print_router(const adamoe_eval_result *r)
     }
 }
 
-/* Seconds outside of the forward pass: making batches, adding up log-probabilities. */
-static double outside_stages(const adamoe_eval_result *r)
+double adamoe_outside_stages(const adamoe_eval_result *r)
 {
     double seconds = r->seconds;
     for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
@@ -189,7 +188,7 @@ static void print_stages(const adamoe_eval_result *r)
     for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
         printf(" %s %.1f %%,", adamoe_forward_stage_names[i], 100.0 * r->stage_seconds[i] / r->seconds);
     }
-    printf(" outside %.1f %%\n", 100.0 * outside_stages(r) / r->seconds);
+    printf(" outside %.1f %%\n", 100.0 * adamoe_outside_stages(r) / r->seconds);
 }
 
 void adamoe_eval_print(const adamoe_eval_result *r)
@@ -199,6 +198,9 @@ void adamoe_eval_print(const adamoe_eval_result *r)
     printf("%s on %s, kernel %s%s%s%s, %u thread%s: %zu of %zu questions, %s format\n", r->model, r->task,
            r->kernel, on[0] == '\0' ? "" : " (", on, on[0] == '\0' ? "" : ")", r->threads,
            r->threads == 1 ? "" : "s", r->count, r->total, adamoe_format_names[r->format]);
+    if (r->choice != NULL) {
+        adamoe_print_choice(r->choice);
+    }
     if (r->dense_product != NULL) {
         printf("The kernel has no dense product: router, attention and head are %s's.\n", r->dense_product);
     }
@@ -299,7 +301,7 @@ static json_t *stages_json(const adamoe_eval_result *r, double unit)
     for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
         json_object_set_new(stages, adamoe_forward_stage_names[i], json_real(r->stage_seconds[i] / unit));
     }
-    json_object_set_new(stages, "outside", json_real(outside_stages(r) / unit));
+    json_object_set_new(stages, "outside", json_real(adamoe_outside_stages(r) / unit));
     return stages;
 }
 
@@ -339,6 +341,9 @@ static json_t *cost_json(const adamoe_eval_result *r)
         json_object_set_new(cost, "fma_peak_gflops", json_real(r->peak.gflops));
         json_object_set_new(cost, "fma_peak_share",
                             json_real((double)c.executed.total / r->seconds * 1e-9 / r->peak.gflops));
+    }
+    if (cost != NULL && r->choice != NULL) {
+        json_object_set_new(cost, "kernel_choice", adamoe_choice_json(r->choice));
     }
     if (cost != NULL && r->dense_product != NULL) {
         json_object_set_new(cost, "dense_product", adamoe_json_text(r->dense_product));

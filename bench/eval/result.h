@@ -5,6 +5,7 @@
 #ifndef ADAMOE_EVAL_RESULT_H
 #define ADAMOE_EVAL_RESULT_H
 
+#include "eval/fastest_kernel.h"
 #include "peaks/fma_peak.h"
 #include "model/forward_stages.h"
 #include "lora/lora_model.h"
@@ -32,7 +33,9 @@ typedef struct adamoe_eval_result {
     const char *model;     /* folder */
     const char *questions; /* path */
     const char *kernel;
-    const char *dense_product;  /* the kernel whose dense product serves it, or NULL: its own */
+    const char *dense_product; /* the kernel whose dense product serves it, or NULL: its own */
+    const adamoe_kernel_choice
+        *choice;                /* how the kernel was chosen, or NULL: it was named, or is the default */
     const char *implementation; /* what the kernel says that it runs on, or NULL */
     adamoe_format format;
     adamoe_bos bos;
@@ -78,6 +81,9 @@ adamoe_eval_cost adamoe_eval_cost_of(const adamoe_eval_result *result);
 
 /* Share of (token, layer) in which no true expert was selected. */
 double adamoe_all_null_share(const adamoe_eval_result *result);
+
+/* Seconds outside of the forward pass: making batches, adding up log-probabilities. Of a result that has stages. */
+double adamoe_outside_stages(const adamoe_eval_result *result);
 
 void adamoe_eval_print(const adamoe_eval_result *result);
 json_t *adamoe_eval_json(const adamoe_eval_result *result);

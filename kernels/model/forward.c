@@ -11,37 +11,36 @@
 #include <string.h>
 
 /* By the kernel's own attention where it brings one. */
-static adamoe_status attend(const adamoe_forward *forward, const forward_part *part, const float *keys,
-                            const float *values)
+static adamoe_status attend(const adamoe_forward *forward, forward_crew *crew, const forward_part *part,
+                            const float *keys, const float *values)
 {
     const adamoe_kernel *kernel = forward->kernel;
-    forward_state *state = forward->state;
     adamoe_attention_call call = adamoe_attention_call_of(&forward->model->config);
     call.spans = part->segments;
-    call.span = state->span + part->first_segment;
-    call.query = state->query;
+    call.span = forward->state->span + part->first_segment;
+    call.query = crew->query;
     call.key = keys;
     call.value = values;
-    call.mixed = state->mixed;
-    const uint32_t threads = forward->team->threads;
+    call.mixed = crew->mixed;
+    const uint32_t threads = crew->run.team->threads;
     if (kernel->attention != NULL) {
         const size_t bytes =
             kernel->attention_work_bytes == NULL ? 0 : kernel->attention_work_bytes(&call, threads);
-        ADAMOE_TRY(forward_state_reserve_work(state, bytes));
-        return kernel->attention(&state->run, &call);
+        ADAMOE_TRY(forward_reserve_work(crew, bytes));
+        return kernel->attention(&crew->run, &call);
     }
-    ADAMOE_TRY(forward_state_reserve_work(state, adamoe_span_attention_work_bytes(&call, threads)));
-    return adamoe_span_attention(&state->run, &call);
+    ADAMOE_TRY(forward_reserve_work(crew, adamoe_span_attention_work_bytes(&call, threads)));
+    return adamoe_span_attention(&crew->run, &call);
 }
 
 /* With a cache, which is of one sequence and so of one part, the new keys and values are computed into their
  * places behind the old ones. */
-static adamoe_status attention_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
-                                    const forward_part *part)
+static adamoe_status attention_step(const adamoe_forward *forward, forward_crew *crew, size_t layer,
+                                    const forward_block *block, const forward_part *part)
 {
     forward_state *state = forward->state;
     const adamoe_key_value_cache *cache = state->cache;
-    float *keys = state->keys, *values = state->values;
+    float *keys = crew->keys, *values = crew->values;
     size_t behind = 0;
     if (cache != NULL) {
         keys = adamoe_key_value_cache_keys(cache, layer);
@@ -49,68 +48,95 @@ static adamoe_status attention_step(const adamoe_forward *forward, size_t layer,
         behind = cache->length * cache->width;
     }
     const size_t at = part->rows.first * forward->model->config.hidden_size;
-    forward_norm(forward, &block->gains.input_norm, part->rows, state->has_update ? state->update + at : NULL,
-                 state->normed + at);
-    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
-    ADAMOE_TRY(forward_project(forward, block, part->rows, keys + behind, values + behind));
-    const adamoe_status status = attend(forward, part, keys, values);
-    forward_end_stage(forward, ADAMOE_FORWARD_ATTENTION);
+    forward_norm(forward, crew, &block->gains.input_norm, part->rows,
+                 state->has_update ? state->update + at : NULL, state->normed + at);
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_NORMS);
+    ADAMOE_TRY(forward_project(forward, crew, block, part->rows, keys + behind, values + behind));
+    const adamoe_status status = attend(forward, crew, part, keys, values);
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_ATTENTION);
     return status;
 }
 
-static adamoe_status check_router_logits(const adamoe_forward *forward, const float *logits)
+static adamoe_status check_router_logits(const adamoe_forward *forward, const forward_part *part)
 {
     const adamoe_config *config = &forward->model->config;
     const forward_state *state = forward->state;
     const size_t all = config->experts + config->null_experts;
-    if (forward->ops->all_finite(logits, state->rows * all)) {
+    const float *logits = state->routing.routing.logits + part->rows.first * all;
+    if (forward->ops->all_finite(logits, part->rows.count * all)) {
         return adamoe_ok();
     }
-    for (size_t s = 0, row = 0; s < state->segments; ++s) {
+    for (size_t s = part->first_segment; s < part->first_segment + part->segments; ++s) {
         for (size_t i = 0; i < state->segment[s].count * all; ++i) {
-            const float logit = logits[row * all + i];
-            if (!isfinite(logit)) {
-                return forward_not_finite("", s, i / all, "expert", i % all, logit);
+            if (!isfinite(logits[i])) {
+                return forward_not_finite("", s, i / all, "expert", i % all, logits[i]);
             }
         }
-        row += state->segment[s].count;
+        logits += state->segment[s].count * all;
     }
     return adamoe_ok();
 }
 
 /* For a dense layer the logits are 0: its one expert gets every token with weight 1. */
-static adamoe_status router_logits(const adamoe_forward *forward, const forward_block *block,
-                                   forward_rows rows, float *logits)
+static adamoe_status router_logits(const adamoe_forward *forward, forward_crew *crew,
+                                   const forward_block *block, forward_rows rows, float *logits)
 {
     const adamoe_config *config = &forward->model->config;
     const size_t all = config->experts + config->null_experts;
-    if (block->router != NULL) {
-        return forward_multiply(forward, block->router,
+    const forward_dense *dense = &block->dense[crew->copy];
+    if (dense->router != NULL) {
+        return forward_multiply(forward, crew, dense->router,
                                 forward->state->normed + rows.first * config->hidden_size, rows.count,
                                 logits + rows.first * all);
     }
     if (block->router_rows != NULL) {
-        forward_router(forward, block, rows, logits);
+        forward_router(forward, crew, block, rows, logits);
     } else {
         memset(logits + rows.first * all, 0, rows.count * all * sizeof *logits);
     }
     return adamoe_ok();
 }
 
-/* What attention adds to the residual, the inputs of the experts, and the router's logits. */
-static adamoe_status finish_attention(const adamoe_forward *forward, const forward_block *block,
-                                      const forward_part *part)
+/* Some tokens of a routing. */
+static adamoe_routing rows_of_routing(const adamoe_routing *routing, forward_rows rows)
+{
+    const size_t all = routing->experts + routing->null_experts, k = routing->rule.top_k;
+    adamoe_routing some = *routing;
+    some.tokens = rows.count;
+    some.id += rows.first * k;
+    some.weight += rows.first * k;
+    some.probability += rows.first * k;
+    some.logits += rows.first * all;
+    some.probabilities += rows.first * all;
+    return some;
+}
+
+/* The part's logits, and its routing unless a router that sees the whole batch makes it. */
+static adamoe_status route_part(const adamoe_forward *forward, forward_crew *crew, const forward_block *block,
+                                const forward_part *part)
+{
+    adamoe_routing *routing = &forward->state->routing.routing;
+    ADAMOE_TRY(router_logits(forward, crew, block, part->rows, routing->logits));
+    ADAMOE_TRY(check_router_logits(forward, part));
+    if (forward->router != NULL || forward->kernel->route != NULL) {
+        return adamoe_ok();
+    }
+    adamoe_routing some = rows_of_routing(routing, part->rows);
+    return adamoe_route(&crew->run, &some);
+}
+
+/* What attention adds to the residual, the inputs of the experts, and how they are routed. */
+static adamoe_status finish_attention(const adamoe_forward *forward, forward_crew *crew,
+                                      const forward_block *block, const forward_part *part)
 {
     forward_state *state = forward->state;
     const size_t at = part->rows.first * forward->model->config.hidden_size;
-    ADAMOE_TRY(forward_output(forward, block, part->rows, state->update + at));
-    forward_norm(forward, &block->gains.post_attention_norm, part->rows, state->update + at,
+    ADAMOE_TRY(forward_output(forward, crew, block, part->rows, state->update + at));
+    forward_norm(forward, crew, &block->gains.post_attention_norm, part->rows, state->update + at,
                  state->normed + at);
-    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
-    const adamoe_status status =
-        state->has_plan ? adamoe_ok()
-                        : router_logits(forward, block, part->rows, state->routing.routing.logits);
-    forward_end_stage(forward, ADAMOE_FORWARD_ROUTER);
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_NORMS);
+    const adamoe_status status = state->has_plan ? adamoe_ok() : route_part(forward, crew, block, part);
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_ROUTER);
     return status;
 }
 
@@ -124,17 +150,17 @@ static adamoe_status make_plan(const adamoe_forward *forward, size_t layer, cons
     if (state->has_plan) {
         return adamoe_ok();
     }
-    ADAMOE_TRY(check_router_logits(forward, routing->logits));
-    ADAMOE_TRY(kernel->route != NULL ? kernel->route(&state->run, routing)
-                                     : adamoe_route(&state->run, routing));
-    forward_end_stage(forward, ADAMOE_FORWARD_ROUTER);
+    if (kernel->route != NULL) {
+        ADAMOE_TRY(kernel->route(&state->whole.run, routing));
+    }
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_ROUTER);
     if (hooks->routed != NULL && !config->architecture.dense) {
         hooks->routed(hooks->context, layer, routing);
     }
     state->has_plan = config->architecture.dense;
-    forward_end_stage(forward, ADAMOE_FORWARD_OTHER);
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_OTHER);
     const adamoe_status status = adamoe_plan_build(forward->team, routing, &state->plan);
-    forward_end_stage(forward, ADAMOE_FORWARD_PLAN);
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_PLAN);
     return status;
 }
 
@@ -142,16 +168,15 @@ static adamoe_status plan_by_router(const adamoe_forward *forward, size_t layer,
                                     const adamoe_batch_hooks *hooks)
 {
     forward_state *state = forward->state;
-    ADAMOE_TRY(check_router_logits(forward, state->routing.routing.logits));
     adamoe_routed_layer_free(&state->routed);
     ADAMOE_TRY(adamoe_model_router_run(forward->router, layer, &forward->model->block[layer].moe,
                                        state->normed, state->rows, state->routing.routing.logits,
                                        &state->routed));
-    forward_end_stage(forward, ADAMOE_FORWARD_ROUTER);
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_ROUTER);
     if (hooks->planned != NULL) {
         hooks->planned(hooks->context, layer, state->routed.routed.plan);
     }
-    forward_end_stage(forward, ADAMOE_FORWARD_OTHER);
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_OTHER);
     return adamoe_ok();
 }
 
@@ -164,15 +189,22 @@ static adamoe_status expert_step(const adamoe_forward *forward, size_t layer, co
                                        : plan_by_router(forward, layer, hooks));
     const adamoe_plan *plan = forward->router == NULL ? &state->plan.plan : state->routed.routed.plan;
     ADAMOE_TRY(
-        forward_state_reserve_work(state, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
-    ADAMOE_TRY(kernel->experts(block->experts, &state->run, state->normed, plan, state->update));
+        forward_reserve_work(&state->whole, kernel->work_bytes(block->experts, plan->rows, plan->tokens)));
+    ADAMOE_TRY(kernel->experts(block->experts, &state->whole.run, state->normed, plan, state->update));
     ADAMOE_TRY(forward_shared(forward, block));
-    forward_end_stage(forward, ADAMOE_FORWARD_EXPERTS);
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_EXPERTS);
     state->has_update = true;
     return adamoe_ok();
 }
 
-/* Everything but the experts, part by part. */
+/* Everything but the experts. */
+static adamoe_status part_step(const adamoe_forward *forward, forward_crew *crew, size_t layer,
+                               const forward_block *block, const forward_part *part)
+{
+    ADAMOE_TRY(attention_step(forward, crew, layer, block, part));
+    return finish_attention(forward, crew, block, part);
+}
+
 static adamoe_status parts_step(const adamoe_forward *forward, size_t layer, const forward_block *block)
 {
     const adamoe_config *config = &forward->model->config;
@@ -181,11 +213,7 @@ static adamoe_status parts_step(const adamoe_forward *forward, size_t layer, con
         ADAMOE_TRY(adamoe_routing_space_begin(&state->routing, state->rows, config->experts,
                                               config->null_experts, config->rule));
     }
-    for (size_t i = 0; i < state->parts; ++i) {
-        ADAMOE_TRY(attention_step(forward, layer, block, &state->part[i]));
-        ADAMOE_TRY(finish_attention(forward, block, &state->part[i]));
-    }
-    return adamoe_ok();
+    return forward_each_part(forward, layer, block, part_step);
 }
 
 static adamoe_status block_step(const adamoe_forward *forward, size_t layer, const forward_block *block,
@@ -205,7 +233,7 @@ static adamoe_status run_layers(adamoe_forward *forward, const adamoe_batch_hook
         forward_block *block = &forward->block[forward->resident ? layer : 0];
         if (!forward->resident) {
             ADAMOE_TRY(forward_block_prepare(forward, layer, block));
-            forward_end_stage(forward, ADAMOE_FORWARD_PACKING);
+            forward_end_stage(forward->clock, ADAMOE_FORWARD_PACKING);
         }
         const adamoe_status status = block_step(forward, layer, block, hooks);
         if (layer == 0 && status.code == ADAMOE_OK && forward->kernel->implementation != NULL) {
@@ -214,7 +242,7 @@ static adamoe_status run_layers(adamoe_forward *forward, const adamoe_batch_hook
         }
         if (!forward->resident) {
             forward_block_release(forward, block);
-            forward_end_stage(forward, ADAMOE_FORWARD_PACKING);
+            forward_end_stage(forward->clock, ADAMOE_FORWARD_PACKING);
         }
         ADAMOE_TRY(status);
     }
@@ -230,7 +258,7 @@ static adamoe_status run_body(adamoe_forward *forward, const adamoe_segment *seg
     ADAMOE_TRY(adamoe_batch_check(&forward->model->config, segment, count));
     ADAMOE_TRY(forward_state_begin(forward, segment, count, cache));
     forward_embed(forward);
-    forward_end_stage(forward, ADAMOE_FORWARD_OTHER);
+    forward_end_stage(forward->clock, ADAMOE_FORWARD_OTHER);
     return run_layers(forward, hooks);
 }
 

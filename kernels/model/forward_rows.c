@@ -30,11 +30,11 @@ static adamoe_row_norm norm_of(const adamoe_forward *forward, const float *gain)
     };
 }
 
-void forward_norm(const adamoe_forward *forward, const adamoe_matrix *gain, forward_rows rows,
-                  const float *update, float *to)
+void forward_norm(const adamoe_forward *forward, const forward_crew *crew, const adamoe_matrix *gain,
+                  forward_rows rows, const float *update, float *to)
 {
     const adamoe_row_norm norm = norm_of(forward, gain->data);
-    adamoe_add_and_norm_rows(forward->team, &norm, forward->state->residual + rows.first * norm.hidden_size,
+    adamoe_add_and_norm_rows(crew->run.team, &norm, forward->state->residual + rows.first * norm.hidden_size,
                              update, rows.count, to);
 }
 
@@ -68,6 +68,7 @@ void forward_norm_wanted(const adamoe_forward *forward, const adamoe_matrix *gai
 
 typedef struct heads_call {
     const adamoe_forward *forward;
+    const forward_crew *crew;
     const adamoe_attention *attention; /* its biases and gains in float32 */
 } heads_call;
 
@@ -107,7 +108,7 @@ static void finish_projection_row(const void *context, size_t row, uint32_t thre
     const adamoe_config *config = &forward->model->config;
     const adamoe_attention *attention = call->attention;
     const size_t width = config->heads * config->head_dim, kv = config->key_value_heads * config->head_dim;
-    float *query = forward->state->projected + row * (width + 2 * kv), *key = query + width;
+    float *query = call->crew->projected + row * (width + 2 * kv), *key = query + width;
     if (config->architecture.biases) {
         add_bias(forward, &attention->q_bias, query);
         add_bias(forward, &attention->k_bias, key);
@@ -122,27 +123,28 @@ static void finish_projection_row(const void *context, size_t row, uint32_t thre
     }
 }
 
-adamoe_status forward_project(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
-                              float *keys, float *values)
+adamoe_status forward_project(const adamoe_forward *forward, forward_crew *crew, const forward_block *block,
+                              forward_rows rows, float *keys, float *values)
 {
     const adamoe_config *config = &forward->model->config;
     const forward_state *state = forward->state;
     const adamoe_rotary rotary = {forward->ops,  config->heads, config->key_value_heads,     config->head_dim,
                                   state->cosine, state->sine,   state->position + rows.first};
-    ADAMOE_TRY(forward_multiply(forward, block->qkv, state->normed + rows.first * config->hidden_size,
-                                rows.count, state->projected));
-    forward_end_stage(forward, ADAMOE_FORWARD_PROJECTIONS);
+    const adamoe_team *team = crew->run.team;
+    ADAMOE_TRY(forward_multiply(forward, crew, block->dense[crew->copy].qkv,
+                                state->normed + rows.first * config->hidden_size, rows.count,
+                                crew->projected));
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_PROJECTIONS);
     if (finishes_projection(&config->architecture)) {
-        adamoe_each_row(forward->team, rows.count, finish_projection_row,
-                        &(heads_call){forward, &block->gains.attention});
+        adamoe_each_row(team, rows.count, finish_projection_row,
+                        &(heads_call){forward, crew, &block->gains.attention});
     }
-    adamoe_split_and_rotate_rows(forward->team, &rotary, rows.count, state->projected, state->query, keys,
-                                 values);
+    adamoe_split_and_rotate_rows(team, &rotary, rows.count, crew->projected, crew->query, keys, values);
     if (config->architecture.multipliers) {
-        adamoe_multiply_rows(forward->team, (float)adamoe_query_multiplier(config), rows.count,
-                             config->heads * config->head_dim, state->query);
+        adamoe_multiply_rows(team, (float)adamoe_query_multiplier(config), rows.count,
+                             config->heads * config->head_dim, crew->query);
     }
-    forward_end_stage(forward, ADAMOE_FORWARD_NORMS);
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_NORMS);
     return adamoe_ok();
 }
 
@@ -159,13 +161,13 @@ static void finish_output_row(const void *context, size_t row, uint32_t thread)
     add_bias(call->forward, call->bias, call->update + row * call->bias->columns);
 }
 
-adamoe_status forward_output(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
-                             float *update)
+adamoe_status forward_output(const adamoe_forward *forward, forward_crew *crew, const forward_block *block,
+                             forward_rows rows, float *update)
 {
-    ADAMOE_TRY(forward_multiply(forward, block->o, forward->state->mixed, rows.count, update));
-    forward_end_stage(forward, ADAMOE_FORWARD_PROJECTIONS);
+    ADAMOE_TRY(forward_multiply(forward, crew, block->dense[crew->copy].o, crew->mixed, rows.count, update));
+    forward_end_stage(crew->clock, ADAMOE_FORWARD_PROJECTIONS);
     if (forward->model->config.architecture.output_bias) {
-        adamoe_each_row(forward->team, rows.count, finish_output_row,
+        adamoe_each_row(crew->run.team, rows.count, finish_output_row,
                         &(output_call){forward, &block->gains.attention.o_bias, update});
     }
     return adamoe_ok();
@@ -188,8 +190,8 @@ static void router_row(const void *context, size_t row, uint32_t thread)
     }
 }
 
-void forward_router(const adamoe_forward *forward, const forward_block *block, forward_rows rows,
-                    float *logits)
+void forward_router(const adamoe_forward *forward, const forward_crew *crew, const forward_block *block,
+                    forward_rows rows, float *logits)
 {
     const adamoe_config *config = &forward->model->config;
     const size_t d = config->hidden_size, all = config->experts + config->null_experts;
@@ -199,5 +201,5 @@ void forward_router(const adamoe_forward *forward, const forward_block *block, f
                               forward->state->normed + rows.first * d,
                               block->router_rows,
                               logits + rows.first * all};
-    adamoe_each_row(forward->team, rows.count, router_row, &call);
+    adamoe_each_row(crew->run.team, rows.count, router_row, &call);
 }

@@ -74,9 +74,10 @@ adamoe_status forward_shared(const adamoe_forward *forward, const forward_block 
     }
     adamoe_each_row(forward->team, state->rows, gate_row, &call);
     const adamoe_plan plan = plan_of(state);
-    ADAMOE_TRY(forward_state_reserve_work(
-        state, forward->kernel->work_bytes(block->shared, plan.rows, plan.tokens)));
-    ADAMOE_TRY(forward->kernel->experts(block->shared, &state->run, state->normed, &plan, state->shared));
+    ADAMOE_TRY(forward_reserve_work(&state->whole,
+                                    forward->kernel->work_bytes(block->shared, plan.rows, plan.tokens)));
+    ADAMOE_TRY(
+        forward->kernel->experts(block->shared, &state->whole.run, state->normed, &plan, state->shared));
     adamoe_each_row(forward->team, state->rows, add_row, &call);
     return adamoe_ok();
 }

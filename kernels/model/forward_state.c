@@ -9,15 +9,13 @@
 
 static void free_row_arrays(forward_state *state)
 {
-    void *const arrays[] = {state->residual, state->normed,       state->update,   state->query,
-                            state->mixed,    state->keys,         state->values,   state->token,
-                            state->wanted,   state->log_sum,      state->position, state->projected,
-                            state->shared,   state->shared_scale, state->identity};
+    void *const arrays[] = {state->residual,     state->normed,  state->update,   state->token,
+                            state->wanted,       state->log_sum, state->position, state->shared,
+                            state->shared_scale, state->identity};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; ++i) {
         free(arrays[i]);
     }
-    state->residual = state->normed = state->update = state->query = NULL;
-    state->mixed = state->keys = state->values = state->projected = NULL;
+    state->residual = state->normed = state->update = NULL;
     state->shared = state->shared_scale = NULL;
     state->token = state->identity = NULL;
     state->wanted = NULL;
@@ -45,13 +43,6 @@ static void free_position_arrays(forward_state *state)
     state->position_room = 0;
 }
 
-static void free_work(forward_state *state)
-{
-    adamoe_heap_host.release(NULL, state->run.work);
-    state->run.work = NULL;
-    state->run.work_bytes = 0;
-}
-
 void forward_state_free(forward_state *state)
 {
     if (state == NULL) {
@@ -61,11 +52,11 @@ void forward_state_free(forward_state *state)
     free_position_arrays(state);
     free_segment_arrays(state);
     free(state->gain);
-    free(state->logits);
+    free(state->block_sum);
     adamoe_routing_space_free(&state->routing);
     adamoe_plan_space_free(&state->plan);
     adamoe_routed_layer_free(&state->routed);
-    free_work(state);
+    forward_crews_free(state);
     free(state);
 }
 
@@ -84,24 +75,19 @@ static adamoe_status make_room_for_rows(const adamoe_config *c, forward_state *s
     if (rows <= state->row_room) {
         return adamoe_ok();
     }
-    const size_t kv = c->key_value_heads * c->head_dim, width = c->heads * c->head_dim;
     const size_t shared = c->architecture.shared_expert ? rows + rows / 4 : 0;
     free_row_arrays(state);
     rows += rows / 4; /* batches of questions differ by some tokens, and new memory takes time to appear */
-    const bool complete =
-        (state->residual = floats(rows * c->hidden_size)) != NULL &&
-        (state->normed = floats(rows * c->hidden_size)) != NULL &&
-        (state->update = floats(rows * c->hidden_size)) != NULL &&
-        (state->query = floats(rows * width)) != NULL && (state->mixed = floats(rows * width)) != NULL &&
-        (state->keys = floats(rows * kv)) != NULL && (state->values = floats(rows * kv)) != NULL &&
-        (state->projected = floats(rows * (width + 2 * kv))) != NULL &&
-        (state->shared = floats(shared * c->hidden_size)) != NULL &&
-        (state->shared_scale = floats(shared)) != NULL &&
-        (state->identity = calloc(shared + 1, sizeof *state->identity)) != NULL &&
-        (state->token = calloc(rows, sizeof *state->token)) != NULL &&
-        (state->wanted = calloc(rows + 1, sizeof *state->wanted)) != NULL &&
-        (state->log_sum = calloc(rows, sizeof *state->log_sum)) != NULL &&
-        (state->position = calloc(rows, sizeof *state->position)) != NULL;
+    const bool complete = (state->residual = floats(rows * c->hidden_size)) != NULL &&
+                          (state->normed = floats(rows * c->hidden_size)) != NULL &&
+                          (state->update = floats(rows * c->hidden_size)) != NULL &&
+                          (state->shared = floats(shared * c->hidden_size)) != NULL &&
+                          (state->shared_scale = floats(shared)) != NULL &&
+                          (state->identity = calloc(shared + 1, sizeof *state->identity)) != NULL &&
+                          (state->token = calloc(rows, sizeof *state->token)) != NULL &&
+                          (state->wanted = calloc(rows + 1, sizeof *state->wanted)) != NULL &&
+                          (state->log_sum = calloc(rows, sizeof *state->log_sum)) != NULL &&
+                          (state->position = calloc(rows, sizeof *state->position)) != NULL;
     state->row_room = complete ? rows : 0;
     return complete ? adamoe_ok() : out_of_memory("tokens", rows);
 }
@@ -140,22 +126,19 @@ static adamoe_status make_room_for_segments(forward_state *state, size_t count)
     return adamoe_ok();
 }
 
-/* What a thread's rows of a part may take of its second-level cache. */
-#define CACHE_BYTES ((size_t)512 << 10)
-
-/* Fewer rows would not pay for reading the weights once more. */
-#define LEAST_ROWS 96
-
-/* How many rows a part should have, so that what one step writes is still in the second-level cache when the
- * next one reads it; as many as there are where that would be so few that the weights were read too often. No
- * result depends on it. */
-static size_t rows_of_part(const adamoe_config *config, uint32_t threads)
+static size_t count_tokens(const adamoe_segment *segment, size_t count)
 {
-    const size_t projected = (config->heads + 2 * config->key_value_heads) * config->head_dim;
-    const size_t row_bytes = (4 * config->hidden_size + 2 * projected) * sizeof(float);
-    const size_t rows = CACHE_BYTES / row_bytes;
-    return rows < LEAST_ROWS ? SIZE_MAX : rows * threads;
+    size_t tokens = 0;
+    for (size_t s = 0; s < count; ++s) {
+        tokens += segment[s].count;
+    }
+    return tokens;
 }
+
+/* With fewer parts for a thread, at the end of a layer too many would wait for the last part. Where matrices are in the
+ * thread's cache, parts may have few rows; what is left then is the cost of calls. */
+#define PARTS_OF_THREAD    4
+#define LEAST_ROWS_OF_PART 16
 
 /* Cuts where no segment reaches back, once a part has rows enough. */
 static void cut_parts(forward_state *state, size_t rows_of_part)
@@ -176,6 +159,23 @@ static void cut_parts(forward_state *state, size_t rows_of_part)
         ++part->segments;
         part->rows.count += state->segment[s].count;
         state->rows += state->segment[s].count;
+    }
+}
+
+/* Parts for one thread each where every thread gets some, or else for the whole team. */
+static void cut_for_crews(const adamoe_forward *forward, forward_state *state)
+{
+    const uint32_t threads = forward->team->threads;
+    const size_t rows = forward_part_rows(&forward->model->config);
+    state->parts_apart = false;
+    if (forward->copies > 1) {
+        const size_t parts = (size_t)PARTS_OF_THREAD * threads,
+                     few = count_tokens(state->segment, state->segments) / parts;
+        cut_parts(state, few < LEAST_ROWS_OF_PART ? LEAST_ROWS_OF_PART : few < rows ? few : rows);
+        state->parts_apart = state->parts >= parts / 2;
+    }
+    if (!state->parts_apart) {
+        cut_parts(state, rows > SIZE_MAX / threads ? SIZE_MAX : rows * threads);
     }
 }
 
@@ -219,15 +219,6 @@ static adamoe_status create_state(const adamoe_config *config, forward_state **o
     return adamoe_ok();
 }
 
-static size_t count_tokens(const adamoe_segment *segment, size_t count)
-{
-    size_t tokens = 0;
-    for (size_t s = 0; s < count; ++s) {
-        tokens += segment[s].count;
-    }
-    return tokens;
-}
-
 adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment *segment, size_t count,
                                   adamoe_key_value_cache *cache)
 {
@@ -240,43 +231,30 @@ adamoe_status forward_state_begin(adamoe_forward *forward, const adamoe_segment 
     state->segments = count;
     state->cache = cache;
     state->has_plan = false;
-    state->run.team = forward->team;
     ADAMOE_TRY(make_room_for_segments(state, count));
     ADAMOE_TRY(make_room_for_rows(config, state, count_tokens(segment, count)));
-    cut_parts(state, rows_of_part(config, forward->team->threads));
+    cut_for_crews(forward, state);
     state->longest = 0;
+    size_t largest = 0;
     for (size_t i = 0; i < state->parts; ++i) {
         place_part(state, &state->part[i]);
+        largest = state->part[i].rows.count > largest ? state->part[i].rows.count : largest;
     }
+    ADAMOE_TRY(forward_crews_begin(forward, largest));
     return make_room_for_positions(forward, state, cache == NULL ? state->longest : cache->capacity);
 }
 
-adamoe_status forward_state_reserve_work(forward_state *state, size_t bytes)
+adamoe_status forward_state_reserve_sums(forward_state *state, size_t count)
 {
-    if (bytes <= state->run.work_bytes) {
+    if (count <= state->sum_room) {
         return adamoe_ok();
     }
-    bytes += bytes / 4; /* a sequence that grows by a token at a time asks for a little more each time */
-    free_work(state);
-    state->run.work = adamoe_heap_host.allocate(NULL, bytes, 64);
-    if (state->run.work == NULL) {
-        return out_of_memory("bytes of workspace", bytes);
+    free(state->block_sum);
+    state->sum_room = 0;
+    state->block_sum = calloc(count, sizeof *state->block_sum);
+    if (state->block_sum == NULL) {
+        return out_of_memory("sums of logits", count);
     }
-    state->run.work_bytes = bytes;
-    return adamoe_ok();
-}
-
-adamoe_status forward_state_reserve_logits(forward_state *state, size_t count)
-{
-    if (count <= state->logits_room) {
-        return adamoe_ok();
-    }
-    free(state->logits);
-    state->logits_room = 0;
-    state->logits = floats(count);
-    if (state->logits == NULL) {
-        return out_of_memory("logits", count);
-    }
-    state->logits_room = count;
+    state->sum_room = count;
     return adamoe_ok();
 }

@@ -12,19 +12,11 @@
 
 /* The router's inputs are not among the operands that a kernel may round (a near tie would fall otherwise): a
  * kernel that rounds leaves its product to forward_router. */
-static adamoe_status prepare_router(const adamoe_forward *forward, const adamoe_layer *moe,
-                                    forward_block *block)
+static bool multiplies_router(const adamoe_forward *forward)
 {
-    if (forward->model->config.architecture.dense) {
-        return adamoe_ok();
-    }
-    adamoe_matrix joined;
-    ADAMOE_TRY(adamoe_router_matrix(moe, &block->router_rows, &joined));
     const adamoe_kernel *kernel = forward->kernel;
-    if (kernel->x != ADAMOE_FLOAT32 || kernel->weight != ADAMOE_FLOAT32) {
-        return adamoe_ok();
-    }
-    return kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->router);
+    return !forward->model->config.architecture.dense && kernel->x == ADAMOE_FLOAT32 &&
+           kernel->weight == ADAMOE_FLOAT32;
 }
 
 /* Copies a matrix in `dtype`, its own or float32: both are exact. */
@@ -41,8 +33,8 @@ static void copy_matrix(const adamoe_matrix *matrix, adamoe_dtype dtype, unsigne
     }
 }
 
-static adamoe_status prepare_qkv(const adamoe_forward *forward, const adamoe_attention *attention,
-                                 forward_block *block)
+/* q, k and v as one matrix, in memory of the block. */
+static adamoe_status join_qkv(const adamoe_attention *attention, forward_block *block, adamoe_matrix *out)
 {
     const adamoe_matrix *const part[] = {&attention->q, &attention->k, &attention->v};
     const bool same = part[0]->dtype == part[1]->dtype && part[0]->dtype == part[2]->dtype;
@@ -59,7 +51,35 @@ static adamoe_status prepare_qkv(const adamoe_forward *forward, const adamoe_att
         to += part[i]->rows * row_bytes;
     }
     joined.data = block->qkv_rows;
-    return forward->kernel->prepare_matrix(&forward->host, &joined, &forward->placement, &block->qkv);
+    *out = joined;
+    return adamoe_ok();
+}
+
+/* As many times as there are threads that use them at the same time. */
+static adamoe_status prepare_dense(const adamoe_forward *forward, size_t layer, forward_block *block)
+{
+    const adamoe_kernel *kernel = forward->kernel;
+    const adamoe_host *host = &forward->host;
+    const adamoe_placement *place = &forward->placement;
+    const adamoe_block *weights = &forward->model->block[layer];
+    adamoe_matrix qkv, router = {.rows = 0};
+    ADAMOE_TRY(join_qkv(&weights->attention, block, &qkv));
+    if (!forward->model->config.architecture.dense) {
+        ADAMOE_TRY(adamoe_router_matrix(&weights->moe, &block->router_rows, &router));
+    }
+    block->dense = calloc(forward->copies, sizeof *block->dense);
+    if (block->dense == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "attention: out of memory");
+    }
+    for (uint32_t i = 0; i < forward->copies; ++i) {
+        forward_dense *dense = &block->dense[i];
+        ADAMOE_TRY(kernel->prepare_matrix(host, &qkv, place, &dense->qkv));
+        ADAMOE_TRY(kernel->prepare_matrix(host, &weights->attention.o, place, &dense->o));
+        if (multiplies_router(forward)) {
+            ADAMOE_TRY(kernel->prepare_matrix(host, &router, place, &dense->router));
+        }
+    }
+    return adamoe_ok();
 }
 
 /* Gains, biases, and the row of a shared expert's gate. */
@@ -102,11 +122,8 @@ static adamoe_status prepare_parts(const adamoe_forward *forward, size_t layer, 
     const adamoe_kernel *kernel = forward->kernel;
     const adamoe_placement *place = &forward->placement;
     const adamoe_block *weights = &forward->model->block[layer];
-    const adamoe_attention *attention = &weights->attention;
     ADAMOE_TRY(prepare_gains(forward, layer, block));
-    ADAMOE_TRY(prepare_qkv(forward, attention, block));
-    ADAMOE_TRY(kernel->prepare_matrix(&forward->host, &attention->o, place, &block->o));
-    ADAMOE_TRY(prepare_router(forward, &weights->moe, block));
+    ADAMOE_TRY(prepare_dense(forward, layer, block));
     ADAMOE_TRY(forward_shared_prepare(forward, layer, block));
     return kernel->prepare(&forward->host, &weights->moe, place, &block->experts);
 }
@@ -132,15 +149,18 @@ static void release_matrix(const adamoe_kernel *kernel, adamoe_prepared_matrix *
 void forward_block_release(const adamoe_forward *forward, forward_block *block)
 {
     const adamoe_kernel *kernel = forward->kernel;
-    release_matrix(kernel, block->qkv);
-    release_matrix(kernel, block->o);
-    release_matrix(kernel, block->router);
+    for (uint32_t i = 0; i < forward->copies && block->dense != NULL; ++i) {
+        release_matrix(kernel, block->dense[i].qkv);
+        release_matrix(kernel, block->dense[i].o);
+        release_matrix(kernel, block->dense[i].router);
+    }
     if (block->experts != NULL) {
         kernel->release(block->experts);
     }
     if (block->shared != NULL) {
         kernel->release(block->shared);
     }
+    free(block->dense);
     free(block->gain_values);
     free(block->router_rows);
     free(block->qkv_rows);
@@ -200,6 +220,7 @@ adamoe_status adamoe_forward_create(const adamoe_kernel *kernel, const adamoe_mo
         .kernel = kernel, .model = model, .team = team, .placement = *placement, .host = *host};
     forward->ops = adamoe_vector_ops_best();
     forward->resident = prepared_bytes(kernel, &model->config) <= (double)memory;
+    forward->copies = forward_copies(forward);
     const adamoe_status status = prepare_all(forward);
     if (status.code != ADAMOE_OK) {
         adamoe_forward_free(forward);

@@ -5,12 +5,11 @@
 
 #include <math.h>
 
-adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_matrix *matrix, const float *x,
-                               size_t rows, float *y)
+adamoe_status forward_multiply(const adamoe_forward *forward, forward_crew *crew,
+                               adamoe_prepared_matrix *matrix, const float *x, size_t rows, float *y)
 {
-    forward_state *state = forward->state;
-    ADAMOE_TRY(forward_state_reserve_work(state, forward->kernel->matrix_work_bytes(matrix, rows)));
-    return forward->kernel->multiply(matrix, &state->run, x, rows, y);
+    ADAMOE_TRY(forward_reserve_work(crew, forward->kernel->matrix_work_bytes(matrix, rows)));
+    return forward->kernel->multiply(matrix, &crew->run, x, rows, y);
 }
 
 adamoe_status forward_not_finite(const char *what, size_t segment, size_t position, const char *kind,

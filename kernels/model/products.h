@@ -6,9 +6,9 @@
 
 #include "model/forward_parts.h"
 
-/* y = x . matrix^T for `rows` rows. Errors: memory; those of the kernel. */
-adamoe_status forward_multiply(const adamoe_forward *forward, adamoe_prepared_matrix *matrix, const float *x,
-                               size_t rows, float *y);
+/* y = x . matrix^T for `rows` rows, by a crew. Errors: memory; those of the kernel. */
+adamoe_status forward_multiply(const adamoe_forward *forward, forward_crew *crew,
+                               adamoe_prepared_matrix *matrix, const float *x, size_t rows, float *y);
 
 /* The error for a logit that is NaN or infinite. A position in the words of the caller: the batch's rows are
  * not known to it. */

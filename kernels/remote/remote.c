@@ -125,6 +125,12 @@ bool adamoe_remote_clock_of(const adamoe_kernel *kernel, adamoe_remote_clock *ou
     return true;
 }
 
+const char *adamoe_remote_implementation(const adamoe_kernel *kernel)
+{
+    const remote_kernel *k = adamoe_slot_context(kernel);
+    return k == NULL ? NULL : k->announced.implementation;
+}
+
 adamoe_status adamoe_remote_aftermath(const adamoe_kernel *kernel)
 {
     remote_kernel *k = adamoe_slot_context(kernel);

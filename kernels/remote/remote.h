@@ -39,6 +39,10 @@ const adamoe_kernel *adamoe_remote_at(const adamoe_remote *remote, size_t index)
  * that are not in a process of their own. */
 adamoe_status adamoe_remote_aftermath(const adamoe_kernel *kernel);
 
+/* What the process announces that the kernel is made of, versions among it; NULL where it says nothing, and where the
+ * kernel is not in a process of its own. Valid while the remote is open. */
+const char *adamoe_remote_implementation(const adamoe_kernel *kernel);
+
 /* False where the kernel is not in a process of its own. A copy of the structure serves as well. */
 bool adamoe_remote_clock_of(const adamoe_kernel *kernel, adamoe_remote_clock *out);
 

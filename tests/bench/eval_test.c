@@ -116,6 +116,44 @@ static void stages_add_up(void **state)
     expect(run(EVAL " --stages --limit 1"), 2, "eval: --stages: the naive model has none");
 }
 
+/* What was measured is in the result, and the kernel that was taken gives the same bits when it is named. */
+static void the_fastest_of_a_type_is_taken_and_named(void **state)
+{
+    const char *folder = *state;
+    const outcome *got = run(ADAMOE " eval --model " MODEL " --questions " QUESTIONS
+                                    " --limit 4 --dtype float32 --json %s/f.json --samples %s/chosen",
+                             folder, folder);
+    expect(got, 0, "Kernels with float32 weights, on the first layer with 512 tokens, the least time of 5:");
+    expect(got, 0, " ms, taken");
+    json_error_t error;
+    json_t *document = json_load_file(in_folder(state, "f.json").text, 0, &error);
+    assert_non_null(document);
+    const json_t *cost = json_object_get(document, "adamoe"),
+                 *choice = json_object_get(cost, "kernel_choice"), *entry;
+    const char *chosen = json_string_value(json_object_get(choice, "chosen"));
+    assert_string_equal(json_string_value(json_object_get(cost, "kernel")), chosen);
+    double least = INFINITY, of_chosen = 0.0;
+    size_t i;
+    json_array_foreach(json_object_get(choice, "candidates"), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "kernel"));
+        const double seconds = json_number_value(json_object_get(entry, "seconds"));
+        assert_string_not_equal(name, "reference");
+        assert_true((seconds > 0.0) == json_is_null(json_object_get(entry, "why_not")));
+        least = seconds > 0.0 && seconds < least ? seconds : least;
+        of_chosen = strcmp(name, chosen) == 0 ? seconds : of_chosen;
+    }
+    assert_true(i > 1 && of_chosen >= least && of_chosen <= 1.05 * least);
+    expect(run(ADAMOE " eval --model " MODEL " --questions " QUESTIONS
+                      " --limit 4 --dtype float32 --kernel %s --samples %s/named && cmp %s/chosen %s/named",
+               chosen, folder, folder, folder),
+           0, "acc");
+    json_decref(document);
+    expect(run(EVAL " --dtype bfloat16"), 2,
+           "eval: --dtype: bfloat16, but the weights of kernel reference are float32");
+    expect(run(EVAL " --dtype int4"), 2, "--dtype: `int4' is not one of: float32, bfloat16, int8");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +164,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_interrupted_run_leaves_nothing, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_path_that_is_not_utf8, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(stages_add_up, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(the_fastest_of_a_type_is_taken_and_named, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,9 +230,9 @@ static void a_gate_shows_its_parts(void **state)
 static void what_the_verbs_write_is_shown(void **state)
 {
     const char *folder = *state;
-    expect(
-        run(ADAMOE " eval --model %s --questions %s --limit 8 --json %s/eval.json", MODEL, QUESTIONS, folder),
-        0, "acc");
+    expect(run(ADAMOE " eval --stages --model %s --questions %s --limit 8 --json %s/eval.json", MODEL,
+               QUESTIONS, folder),
+           0, "acc");
     expect(run(ADAMOE " check --kernel reference --case tokens:7/routing:one --json %s/check.json", folder),
            0, "0 failed");
     expect(run(ADAMOE " flops --config '%s' --load 1.67 --json %s/flops.json",
@@ -250,6 +250,8 @@ static void what_the_verbs_write_is_shown(void **state)
         "<section id=\"speed\"",
         "<section id=\"accuracy\"",
         "<section id=\"flops\"",
+        "<section id=\"stages\"",
+        "<th scope=\"col\" class=\"n\">log_softmax</th>",
         "<section id=\"load\"",
         "<section id=\"environment\"",
         "<td class=\"n\">14.55 %</td>", /* model saved, as computed from the paper's load */

@@ -77,6 +77,21 @@ static void check_sides(const json_t *evaluation)
     assert_true(json_is_false(at(evaluation, "weights_are_random")));
 }
 
+/* Each moment of the timed rounds belongs to one stage. */
+static void check_stages(const json_t *side)
+{
+    const json_t *shares = at(at(side, "adamoe"), "stage_shares"), *share;
+    const char *name = NULL;
+    double all = 0.0;
+    json_object_foreach((json_t *)(uintptr_t)shares, name, share)
+    {
+        assert_true(json_real_value(share) >= 0.0);
+        all += json_real_value(share);
+    }
+    assert_true(fabs(all - 1.0) < 1e-9);
+    assert_true(json_real_value(at(shares, "experts")) > 0.0 && json_real_value(at(shares, "head")) > 0.0);
+}
+
 static void check_time(const json_t *reduction)
 {
     const double least = json_real_value(at(reduction, "least"));
@@ -84,6 +99,10 @@ static void check_time(const json_t *reduction)
     const double greatest = json_real_value(at(reduction, "greatest"));
     assert_true(least <= median && median <= greatest && greatest < 1.0);
     assert_true(least < greatest);
+    const double low = json_real_value(at(reduction, "per_model_flops_reduction_low"));
+    const double high = json_real_value(at(reduction, "per_model_flops_reduction_high"));
+    const double centre = json_real_value(at(reduction, "per_model_flops_reduction"));
+    assert_true(low < centre && centre < high);
 }
 
 static void a_whole_run(void **state)
@@ -98,12 +117,15 @@ static void a_whole_run(void **state)
         "--command '\"" ADAMOE_CLIENTS "/remote_client\"'",
         folder, file.text);
     expect(got, 0, "on 40 questions of some");
+    expect(got, 0, "stages, percent of top-2's time");
     json_t *document = load_json(file.text);
     assert_true(strncmp(json_string_value(at(document, "version")), "0.", 2) == 0);
     assert_int_equal(json_integer_value(at(document, "seed")), 7);
     assert_int_equal(json_integer_value(at(document, "threads")), 2);
     check_kernels(document);
     check_sides(at(document, "evaluation"));
+    check_stages(at(at(document, "evaluation"), "vanilla"));
+    check_stages(at(at(document, "evaluation"), "adamoe"));
     check_time(at(at(document, "evaluation"), "time_reduction"));
     json_decref(document);
     assert_int_equal(count_files(state), 2);
@@ -151,6 +173,8 @@ static void drop_times(json_t *evaluation)
         (void)json_object_del(cost, "seconds");
         (void)json_object_del(cost, "questions_per_second");
         (void)json_object_del(cost, "tokens_per_second");
+        (void)json_object_del(cost, "stage_seconds");
+        (void)json_object_del(cost, "stage_shares");
     }
     (void)json_object_del(evaluation, "time_reduction");
     (void)json_object_del(evaluation, "conclusion");

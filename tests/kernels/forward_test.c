@@ -16,6 +16,7 @@
 #include "registry.h"
 #include "model/route.h"
 #include "model/span_attention.h"
+#include "machine/clock.h"
 #include "machine/team.h"
 
 #define LONGEST 8
@@ -345,12 +346,25 @@ static void see_copy(void *context, size_t segment, size_t position, const float
     ++s->count;
 }
 
-static size_t attention_calls;
+/* All calls, and those by one thread alone. */
+static _Atomic size_t attention_calls, lone_calls;
 
 static adamoe_status count_attention(const adamoe_run *run, const adamoe_attention_call *call)
 {
     ++attention_calls;
+    lone_calls += run->team->threads == 1;
     return adamoe_span_attention(run, call);
+}
+
+static adamoe_segment *copy_segments(void)
+{
+    adamoe_segment *many = calloc(COPIES * SEGMENTS, sizeof *many);
+    assert_non_null(many);
+    for (size_t i = 0; i < COPIES * SEGMENTS; ++i) {
+        many[i] = segments[i % SEGMENTS];
+        many[i].parent += many[i].parent == ADAMOE_NO_PARENT ? 0 : i / SEGMENTS * SEGMENTS;
+    }
+    return many;
 }
 
 /* A batch of more rows than stay in cache goes through attention part by part. No segment is cut off from
@@ -367,25 +381,68 @@ static void a_long_batch_has_the_bits_of_a_short_one(void **state)
     assert_true((kernel.guarantees & ADAMOE_SAME_BITS_BATCH) != 0);
     kernel.attention_work_bytes = adamoe_span_attention_work_bytes;
     kernel.attention = count_attention;
+    attention_calls = lone_calls = 0;
     seen one = run_forward(&kernel, model, 2, SIZE_MAX);
-    adamoe_segment *many = calloc(COPIES * SEGMENTS, sizeof *many);
-    assert_non_null(many);
-    for (size_t i = 0; i < COPIES * SEGMENTS; ++i) {
-        many[i] = segments[i % SEGMENTS];
-        many[i].parent += many[i].parent == ADAMOE_NO_PARENT ? 0 : i / SEGMENTS * SEGMENTS;
-    }
+    assert_true(attention_calls == model->config.layers && lone_calls == 0); /* by the team */
+    adamoe_segment *many = copy_segments();
     machine m = make_machine(&kernel, model, SIZE_MAX);
     copies_seen copies = {.one = &one};
     const adamoe_batch_hooks hooks = {.context = &copies, .logits = see_copy};
     attention_calls = 0;
     assert_ok(adamoe_forward_batch(m.forward, many, COPIES * SEGMENTS, &hooks));
-    assert_true(attention_calls > model->config.layers);
+    assert_true(attention_calls > 4 * model->config.layers && lone_calls == attention_calls);
     assert_int_equal(copies.count, COPIES * one.count);
     assert_int_equal(copies.different, 0);
     free_machine(&m);
     free(many);
     free_seen(&one);
     adamoe_registry_free(registry);
+    adamoe_checkpoint_close(checkpoint);
+}
+
+/* Parts are computed by threads at the same time, but it is the first token of the batch that is named; every stage that
+ * the model has gets its time, and together they take no more than the batch. */
+static void parts_that_run_at_once_fail_and_are_timed_in_order(void **state)
+{
+    (void)state;
+    adamoe_checkpoint *checkpoint = NULL;
+    assert_ok(adamoe_checkpoint_open(SOURCE_PATH("tests/golden/tiny_mixtral"), &checkpoint));
+    adamoe_model model = *adamoe_checkpoint_model(checkpoint);
+    const size_t d = model.config.hidden_size, count = model.config.vocab_size * d;
+    float *embedding = calloc(count, sizeof *embedding);
+    assert_non_null(embedding);
+    for (size_t i = 0; i < count; ++i) {
+        embedding[i] = i / d == 95 ? NAN : adamoe_element(model.embedding.data, model.embedding.dtype, i);
+    }
+    model.embedding.data = embedding;
+    model.embedding.dtype = ADAMOE_F32;
+    adamoe_segment *many = copy_segments();
+    const adamoe_batch_hooks none = {0};
+    machine m = make_machine(NULL, &model, SIZE_MAX);
+    adamoe_forward_clock clock = {0};
+    adamoe_forward_time_stages(m.forward, &clock);
+    const double start = adamoe_now();
+    assert_ok(adamoe_forward_batch(m.forward, many, COPIES * SEGMENTS, &none));
+    const double passed = adamoe_now() - start;
+    double all = 0.0;
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        const bool is_there =
+            i != ADAMOE_FORWARD_HEAD && i != ADAMOE_FORWARD_LOG_SOFTMAX && i != ADAMOE_FORWARD_PACKING;
+        assert_true(is_there ? clock.seconds[i] > 0.0 : clock.seconds[i] == 0.0);
+        all += clock.seconds[i];
+    }
+    assert_true(all <= passed && all > 0.5 * passed);
+    static const uint32_t bad[] = {11, 95, 22};
+    for (size_t s = 400; s < COPIES * SEGMENTS; s += 100) { /* segments without a child or parent */
+        many[s / SEGMENTS * SEGMENTS + 7] = (adamoe_segment){bad, 3, ADAMOE_NO_PARENT, 3};
+    }
+    for (size_t i = 0; i < 5; ++i) {
+        assert_error(adamoe_forward_batch(m.forward, many, COPIES * SEGMENTS, &none), ADAMOE_BAD_INPUT,
+                     "layer 0: segment 407, token 1: logit of expert 0 is NaN");
+    }
+    free_machine(&m);
+    free(many);
+    free(embedding);
     adamoe_checkpoint_close(checkpoint);
 }
 
@@ -581,6 +638,7 @@ int main(void)
         cmocka_unit_test(a_nan_is_named_by_segment_and_token),
         cmocka_unit_test(scores_are_log_probabilities),
         cmocka_unit_test(a_long_batch_has_the_bits_of_a_short_one),
+        cmocka_unit_test(parts_that_run_at_once_fail_and_are_timed_in_order),
         cmocka_unit_test(a_large_vocabulary_is_taken_in_blocks),
         cmocka_unit_test(bad_targets_are_refused),
         cmocka_unit_test(a_cache_stands_for_what_came_before),

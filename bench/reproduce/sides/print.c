@@ -15,11 +15,11 @@ static adamoe_eval_cost cost_of(const adamoe_side *side)
     return adamoe_eval_cost_of(&side->result);
 }
 
-/* NaN where no FLOPs are saved. */
-static double time_per_flops(const adamoe_side_by_side *sides)
+/* A reduction of the time over that of the model's FLOPs, which is a count; NaN where no FLOPs are saved. */
+static double per_flops(const adamoe_side_by_side *sides, double time_reduction)
 {
     const double flops = cost_of(&sides->adaptive).model_reduction;
-    return flops > 0.0 ? sides->time.centre / flops : (double)NAN;
+    return flops > 0.0 ? time_reduction / flops : (double)NAN;
 }
 
 /* --------------------------------------------------------------------------------------------- conclusion */
@@ -131,10 +131,34 @@ static void print_rows(const adamoe_side_by_side *sides)
     print_paper();
 }
 
+/* A line of the stages: both times in percent of top-2's, and what AdaMoE saves in that stage. */
+static void print_stage(const char *name, double vanilla, double adaptive, double unit)
+{
+    printf("  %-16s %8.1f %8.1f %8.1f\n", name, 100.0 * vanilla / unit, 100.0 * adaptive / unit,
+           100.0 * (vanilla - adaptive) / unit);
+}
+
+static void print_stages(const adamoe_side_by_side *sides)
+{
+    const adamoe_eval_result *v = &sides->vanilla.result, *a = &sides->adaptive.result;
+    if (v->stage_seconds == NULL || a->stage_seconds == NULL) {
+        return;
+    }
+    printf("  stages, percent of %s's time\n  %-16s %8s %8s %8s\n", sides->vanilla.name, "",
+           sides->vanilla.name, sides->adaptive.name, "saved");
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        if (v->stage_seconds[i] > 0.0 || a->stage_seconds[i] > 0.0) {
+            print_stage(adamoe_forward_stage_names[i], v->stage_seconds[i], a->stage_seconds[i], v->seconds);
+        }
+    }
+    print_stage("outside", adamoe_outside_stages(v), adamoe_outside_stages(a), v->seconds);
+    print_stage("all", v->seconds, a->seconds, v->seconds);
+}
+
 void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
 {
     const adamoe_eval_result *r = &sides->adaptive.result;
-    const double ratio = time_per_flops(sides);
+    const double ratio = per_flops(sides, sides->time.centre);
     printf(
         "\n%s against %s on %zu questions of %s, kernel %s, %u threads, timed in turn in %zu processes of %zu rounds; "
         "percent\n",
@@ -146,7 +170,8 @@ void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
     print_difference("acc", &sides->accuracy);
     print_difference("acc_norm", &sides->accuracy_norm);
     if (!isnan(ratio)) {
-        printf("  time reduction / model FLOPs reduction %.2f%s\n", ratio,
+        printf("  time reduction / model FLOPs reduction %.2f (%.2f..%.2f)%s\n", ratio,
+               per_flops(sides, sides->time.interval.low), per_flops(sides, sides->time.interval.high),
                sides->time.disturbance.disturbed ? ", while the machine was disturbed" : "");
     }
     if (isnan(sides->time.within)) {
@@ -159,6 +184,7 @@ void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
             "  time: a round deviates by %.1f %% within its process, processes by %.1f %% from each other\n",
             100.0 * sides->time.within, 100.0 * sides->time.between);
     }
+    print_stages(sides);
     if (r->weights_are_random) {
         printf("\nThe weights are random: the accuracy means nothing, it is chance.\n");
     }
@@ -190,14 +216,16 @@ static json_t *seconds_json(const adamoe_side *side, size_t rounds)
 static json_t *time_json(const adamoe_side_by_side *sides)
 {
     const adamoe_time_reduction *t = &sides->time;
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "median", t->median,
-                     "least", t->least, "greatest", t->greatest, "centre", t->centre, "low", t->interval.low,
-                     "high", t->interval.high, "t_test_p", t->p, "distinguishable",
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "median",
+                     t->median, "least", t->least, "greatest", t->greatest, "centre", t->centre, "low",
+                     t->interval.low, "high", t->interval.high, "t_test_p", t->p, "distinguishable",
                      (int)(!t->disturbance.disturbed && t->p < ADAMOE_SIDE_LEVEL), "disturbed",
                      (int)t->disturbance.disturbed, "processes", (json_int_t)sides->processes, "rounds",
                      (json_int_t)sides->rounds, "deviation_within", adamoe_json_number(t->within),
                      "deviation_between", adamoe_json_number(t->between), "per_model_flops_reduction",
-                     adamoe_json_number(time_per_flops(sides)), "vanilla_seconds",
+                     adamoe_json_number(per_flops(sides, t->centre)), "per_model_flops_reduction_low",
+                     adamoe_json_number(per_flops(sides, t->interval.low)), "per_model_flops_reduction_high",
+                     adamoe_json_number(per_flops(sides, t->interval.high)), "vanilla_seconds",
                      seconds_json(&sides->vanilla, sides->processes * sides->rounds), "adamoe_seconds",
                      seconds_json(&sides->adaptive, sides->processes * sides->rounds));
 }

@@ -27,18 +27,51 @@ static void add_arguments(const adamoe_side_options *o, const adamoe_common_opti
     adamoe_machine_arguments(common, arguments);
 }
 
-/* A line for each round. */
+/* Reads `count` numbers behind `word`, and moves on to the next line; false where the line is another one. */
+static bool read_line(const char **text, const char *word, size_t count, double *number)
+{
+    const size_t length = strlen(word);
+    if (strncmp(*text, word, length) != 0) {
+        return false;
+    }
+    const char *at = *text + length;
+    for (size_t i = 0; i < count; ++i) {
+        char *end = NULL;
+        number[i] = strtod(at, &end);
+        if (end == at || !(number[i] >= 0.0)) {
+            return false;
+        }
+        at = end;
+    }
+    *text = at + 1;
+    return *at == '\n';
+}
+
+static bool read_stages(const char **text, adamoe_side *side)
+{
+    double seconds[ADAMOE_FORWARD_STAGES];
+    if (!read_line(text, "stages", ADAMOE_FORWARD_STAGES, seconds)) {
+        return false;
+    }
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        side->stage_seconds[i] += seconds[i];
+    }
+    return true;
+}
+
+/* Three lines for each round. */
 static adamoe_status read_times(const char *text, adamoe_side_by_side *sides, size_t first)
 {
     for (size_t i = 0; i < sides->rounds; ++i) {
-        double *vanilla = &sides->vanilla.seconds[first + i], *adaptive = &sides->adaptive.seconds[first + i];
-        if (text == NULL || sscanf(text, "seconds %lf %lf", vanilla, adaptive) != 2 || !(*vanilla > 0.0) ||
-            !(*adaptive > 0.0)) {
+        double seconds[2] = {0.0, 0.0};
+        if (text == NULL || !read_line(&text, "seconds", 2, seconds) || !(seconds[0] > 0.0) ||
+            !(seconds[1] > 0.0) || !read_stages(&text, &sides->vanilla) ||
+            !read_stages(&text, &sides->adaptive)) {
             return adamoe_error(ADAMOE_ENVIRONMENT, "a process that times the sides: `%.100s' is no time",
                                 text == NULL ? "" : text);
         }
-        text = strchr(text, '\n');
-        text = text == NULL ? NULL : text + 1;
+        sides->vanilla.seconds[first + i] = seconds[0];
+        sides->adaptive.seconds[first + i] = seconds[1];
     }
     return adamoe_ok();
 }

@@ -109,6 +109,8 @@ adamoe_status adamoe_side_by_side_open(const adamoe_side_options *o, const adamo
     ADAMOE_TRY(open_vanilla(o, machine, kernel, &out->vanilla));
     ADAMOE_TRY(open_adaptive(o, config_of(&out->vanilla)->rule.top_k, machine, kernel, &out->adaptive));
     ADAMOE_TRY(check_comparable(out));
+    out->vanilla.evaluation.options.stages = out->vanilla.evaluation.forward != NULL;
+    out->adaptive.evaluation.options.stages = out->adaptive.evaluation.forward != NULL;
     if (out->has_untouched) {
         const adamoe_evaluate_options options = quiet_options(o->untouched, o->questions);
         return adamoe_evaluation_open(&options, kernel, machine, &out->untouched.evaluation);
@@ -144,6 +146,20 @@ static adamoe_status run_round(adamoe_side_by_side *sides, size_t round)
     return adamoe_ok();
 }
 
+/* The shares of the stages in all rounds, of the median round. */
+static void take_stages(adamoe_side *side, size_t times)
+{
+    double all = 0.0, told = 0.0;
+    for (size_t i = 0; i < times; ++i) {
+        all += side->seconds[i];
+    }
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        told += side->stage_seconds[i];
+        side->stage_seconds[i] *= side->result.seconds / all;
+    }
+    side->result.stage_seconds = told > 0.0 ? side->stage_seconds : NULL;
+}
+
 static void take_result(adamoe_side *side, size_t times)
 {
     double sorted[ADAMOE_SIDE_MOST_TIMES];
@@ -151,6 +167,7 @@ static void take_result(adamoe_side *side, size_t times)
     adamoe_sort(sorted, times);
     side->result = adamoe_evaluation_result(&side->evaluation);
     side->result.seconds = adamoe_median(sorted, times);
+    take_stages(side, times);
 }
 
 static void mark_right(const adamoe_evaluation *e, bool by_norm, bool *right)
@@ -176,6 +193,15 @@ static adamoe_status judge_answers(const adamoe_side_by_side *sides, bool by_nor
     return status;
 }
 
+static void print_stages(const adamoe_evaluation *e)
+{
+    printf("stages");
+    for (size_t i = 0; i < ADAMOE_FORWARD_STAGES; ++i) {
+        printf(" %.9g", e->clock.seconds[i]);
+    }
+    printf("\n");
+}
+
 /* The first round meets cold pages and code not yet compiled. */
 adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides)
 {
@@ -183,6 +209,8 @@ adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides)
     for (size_t i = 0; i < sides->rounds; ++i) {
         ADAMOE_TRY(run_round(sides, i));
         printf("seconds %.9g %.9g\n", sides->vanilla.evaluation.seconds, sides->adaptive.evaluation.seconds);
+        print_stages(&sides->vanilla.evaluation);
+        print_stages(&sides->adaptive.evaluation);
     }
     return adamoe_ok();
 }

@@ -28,6 +28,8 @@ typedef struct adamoe_side {
     adamoe_evaluation evaluation;
     adamoe_eval_result result;
     double seconds[ADAMOE_SIDE_MOST_TIMES]; /* [processes * rounds] */
+    double stage_seconds
+        [ADAMOE_FORWARD_STAGES]; /* of all those rounds; 0 where the kernel does not tell stages */
 } adamoe_side;
 
 /* 1 - seconds of the adaptive side / seconds of the vanilla side. */
@@ -68,7 +70,8 @@ adamoe_status adamoe_side_by_side_open(const adamoe_side_options *options, const
                                        const adamoe_kernel *kernel, adamoe_side_by_side *out);
 
 /* In a process of its own, once it has opened the sides without an untouched model: one round unmeasured, then
- * `rounds` of them, both sides batch by batch in turn; a line `seconds VANILLA ADAPTIVE` on standard output for each. */
+ * `rounds` of them, both sides batch by batch in turn; a line `seconds VANILLA ADAPTIVE` on standard output for each, and
+ * one of the stages of each side, `stages` and a number for each of them. */
 adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides);
 
 /* Starts the processes one after the other, each of them this program with --time-sides and the same options, before
@@ -78,7 +81,7 @@ adamoe_status adamoe_side_by_side_time_all(const adamoe_side_options *options,
                                            const adamoe_common_options *common, adamoe_side_by_side *sides);
 
 /* Runs both sides and the untouched model once, and judges the answers. The seconds in the results are the medians of
- * those that were timed. */
+ * those that were timed, and stages have their share of them. */
 adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed);
 
 void adamoe_side_by_side_free(adamoe_side_by_side *sides);

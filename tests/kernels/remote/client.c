@@ -191,7 +191,7 @@ int main(void)
     static message m;
     say("{\"adamoe\":1,\"kernels\":[{\"name\":\"c-client\",\"summary\":\"plain C, one thread\",\"x\":\"float32\","
         "\"h\":\"float32\",\"weight\":\"float32\",\"accumulate\":\"float32\",\"silu_error\":4,"
-        "\"guarantees\":[\"runs\",\"threads\",\"batch\",\"placement\"]}]}");
+        "\"guarantees\":[\"runs\",\"threads\",\"batch\",\"placement\"],\"implementation\":\"plain C 17\"}]}");
     while (hear(&m)) {
         const char what = find(&m, "do")[1];
         (what == 'p' ? prepare : what == 'r' ? release : experts)(&m);
