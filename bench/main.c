@@ -38,6 +38,8 @@ static const verb verbs[] = {
      SHOWS_TIMES},
     {"routers", "every router of the field on the same tokens, side by side", adamoe_verb_routers,
      SHOWS_TIMES},
+    {"scale", "rows, bytes and time of a layer over many ranks, predicted by a cost model", adamoe_verb_scale,
+     NO_TIMES},
     {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train,
      SHOWS_TIMES},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",

@@ -19,6 +19,7 @@ int adamoe_verb_eval(int count, char **arguments);
 int adamoe_verb_reproduce(int count, char **arguments);
 int adamoe_verb_train(int count, char **arguments);
 int adamoe_verb_routers(int count, char **arguments);
+int adamoe_verb_scale(int count, char **arguments);
 int adamoe_verb_report(int count, char **arguments);
 
 #endif

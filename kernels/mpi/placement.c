@@ -100,62 +100,6 @@ static adamoe_status place_by_load(const adamoe_expert_use *use, size_t ranks, u
     return adamoe_ok();
 }
 
-/* --------------------------------------------------------------------------------------- by co-activation */
-
-/* How much of its co-activation expert e has with the experts of rank r. */
-static uint64_t tie_to_rank(const adamoe_expert_use *use, const uint32_t *rank_of_expert, size_t e, size_t r)
-{
-    uint64_t sum = 0;
-    for (size_t other = 0; other < use->experts; ++other) {
-        sum += rank_of_expert[other] == r ? use->together[e * use->experts + other] : 0;
-    }
-    return sum;
-}
-
-/* The move from a rank that holds too many experts to one with room that loses the least co-activation; false where every
- * rank keeps to its room. */
-static bool move_one(const adamoe_expert_use *use, size_t ranks, size_t room, size_t *held,
-                     uint32_t *rank_of_expert)
-{
-    bool found = false;
-    size_t expert = 0, to = 0;
-    int64_t least = 0;
-    for (size_t e = 0; e < use->experts; ++e) {
-        for (size_t r = 0; held[rank_of_expert[e]] > room && r < ranks; ++r) {
-            const int64_t loss = (int64_t)tie_to_rank(use, rank_of_expert, e, rank_of_expert[e]) -
-                                 (int64_t)tie_to_rank(use, rank_of_expert, e, r);
-            if (held[r] < room && (!found || loss < least)) {
-                found = true;
-                expert = e;
-                to = r;
-                least = loss;
-            }
-        }
-    }
-    if (found) {
-        --held[rank_of_expert[expert]];
-        ++held[to];
-        rank_of_expert[expert] = (uint32_t)to;
-    }
-    return found;
-}
-
-/* METIS balances rows, not numbers of experts: what a rank has no room for moves on. */
-static adamoe_status keep_to_room(const adamoe_expert_use *use, size_t ranks, uint32_t *rank_of_expert)
-{
-    size_t *held = calloc(ranks, sizeof *held);
-    if (held == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "placement by co-activation: out of memory");
-    }
-    for (size_t e = 0; e < use->experts; ++e) {
-        ++held[rank_of_expert[e]];
-    }
-    while (move_one(use, ranks, adamoe_experts_of_rank(use->experts, ranks), held, rank_of_expert)) {
-    }
-    free(held);
-    return adamoe_ok();
-}
-
 /* ----------------------------------------------------------------------------------------------- the orders */
 
 adamoe_status adamoe_place_experts(adamoe_expert_order order, const adamoe_expert_use *use, size_t ranks,
@@ -165,8 +109,8 @@ adamoe_status adamoe_place_experts(adamoe_expert_order order, const adamoe_exper
     case ADAMOE_EXPERTS_LOAD:
         return place_by_load(use, ranks, rank_of_expert);
     case ADAMOE_EXPERTS_TOGETHER:
-        ADAMOE_TRY(adamoe_partition(use->experts, use->rows, use->together, ranks, rank_of_expert));
-        return keep_to_room(use, ranks, rank_of_expert);
+        return adamoe_partition(use->experts, use->rows, use->together, ranks,
+                                adamoe_experts_of_rank(use->experts, ranks), rank_of_expert);
     default:
         for (size_t e = 0; e < use->experts; ++e) {
             rank_of_expert[e] =

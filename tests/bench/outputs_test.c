@@ -129,6 +129,9 @@ static void layers_and_configs_are_kept(void **state)
     refuses(state, "l.safetensors", ADAMOE " layer l.safetensors --json");
     copy(state, SOURCE_PATH("tests/golden/mixtral-8x7b/config.json"), "c.json");
     refuses(state, "c.json", ADAMOE " flops --load 1.5 --config c.json --json");
+    refuses(state, "c.json",
+            ADAMOE
+            " scale --load 1.5 --latency 1 --bandwidth 1 --gflops 1 --gbytes 1 --config c.json --json");
 }
 
 static void results_are_kept(void **state)

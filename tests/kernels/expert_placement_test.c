@@ -126,7 +126,7 @@ static void every_order_keeps_to_the_room(void **state)
                 adamoe_expert_use_add(&use, id, 1, 2);
             }
         }
-        for (size_t ranks = 1; ranks <= experts + 2; ranks += 1 + ranks / 8) {
+        for (size_t ranks = 1; ranks <= experts + 2; ranks += 1 + ranks / 3) {
             for (int order = 0; order < ADAMOE_EXPERT_ORDERS; ++order) {
                 uint32_t rank[MOST], again[MOST];
                 size_t held[MOST] = {0};

@@ -1,0 +1,46 @@
+/*
+ * The experts that tokens select: taken from a recorded routing, or drawn for a load and for how unevenly the experts
+ * are liked.
+ *
+ * A recording is cut in two by tokens. Its first half is what an assignment of experts may be made from, its second
+ * half what the assignment is judged by, so that no assignment is praised for what it has seen.
+ */
+#ifndef ADAMOE_SCALE_SELECTIONS_H
+#define ADAMOE_SCALE_SELECTIONS_H
+
+#include "layers/recorded_routing.h"
+#include "mpi/placement.h"
+
+typedef struct adamoe_selections {
+    adamoe_mixture mixture; /* top_k at most n where there are no null experts */
+    double load; /* mean number of true experts for a token: wanted where drawn, counted where recorded */
+    const adamoe_recorded_routing *recorded; /* NULL: drawn */
+    double *until; /* [n] drawn: how often experts 0 .. e are picked, in running sums */
+} adamoe_selections;
+
+/* Drawn: each of the k selections of a token is true with probability load / k, independently, and the true ones are
+ * picked one after the other without repetition with weights liking[e], which are above 0. load is at most k, and k at
+ * most n. Errors: memory. */
+adamoe_status adamoe_selections_drawn(adamoe_mixture mixture, double load, const double *liking,
+                                      adamoe_selections *out);
+/* The recording, of 2 tokens at least, must outlive *out. */
+void adamoe_selections_recorded(const adamoe_recorded_routing *recorded, adamoe_selections *out);
+void adamoe_selections_free(adamoe_selections *selections);
+
+/* Layers that differ: 1 where drawn. */
+size_t adamoe_selections_layers(const adamoe_selections *selections);
+
+/* id [tokens, k] of consecutive tokens of one layer: those of the judged half from a token on that is drawn, and after
+ * the last one its first; or drawn anew. Null experts have ids from n on. */
+void adamoe_selections_take(const adamoe_selections *selections, size_t layer, size_t tokens,
+                            adamoe_splitmix64 *random, uint32_t *id);
+
+/* All tokens of the judged half of one layer of a recording, and how many they are. */
+const uint32_t *adamoe_selections_judged(const adamoe_selections *selections, size_t layer, size_t *tokens);
+
+/* Counts of what an assignment may be made from: the first half of the layer, or 65,536 tokens drawn with a stream of
+ * their own. Errors: memory. */
+adamoe_status adamoe_selections_use(const adamoe_selections *selections, size_t layer, uint64_t seed,
+                                    adamoe_expert_use *out);
+
+#endif

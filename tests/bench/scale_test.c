@@ -1,0 +1,395 @@
+/*
+ * `adamoe scale`: what crosses between ranks and what the cost model makes of it, against counts and sums by hand; the
+ * verb on drawn and on recorded selections; what it refuses.
+ */
+#include "program.h"
+#include "safetensors/safetensors.h"
+#include "scale/calibration.h"
+#include "scale/predict.h"
+
+#include <jansson.h>
+
+#define SCALE ADAMOE " scale "
+#define RATES " --latency 10 --bandwidth 100 --gflops 500 --gbytes 50 "
+
+static bool near(double a, double b)
+{
+    return fabs(a - b) <= 1e-12 * fmax(fabs(a), fabs(b));
+}
+
+/* ------------------------------------------------------------------------------------------------ crossing */
+
+/* Four tokens on two ranks, experts 0 and 1 on rank 0, 2 and 3 on rank 1; 4 is a null expert. */
+static const uint32_t four_tokens[] = {0, 2, 3, 4, 1, 2, 0, 1, 2, 4, 3, 0};
+static const uint32_t two_ranks[] = {0, 0, 1, 1};
+
+static void rows_and_inputs_are_counted(void **state)
+{
+    (void)state;
+    adamoe_crossing c;
+    assert_ok(adamoe_crossing_create(2, 4, two_ranks, (adamoe_wire){8, 2}, &c));
+    adamoe_crossing_add(&c, four_tokens, 4, 3);
+    const adamoe_crossing_sum sum = adamoe_crossing_total(&c);
+    /* rank 0 keeps 0, 1 and sends 2, 3 of the first token in one input, 2 of the second; rank 1 keeps 2, 3 and sends
+     * 0, 1 of the third in one input, 0 of the fourth */
+    assert_int_equal(sum.rows, 10);
+    assert_int_equal(sum.rows_sent, 6);
+    assert_int_equal(sum.inputs_sent, 4);
+    /* each way: a head, 2 experts' counts and 3 rows' inputs as numbers, 2 inputs of 8 bfloat16 */
+    assert_int_equal(sum.request_bytes, 2 * (ADAMOE_REQUEST_HEAD + (2 + 3) * 4 + 2 * 8 * 2));
+    assert_int_equal(sum.result_bytes, 6 * 8 * 4);
+    assert_true(near(sum.largest_over_mean, 1.0));
+    static const uint64_t stay[] = {1, 1, 1, 1}, arrive[] = {2, 1, 2, 1};
+    assert_memory_equal(c.stay, stay, sizeof stay);
+    assert_memory_equal(c.arrive, arrive, sizeof arrive);
+    adamoe_crossing_clear(&c);
+    assert_int_equal(adamoe_crossing_total(&c).rows, 0);
+    adamoe_crossing_free(&c);
+}
+
+static void ranks_form_groups(void **state)
+{
+    (void)state;
+    assert_int_equal(adamoe_scale_group(1, 8), 1);
+    assert_int_equal(adamoe_scale_group(7, 8), 7);
+    assert_int_equal(adamoe_scale_group(4096, 8), 8);
+    assert_int_equal(adamoe_scale_group(64, 60), 32);
+    assert_int_equal(adamoe_scale_group(11, 8), 1);
+}
+
+/* -------------------------------------------------------------------------------------------------- model */
+
+static const adamoe_cost_layer layer = {.row_flops = 100.0, .expert_bytes = 1000.0, .home_flops = 50.0};
+
+static void an_expert_takes_its_time(void **state)
+{
+    (void)state;
+    const adamoe_cost_compute given = {.flops = 1e3, .bytes = 2e3};
+    assert_true(adamoe_cost_expert(&given, &layer, 0.0) == 0.0);
+    assert_true(near(adamoe_cost_expert(&given, &layer, 1.0), 0.5));  /* memory */
+    assert_true(near(adamoe_cost_expert(&given, &layer, 10.0), 1.0)); /* arithmetic */
+    const adamoe_cost_compute measured = {.points = 3, .point = {{1.0, 4.0}, {4.0, 5.0}, {8.0, 10.0}}};
+    assert_true(near(adamoe_cost_expert(&measured, &layer, 1.0), 4.0));
+    assert_true(near(adamoe_cost_expert(&measured, &layer, 3.0), 4.0 + 2.0 / 3.0));
+    assert_true(near(adamoe_cost_expert(&measured, &layer, 4.0), 5.0));
+    assert_true(near(adamoe_cost_expert(&measured, &layer, 6.0), 7.5));
+    assert_true(near(adamoe_cost_expert(&measured, &layer, 24.0), 30.0)); /* in proportion */
+    assert_true(adamoe_cost_expert(&measured, &layer, 0.0) == 0.0);
+}
+
+static void a_message_takes_its_time(void **state)
+{
+    (void)state;
+    const adamoe_cost_network n = {
+        .latency = 1.0, .overhead = 0.25, .rendezvous = 2.0, .eager = 10.0, .bandwidth = 4.0, .chunks = 1};
+    assert_true(adamoe_cost_wire(&n, 0.0, 0.0, 0) == 0.0);
+    assert_true(near(adamoe_cost_wire(&n, 8.0, 4.0, 1), 1.0 + 2.0));
+    assert_true(near(adamoe_cost_wire(&n, 8.0, 20.0, 2), 1.0 + 0.25 + 5.0));
+    assert_true(near(adamoe_cost_wire(&n, 8.0, 24.0, 2), 1.0 + 0.25 + 2.0 + 6.0));
+}
+
+/* The layer above: both ranks send and compute the same. */
+static void a_layer_takes_its_time(void **state)
+{
+    (void)state;
+    adamoe_crossing c;
+    assert_ok(adamoe_crossing_create(2, 4, two_ranks, (adamoe_wire){8, 2}, &c));
+    adamoe_crossing_add(&c, four_tokens, 4, 3);
+    const adamoe_cost_compute compute = {.flops = 1e3, .bytes = 1e6};
+    adamoe_cost_network network = {
+        .latency = 0.1, .eager = (double)INFINITY, .bandwidth = 100.0, .chunks = 2};
+    const double request = 0.1 + (ADAMOE_REQUEST_HEAD + 20 + 32) / 100.0, result = 0.1 + 96.0 / 100.0;
+    const double home = 2 * 50.0 / 1e3, stay = 2 * 0.1, arrive = 3 * 0.1;
+    adamoe_layer_time t = adamoe_cost_of_layer(&c, &network, &compute, &layer);
+    assert_true(near(t.total, home + request + stay + arrive + result));
+    assert_true(near(t.arithmetic, stay + arrive));
+    assert_true(near(t.communication, request + result));
+    network.hidden =
+        1.0; /* all of the smaller one; of the outputs' one half, since the first part has to be computed */
+    t = adamoe_cost_of_layer(&c, &network, &compute, &layer);
+    assert_true(near(t.total, home + fmax(request, stay) + arrive + result - 0.5 * fmin(arrive, result)));
+    adamoe_crossing_free(&c);
+}
+
+/* ---------------------------------------------------------------------------------------------- selections */
+
+static void drawn_tokens_have_the_load(void **state)
+{
+    (void)state;
+    enum { TOKENS = 20000 };
+    static uint32_t id[TOKENS * 3];
+    const double liking[] = {4.0, 2.0, 1.0, 1.0};
+    adamoe_selections s;
+    adamoe_splitmix64 random = {11};
+    size_t of[8] = {0}, true_ones = 0;
+    assert_ok(adamoe_selections_drawn((adamoe_mixture){4, 3, 3}, 1.5, liking, &s));
+    adamoe_selections_take(&s, 0, TOKENS, &random, id);
+    for (size_t t = 0; t < TOKENS; ++t) {
+        const uint32_t *token = id + 3 * t;
+        assert_true(token[0] != token[1] && token[0] != token[2] && token[1] != token[2]);
+        for (size_t j = 0; j < 3; ++j) {
+            assert_true(token[j] < 7);
+            true_ones += token[j] < 4;
+        }
+        ++of[token[0]]; /* the first pick alone goes by the weights */
+    }
+    /* 60,000 trials of probability 1/2, and the first is true in half of the tokens but for 1/8 that have none */
+    assert_true(fabs((double)true_ones / TOKENS - 1.5) < 5 * sqrt(0.75 / TOKENS));
+    const double firsts = 0.875 * TOKENS;
+    for (size_t e = 0; e < 4; ++e) {
+        const double share = liking[e] / 8.0;
+        assert_true(fabs((double)of[e] - share * firsts) < 5 * sqrt(share * firsts));
+    }
+    adamoe_selections_free(&s);
+}
+
+/* ---------------------------------------------------------------------------------------------- the verb */
+
+static json_t *run_json(const char *arguments)
+{
+    json_error_t error;
+    const outcome *got = run("cd '%s' && " SCALE "%s --json -", ADAMOE_SOURCE_DIR, arguments);
+    json_t *document = json_loads(got->text, 0, &error);
+    if (got->code != 0 || document == NULL) {
+        fail_msg("scale %s: exit code %d: %s", arguments, got->code, got->text);
+    }
+    return document;
+}
+
+static double number(const json_t *object, const char *path)
+{
+    char key[64];
+    for (const char *at = path; at != NULL; at = strchr(at, '.') == NULL ? NULL : strchr(at, '.') + 1) {
+        (void)snprintf(key, sizeof key, "%.*s", (int)strcspn(at, "."), at);
+        object = json_object_get(object, key);
+    }
+    if (!json_is_number(object)) {
+        fail_msg("no number %s", path);
+    }
+    return json_number_value(object);
+}
+
+static void a_preset_is_predicted(void **state)
+{
+    (void)state;
+    json_t *document = run_json("--preset mixtral-8x7b --ranks 1,2,8,4096" RATES "--draws 8");
+    assert_true(json_is_true(json_object_get(document, "prediction")));
+    static const double groups[] = {1.0, 2.0, 8.0, 8.0};
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(document, "scale"), i, row)
+    {
+        const double group = number(row, "group"), d = 4096.0, tokens = 512.0 * group;
+        assert_true(group == groups[i]);
+        const double rows = number(row, "adaptive.rows_sent_per_token.mean");
+        const double inputs = number(row, "adaptive.inputs_sent_per_token.mean");
+        assert_true(near(number(row, "adaptive.rows_sent_per_token_expected"), 1.67 * (1.0 - 1.0 / group)));
+        assert_true(fabs(rows - number(row, "adaptive.rows_sent_per_token_expected")) <
+                    5.0 * sqrt(1.67 / (8.0 * tokens)) + 1e-12);
+        assert_true(inputs <= rows);
+        /* heads, counts of experts (8 in all, told by each of the others), numbers, inputs, outputs */
+        const double bytes = group * (group - 1.0) * ADAMOE_REQUEST_HEAD / tokens +
+                             8.0 * (group - 1.0) * 4.0 / tokens + rows * 4.0 + inputs * d * 4.0 +
+                             rows * d * 4.0;
+        assert_true(fabs(number(row, "adaptive.bytes_per_token.mean") - bytes) <= 1e-9 * bytes);
+        assert_true(number(row, "baseline.load") == 2.0);
+        assert_true(near(number(row, "adaptive.efficiency"), 1.0) == (i == 0));
+    }
+    row = json_array_get(json_object_get(document, "scale"), 2);
+    const json_t *most = json_array_get(json_object_get(document, "scale"), 3);
+    assert_true(number(row, "bytes_reduction") > 0.12 && number(row, "bytes_reduction") < 0.19);
+    assert_true(number(row, "time_reduction") > 0.0);
+    assert_true(number(row, "adaptive.layer_seconds.mean") == number(most, "adaptive.layer_seconds.mean"));
+    assert_true(
+        near(number(row, "adaptive.tokens_per_second") * 512.0, number(most, "adaptive.tokens_per_second")));
+    json_decref(document);
+}
+
+/* Without a network to speak of, a rank alone and two take what the arithmetic takes; twice the latency is there twice. */
+static void limits_are_what_they_must_be(void **state)
+{
+    (void)state;
+    json_t *slow =
+        run_json("--preset olmoe --ranks 2 --latency 1000000 --bandwidth 1e9 --gflops 1e9 --gbytes 1e9");
+    json_t *fast =
+        run_json("--preset olmoe --ranks 2 --latency 0 --bandwidth 1e12 --gflops 100 --gbytes 1e9");
+    const json_t *latent = json_array_get(json_object_get(slow, "scale"), 0);
+    const json_t *free_wire = json_array_get(json_object_get(fast, "scale"), 0);
+    assert_true(fabs(number(latent, "adaptive.layer_seconds.mean") - 2.0) < 1e-3);
+    assert_true(number(latent, "adaptive.communication_share") > 0.999);
+    /* 512 tokens of a rank, 8 rows each, 6 * 2048 * 1024 FLOPs, and the router; the busier rank has a little more */
+    const double seconds = 512.0 * (8.0 * 6.0 * 2048.0 * 1024.0 + 2.0 * 2048.0 * 64.0) / 100e9;
+    const double measured = number(free_wire, "adaptive.layer_seconds.mean");
+    assert_true(measured >= seconds && measured < 1.05 * seconds);
+    json_decref(slow);
+    json_decref(fast);
+}
+
+static void a_config_has_a_whole_model(void **state)
+{
+    (void)state;
+    json_t *
+        layer_alone = run_json("--ranks 4" RATES),
+       *model = run_json(
+           "--config tests/golden/mixtral-8x7b/config.json --load 1.67 --top-k 3 --null-experts 8 --ranks 4" RATES);
+    const json_t *one = json_array_get(json_object_get(layer_alone, "scale"), 0);
+    const json_t *all = json_array_get(json_object_get(model, "scale"), 0);
+    assert_true(number(model, "layers") == 32.0);
+    assert_true(
+        near(number(one, "adaptive.bytes_per_token.mean"), number(all, "adaptive.bytes_per_token.mean")));
+    assert_true(number(all, "adaptive.tokens_per_second") < number(one, "adaptive.tokens_per_second") / 32.0);
+    json_decref(layer_alone);
+    json_decref(model);
+}
+
+/* ---------------------------------------------------------------------------------------------- recordings */
+
+/* Selections [2 layers, 40 tokens, 2] of 4 true experts and one null expert: 0 goes with 2, 1 with 3. */
+static void write_record(const char *path)
+{
+    int64_t id[2 * 40 * 2];
+    for (size_t i = 0; i < 2 * 40; ++i) {
+        id[2 * i] = (int64_t)(i % 2);
+        id[2 * i + 1] = i % 10 == 9 ? 4 : id[2 * i] + 2;
+    }
+    const adamoe_tensor tensor = {.name = "selected_experts",
+                                  .dtype = ADAMOE_I64,
+                                  .rank = 3,
+                                  .shape = {2, 40, 2},
+                                  .elements = 160,
+                                  .data = id};
+    const adamoe_metadata metadata[] = {
+        {"num_local_experts", "4"}, {"num_null_experts", "1"}, {"num_experts_per_tok", "2"}};
+    assert_ok(adamoe_safetensors_write(path, &tensor, 1, metadata, 3));
+}
+
+static const char small_config[] =
+    "{\"architectures\":[\"MixtralForCausalLM\"],\"model_type\":\"mixtral\",\"vocab_size\":16,\"hidden_size\":8,"
+    "\"intermediate_size\":8,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":2,"
+    "\"num_local_experts\":4,\"num_experts_per_tok\":2,\"max_position_embeddings\":64,\"hidden_act\":\"silu\","
+    "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"num_null_experts\":1}";
+
+static const json_t *order_of(const json_t *document, const char *name)
+{
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(json_object_get(document, "orders"), i, entry)
+    {
+        if (strcmp(json_string_value(json_object_get(entry, "order")), name) == 0) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static void a_recording_is_counted(void **state)
+{
+    write_record(in_folder(state, "r.safetensors").text);
+    write_text(in_folder(state, "config.json").text, small_config);
+    char arguments[1024];
+    (void)snprintf(
+        arguments, sizeof arguments,
+        "--config %s/config.json --record %s/r.safetensors --baseline-record %s/r.safetensors --ranks 2 "
+        "--tokens 5" RATES,
+        (const char *)*state, (const char *)*state, (const char *)*state);
+    json_t *document = run_json(arguments);
+    /* The judged half: 20 tokens of each layer, in calls of 10, 5 of each rank. With blocks (0, 1 | 2, 3) every true pair
+     * is split: one row and one input of it cross, whoever's token it is. Of a token with the null expert its row crosses
+     * from rank 1 alone: each call has one, on rank 1. */
+    const json_t *block = order_of(document, "block"), *turn = order_of(document, "turn");
+    assert_true(number(block, "adaptive.tokens") == 40.0);
+    assert_true(number(block, "adaptive.rows") == 76.0);
+    assert_true(number(block, "adaptive.rows_sent") == 36.0 + 4.0);
+    assert_true(number(block, "adaptive.inputs_sent") == 36.0 + 4.0);
+    /* In turn (0, 2 | 1, 3) pairs stay together: even tokens belong to rank 0, odd ones to rank 1. A call's rank 0 has 3
+     * even tokens and 2 odd ones, its rank 1 2 even and 3 odd, of which one has the null expert. */
+    assert_true(number(turn, "adaptive.inputs_sent") == 4.0 * 4.0);
+    assert_true(number(turn, "adaptive.rows_sent") == 4.0 * 8.0);
+    const json_t *together = order_of(document, "together");
+    if (together != NULL) { /* where the build has METIS: the same pairs, on one rank or the other */
+        const double inputs = number(together, "adaptive.inputs_sent");
+        assert_true(inputs == 4.0 * 4.0 || inputs == 4.0 * 6.0);
+    }
+    const json_t *row = json_array_get(json_object_get(document, "scale"), 0);
+    assert_true(number(row, "bytes_reduction") == 0.0); /* the same selections on both sides */
+    assert_true(near(number(document, "adaptive.load"), 1.9));
+    json_decref(document);
+}
+
+/* ---------------------------------------------------------------------------------------------- calibrations */
+
+static void a_calibration_comes_back(void **state)
+{
+    static adamoe_calibration c, back;
+    c = (adamoe_calibration){
+        .kernel = "avx2-f32",
+        .hidden_size = 64,
+        .intermediate_size = 96,
+        .input_bytes = 4,
+        .threads = 2,
+        .expert_bytes = 73728.0,
+        .compute = {.flops = 1e11, .bytes = 2e10, .points = 2, .point = {{1.0, 1e-5}, {64.0, 5e-5}}},
+        .ranks = 2,
+        .network = {.latency = 1e-6,
+                    .overhead = 1e-7,
+                    .rendezvous = 3e-6,
+                    .eager = 4096.0,
+                    .bandwidth = 5e9,
+                    .hidden = 0.5,
+                    .chunks = 2},
+        .check = {{"two ranks", 1.1e-3, 1e-3}},
+        .checks = 1};
+    const char *path = in_folder(state, "c.json").text;
+    json_t *json = adamoe_calibration_json(&c);
+    assert_int_equal(json_dump_file(json, path, 0), 0);
+    json_decref(json);
+    assert_ok(adamoe_calibration_read(path, &back));
+    assert_memory_equal(&c, &back, sizeof c);
+    assert_true(fabs(adamoe_calibration_error(&back) - 0.1) < 1e-9);
+    expect(run(SCALE "--preset tiny --calibration %s --ranks 4", path), 0, "at most 10 %");
+    expect(run(SCALE "--preset olmoe --calibration %s", path), 2,
+           "experts of 64 x 96 were measured, these have 2048 x 1024");
+    write_text(path, "{\"checks\":[],\"network\":{\"ranks\":2}}");
+    expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: chunks: missing");
+    write_text(path, "{}");
+    expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: kernel, network: missing");
+}
+
+static void wrong_wishes_are_refused(void **state)
+{
+    expect(run(SCALE), 2, "--latency, --bandwidth, --gflops and --gbytes are required, or --calibration");
+    expect(run(SCALE RATES "--ranks 4097"), 2, "--ranks: `4097' is not a whole number from 1 to 4096");
+    expect(run(SCALE RATES "--ranks 4,"), 2, "--ranks: `' is not");
+    expect(run(SCALE RATES "--total 5 --ranks 8"), 2, "--total: 5 tokens for 8 ranks");
+    expect(run(SCALE RATES "--preset mistral-7b"), 2,
+           "--preset: mistral-7b: one expert: no row leaves its rank");
+    expect(run(SCALE RATES "--preset tiny --load 3.5"), 2, "--load: 3.5 is not above 0 and at most top-3");
+    expect(run(SCALE RATES "--preset tiny --baseline-k 9"), 2, "--baseline-k: 9, there are 8 true experts");
+    expect(run(SCALE RATES "--config '%s'", SOURCE_PATH("tests/golden/mixtral-8x7b/config.json")), 2,
+           "--load: a config does not say");
+    expect(run(SCALE RATES "--preset tiny --place best"), 2,
+           "--place: `best' is not one of: block, turn, load");
+    expect(run(SCALE RATES "--preset tiny --record r --load 1"), 2, "are for drawn selections");
+    write_record(in_folder(state, "r.safetensors").text);
+    expect(run(SCALE RATES "--preset tiny --record %s/r.safetensors", (const char *)*state), 2,
+           "4 true experts, the layer has 8");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_and_inputs_are_counted),
+        cmocka_unit_test(ranks_form_groups),
+        cmocka_unit_test(an_expert_takes_its_time),
+        cmocka_unit_test(a_message_takes_its_time),
+        cmocka_unit_test(a_layer_takes_its_time),
+        cmocka_unit_test(drawn_tokens_have_the_load),
+        cmocka_unit_test(a_preset_is_predicted),
+        cmocka_unit_test(limits_are_what_they_must_be),
+        cmocka_unit_test(a_config_has_a_whole_model),
+        cmocka_unit_test_setup_teardown(a_recording_is_counted, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_calibration_comes_back, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(wrong_wishes_are_refused, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
