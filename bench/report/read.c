@@ -11,7 +11,7 @@
 #include <string.h>
 
 const char *const adamoe_result_kind_names[ADAMOE_RESULT_KINDS] = {
-    "bench", "check", "eval", "reproduce", "flops", "compare", "gate", "info", "routers",
+    "bench", "check", "eval", "reproduce", "flops", "compare", "gate", "info", "routers", "scale",
 };
 
 /* -------------------------------------------------------------------------------------------------- kinds */
@@ -33,6 +33,7 @@ static const mark marks[] = {
     {ADAMOE_RESULT_GATE, {"gate", NULL}, {JSON_OBJECT, JSON_NULL}},
     {ADAMOE_RESULT_INFO, {"cpu", "default_kernel"}, {JSON_OBJECT, JSON_STRING}},
     {ADAMOE_RESULT_ROUTERS, {"routers", "subject"}, {JSON_ARRAY, JSON_STRING}},
+    {ADAMOE_RESULT_SCALE, {"scale", "prediction"}, {JSON_ARRAY, JSON_TRUE}},
 };
 
 static bool has_key(const json_t *document, const char *key, json_type type)
@@ -53,8 +54,8 @@ static adamoe_status find_kind(adamoe_source *source)
     }
     return adamoe_error(
         ADAMOE_BAD_INPUT,
-        "%.300s: not a result of adamoe: bench, check, eval, reproduce, flops, compare, gate, info or "
-        "routers write one with --json",
+        "%.300s: not a result of adamoe: bench, check, eval, reproduce, flops, compare, gate, info, "
+        "routers or scale write one with --json",
         source->path);
 }
 
@@ -174,6 +175,8 @@ static adamoe_status take(adamoe_report *report, size_t i)
         return add_gate(report, i);
     case ADAMOE_RESULT_ROUTERS:
         return check_objects(source, "routers", json_object_get(source->document, "routers"));
+    case ADAMOE_RESULT_SCALE:
+        return check_objects(source, "scale", json_object_get(source->document, "scale"));
     default:
         return adamoe_ok();
     }

@@ -23,6 +23,7 @@ typedef enum adamoe_result_kind {
     ADAMOE_RESULT_GATE,
     ADAMOE_RESULT_INFO,
     ADAMOE_RESULT_ROUTERS,
+    ADAMOE_RESULT_SCALE,
     ADAMOE_RESULT_KINDS
 } adamoe_result_kind;
 

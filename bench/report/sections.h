@@ -19,6 +19,7 @@ void adamoe_report_flops(const adamoe_report *report, FILE *out);
 void adamoe_report_stages(const adamoe_report *report, FILE *out);
 void adamoe_report_compared(const adamoe_report *report, FILE *out);
 void adamoe_report_routers(const adamoe_report *report, FILE *out);
+void adamoe_report_scale(const adamoe_report *report, FILE *out);
 void adamoe_report_environment(const adamoe_report *report, FILE *out);
 
 /* Whether an evaluation tells where its time went. */

@@ -337,6 +337,38 @@ static void routers_stand_side_by_side(void **state)
     free(page);
 }
 
+/* What `adamoe scale` writes, with its error where something was measured; and what is missing. */
+static void ranks_are_predicted(void **state)
+{
+    const char *folder = *state;
+    expect(run("cd '%s' && " ADAMOE
+               " scale --preset tiny --ranks 2,8 --draws 2 --latency 1 --bandwidth 1 --gflops 1 "
+               "--gbytes 1 --json r.json",
+               folder),
+           0, "");
+    report(state, "r.json");
+    char *page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "<a href=\"#scale\">Ranks</a>");
+    expect_part(page, "<figcaption>Efficiency, predicted</figcaption>");
+    expect_part(page, "<title>with null experts, 8 ranks: ");
+    expect_part(page, "<tr><td class=\"n\">2</td><td class=\"n\">2</td>");
+    expect_part(page, "The error of the model is unknown");
+    expect_part(page, "<li>ranks form groups");
+    free(page);
+    write_text(
+        in_folder(state, "r.json").text,
+        "{\"prediction\":true,\"subject\":\"<b>\",\"largest_error\":0.123,\"scale\":[{\"ranks\":2},{}],"
+        "\"assumptions\":[\"<i>\",3]}");
+    report(state, "r.json");
+    page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "<h3>&lt;b&gt;</h3>");
+    expect_part(page, "within 12 % of the runs");
+    expect_part(page, "<li>&lt;i&gt;</li>");
+    free(page);
+}
+
 static void what_is_no_result_is_refused(void **state)
 {
     static const struct {
@@ -350,6 +382,7 @@ static void what_is_no_result_is_refused(void **state)
         {"{\"results\":{\"t\":3},\"adamoe\":{}}", "x.json: results: without an accuracy"},
         {"{\"check\":[],\"evaluation\":{}}", "x.json: results: without an accuracy"},
         {"{\"seed\":1,\"kernels\":[3]}", "x.json: kernels: an entry is not an object"},
+        {"{\"prediction\":true,\"scale\":[1]}", "x.json: scale: an entry is not an object"},
         {"{\"subject\":\"a\",\"routers\":[1]}", "x.json: routers: an entry is not an object"},
         {BENCH(""), "x.json: benchmarks: there is none"},
         {BENCH("{\"name\":\"other/1\"}"),
@@ -394,6 +427,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_the_verbs_write_is_shown, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(eval_tells_the_histogram_of_each_layer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(routers_stand_side_by_side, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(ranks_are_predicted, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_no_result_is_refused, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_page_that_cannot_be_written, make_folder, remove_folder),
     };
