@@ -6,6 +6,7 @@
 #include "program/held_signals.h"
 #include "program/json_output.h"
 #include "program/result_files.h"
+#include "ranks/agreement.h"
 #include "eval/routing_record.h"
 #include "numbers.h"
 #include "verbs.h"
@@ -30,6 +31,9 @@ enum {
 };
 
 typedef struct eval_options {
+    int count; /* the command line */
+    char **arguments;
+    adamoe_ranks *ranks;
     adamoe_common_options common;
     adamoe_evaluate_options evaluate;
     const char *json, *samples, *routing;
@@ -89,6 +93,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->evaluate.selection;
         state->child_inputs[2] = &o->evaluate.router;
+        state->child_inputs[3] = &o->evaluate.ranks;
         return 0;
     case OPTION_MODEL:
         o->evaluate.model = value;
@@ -154,6 +159,7 @@ static const struct argp_child children[] = {
     {&adamoe_common_argp, 0, 0, 0},
     {&adamoe_selection_argp, 0, "How experts are selected (default: as the model's config says):", 1},
     {&adamoe_router_argp, 0, NULL, 1},
+    {&adamoe_rank_argp, 0, NULL, 20},
     {0}};
 
 static const struct argp eval_argp = {
@@ -199,6 +205,19 @@ static adamoe_status check_files(const eval_options *o)
                                      sizeof inputs / sizeof *inputs, &o->common);
 }
 
+/* On rank 0, which alone writes. */
+static adamoe_status report_once(const eval_options *o, adamoe_evaluation *e, const adamoe_load_mark *before)
+{
+    if (o->evaluate.world->rank != 0) {
+        return adamoe_ok();
+    }
+    adamoe_ranks_describe(o->ranks, e->traffic.mpi, sizeof e->traffic.mpi);
+    adamoe_hold_signals();
+    const adamoe_status status = report(o, e, before);
+    adamoe_release_signals();
+    return status;
+}
+
 static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine)
 {
     adamoe_evaluation e;
@@ -212,10 +231,9 @@ static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, 
         status = adamoe_evaluation_run(&e);
     }
     if (status.code == ADAMOE_OK) {
-        adamoe_hold_signals();
-        status = report(o, &e, &before);
-        adamoe_release_signals();
+        status = report_once(o, &e, &before);
     }
+    adamoe_rank_stop("eval", o->ranks, &status);
     adamoe_evaluation_free(&e);
     return status;
 }
@@ -236,6 +254,10 @@ static adamoe_status take_dtype(const adamoe_registry *registry, const adamoe_ke
     if (o->dtype < 0) {
         return adamoe_ok();
     }
+    if (o->common.kernel == NULL && o->evaluate.world->ranks > 1) {
+        return adamoe_error(ADAMOE_BAD_INPUT,
+                            "--dtype: each rank would choose by times of its own; name the --kernel");
+    }
     if (o->common.kernel == NULL) {
         o->evaluate.registry = registry;
         o->evaluate.dtype = (adamoe_arithmetic)o->dtype;
@@ -247,23 +269,60 @@ static adamoe_status take_dtype(const adamoe_registry *registry, const adamoe_ke
                               dtype_names[o->dtype], kernel->name, adamoe_arithmetic_name(kernel->weight));
 }
 
+static adamoe_status list_facts(const eval_options *o, const adamoe_kernel *kernel, adamoe_rank_facts *facts)
+{
+    ADAMOE_TRY(adamoe_rank_fact_program(facts));
+    adamoe_rank_fact_options(facts, o->count, o->arguments);
+    adamoe_rank_fact_add(facts, "kernel", "%s", kernel->name);
+    if (o->common.plugin != NULL) {
+        ADAMOE_TRY(adamoe_rank_fact_file(facts, "plugin", o->common.plugin));
+    }
+    ADAMOE_TRY(adamoe_rank_fact_file(facts, "model", o->evaluate.model));
+    return adamoe_rank_fact_file(facts, "questions", o->evaluate.questions);
+}
+
+/* All ranks are to do the same; rank 0 looks after the files of the results. */
+static adamoe_status agree(const eval_options *o, adamoe_status status, const adamoe_kernel *kernel)
+{
+    const adamoe_world *world = o->evaluate.world;
+    adamoe_rank_facts facts = {.count = 0};
+    if (status.code == ADAMOE_OK && world->ranks > 1) {
+        status = list_facts(o, kernel, &facts);
+    }
+    return adamoe_rank_agree(world, status, &facts);
+}
+
+static adamoe_status run_ranks(eval_options *o, adamoe_registry **registry)
+{
+    const adamoe_kernel *kernel = NULL;
+    o->evaluate.world = adamoe_ranks_world(o->ranks);
+    o->evaluate.ranks_here = adamoe_launch_of_process().ranks_here;
+    adamoe_status status = o->evaluate.world->rank == 0 ? check_files(o) : adamoe_ok();
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_choose_kernel(&o->common, registry, &kernel);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = take_dtype(*registry, kernel, o);
+    }
+    ADAMOE_TRY(agree(o, status, kernel));
+    const adamoe_kernel whole = adamoe_with_dense_product(*registry, kernel, &o->dense_product);
+    return run(o, &whole);
+}
+
 int adamoe_verb_eval(int count, char **arguments)
 {
-    eval_options options = {.common = {.seed = 1}, .evaluate = adamoe_evaluate_defaults, .dtype = -1};
+    eval_options options = {.count = count,
+                            .arguments = arguments,
+                            .common = {.seed = 1},
+                            .evaluate = adamoe_evaluate_defaults,
+                            .dtype = -1};
+    options.evaluate.ranks = adamoe_rank_defaults;
     adamoe_parse(&eval_argp, count, arguments, &options);
     adamoe_registry *registry = NULL;
-    const adamoe_kernel *kernel = NULL;
-    adamoe_status status = check_files(&options);
+    adamoe_status status = adamoe_ranks_open(options.evaluate.ranks.patience, &options.ranks);
     if (status.code == ADAMOE_OK) {
-        status = adamoe_choose_kernel(&options.common, &registry, &kernel);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = take_dtype(registry, kernel, &options);
-    }
-    if (status.code == ADAMOE_OK) {
-        const adamoe_kernel whole = adamoe_with_dense_product(registry, kernel, &options.dense_product);
-        status = run(&options, &whole);
+        status = run_ranks(&options, &registry);
     }
     adamoe_registry_free(registry);
-    return adamoe_finish("eval", status);
+    return adamoe_rank_finish("eval", options.ranks, status);
 }

@@ -3,6 +3,7 @@
  */
 #include "machine/cpu.h"
 #include "machine/last_level_cache.h"
+#include "mpi/launch.h"
 #include "program/options.h"
 #include "verbs.h"
 
@@ -18,33 +19,36 @@ typedef struct verb {
     const char *name, *summary; /* summary: NULL for what people do not call */
     int (*run)(int count, char **arguments);
     times times;
+    bool over_ranks; /* mpirun may start it */
 } verb;
 
 static const verb verbs[] = {
-    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info, NO_TIMES},
+    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info, NO_TIMES, false},
     {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer,
-     NO_TIMES},
-    {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check, NO_TIMES},
-    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench, JUDGES_TIMES},
+     NO_TIMES, false},
+    {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check, NO_TIMES,
+     false},
+    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench, JUDGES_TIMES, false},
     {"compare", "what became worse between two results of check, bench, eval or gate", adamoe_verb_compare,
-     NO_TIMES},
+     NO_TIMES, false},
     {"gate", "whether this build is worse than another one, or than a baseline: for CI", adamoe_verb_gate,
-     JUDGES_TIMES},
-    {"worker", NULL, adamoe_verb_worker, JUDGES_TIMES},
-    {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops, NO_TIMES},
-    {"tokenize", "text to token ids and back", adamoe_verb_tokenize, NO_TIMES},
-    {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate, NO_TIMES},
+     JUDGES_TIMES, false},
+    {"worker", NULL, adamoe_verb_worker, JUDGES_TIMES, false},
+    {"flops", "FLOPs per token and reductions, from a config and a load", adamoe_verb_flops, NO_TIMES, false},
+    {"tokenize", "text to token ids and back", adamoe_verb_tokenize, NO_TIMES, false},
+    {"generate", "greedy text from a model: the quickest check of a model", adamoe_verb_generate, NO_TIMES,
+     false},
     {"eval", "accuracy, load, FLOPs and time of a model on multiple-choice questions", adamoe_verb_eval,
-     SHOWS_TIMES},
+     SHOWS_TIMES, true},
     {"routers", "every router of the field on the same tokens, side by side", adamoe_verb_routers,
-     SHOWS_TIMES},
+     SHOWS_TIMES, false},
     {"scale", "rows, bytes and time of a layer over many ranks, predicted by a cost model", adamoe_verb_scale,
-     NO_TIMES},
+     NO_TIMES, false},
     {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train,
-     SHOWS_TIMES},
+     SHOWS_TIMES, false},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",
-     adamoe_verb_reproduce, JUDGES_TIMES},
-    {"report", "results of the other verbs as one page with pictures", adamoe_verb_report, NO_TIMES},
+     adamoe_verb_reproduce, JUDGES_TIMES, false},
+    {"report", "results of the other verbs as one page with pictures", adamoe_verb_report, NO_TIMES, false},
 };
 
 static void print_help(FILE *stream)
@@ -89,9 +93,28 @@ static bool may_measure(const verb *v)
     return v->times != JUDGES_TIMES;
 }
 
+/* Several processes that do the same would write over each other. */
+static int refuse_ranks(const verb *v)
+{
+    adamoe_launch_let_first_speak();
+    fprintf(stderr,
+            "adamoe %s: it was started as %u ranks, and does not run over ranks; these verbs do:", v->name,
+            adamoe_launch_of_process().ranks);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+        if (verbs[i].over_ranks) {
+            fprintf(stderr, " %s", verbs[i].name);
+        }
+    }
+    fprintf(stderr, "\n");
+    return 2;
+}
+
 static int run_verb(const verb *v, int count, char **arguments)
 {
     const bool asks_for_help = count > 1 && strcmp(arguments[1], "--help") == 0;
+    if (!v->over_ranks && adamoe_launch_of_process().ranks > 1) {
+        return refuse_ranks(v);
+    }
     const adamoe_status status = adamoe_last_level_cache_check();
     if (status.code != ADAMOE_OK) {
         return adamoe_finish(v->name, status);

@@ -1,7 +1,16 @@
 #!/bin/sh
 # Installs what is missing of the packages that the project builds with, and of those given as arguments, on Debian 12
-# and its kin. Does nothing where all are there, so that it needs neither a network nor root then.
+# and its kin; `mpi` stands for what runs over ranks need. Does nothing where all are there, so that it needs neither a
+# network nor root then.
 set -eu
+
+for argument; do
+    shift
+    case $argument in
+    mpi) set -- "$@" openmpi-bin libopenmpi-dev ;;
+    *) set -- "$@" "$argument" ;;
+    esac
+done
 
 packages="cmake gcc g++ make pkg-config libdnnl-dev libbenchmark-dev libcmocka-dev libnuma-dev libjansson-dev
 libpcre2-dev $*"

@@ -64,7 +64,7 @@ static bool amx_int8_supported(const char **why_not)
     return adamoe_cpu_has("amx_int8") && has_avx512_beside_tiles() && adamoe_cpu_has("avx512vnni");
 }
 
-/* The two functions that depend on the products, and the table. */
+/* The functions that depend on the products, and the table. */
 #define PACKED_KERNEL(kernel, products, the_name, the_summary, is_supported, type, weights, sums, tile_rows, \
                       tile_columns, backward_bytes, backward_pass)                                           \
     static adamoe_status kernel##_prepare(const adamoe_host *host, const adamoe_layer *layer,                \
@@ -77,6 +77,11 @@ static bool amx_int8_supported(const char **why_not)
                                                  adamoe_prepared_matrix **out)                               \
     {                                                                                                        \
         return adamoe_packed_prepare_matrix(&products, host, matrix, placement, out);                        \
+    }                                                                                                        \
+    static adamoe_status kernel##_combine(const adamoe_run *run, size_t hidden_size, const float *x,         \
+                                          const float *outputs, const adamoe_plan *plan, float *y)           \
+    {                                                                                                        \
+        return adamoe_packed_combine(&products, run, hidden_size, x, outputs, plan, y);                      \
     }                                                                                                        \
     static const adamoe_kernel kernel = {                                                                    \
         .abi = ADAMOE_ABI,                                                                                   \
@@ -102,6 +107,7 @@ static bool amx_int8_supported(const char **why_not)
         .tiles = {.rows = tile_rows, .columns = tile_columns, .depth = 512},                                 \
         .backward_work_bytes = backward_bytes,                                                               \
         .backward = backward_pass,                                                                           \
+        .combine = kernel##_combine,                                                                         \
     }
 
 /* The largest relative error of lanes_silu over all floats, in units of 2^-24, is below this: a test tries

@@ -415,6 +415,19 @@ typedef struct adamoe_kernel {
      * no rows but its own; SAME_BITS_PLACEMENT does not apply. */
     size_t (*backward_work_bytes)(const adamoe_backward_call *call, uint32_t threads);
     adamoe_status (*backward)(const adamoe_run *run, const adamoe_backward_call *call);
+
+    /* The last step of `experts` alone, for a caller whose rows were computed elsewhere, on other machines for one; NULL
+     * where a kernel cannot take it apart. With outputs [rows, hidden_size], y[t] = sum over the places i of token t, in
+     * ascending order, of combine[i] * outputs[token_row[i]], plus self_scale[t] * x[t]. Of the plan it reads tokens,
+     * token_offset, token_row, combine and self_scale, and of x, which may be NULL without self_scale, nothing else.
+     * No workspace, no weights; values as in `experts`.
+     *
+     * It is a promise: let u be what `experts` gives for the same rows, each a token of its own whose one place has the
+     * weight 1. Then combine of u has the bits that `experts` has for the plan itself, but for the sign of a zero (an
+     * output of -0 is +0 in u, which a weighted product too small for a float may show). So `experts` rounds each row's
+     * output to float32, whatever it sums in. */
+    adamoe_status (*combine)(const adamoe_run *run, size_t hidden_size, const float *x, const float *outputs,
+                             const adamoe_plan *plan, float *y);
 } adamoe_kernel;
 
 /* The kernels that a shared object brings. It defines one object of this type by the name below. */

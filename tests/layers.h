@@ -50,7 +50,7 @@ static const layer house[] = {
     {"kernels/train/lora", "reference reference/lora kernels/machine kernels/model kernels/train "
                            "kernels/train/model kernels/vector"},
     {"kernels/remote", "reference kernels/machine"},
-    {"kernels/mpi", "reference"},
+    {"kernels/mpi", "reference kernels/machine kernels/remote"},
     {"kernels",
      "reference reference/kernel kernels/machine kernels/onednn kernels/packed kernels/remote kernels/train"},
 
@@ -59,7 +59,8 @@ static const layer house[] = {
     {"bench/gbench", ""},
     {"bench/layers", "reference reference/routers datasets/safetensors kernels/machine"},
     {"bench/program", "reference reference/routers/model bench/layers datasets datasets/files "
-                      "datasets/tokenizer kernels kernels/machine kernels/onednn kernels/remote"},
+                      "datasets/tokenizer kernels kernels/machine kernels/mpi kernels/onednn kernels/remote"},
+    {"bench/ranks", "reference kernels/mpi bench/program"},
     {"bench/timing",
      "reference reference/bound reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote "
      "kernels/train bench/layers bench/program bench/statistics"},
@@ -90,7 +91,8 @@ static const layer house[] = {
     {"bench/eval",
      "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
      "datasets/tokenizer "
-     "kernels kernels/machine kernels/model kernels/peaks kernels/train/lora bench/layers bench/program"},
+     "kernels kernels/machine kernels/model kernels/mpi kernels/peaks kernels/train/lora bench/layers bench/program "
+     "bench/ranks"},
     {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
                    "bench/timing"},
     {"bench/layer", "reference reference/bound datasets datasets/safetensors kernels/machine bench/program"},
@@ -117,6 +119,7 @@ static const layer house[] = {
     {"tests/datasets", "reference/ datasets/ tests"},
     {"tests/kernels", "reference/ datasets/ kernels/ bench/layers bench/timing tests"},
     {"tests/kernels/remote", "reference/ kernels/ tests"},
+    {"tests/kernels/mpi", "reference/ kernels/ bench/layers tests"},
     {"tests/bench", "reference/ datasets/ kernels/ bench/ tests"},
     {"tests/bench/check", "reference/ datasets/ kernels/ bench/ tests"},
     {"tests/bench/timing", "reference/ datasets/ kernels/ bench/ tests"},

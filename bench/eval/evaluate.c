@@ -4,6 +4,8 @@
 #include "eval/evaluate.h"
 #include "eval/adapted_model.h"
 #include "adapters.h"
+#include "eval/gather.h"
+#include "eval/steps.h"
 #include "layers/router_setup.h"
 #include "machine/clock.h"
 #include "machine/host.h"
@@ -19,6 +21,9 @@ const adamoe_evaluate_options adamoe_evaluate_defaults = {
     .batch_tokens = 4096,
     .show_progress = true,
     .measure_peak = true,
+    .world = &adamoe_alone,
+    .ranks_here = 1,
+    .ranks = {.chunks = 1},
 };
 
 static adamoe_status check_baseline(const adamoe_evaluate_options *o, size_t experts)
@@ -139,6 +144,15 @@ static adamoe_status make_prompts(adamoe_evaluation *e)
     return adamoe_ok();
 }
 
+/* Half of what is free may hold prepared weights; activations, results and other programs need the rest. It is shared by
+ * the ranks that are here, and each of them holds its part of the experts, which are nearly all of a model of many. */
+static size_t memory_for_weights(const adamoe_evaluation *e)
+{
+    const size_t half = adamoe_available_memory() / 2;
+    const double share = (double)half / e->options.ranks_here * e->options.world->ranks;
+    return share < (double)SIZE_MAX ? (size_t)share : half;
+}
+
 /* The naive model needs no preparation; everything else goes through the contract. */
 static adamoe_status prepare(adamoe_evaluation *e)
 {
@@ -146,15 +160,24 @@ static adamoe_status prepare(adamoe_evaluation *e)
         return adamoe_ok();
     }
     const adamoe_machine *m = e->machine;
+    const adamoe_world *world = e->options.world;
     if (e->lora != NULL) {
         const adamoe_lora_network_options with = {
             .kernel = e->kernel, .team = m->team, .placement = m->placement, .host = &m->host};
         return adamoe_lora_network_create(e->lora, &with, &e->network);
     }
-    /* Half of what is free may hold prepared weights; activations, results and other
-     * programs need the rest. */
-    ADAMOE_TRY(adamoe_forward_create(e->kernel, adamoe_checkpoint_model(e->folder.checkpoint), m->team,
-                                     m->placement, &m->host, adamoe_available_memory() / 2, &e->forward));
+    const adamoe_sharded_options spread = adamoe_rank_sharded(&e->options.ranks, world);
+    ADAMOE_TRY(adamoe_sharded_create(e->kernel, &spread, &e->sharded));
+    ADAMOE_TRY(adamoe_forward_create(adamoe_sharded_kernel(e->sharded),
+                                     adamoe_checkpoint_model(e->folder.checkpoint), m->team, m->placement,
+                                     &m->host, memory_for_weights(e), &e->forward));
+    if (world->ranks > 1 && !adamoe_forward_is_resident(e->forward)) {
+        return adamoe_error(
+            ADAMOE_NOT_SUPPORTED,
+            "%s: %u ranks, %u of them here, have no memory to hold its weights, and layer by layer they "
+            "are not run over ranks",
+            e->options.model, world->ranks, e->options.ranks_here);
+    }
     return e->router.router == NULL ? adamoe_ok() : adamoe_forward_use_router(e->forward, &e->router);
 }
 
@@ -182,11 +205,29 @@ static char *task_name(const char *path)
     return dot == NULL || dot == name ? strdup(name) : strndup(name, (size_t)(dot - name));
 }
 
-adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
-                                     const adamoe_machine *machine, adamoe_evaluation *e)
+/* What a batch decides, or what stands in one file in the order of the questions, is not for several ranks. */
+static adamoe_status check_ranks(const adamoe_evaluation *e)
 {
-    *e = (adamoe_evaluation){.options = *options, .kernel = kernel, .machine = machine};
+    if (e->options.world->ranks == 1) {
+        return adamoe_ok();
+    }
+    if (e->options.record_routing) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--record-routing: on one rank");
+    }
+    return e->router.router == NULL || adamoe_router_is_causal(e->router.router, e->router.value)
+               ? adamoe_ok()
+               : adamoe_error(
+                     ADAMOE_BAD_INPUT,
+                     "router %s: later tokens of a batch decide what an earlier one gets, and each rank has a "
+                     "batch of its own",
+                     e->router.router->name);
+}
+
+static adamoe_status open_all(adamoe_evaluation *e)
+{
+    const adamoe_evaluate_options *options = &e->options;
     ADAMOE_TRY(open_model(e));
+    ADAMOE_TRY(check_ranks(e));
     ADAMOE_TRY(options->task == NULL ? adamoe_questions_read(options->questions, &e->questions)
                                      : adamoe_task_read(options->task, options->questions, &e->questions));
     e->count =
@@ -202,9 +243,16 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
     return prepare(e);
 }
 
+adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
+                                     const adamoe_machine *machine, adamoe_evaluation *e)
+{
+    *e = (adamoe_evaluation){.options = *options, .kernel = kernel, .machine = machine};
+    return adamoe_world_agree(options->world, open_all(e));
+}
+
 static bool has_progress_line(const adamoe_evaluation *e)
 {
-    return e->options.show_progress && isatty(STDERR_FILENO);
+    return e->options.show_progress && e->options.world->rank == 0 && isatty(STDERR_FILENO);
 }
 
 static void show_progress(const adamoe_evaluation *e, size_t done)
@@ -227,17 +275,6 @@ static bool is_fast(const adamoe_evaluation *e)
     return e->forward != NULL || e->network != NULL;
 }
 
-/* As many prompts as come to the batch's tokens, at least one; the naive model takes one at a time. */
-static size_t batch_end(const adamoe_evaluation *e, size_t first)
-{
-    size_t end = first, tokens = 0;
-    do {
-        tokens += adamoe_prompt_tokens(&e->prompt[end++]);
-    } while (is_fast(e) && end < e->count &&
-             tokens + adamoe_prompt_tokens(&e->prompt[end]) <= e->options.batch_tokens);
-    return end;
-}
-
 static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
 {
     double **logprob = calloc(end - first, sizeof *logprob);
@@ -253,19 +290,40 @@ static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
         return adamoe_error(status.code, "%s: questions %zu to %zu: %.400s", e->options.model, first + 1, end,
                             status.message);
     }
-    for (size_t q = first; q < end; ++q) {
-        adamoe_predict(&e->prompt[q], &e->outcome[q]);
-    }
     return status;
 }
 
-/* The faster of before and after: a machine that was disturbed once had its peak all the same. */
-static void measure_peak(adamoe_evaluation *e)
+/* The faster of before and after: a machine that was disturbed once had its peak all the same. Of several ranks, the sum. */
+static adamoe_status measure_peak(adamoe_evaluation *e)
 {
     if (e->options.measure_peak && is_fast(e)) {
-        const adamoe_fma_peak peak = adamoe_measure_fma_peak(e->machine->team, 5);
+        adamoe_fma_peak peak = adamoe_measure_fma_peak(e->machine->team, 5);
+        ADAMOE_TRY(adamoe_gather_sum(e->options.world, &peak.gflops));
         e->peak = peak.gflops > e->peak.gflops ? peak : e->peak;
     }
+    return adamoe_ok();
+}
+
+/* Top-2, as vanilla models of this kind are, or the one expert that there is. */
+static size_t baseline_k(const adamoe_evaluation *e)
+{
+    const size_t experts = e->lora != NULL ? e->adapted.experts : config_of(e)->experts;
+    return e->options.baseline_k != 0 ? e->options.baseline_k : experts < 2 ? experts : 2;
+}
+
+/* Counters from zero. */
+static adamoe_status begin_traffic(adamoe_evaluation *e)
+{
+    adamoe_wire_count_free(&e->wire);
+    if (e->options.world->ranks == 1 || e->sharded == NULL) {
+        return adamoe_ok();
+    }
+    adamoe_sharded_clear(e->sharded);
+    ADAMOE_TRY(adamoe_wire_count_create(e->sharded, e->options.world,
+                                        adamoe_wire_of(e->kernel, config_of(e)->hidden_size), baseline_k(e),
+                                        &e->wire));
+    e->scorer.wire = &e->wire;
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
@@ -273,6 +331,7 @@ adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
     adamoe_scorer_free(&e->scorer);
     e->next = 0;
     e->seconds = 0.0;
+    e->own_questions = 0;
     if (e->options.stages) {
         if (e->forward == NULL) {
             return adamoe_error(ADAMOE_BAD_INPUT, "--stages: %s",
@@ -284,18 +343,73 @@ adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
     if (e->lora != NULL) {
         return adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer);
     }
-    return adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
-                                e->options.record_routing, e->router.router != NULL, &e->scorer);
+    ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
+                                    e->options.record_routing, e->router.router != NULL, &e->scorer));
+    return begin_traffic(e);
+}
+
+/* What ranks counted, on rank 0. */
+static adamoe_status gather_all(adamoe_evaluation *e)
+{
+    const adamoe_world *world = e->options.world;
+    if (world->ranks == 1) {
+        return adamoe_ok();
+    }
+    if (e->wire.failed) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
+    }
+    adamoe_rank_traffic own = {.threads = is_fast(e) ? e->machine->team->threads : 1,
+                               .questions = e->own_questions,
+                               .tokens = e->scorer.work.tokens,
+                               .predicted_bytes = e->wire.bytes,
+                               .baseline_bytes = e->wire.baseline};
+    if (e->sharded != NULL) {
+        own.counters = adamoe_sharded_counters(e->sharded);
+    }
+    adamoe_traffic_report_free(&e->traffic);
+    ADAMOE_TRY(adamoe_traffic_gather(world, own, &e->traffic));
+    e->traffic.experts = adamoe_expert_order_names[e->options.ranks.experts];
+    e->traffic.chunks = e->options.ranks.chunks;
+    e->traffic.overlap = !e->options.ranks.one_after_the_other;
+    e->traffic.bfloat16 = e->kernel->x == ADAMOE_BFLOAT16;
+    return adamoe_gather_counts(world, &e->scorer);
+}
+
+/* This rank's questions of a step; one that has none takes part in the exchanges all the same. */
+static adamoe_status run_step(adamoe_evaluation *e, const size_t *bound)
+{
+    const adamoe_world *world = e->options.world;
+    const size_t first = bound[world->rank], end = bound[world->rank + 1];
+    e->own_questions += end - first;
+    if (end > first || e->forward != NULL) {
+        ADAMOE_TRY(score_batch(e, first, end));
+    }
+    ADAMOE_TRY(adamoe_gather_outcomes(world, bound, e->prompt, e->outcome));
+    for (size_t q = bound[0]; q < bound[world->ranks] && world->rank == 0; ++q) {
+        adamoe_predict(&e->prompt[q], &e->outcome[q]);
+    }
+    return adamoe_ok();
 }
 
 adamoe_status adamoe_evaluation_next(adamoe_evaluation *e, bool *done)
 {
     if (e->next < e->count) {
-        const size_t end = batch_end(e, e->next);
+        const uint32_t ranks = e->options.world->ranks;
+        const adamoe_step_rule rule = {ranks, is_fast(e) ? e->options.batch_tokens : 0};
+        size_t *bound = calloc(ranks + 1, sizeof *bound);
+        if (bound == NULL) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
+        }
+        const size_t end = adamoe_step_bounds(&rule, e->prompt, e->count, e->next, bound);
         const double start = adamoe_now();
-        ADAMOE_TRY(score_batch(e, e->next, end));
+        const adamoe_status status = run_step(e, bound);
         e->seconds += adamoe_now() - start;
+        free(bound);
+        ADAMOE_TRY(status);
         e->next = end;
+        if (e->next == e->count) {
+            ADAMOE_TRY(gather_all(e));
+        }
     }
     *done = e->next == e->count;
     return adamoe_ok();
@@ -315,10 +429,9 @@ static adamoe_status score_all(adamoe_evaluation *e)
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *e)
 {
     ADAMOE_TRY(adamoe_evaluation_begin(e));
-    measure_peak(e);
+    ADAMOE_TRY(measure_peak(e));
     ADAMOE_TRY(score_all(e));
-    measure_peak(e);
-    return adamoe_ok();
+    return measure_peak(e);
 }
 
 void adamoe_evaluation_free(adamoe_evaluation *e)
@@ -337,6 +450,9 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     adamoe_kernel_choice_free(&e->choice);
     adamoe_scorer_free(&e->scorer);
     adamoe_forward_free(e->forward);
+    adamoe_sharded_free(e->sharded);
+    adamoe_wire_count_free(&e->wire);
+    adamoe_traffic_report_free(&e->traffic);
     adamoe_lora_network_free(e->network);
     adamoe_model_router_free(&e->router);
     adamoe_lora_parameters_free(e->lora);
@@ -349,13 +465,6 @@ static bool weights_are_random(const adamoe_checkpoint *checkpoint)
 {
     const char *weights = adamoe_safetensors_metadata(adamoe_checkpoint_tensors(checkpoint), "weights");
     return weights != NULL && strcmp(weights, "random") == 0;
-}
-
-/* Top-2, as vanilla models of this kind are, or the one expert that there is. */
-static size_t baseline_k(const adamoe_evaluation *e)
-{
-    const size_t experts = e->lora != NULL ? e->adapted.experts : config_of(e)->experts;
-    return e->options.baseline_k != 0 ? e->options.baseline_k : experts < 2 ? experts : 2;
 }
 
 /* What the run itself was computed with, not what a trial would choose. */
@@ -378,6 +487,16 @@ static size_t count_cut(const adamoe_evaluation *e)
     return cut;
 }
 
+/* Of all ranks. */
+static uint32_t count_threads(const adamoe_evaluation *e)
+{
+    uint32_t threads = is_fast(e) ? e->machine->team->threads : 1;
+    for (uint32_t r = 1; r < e->traffic.ranks; ++r) {
+        threads += e->traffic.rank[r].threads;
+    }
+    return threads;
+}
+
 adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
 {
     const adamoe_config *config = e->lora != NULL ? &e->adapted : config_of(e);
@@ -398,7 +517,8 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .format = e->options.format,
         .bos = e->options.bos,
         .config = config,
-        .threads = !is_fast(e) ? 1 : e->machine->team->threads,
+        .threads = count_threads(e),
+        .traffic = e->traffic.rank == NULL ? NULL : &e->traffic,
         .weights_are_random = weights_are_random(e->folder.checkpoint),
         .baseline_k = baseline_k(e),
         .count = e->count,

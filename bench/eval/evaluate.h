@@ -11,6 +11,7 @@
 #include "program/model_folder.h"
 #include "program/router_option.h"
 #include "program/selection.h"
+#include "ranks/options.h"
 #include "train/lora/lora_network.h"
 #include "tasks/tasks.h"
 
@@ -28,14 +29,17 @@ typedef struct adamoe_evaluate_options {
     size_t batch_tokens;         /* tokens run together */
     bool show_progress;          /* on standard error, where that is a terminal */
     bool record_routing;
-    bool measure_peak; /* of FMA, before and after scoring */
-    bool stages;       /* the seconds of the forward pass, stage by stage */
-    const adamoe_registry
-        *registry; /* the fastest of its kernels with weights of `dtype` computes; NULL: the given one */
+    bool measure_peak;         /* of FMA, before and after scoring */
+    bool stages;               /* the seconds of the forward pass, stage by stage */
+    const adamoe_world *world; /* whose ranks share questions and experts */
+    uint32_t ranks_here;       /* of them on this machine */
+    adamoe_rank_options ranks; /* how */
+    /* The fastest of its kernels with weights of `dtype` computes; NULL: the given one. */
+    const adamoe_registry *registry;
     adamoe_arithmetic dtype;
 } adamoe_evaluate_options;
 
-/* The options that `adamoe eval` has where none is given; model and questions are NULL. */
+/* The options that `adamoe eval` has where none is given, on one rank; model and questions are NULL. */
 extern const adamoe_evaluate_options adamoe_evaluate_defaults;
 
 typedef struct adamoe_evaluation {
@@ -50,11 +54,15 @@ typedef struct adamoe_evaluation {
     adamoe_prompt *prompt;   /* [count] */
     adamoe_outcome *outcome; /* [count] */
     const adamoe_machine *machine;
-    adamoe_model_router router;   /* without a name: the config's rule */
-    adamoe_forward *forward;      /* NULL: the naive model, or adapters */
-    adamoe_lora_parameters *lora; /* of a folder of adapters, whose base is in `folder`; else NULL */
-    adamoe_lora_network *network; /* that runs them; NULL: naively */
-    adamoe_config adapted;        /* the base's, with experts and selection of the adapters */
+    adamoe_sharded *sharded;       /* the kernel over the ranks of the world */
+    adamoe_wire_count wire;        /* of what travels between them */
+    uint64_t own_questions;        /* of this rank in this run */
+    adamoe_traffic_report traffic; /* on rank 0 after a run on several */
+    adamoe_model_router router;    /* without a name: the config's rule */
+    adamoe_forward *forward;       /* NULL: the naive model, or adapters */
+    adamoe_lora_parameters *lora;  /* of a folder of adapters, whose base is in `folder`; else NULL */
+    adamoe_lora_network *network;  /* that runs them; NULL: naively */
+    adamoe_config adapted;         /* the base's, with experts and selection of the adapters */
     adamoe_scorer scorer;
     char *task;                 /* its name, or the questions' file name without its suffix */
     size_t next;                /* the first question that this run has not scored */
@@ -63,11 +71,13 @@ typedef struct adamoe_evaluation {
     adamoe_fma_peak peak;
 } adamoe_evaluation;
 
-/* Opens, converts, prepares. The machine must outlive *out. On failure the caller still frees. */
+/* Opens, converts, prepares. The machine must outlive *out. On failure the caller still frees. All ranks of a world call
+ * this and what follows together, with the same options; one that fails fails all. */
 adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
                                      const adamoe_machine *machine, adamoe_evaluation *out);
 
-/* Scores all questions once more; counts and seconds are those of this run alone. */
+/* Scores all questions once more; counts and seconds are those of this run alone. Of several ranks, rank 0 has them in the
+ * end, and the outcomes of all questions. */
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *evaluation);
 
 /* The same in parts, so that evaluations can take turns: begin forgets the last run, next scores one batch

@@ -223,6 +223,9 @@ void adamoe_eval_print(const adamoe_eval_result *r)
     if (r->stage_seconds != NULL) {
         print_stages(r);
     }
+    if (r->traffic != NULL) {
+        adamoe_traffic_print(r->traffic);
+    }
     printf("%.1f executed GFLOP/s", gflops);
     if (r->peak.gflops > 0.0) {
         printf(", %.1f %% of the measured float32 FMA peak of %u threads, %.1f GFLOP/s (%s)",
@@ -344,6 +347,11 @@ static json_t *cost_json(const adamoe_eval_result *r)
     }
     if (cost != NULL && r->choice != NULL) {
         json_object_set_new(cost, "kernel_choice", adamoe_choice_json(r->choice));
+    }
+    if (cost != NULL && r->traffic != NULL) {
+        json_object_set_new(cost, "bytes_reduction",
+                            adamoe_json_number(adamoe_traffic_sum(r->traffic).bytes_reduction));
+        json_object_set_new(cost, "communication", adamoe_traffic_json(r->traffic));
     }
     if (cost != NULL && r->dense_product != NULL) {
         json_object_set_new(cost, "dense_product", adamoe_json_text(r->dense_product));

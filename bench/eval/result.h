@@ -12,6 +12,7 @@
 #include "program/options.h"
 #include "eval/prompt.h"
 #include "eval/score.h"
+#include "ranks/traffic.h"
 
 #include <jansson.h>
 
@@ -51,7 +52,8 @@ typedef struct adamoe_eval_result {
     const uint64_t *adapted_rows;      /* [ADAMOE_MAPS] of the adapters */
     adamoe_work work;
     double seconds;
-    const double *stage_seconds; /* [ADAMOE_FORWARD_STAGES] of the forward pass, or NULL */
+    const double *stage_seconds;          /* [ADAMOE_FORWARD_STAGES] of the forward pass, or NULL */
+    const adamoe_traffic_report *traffic; /* of several ranks, or NULL */
     adamoe_fma_peak peak; /* of the threads that scored, measured before and after; 0 where it was not */
 } adamoe_eval_result;
 

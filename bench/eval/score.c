@@ -177,6 +177,9 @@ static void take_routing(void *context, size_t router, const adamoe_routing *rou
     if (s->scorer->record != NULL) {
         adamoe_routing_record_add(s->scorer->record, layer, routing);
     }
+    if (s->scorer->wire != NULL) {
+        adamoe_wire_count_routing(s->scorer->wire, layer, routing);
+    }
     for (size_t t = 0; t < routing->tokens; ++t) {
         const size_t experts = adamoe_routing_true_experts(routing, t);
         counts->expert_rows[layer] += experts;
@@ -193,6 +196,9 @@ static void take_plan(void *context, size_t layer, const adamoe_plan *plan)
 {
     const scoring *s = context;
     adamoe_route_counts *counts = &s->scorer->counts;
+    if (s->scorer->wire != NULL) {
+        adamoe_wire_count_plan(s->scorer->wire, layer, plan);
+    }
     counts->expert_rows[layer] += plan->rows;
     for (size_t t = 0; t < plan->tokens; ++t) {
         ++counts->histogram[layer * (counts->top_k + 1) + plan->token_offset[t + 1] - plan->token_offset[t]];

@@ -8,6 +8,7 @@
 #include "model/forward.h"
 #include "eval/prompt.h"
 #include "eval/routing_record.h"
+#include "eval/wire_count.h"
 #include "train/lora/lora_network.h"
 
 /* What routing did, counted over all tokens that were processed. */
@@ -30,6 +31,7 @@ typedef struct adamoe_scorer {
     adamoe_route_counts counts;
     adamoe_work work;              /* expert_rows included */
     adamoe_routing_record *record; /* NULL unless asked for */
+    adamoe_wire_count *wire;       /* of rows between ranks; NULL where there are none */
 } adamoe_scorer;
 
 /* `forward` may be NULL. Where it is `routed` by a router of the table a token may have every true expert. Errors:

@@ -2,6 +2,7 @@
  * Options that mean the same for every verb, how a verb ends, and reading numbers from the command line.
  */
 #include "program/options.h"
+#include "mpi/launch.h"
 #include "remote/remote.h"
 
 #include <errno.h>
@@ -32,11 +33,15 @@ int adamoe_finish(const char *verb, adamoe_status status)
     return (int)status.code;
 }
 
-/* argp ends the program itself after --help, with 0 even where the text could not be written. */
+/* argp ends the program itself after --help, with 0 even where the text could not be written. Of several ranks the first
+ * says what is wrong with the options, and the others wait to be ended. */
 static bool parsing;
 
 static void finish_help(void)
 {
+    if (parsing) {
+        adamoe_launch_let_first_speak();
+    }
     const adamoe_status status = parsing ? adamoe_flush_output() : adamoe_ok();
     if (status.code != ADAMOE_OK) {
         fprintf(stderr, "adamoe: %s\n", status.message);
@@ -46,6 +51,11 @@ static void finish_help(void)
 
 void adamoe_parse(const struct argp *argp, int count, char **arguments, void *input)
 {
+    FILE *const out = stdout, *const err = stderr;
+    FILE *const nowhere = adamoe_launch_of_process().rank == 0 ? NULL : fopen("/dev/null", "we");
+    if (nowhere != NULL) {
+        stdout = stderr = nowhere;
+    }
     parsing = true;
     (void)atexit(finish_help);
     /* argp names the program after its first argument. */
@@ -56,6 +66,11 @@ void adamoe_parse(const struct argp *argp, int count, char **arguments, void *in
     (void)argp_parse(argp, count, arguments, 0, NULL, input); /* ends the program on an error */
     arguments[0] = verb;
     parsing = false;
+    if (nowhere != NULL) {
+        stdout = out;
+        stderr = err;
+        (void)fclose(nowhere);
+    }
 }
 
 uint64_t adamoe_parse_count(struct argp_state *state, const char *option, const char *text, uint64_t low,

@@ -282,14 +282,21 @@ static void down_task(void *context, size_t i, uint32_t thread)
 
 #define TOKENS_PER_TASK 16
 
+typedef struct combine_call {
+    size_t hidden_size;
+    const float *x, *slots;
+    const adamoe_plan *plan;
+    float *y;
+} combine_call;
+
 /* y = y + combine * e in the order of the plan, from 0 or from the identity experts' share. */
 static void combine_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
-    const call *c = context;
+    const combine_call *c = context;
     const adamoe_plan *plan = c->plan;
-    const size_t d = c->prepared->hidden_size;
-    const float *slots = (const float *)(const void *)(c->work + c->at.slots);
+    const size_t d = c->hidden_size;
+    const float *slots = c->slots;
     for (size_t t = i * TOKENS_PER_TASK; t < (i + 1) * TOKENS_PER_TASK && t < plan->tokens; ++t) {
         float *y = c->y + t * d;
         for (size_t j = 0; j < d; ++j) {
@@ -303,6 +310,15 @@ static void combine_task(void *context, size_t i, uint32_t thread)
             }
         }
     }
+}
+
+adamoe_status onednn_combine(const adamoe_run *run, size_t hidden_size, const float *x, const float *outputs,
+                             const adamoe_plan *plan, float *y)
+{
+    combine_call c = {hidden_size, x, outputs, plan, y};
+    const adamoe_team *team = run->team;
+    team->run(team->state, (plan->tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK, combine_task, &c);
+    return adamoe_ok();
 }
 
 /* Compiles what the tasks will need, and checks that the scratch memory suffices. */
@@ -337,7 +353,8 @@ adamoe_status onednn_experts(adamoe_prepared *p, const adamoe_run *run, const fl
     team->run(team->state, onednn_row_blocks(plan->rows), gather_task, &c);
     run_product(&c, team, row_blocks, p->intermediate_size, up_task);
     run_product(&c, team, row_blocks, p->hidden_size, down_task);
-    team->run(team->state, (plan->tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK, combine_task, &c);
+    ADAMOE_TRY(
+        onednn_combine(run, p->hidden_size, x, (const float *)(const void *)(c.work + c.at.slots), plan, y));
     return onednn_first_failure(&c.failed);
 }
 

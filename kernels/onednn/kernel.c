@@ -99,7 +99,7 @@ static adamoe_status bf16_prepare_matrix(const adamoe_host *host, const adamoe_m
     .guarantees = ADAMOE_SAME_BITS_RUNS | ADAMOE_SAME_BITS_THREADS | ADAMOE_SAME_BITS_PLACEMENT,             \
     .accumulate = ADAMOE_FLOAT32, .silu_error = 5.0f, .release = onednn_release,                             \
     .work_bytes = onednn_work_bytes, .experts = onednn_experts, .release_matrix = onednn_release_matrix,     \
-    .matrix_work_bytes = onednn_matrix_work_bytes, .multiply = onednn_multiply
+    .matrix_work_bytes = onednn_matrix_work_bytes, .multiply = onednn_multiply, .combine = onednn_combine
 
 /* The blocks of this adapter; those that oneDNN computes in within them are its own, and no part of its API. */
 #define BLOCKS(depth_step)                                                                                   \

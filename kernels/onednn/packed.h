@@ -109,6 +109,8 @@ void onednn_release(adamoe_prepared *prepared);
 size_t onednn_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens);
 adamoe_status onednn_experts(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                              const adamoe_plan *plan, float *y);
+adamoe_status onednn_combine(const adamoe_run *run, size_t hidden_size, const float *x, const float *outputs,
+                             const adamoe_plan *plan, float *y);
 
 /* The distinct names of the code behind all products compiled so far. */
 void onednn_prepared_implementation(const adamoe_prepared *prepared, char *text, size_t size);

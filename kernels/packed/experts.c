@@ -324,20 +324,37 @@ static void down_task(void *context, size_t i, uint32_t thread)
 
 #define TOKENS_PER_TASK 4
 
+typedef struct combine_call {
+    const packed_products *products;
+    size_t hidden_size;
+    const float *x, *slots;
+    const adamoe_plan *plan;
+    float *y;
+} combine_call;
+
 static void combine_task(void *context, size_t i, uint32_t thread)
 {
     (void)thread;
-    const call *c = context;
+    const combine_call *c = context;
     const adamoe_plan *plan = c->plan;
-    const size_t d = c->prepared->hidden_size, first = i * TOKENS_PER_TASK;
+    const size_t d = c->hidden_size, first = i * TOKENS_PER_TASK;
     const size_t end = plan->tokens - first < TOKENS_PER_TASK ? plan->tokens : first + TOKENS_PER_TASK;
     for (size_t t = first; t < end; ++t) {
         const size_t place = plan->token_offset[t];
-        c->prepared->products->combine(d, plan->token_offset[t + 1] - place, plan->combine + place,
-                                       floats_at(c, c->layout.slots), plan->token_row + place,
-                                       plan->self_scale == NULL ? 0.0f : plan->self_scale[t],
-                                       plan->self_scale == NULL ? NULL : c->x + t * d, c->y + t * d);
+        c->products->combine(d, plan->token_offset[t + 1] - place, plan->combine + place, c->slots,
+                             plan->token_row + place, plan->self_scale == NULL ? 0.0f : plan->self_scale[t],
+                             plan->self_scale == NULL ? NULL : c->x + t * d, c->y + t * d);
     }
+}
+
+adamoe_status adamoe_packed_combine(const packed_products *products, const adamoe_run *run,
+                                    size_t hidden_size, const float *x, const float *outputs,
+                                    const adamoe_plan *plan, float *y)
+{
+    combine_call c = {products, hidden_size, x, outputs, plan, y};
+    run->team->run(run->team->state, (plan->tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK, combine_task,
+                   &c);
+    return adamoe_ok();
 }
 
 /* ------------------------------------------------------------------------------------------------- a call */
@@ -410,7 +427,8 @@ adamoe_status adamoe_packed_experts(adamoe_prepared *prepared, const adamoe_run 
         run_product(&c, &prepared->expert[0].down, down_task);
         start = add_stage(&c, ADAMOE_STAGE_DOWN, start);
     }
-    team->run(team->state, (plan->tokens + TOKENS_PER_TASK - 1) / TOKENS_PER_TASK, combine_task, &c);
+    const adamoe_status status = adamoe_packed_combine(prepared->products, run, prepared->hidden_size, x,
+                                                       floats_at(&c, c.layout.slots), plan, y);
     (void)add_stage(&c, ADAMOE_STAGE_COMBINE, start);
-    return adamoe_ok();
+    return status;
 }

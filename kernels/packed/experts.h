@@ -14,6 +14,9 @@ void adamoe_packed_release(adamoe_prepared *prepared);
 size_t adamoe_packed_work_bytes(const adamoe_prepared *prepared, size_t rows, size_t tokens);
 adamoe_status adamoe_packed_experts(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                                     const adamoe_plan *plan, float *y);
+adamoe_status adamoe_packed_combine(const packed_products *products, const adamoe_run *run,
+                                    size_t hidden_size, const float *x, const float *outputs,
+                                    const adamoe_plan *plan, float *y);
 
 adamoe_status adamoe_packed_prepare_matrix(const packed_products *products, const adamoe_host *host,
                                            const adamoe_matrix *matrix, const adamoe_placement *placement,

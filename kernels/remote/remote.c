@@ -115,7 +115,7 @@ const adamoe_kernel *adamoe_remote_at(const adamoe_remote *remote, size_t index)
 
 bool adamoe_remote_clock_of(const adamoe_kernel *kernel, adamoe_remote_clock *out)
 {
-    remote_kernel *k = adamoe_slot_context(kernel);
+    remote_kernel *k = adamoe_slot_context(kernel, remote_prepare);
     if (k == NULL) {
         return false;
     }
@@ -127,13 +127,13 @@ bool adamoe_remote_clock_of(const adamoe_kernel *kernel, adamoe_remote_clock *ou
 
 const char *adamoe_remote_implementation(const adamoe_kernel *kernel)
 {
-    const remote_kernel *k = adamoe_slot_context(kernel);
+    const remote_kernel *k = adamoe_slot_context(kernel, remote_prepare);
     return k == NULL ? NULL : k->announced.implementation;
 }
 
 adamoe_status adamoe_remote_aftermath(const adamoe_kernel *kernel)
 {
-    remote_kernel *k = adamoe_slot_context(kernel);
+    remote_kernel *k = adamoe_slot_context(kernel, remote_prepare);
     if (k == NULL) {
         return adamoe_ok();
     }

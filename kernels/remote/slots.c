@@ -73,8 +73,11 @@ void adamoe_slot_give_back(const adamoe_kernel *kernel)
     (void)pthread_mutex_unlock(&mutex);
 }
 
-void *adamoe_slot_context(const adamoe_kernel *kernel)
+void *adamoe_slot_context(const adamoe_kernel *kernel,
+                          adamoe_status (*prepare)(void *context, const adamoe_host *host,
+                                                   const adamoe_layer *layer,
+                                                   const adamoe_placement *placement, adamoe_prepared **out))
 {
     const size_t i = slot_of(kernel);
-    return i < ADAMOE_REMOTE_SLOTS ? slots[i].context : NULL;
+    return i < ADAMOE_REMOTE_SLOTS && slots[i].prepare == prepare ? slots[i].context : NULL;
 }

@@ -24,7 +24,11 @@ bool adamoe_slot_take(adamoe_slot slot, adamoe_kernel *kernel);
 /* Gives back the place of a kernel; one that has none is allowed. */
 void adamoe_slot_give_back(const adamoe_kernel *kernel);
 
-/* The context of the place that the kernel, or the one that it is a copy of, has; NULL for others. */
-void *adamoe_slot_context(const adamoe_kernel *kernel);
+/* The context of the place that the kernel, or the one that it is a copy of, has; NULL for those without one, and for
+ * those whose `prepare` is another one: a context is of use to those alone who filled the place. */
+void *adamoe_slot_context(const adamoe_kernel *kernel,
+                          adamoe_status (*prepare)(void *context, const adamoe_host *host,
+                                                   const adamoe_layer *layer,
+                                                   const adamoe_placement *placement, adamoe_prepared **out));
 
 #endif

@@ -1,0 +1,20 @@
+/*
+ * What ranks found, brought together on rank 0.
+ */
+#ifndef ADAMOE_EVAL_GATHER_H
+#define ADAMOE_EVAL_GATHER_H
+
+#include "eval/result.h"
+#include "mpi/world.h"
+
+/* The log-probabilities of a step, from the rank that each question was run by (steps.h). */
+adamoe_status adamoe_gather_outcomes(const adamoe_world *world, const size_t *bound,
+                                     const adamoe_prompt *prompt, adamoe_outcome *outcome);
+
+/* Rank 0's counts and work become the sums of all. */
+adamoe_status adamoe_gather_counts(const adamoe_world *world, adamoe_scorer *scorer);
+
+/* The sum over all ranks, on rank 0; what they gave, on others. */
+adamoe_status adamoe_gather_sum(const adamoe_world *world, double *value);
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * Options of a verb that runs over ranks: see options.h.
+ */
+#include "ranks/options.h"
+#include "mpi/placement.h"
+#include "program/options.h"
+
+#include <stdio.h>
+
+const adamoe_rank_options adamoe_rank_defaults = {.chunks = 2, .patience = ADAMOE_PATIENCE};
+
+enum { OPTION_EXPERTS = 0x200, OPTION_CHUNKS, OPTION_IN_TURN, OPTION_PATIENCE };
+
+static const struct argp_option options_list[] = {
+    {0, 0, 0, 0, "Over ranks (`mpirun -n R adamoe ...'):", 20},
+    {"rank-experts", OPTION_EXPERTS, "block|turn", 0,
+     "Neighbouring experts on one rank (default), or one after the other", 20},
+    {"rank-chunks", OPTION_CHUNKS, "N", 0,
+     "Parts of a rank's experts; outputs of one travel while the next is computed (default: 2)", 20},
+    {"rank-no-overlap", OPTION_IN_TURN, 0, 0, "Compute nothing while rows travel: what overlap saves", 20},
+    {"rank-patience", OPTION_PATIENCE, "SECONDS", 0,
+     "After which a silent rank is taken for dead (default: 8)", 20},
+    {0},
+};
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    adamoe_rank_options *o = state->input;
+    switch (key) {
+    case OPTION_EXPERTS:
+        o->experts = (adamoe_expert_order)adamoe_parse_choice(state, "--rank-experts", value,
+                                                              adamoe_expert_order_names, 2);
+        return 0;
+    case OPTION_CHUNKS:
+        o->chunks = (uint32_t)adamoe_parse_count(state, "--rank-chunks", value, 1, 64);
+        return 0;
+    case OPTION_IN_TURN:
+        o->one_after_the_other = true;
+        return 0;
+    case OPTION_PATIENCE:
+        o->patience = adamoe_parse_number(state, "--rank-patience", value);
+        if (o->patience < 3.0) {
+            argp_error(state,
+                       "--rank-patience: `%s' is below 3 s: a rank says about once a second that it is alive",
+                       value);
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp adamoe_rank_argp = {.options = options_list, .parser = parse};
+
+/* Neither of the two reads counts, or can fail. */
+static void assign(const void *context, size_t layer, size_t experts, uint32_t ranks,
+                   uint32_t *rank_of_expert)
+{
+    const adamoe_rank_options *o = context;
+    const adamoe_expert_use none = {.experts = experts};
+    (void)layer;
+    (void)adamoe_place_experts(o->experts, &none, ranks, rank_of_expert);
+}
+
+adamoe_sharded_options adamoe_rank_sharded(const adamoe_rank_options *o, const adamoe_world *world)
+{
+    return (adamoe_sharded_options){.world = world,
+                                    .assign = assign,
+                                    .assign_context = o,
+                                    .chunks = o->chunks,
+                                    .overlap = !o->one_after_the_other};
+}
+
+void adamoe_rank_stop(const char *verb, adamoe_ranks *ranks, const adamoe_status *status)
+{
+    if (status->code == ADAMOE_OK || adamoe_ranks_world(ranks)->ranks == 1) {
+        return;
+    }
+    const int code = adamoe_ranks_speaks(ranks, status) ? adamoe_finish(verb, *status) : (int)status->code;
+    adamoe_ranks_abort(ranks, code);
+}
+
+int adamoe_rank_finish(const char *verb, adamoe_ranks *ranks, adamoe_status status)
+{
+    if (ranks == NULL) {
+        adamoe_launch_let_first_speak();
+        return adamoe_finish(verb, status);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_flush_output();
+    }
+    adamoe_rank_stop(verb, ranks, &status);
+    adamoe_ranks_close(ranks);
+    return adamoe_finish(verb, status);
+}

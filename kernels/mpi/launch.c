@@ -1,0 +1,172 @@
+/*
+ * Whether this process is one of several: see launch.h. The module on MPI is loaded here, from where the
+ * program stands.
+ */
+#include "mpi/launch.h"
+#include "machine/clock.h"
+#include "mpi/mpi_module.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct adamoe_ranks {
+    adamoe_world world;
+    const adamoe_mpi_module *module; /* NULL: a process alone */
+    void *handle;                    /* of dlopen */
+    double patience;
+};
+
+/* A whole number in the first of these variables that is set; `otherwise` where none is. */
+static uint32_t number_in(const char *const *variable, uint32_t otherwise)
+{
+    for (; *variable != NULL; ++variable) {
+        const char *text = getenv(*variable);
+        char *end = NULL;
+        const unsigned long value = text == NULL ? 0 : strtoul(text, &end, 10);
+        if (text != NULL && end != text && *end == '\0' && value <= INT_MAX) {
+            return (uint32_t)value;
+        }
+    }
+    return otherwise;
+}
+
+adamoe_launch adamoe_launch_of_process(void)
+{
+    /* Open MPI's, then those of MPICH and its kin. */
+    static const char *const ranks[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", NULL};
+    static const char *const rank[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", NULL};
+    static const char *const here[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", NULL};
+    adamoe_launch launch = {.ranks = number_in(ranks, 1)};
+    launch.ranks = launch.ranks == 0 ? 1 : launch.ranks;
+    launch.rank = launch.ranks == 1 ? 0 : number_in(rank, 0);
+    launch.ranks_here = launch.ranks == 1 ? 1 : number_in(here, 1);
+    return launch;
+}
+
+void adamoe_launch_let_first_speak(void)
+{
+    if (adamoe_launch_of_process().rank > 0) {
+        (void)freopen("/dev/null", "w", stderr);
+        (void)nanosleep(&(struct timespec){2, 0}, NULL);
+    }
+}
+
+/* Beside the program, as it is built; or where it is installed. */
+static void *load_module(char *why, size_t size)
+{
+    static const char *const places[] = {"", ADAMOE_INSTALLED_MODULES "/"};
+    char program[PATH_MAX], path[PATH_MAX + 256];
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length < 0 ? 0 : length] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash != NULL) {
+        slash[1] = '\0';
+    }
+    for (size_t i = 0; i < sizeof places / sizeof *places; ++i) {
+        (void)snprintf(path, sizeof path, "%s%sadamoe_mpi.so", program, places[i]);
+        if (access(path, F_OK) == 0) {
+            /* Global: Open MPI's own modules look for its names. */
+            void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+            (void)snprintf(why, size, "%.300s", handle == NULL ? dlerror() : "");
+            return handle;
+        }
+    }
+    why[0] = '\0';
+    return NULL;
+}
+
+static adamoe_status open_module(adamoe_ranks *r)
+{
+    char why[512];
+    r->handle = load_module(why, sizeof why);
+    if (r->handle == NULL) {
+        return why[0] != '\0'
+                   ? adamoe_error(ADAMOE_ENVIRONMENT, "started as one of several ranks, but: %s", why)
+                   : adamoe_error(
+                         ADAMOE_NOT_SUPPORTED,
+                         "started as one of several ranks, but built without MPI (packages openmpi-bin "
+                         "and libopenmpi-dev)");
+    }
+    r->module = dlsym(r->handle, "adamoe_mpi_module_export");
+    if (r->module == NULL || r->module->version != ADAMOE_MPI_MODULE) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "adamoe_mpi.so: of another build than this program");
+    }
+    return r->module->open(r->patience, &r->world);
+}
+
+adamoe_status adamoe_ranks_open(double patience, adamoe_ranks **out)
+{
+    adamoe_ranks *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "ranks: out of memory");
+    }
+    r->world = adamoe_alone;
+    r->patience = patience;
+    if (adamoe_launch_of_process().ranks > 1) {
+        const adamoe_status status = open_module(r);
+        if (status.code != ADAMOE_OK) {
+            free(r);
+            return status;
+        }
+    }
+    *out = r;
+    return adamoe_ok();
+}
+
+const adamoe_world *adamoe_ranks_world(const adamoe_ranks *r)
+{
+    return &r->world;
+}
+
+void adamoe_ranks_describe(const adamoe_ranks *r, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (r->module != NULL) {
+        r->module->describe(text, size);
+    }
+}
+
+/* The library stays loaded: its threads and handlers outlive it. */
+void adamoe_ranks_close(adamoe_ranks *r)
+{
+    if (r != NULL && r->module != NULL) {
+        r->module->close(&r->world);
+    }
+    free(r);
+}
+
+bool adamoe_ranks_speaks(adamoe_ranks *r, const adamoe_status *status)
+{
+    if (r->module == NULL) {
+        return true;
+    }
+    r->world.tell(r->world.state, status);
+    uint32_t first = 0;
+    while (first < r->world.rank && r->module->is_silent(&r->world, first)) {
+        ++first;
+    }
+    if (first == r->world.rank) {
+        /* The others should hear of it before they are ended. */
+        (void)nanosleep(&(struct timespec){0, 300000000L}, NULL);
+        return true;
+    }
+    /* The one who speaks ends this process too. */
+    const double start = adamoe_now();
+    while (adamoe_now() - start < r->patience + 2.0) {
+        (void)nanosleep(&(struct timespec){0, 50000000L}, NULL);
+    }
+    return true;
+}
+
+void adamoe_ranks_abort(adamoe_ranks *r, int code)
+{
+    if (r->module != NULL) {
+        (void)fflush(NULL);
+        r->module->abort(&r->world, code);
+    }
+}

@@ -1,0 +1,153 @@
+/*
+ * The program over ranks, as mpirun starts them: the samples of one rank, byte by byte; what travels, as
+ * predicted; one message where ranks do not go together.
+ */
+#include "program.h"
+
+#include <jansson.h>
+
+/* As many ranks as a test likes, by any user, on this machine. */
+#define MPIRUN                                                                                               \
+    "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "         \
+    "OMPI_MCA_hwloc_base_binding_policy=none timeout 60 mpirun -q"
+#define TINY_MODEL SHELL_WORD(SOURCE_PATH("datasets/tiny-adamoe"))
+#define WORDNET    SHELL_WORD(SOURCE_PATH("datasets/wordnet/test.jsonl"))
+#define EVAL       ADAMOE " eval --model " TINY_MODEL " --questions " WORDNET " --threads 1 --limit 24"
+
+#define SKIP_WITHOUT_MPI                                                                                     \
+    do {                                                                                                     \
+        if (!ADAMOE_HAS_MPI || run("command -v mpirun")->code != 0) {                                        \
+            print_message("skipped: this build has no MPI (packages openmpi-bin and libopenmpi-dev)\n");     \
+            skip();                                                                                          \
+        }                                                                                                    \
+    } while (0)
+
+static json_int_t number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+static void check_traffic(const char *folder, uint32_t ranks, bool dense)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/many.json", folder);
+    json_t *all = json_load_file(path, 0, NULL), *cost = json_object_get(all, "adamoe");
+    const json_t *traffic = json_object_get(cost, "communication"),
+                 *list = json_object_get(traffic, "by_rank");
+    assert_int_equal(number(traffic, "ranks"), ranks);
+    assert_int_equal(json_array_size(list), ranks);
+    json_int_t sent = 0, received = 0, questions = 0, rows_sent = 0, served = 0, tokens = 0;
+    for (size_t r = 0; r < ranks; ++r) {
+        const json_t *rank = json_array_get(list, r);
+        sent += number(rank, "bytes_sent");
+        received += number(rank, "bytes_received");
+        questions += number(rank, "questions");
+        tokens += number(rank, "tokens");
+        rows_sent += number(rank, "rows_sent");
+        served += number(rank, "rows_served");
+    }
+    assert_int_equal(questions, 24);
+    assert_int_equal(tokens, number(cost, "tokens_processed"));
+    assert_int_equal(sent, received);
+    assert_int_equal(sent, number(traffic, "bytes"));
+    assert_int_equal(sent, number(traffic, "predicted_bytes"));
+    assert_int_equal(rows_sent, served);
+    assert_true(dense ? sent == 0 : sent > 0);
+    const json_int_t base = number(traffic, "baseline_bytes");
+    const json_t *reduction = json_object_get(cost, "bytes_reduction");
+    if (dense) {
+        assert_true(json_is_null(reduction));
+    } else {
+        assert_true(fabs(json_real_value(reduction) - (1.0 - (double)sent / (double)base)) < 1e-12);
+        assert_true(json_real_value(reduction) > 0.05);
+    }
+    json_decref(all);
+}
+
+static const char *best_kernel(void)
+{
+    return run(ADAMOE " eval --kernel avx2-int8 --model " MODEL " --questions " QUESTIONS " --limit 1")
+                       ->code == 0
+               ? "avx2-int8"
+               : "reference";
+}
+
+static void samples_are_those_of_one_rank(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    static const struct {
+        uint32_t ranks;
+        const char *more;
+    } cases[] = {{2, ""},
+                 {3, "--rank-experts turn --rank-chunks 3"},
+                 {4, "--rank-no-overlap --batch-tokens 100"},
+                 {7, "--rank-chunks 1 --batch-tokens 1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        const char *kernel = i == 3 ? best_kernel() : NULL;
+        char with[256];
+        (void)snprintf(with, sizeof with, "%s %s %s", cases[i].more, kernel == NULL ? "" : "--kernel",
+                       kernel == NULL ? "" : kernel);
+        expect(run(EVAL " %s --samples %s/one.jsonl --json %s/one.json", with, folder, folder), 0, "24 of");
+        const outcome *got = run(MPIRUN " -n %u " EVAL " %s --samples %s/many.jsonl --json %s/many.json",
+                                 cases[i].ranks, with, folder, folder);
+        expect(got, 0, " ranks (Open MPI");
+        assert_ptr_equal(strstr(strstr(got->text, "acc_norm") + 1, "acc_norm"), NULL); /* once */
+        expect(run("cmp %s/one.jsonl %s/many.jsonl", folder, folder), 0, "");
+        check_traffic(folder, cases[i].ranks, false);
+    }
+}
+
+/* The naive model has no kernel to spread, and every rank all experts. */
+static void ranks_share_questions_alone_on_the_naive_model(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    expect(run(EVAL " --kernel reference --samples %s/one.jsonl", folder), 0, "24 of");
+    expect(run(MPIRUN " -n 2 " EVAL " --kernel reference --samples %s/many.jsonl --json %s/many.json", folder,
+               folder),
+           0, "no row travels");
+    expect(run("cmp %s/one.jsonl %s/many.jsonl", folder, folder), 0, "");
+    check_traffic(folder, 2, true);
+}
+
+/* What all say is said once. */
+static void expect_once(const outcome *got, int code, const char *part)
+{
+    expect(got, code, part);
+    assert_null(strstr(strstr(got->text, part) + 1, part));
+}
+
+static void ranks_that_differ_are_refused(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    expect_once(run(MPIRUN " -n 1 " EVAL " : -n 1 " EVAL " --top-k 2"), 2,
+                "rank 1 differs from rank 0 in its options");
+    const outcome *got = run("cd %s && mkdir a b && cp -r " TINY_MODEL
+                             " a/m && cp -r a/m b/m && printf ' ' >> b/m/config.json && " MPIRUN
+                             " -n 1 --wdir $PWD/a " ADAMOE " eval --model m --questions " WORDNET
+                             " : -n 1 --wdir $PWD/b " ADAMOE " eval --model m --questions " WORDNET,
+                             folder);
+    expect_once(got, 2, "rank 1 differs from rank 0 in its model: m with other contents");
+    expect_once(run(MPIRUN " -n 2 " ADAMOE " flops --help"), 2,
+                "does not run over ranks; these verbs do: eval");
+    expect_once(run(MPIRUN " -n 2 " EVAL " --top-k none"), 2, "--top-k: `none' is not a whole number");
+    expect_once(run(MPIRUN " -n 2 " EVAL " --json %s/no/r.json", folder), 4, "no/r.json: create: ");
+    expect_once(run(MPIRUN " -n 2 " EVAL " --record-routing %s/r", folder), 2,
+                "--record-routing: on one rank");
+    assert_false(exists(folder, "r"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(samples_are_those_of_one_rank, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(ranks_share_questions_alone_on_the_naive_model, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(ranks_that_differ_are_refused, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
