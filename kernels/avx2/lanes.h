@@ -162,6 +162,19 @@ static inline uint32_t lanes_bits_larger(lanes a, lanes b)
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
 }
 
+static inline uint32_t lanes_bits_equal(lanes a, lanes b)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+
+/* Lane i of a where bit i is set, of `rest` where it is not. */
+static inline lanes lanes_keep(lanes a, uint32_t bits, lanes rest)
+{
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i chosen = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), bit), bit);
+    return _mm256_blendv_ps(rest, a, _mm256_castsi256_ps(chosen));
+}
+
 /* Eight pairs of bfloat16 from 32 bytes: each 32-bit lane holds an even element in its low half and the odd
  * one that follows in its high half. */
 static inline lanes_int lanes_load_pairs(const void *from)

@@ -163,6 +163,17 @@ static inline uint32_t lanes_bits_larger(lanes a, lanes b)
     return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
 }
 
+static inline uint32_t lanes_bits_equal(lanes a, lanes b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+/* Lane i of a where bit i is set, of `rest` where it is not. */
+static inline lanes lanes_keep(lanes a, uint32_t bits, lanes rest)
+{
+    return _mm512_mask_mov_ps(rest, (__mmask16)bits, a);
+}
+
 /* Sixteen pairs of bfloat16 from 64 bytes: each 32-bit lane holds an even element in its low half and the odd
  * one that follows in its high half. */
 static inline lanes_int lanes_load_pairs(const void *from)

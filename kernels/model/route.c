@@ -88,7 +88,9 @@ static void normalised_weights(const adamoe_vector_ops *ops, const adamoe_routin
             weight[counted++] = logits[id[j]];
         }
     }
-    if (counted > 0) {
+    if (counted == 1) {
+        weight[0] = 1.0f;
+    } else if (counted > 1) {
         ops->softmax(weight, counted, weight);
     }
     for (size_t j = routing->rule.top_k; j-- > 0;) {

@@ -84,14 +84,12 @@ void adamoe_embed_rows(const adamoe_team *team, const adamoe_matrix *embedding, 
 
 void adamoe_add_and_norm_row(const adamoe_row_norm *norm, float *x, const float *update, float *normed)
 {
-    static const size_t only = 0;
-    if (update != NULL && norm->update_factor == 0.0f) {
-        norm->ops->add(x, update, norm->hidden_size);
-    } else if (update != NULL) {
-        const adamoe_listed_rows row = {update, &only, norm->hidden_size};
-        norm->ops->mix(&norm->update_factor, &row, 0, 1, norm->hidden_size, x);
+    if (update == NULL) {
+        norm->ops->rms_norm(x, norm->gain, norm->eps, norm->hidden_size, normed);
+    } else {
+        norm->ops->add_rms_norm(x, update, norm->update_factor == 0.0f ? 1.0f : norm->update_factor,
+                                norm->gain, norm->eps, norm->hidden_size, normed);
     }
-    norm->ops->rms_norm(x, norm->gain, norm->eps, norm->hidden_size, normed);
 }
 
 typedef struct add_and_norm_call {
@@ -184,12 +182,10 @@ typedef struct rotary_call {
     float *query, *key, *value;
 } rotary_call;
 
-static void rotate_heads(const adamoe_rotary *r, size_t row, size_t heads, float *head)
+static void rotate_heads(const adamoe_rotary *r, size_t row, size_t heads, const float *from, float *to)
 {
     const size_t half = r->head_dim / 2, angle = r->position[row] * half;
-    for (size_t h = 0; h < heads; ++h) {
-        r->ops->rotate(head + h * r->head_dim, r->cosine + angle, r->sine + angle, half);
-    }
+    r->ops->rotate(from, heads, r->cosine + angle, r->sine + angle, half, to);
 }
 
 static void rotate_row(const void *context, size_t row, uint32_t thread)
@@ -197,8 +193,10 @@ static void rotate_row(const void *context, size_t row, uint32_t thread)
     (void)thread;
     const rotary_call *call = context;
     const adamoe_rotary *r = call->rotary;
-    rotate_heads(r, row, r->heads, call->query + row * r->heads * r->head_dim);
-    rotate_heads(r, row, r->key_value_heads, call->key + row * r->key_value_heads * r->head_dim);
+    float *query = call->query + row * r->heads * r->head_dim;
+    float *key = call->key + row * r->key_value_heads * r->head_dim;
+    rotate_heads(r, row, r->heads, query, query);
+    rotate_heads(r, row, r->key_value_heads, key, key);
 }
 
 void adamoe_rotate_rows(const adamoe_team *team, const adamoe_rotary *rotary, size_t rows, float *query,
@@ -209,14 +207,14 @@ void adamoe_rotate_rows(const adamoe_team *team, const adamoe_rotary *rotary, si
 
 static void split_and_rotate_row(const void *context, size_t row, uint32_t thread)
 {
+    (void)thread;
     const rotary_call *call = context;
     const adamoe_rotary *r = call->rotary;
     const size_t width = r->heads * r->head_dim, kv = r->key_value_heads * r->head_dim;
     const float *from = call->joined + row * (width + 2 * kv);
-    memcpy(call->query + row * width, from, width * sizeof *from);
-    memcpy(call->key + row * kv, from + width, kv * sizeof *from);
+    rotate_heads(r, row, r->heads, from, call->query + row * width);
+    rotate_heads(r, row, r->key_value_heads, from + width, call->key + row * kv);
     memcpy(call->value + row * kv, from + width + kv, kv * sizeof *from);
-    rotate_row(context, row, thread);
 }
 
 void adamoe_split_and_rotate_rows(const adamoe_team *team, const adamoe_rotary *rotary, size_t rows,

@@ -1,7 +1,8 @@
 /*
  * Attention over spans. A task is a tile: some queries of one span, and the query heads that share one
  * key-value head. For its rows (query, head) it goes through the keys block by block, so that a block that
- * was read from memory once serves all rows of the tile from the first cache.
+ * was read from memory once serves all rows of the tile from the first cache. Few keys are in that cache anyway, and a
+ * row goes through them at once.
  */
 #include "model/span_attention.h"
 #include "vector/vector_ops.h"
@@ -110,6 +111,7 @@ typedef struct tile {
     const adamoe_vector_ops *ops;
     size_t first_query, queries, first_head, heads;
     size_t position; /* of the first query */
+    size_t few;      /* queries before the first one that sees many keys */
     adamoe_listed_rows keys, values;
     float *scores; /* [queries, heads, stride], by position */
     size_t stride;
@@ -144,7 +146,7 @@ static float *scores_of(const tile *t, size_t query, size_t head)
 
 static void score_block(const tile *t, size_t first, size_t end, float scale)
 {
-    for (size_t q = 0; q < t->queries; ++q) {
+    for (size_t q = t->few; q < t->queries; ++q) {
         const key_range keys = within(visible(t, q), first, end);
         for (size_t h = 0; h < t->heads && keys.first < keys.end; ++h) {
             t->ops->scores(t->call->query + head_at(t, q, h), &t->keys, keys.first, keys.end - keys.first,
@@ -155,7 +157,7 @@ static void score_block(const tile *t, size_t first, size_t end, float scale)
 
 static void mix_block(const tile *t, size_t first, size_t end)
 {
-    for (size_t q = 0; q < t->queries; ++q) {
+    for (size_t q = t->few; q < t->queries; ++q) {
         const key_range keys = within(visible(t, q), first, end);
         for (size_t h = 0; h < t->heads && keys.first < keys.end; ++h) {
             t->ops->mix(scores_of(t, q, h) + keys.first, &t->values, keys.first, keys.end - keys.first,
@@ -164,14 +166,27 @@ static void mix_block(const tile *t, size_t first, size_t end)
     }
 }
 
-static void attend(const tile *t)
+/* Queries that see few keys, one after the other. */
+static void attend_to_few(const tile *t, float scale)
 {
-    const float scale = (float)(1.0 / sqrt((double)t->call->head_dim));
-    const size_t first = visible(t, 0).first, end = visible(t, t->queries - 1).end;
+    for (size_t q = 0; q < t->few; ++q) {
+        const key_range keys = visible(t, q);
+        for (size_t h = 0; h < t->heads; ++h) {
+            t->ops->attend(t->call->query + head_at(t, q, h), &t->keys, &t->values, keys.first,
+                           keys.end - keys.first, t->call->head_dim, scale,
+                           t->call->mixed + head_at(t, q, h));
+        }
+    }
+}
+
+/* The others, block of keys by block of keys. */
+static void attend_to_many(const tile *t, float scale)
+{
+    const size_t first = visible(t, t->few).first, end = visible(t, t->queries - 1).end;
     for (size_t block = first; block < end; block += KEY_BLOCK) {
         score_block(t, block, block + KEY_BLOCK, scale);
     }
-    for (size_t q = 0; q < t->queries; ++q) {
+    for (size_t q = t->few; q < t->queries; ++q) {
         const key_range keys = visible(t, q);
         for (size_t h = 0; h < t->heads; ++h) {
             float *scores = scores_of(t, q, h) + keys.first;
@@ -181,6 +196,19 @@ static void attend(const tile *t)
     }
     for (size_t block = first; block < end; block += KEY_BLOCK) {
         mix_block(t, block, block + KEY_BLOCK);
+    }
+}
+
+/* Which way a query goes depends on the number of its keys alone: of each, the first ones of a tile have the fewest. */
+static void attend(tile *t)
+{
+    const float scale = (float)(1.0 / sqrt((double)t->call->head_dim));
+    while (t->few < t->queries && visible(t, t->few).end - visible(t, t->few).first <= ADAMOE_ATTEND_MOST) {
+        ++t->few;
+    }
+    attend_to_few(t, scale);
+    if (t->few < t->queries) {
+        attend_to_many(t, scale);
     }
 }
 
@@ -202,7 +230,7 @@ static void attention_task(void *context, size_t i, uint32_t thread)
     const size_t left = span->count - span->skip - query;
     const size_t *row = list_rows(r, s, thread);
     const size_t stride = call->key_value_heads * call->head_dim;
-    const tile t = {
+    tile t = {
         .call = call,
         .ops = r->ops,
         .first_query = span->first_query + query,

@@ -29,6 +29,9 @@ typedef struct adamoe_listed_rows {
     size_t stride; /* floats from row to row */
 } adamoe_listed_rows;
 
+/* Keys that `attend` takes, at most. */
+#define ADAMOE_ATTEND_MOST 64
+
 typedef struct adamoe_vector_ops {
     const char *name; /* "avx512f", "avx2", "portable" */
 
@@ -40,8 +43,13 @@ typedef struct adamoe_vector_ops {
     /* out = x / sqrt(mean(x^2) + eps) * gain (reference/README.md section 8). */
     void (*rms_norm)(const float *x, const float *gain, double eps, size_t count, float *out);
 
-    /* Half-split rotation of one head of 2 * half floats, in place. */
-    void (*rotate)(float *head, const float *cosine, const float *sine, size_t half);
+    /* x += factor * update, by fused multiply-add; out = the rms_norm of that x, in the bits that it has alone. */
+    void (*add_rms_norm)(float *x, const float *update, float factor, const float *gain, double eps,
+                         size_t count, float *out);
+
+    /* Half-split rotation of heads that stand one after the other, 2 * half floats each. `to` may be `from`. */
+    void (*rotate)(const float *from, size_t heads, const float *cosine, const float *sine, size_t half,
+                   float *to);
 
     /* score[i] = scale * (query . key row first + i) for i < count. */
     void (*scores)(const float *query, const adamoe_listed_rows *keys, size_t first, size_t count,
@@ -51,6 +59,11 @@ typedef struct adamoe_vector_ops {
      * other, give the bits of one call for both. */
     void (*mix)(const float *weight, const adamoe_listed_rows *values, size_t first, size_t count,
                 size_t head_dim, float *mixed);
+
+    /* mixed = sum over i < count of softmax(scale * (query . key row first + i)) * value row first + i, for count
+     * from 1 to ADAMOE_ATTEND_MOST: scores, softmax and mix in one go, for few keys, though not in their bits. */
+    void (*attend)(const float *query, const adamoe_listed_rows *keys, const adamoe_listed_rows *values,
+                   size_t first, size_t count, size_t head_dim, float scale, float *mixed);
 
     /* out = softmax(x), count at least 1; out may be x. x is finite. The error of x - max(x) is carried
      * along, so that each value is within a few units of its last place where it is not subnormal. */

@@ -56,9 +56,10 @@ static float dot(const float *a, const float *b, size_t count)
     return sum_of_chains(chain);
 }
 
-static void rms_norm(const float *x, const float *gain, double eps, size_t count, float *out)
+/* out = x / sqrt(squares / count + eps) * gain. */
+static inline void norm_by(double squares, const float *x, const float *gain, double eps, size_t count,
+                           float *out)
 {
-    const double squares = (double)dot(x, x, count);
     const lanes scale = lanes_all((float)(1.0 / sqrt(squares / (double)count + eps)));
     for (size_t i = 0; i < count; i += LANES) {
         const lanes scaled = lanes_multiply(load_at(x, i, count), scale);
@@ -66,37 +67,86 @@ static void rms_norm(const float *x, const float *gain, double eps, size_t count
     }
 }
 
-static void rotate(float *head, const float *cosine, const float *sine, size_t half)
+static void rms_norm(const float *x, const float *gain, double eps, size_t count, float *out)
 {
-    for (size_t i = 0; i < half; i += LANES) {
-        const lanes c = load_at(cosine, i, half), s = load_at(sine, i, half);
-        const lanes first = load_at(head, i, half), second = load_at(head + half, i, half);
-        store_at(head, i, half, lanes_subtract(lanes_multiply(first, c), lanes_multiply(second, s)));
-        store_at(head + half, i, half, lanes_fma(first, s, lanes_multiply(second, c)));
+    norm_by((double)dot(x, x, count), x, gain, eps, count, out);
+}
+
+/* x += factor * update for the lanes at i; returns them. */
+static inline lanes add_at(float *x, const float *update, lanes factor, size_t i, size_t count)
+{
+    const lanes sum = lanes_fma(factor, load_at(update, i, count), load_at(x, i, count));
+    store_at(x, i, count, sum);
+    return sum;
+}
+
+/* The squares are summed as `dot` sums. */
+static void add_rms_norm(float *x, const float *update, float factor, const float *gain, double eps,
+                         size_t count, float *out)
+{
+    lanes chain[CHAINS] = {lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f), lanes_all(0.0f)};
+    const lanes times = lanes_all(factor);
+    size_t i = 0;
+    for (; i + CHAINS * LANES <= count; i += CHAINS * LANES) {
+        for (size_t c = 0; c < CHAINS; ++c) {
+            const lanes sum = add_at(x, update, times, i + c * LANES, count);
+            chain[c] = lanes_fma(sum, sum, chain[c]);
+        }
+    }
+    for (; i < count; i += LANES) {
+        const lanes sum = add_at(x, update, times, i, count);
+        chain[0] = lanes_fma(sum, sum, chain[0]);
+    }
+    norm_by((double)sum_of_chains(chain), x, gain, eps, count, out);
+}
+
+static void rotate(const float *from, size_t heads, const float *cosine, const float *sine, size_t half,
+                   float *to)
+{
+    for (size_t h = 0; h < heads; ++h, from += 2 * half, to += 2 * half) {
+        for (size_t i = 0; i < half; i += LANES) {
+            const lanes c = load_at(cosine, i, half), s = load_at(sine, i, half);
+            const lanes first = load_at(from, i, half), second = load_at(from + half, i, half);
+            store_at(to, i, half, lanes_subtract(lanes_multiply(first, c), lanes_multiply(second, s)));
+            store_at(to + half, i, half, lanes_fma(first, s, lanes_multiply(second, c)));
+        }
     }
 }
 
-/* The products of one query with LANES keys. */
-static inline lanes key_products(const float *query, const float *const key[LANES], size_t head_dim)
+/* The products of one query with the first `keys` keys, LANES or half as many: a constant wherever this is called. The
+ * other half of the lanes repeats the first then. */
+static inline __attribute__((always_inline)) lanes
+products_with(size_t keys, const float *query, const float *const key[LANES], size_t head_dim)
 {
     lanes sum[LANES];
-    for (size_t l = 0; l < LANES; ++l) {
+    for (size_t l = 0; l < keys; ++l) {
         sum[l] = lanes_all(0.0f);
     }
     size_t c = 0;
     for (; c + LANES <= head_dim; c += LANES) {
         const lanes q = lanes_load(query + c);
-        for (size_t l = 0; l < LANES; ++l) {
+        for (size_t l = 0; l < keys; ++l) {
             sum[l] = lanes_fma(q, lanes_load(key[l] + c), sum[l]);
         }
     }
     if (c < head_dim) {
         const lanes q = lanes_load_first(query + c, head_dim - c);
-        for (size_t l = 0; l < LANES; ++l) {
+        for (size_t l = 0; l < keys; ++l) {
             sum[l] = lanes_fma(q, lanes_load_first(key[l] + c, head_dim - c), sum[l]);
         }
     }
+    for (size_t l = keys; l < LANES; ++l) {
+        sum[l] = sum[l - keys];
+    }
     return lanes_sums(sum);
+}
+
+/* Where the LANES rows of a list from `at` on stand; beyond the end: any row that is there. */
+static inline void find_rows(const adamoe_listed_rows *rows, size_t at, size_t left, const float *row[LANES])
+{
+    for (size_t l = 0; l < LANES; ++l) {
+        row[l] = rows->base + rows->row[at + (l < left ? l : left - 1)] * rows->stride;
+    }
 }
 
 static void scores(const float *query, const adamoe_listed_rows *keys, size_t first, size_t count,
@@ -104,21 +154,22 @@ static void scores(const float *query, const adamoe_listed_rows *keys, size_t fi
 {
     const float *key[LANES];
     for (size_t i = 0; i < count; i += LANES) {
-        for (size_t l = 0; l < LANES; ++l) {
-            const size_t at = i + l < count ? i + l : count - 1; /* beyond the end: any row that is there */
-            key[l] = keys->base + keys->row[first + at] * keys->stride;
-        }
-        store_at(score, i, count, lanes_multiply(key_products(query, key, head_dim), lanes_all(scale)));
+        find_rows(keys, first + i, count - i, key);
+        store_at(score, i, count,
+                 lanes_multiply(products_with(LANES, query, key, head_dim), lanes_all(scale)));
     }
 }
 
-/* `vectors` vectors of `mixed`, held in registers over all rows: it is a constant wherever this is called. */
-static inline void mix_columns(const float *weight, const float *base, const size_t *row, size_t stride,
-                               size_t count, size_t vectors, float *mixed)
+/* `vectors` vectors of `mixed`, held in registers over all rows: it is a constant wherever this is called, and so is
+ * `fresh`, where what stands there is not added to. */
+static inline __attribute__((always_inline)) void mix_columns(bool fresh, const float *weight,
+                                                              const float *base, const size_t *row,
+                                                              size_t stride, size_t count, size_t vectors,
+                                                              float *mixed)
 {
     lanes sum[8];
     for (size_t v = 0; v < vectors; ++v) {
-        sum[v] = lanes_load(mixed + v * LANES);
+        sum[v] = fresh ? lanes_all(0.0f) : lanes_load(mixed + v * LANES);
     }
     for (size_t i = 0; i < count; ++i) {
         const lanes w = lanes_all(weight[i]);
@@ -132,30 +183,37 @@ static inline void mix_columns(const float *weight, const float *base, const siz
     }
 }
 
-static void mix(const float *weight, const adamoe_listed_rows *values, size_t first, size_t count,
-                size_t head_dim, float *mixed)
+static inline __attribute__((always_inline)) void mix_rows(bool fresh, const float *weight,
+                                                           const adamoe_listed_rows *values, size_t first,
+                                                           size_t count, size_t head_dim, float *mixed)
 {
     const size_t *row = values->row + first;
     const size_t stride = values->stride;
     size_t c = 0;
     for (; c + 8 * LANES <= head_dim; c += 8 * LANES) {
-        mix_columns(weight, values->base + c, row, stride, count, 8, mixed + c);
+        mix_columns(fresh, weight, values->base + c, row, stride, count, 8, mixed + c);
     }
     if (c + 4 * LANES <= head_dim) {
-        mix_columns(weight, values->base + c, row, stride, count, 4, mixed + c);
+        mix_columns(fresh, weight, values->base + c, row, stride, count, 4, mixed + c);
         c += 4 * LANES;
     }
     for (; c + LANES <= head_dim; c += LANES) {
-        mix_columns(weight, values->base + c, row, stride, count, 1, mixed + c);
+        mix_columns(fresh, weight, values->base + c, row, stride, count, 1, mixed + c);
     }
     if (c < head_dim) {
-        lanes sum = lanes_load_first(mixed + c, head_dim - c);
+        lanes sum = fresh ? lanes_all(0.0f) : lanes_load_first(mixed + c, head_dim - c);
         for (size_t i = 0; i < count; ++i) {
             const lanes value = lanes_load_first(values->base + row[i] * stride + c, head_dim - c);
             sum = lanes_fma(lanes_all(weight[i]), value, sum);
         }
         lanes_store_first(mixed + c, sum, head_dim - c);
     }
+}
+
+static void mix(const float *weight, const adamoe_listed_rows *values, size_t first, size_t count,
+                size_t head_dim, float *mixed)
+{
+    mix_rows(false, weight, values, first, count, head_dim, mixed);
 }
 
 /* The last lanes overlap those before them, so that no lane is empty: a maximum may count a value twice. */
@@ -187,6 +245,38 @@ static inline lanes exp_of_difference(lanes x, lanes largest)
     error = lanes_smaller(error, lanes_all(1.0f));
     const lanes e = lanes_exp(d);
     return lanes_fma(e, error, e);
+}
+
+/* Whole vectors all the way: lanes beyond the last key have the score of some key, which no maximum is changed by, until
+ * their exponential is replaced by 0. */
+static void attend(const float *query, const adamoe_listed_rows *keys, const adamoe_listed_rows *values,
+                   size_t first, size_t count, size_t head_dim, float scale, float *mixed)
+{
+    lanes term[ADAMOE_ATTEND_MOST / LANES];
+    float weight[ADAMOE_ATTEND_MOST];
+    const float *key[LANES];
+    size_t vectors = 0;
+    lanes most = lanes_all(-INFINITY), sum = lanes_all(0.0f);
+    for (size_t i = 0; i < count; i += LANES, ++vectors) {
+        find_rows(keys, first + i, count - i, key);
+        const lanes product = count - i > LANES / 2 ? products_with(LANES, query, key, head_dim)
+                                                    : products_with(LANES / 2, query, key, head_dim);
+        term[vectors] = lanes_multiply(product, lanes_all(scale));
+        most = lanes_larger(most, term[vectors]);
+    }
+    const lanes largest = lanes_all(lanes_largest(most));
+    for (size_t v = 0; v < vectors; ++v) {
+        term[v] = exp_of_difference(term[v], largest);
+        if (v + 1 == vectors) {
+            term[v] = lanes_first_of(term[v], count - v * LANES, lanes_all(0.0f));
+        }
+        sum = lanes_add(sum, term[v]);
+    }
+    const lanes share = lanes_all(1.0f / lanes_sum(sum));
+    for (size_t v = 0; v < vectors; ++v) {
+        lanes_store(weight + v * LANES, lanes_multiply(term[v], share));
+    }
+    mix_rows(true, weight, values, first, count, head_dim, mixed);
 }
 
 /* The last exponentials, 0 beyond count. */
@@ -290,11 +380,35 @@ static inline void insert(const float *x, uint32_t i, uint32_t *index, size_t *l
     index[place] = i;
 }
 
+/* Two vectors: the largest of those that are left, and of equal ones the first. */
+static void top_k_of_few(const float *x, size_t count, size_t room, uint32_t *index)
+{
+    const lanes lowest = lanes_all(-INFINITY);
+    const lanes low = load_at(x, 0, count), high = count > LANES ? load_at(x, LANES, count) : lowest;
+    uint32_t left = (uint32_t)((UINT64_C(1) << count) - 1);
+    for (size_t j = 0; j < room; ++j) {
+        const lanes most =
+            lanes_larger(lanes_keep(low, left, lowest), lanes_keep(high, left >> LANES, lowest));
+        const lanes largest = lanes_all(lanes_largest(most));
+        const uint32_t equal =
+            (lanes_bits_equal(low, largest) | lanes_bits_equal(high, largest) << LANES) & left;
+        index[j] = (uint32_t)__builtin_ctz(equal);
+        left &= ~(1u << index[j]);
+    }
+}
+
+/* As many that passing over the list again for each of them is less than keeping it in order. */
+#define FEW 4
+
 /* In ascending order of the index, what is larger than the last of a full list replaces it: of equal values
  * the first ones stay. Few are, and whole vectors are passed over. */
 static void top_k(const float *x, size_t count, size_t room, uint32_t *index)
 {
     size_t listed = 0, i = 0;
+    if (count <= 2 * LANES && room <= FEW) {
+        top_k_of_few(x, count, room, index);
+        return;
+    }
     for (; i < room; ++i) {
         insert(x, (uint32_t)i, index, &listed, room);
     }
@@ -317,8 +431,8 @@ static void top_k(const float *x, size_t count, size_t room, uint32_t *index)
 /* clang-format off */
 #define VECTOR_OPS_TABLE(instruction_set)                                                                    \
     {                                                                                                        \
-        .name = (instruction_set), .add = add, .dot = dot, .rms_norm = rms_norm, .rotate = rotate,           \
-        .scores = scores, .mix = mix, .softmax = softmax, .log_sum_add = log_sum_add,                        \
+        .name = (instruction_set), .add = add, .dot = dot, .rms_norm = rms_norm,                             \
+        .add_rms_norm = add_rms_norm, .rotate = rotate, .scores = scores, .mix = mix, .attend = attend, .softmax = softmax, .log_sum_add = log_sum_add,                        \
         .all_finite = all_finite, .top_k = top_k,                                                            \
     }
 /* clang-format on */

@@ -60,8 +60,21 @@ static void check_sums(const adamoe_vector_ops *ops, size_t count)
         assert_near("rms_norm", count, i, (double)out[i], expected,
                     (double)(count + 5) * UNIT * fabs(expected));
     }
+    float normed[LONGEST], moved[LONGEST]; /* 0.75 b is exact, and so is what is added to */
+    memcpy(moved, a, count * sizeof *moved);
+    ops->add_rms_norm(moved, b, 0.75f, b, 1e-5, count, out);
+    ops->rms_norm(moved, b, 1e-5, count, normed);
+    assert_memory_equal(out, normed, count * sizeof *out);
+    for (size_t i = 0; i < count; ++i) {
+        const double expected = (double)a[i] + 0.75 * (double)b[i];
+        assert_near("add_rms_norm", count, i, (double)moved[i], expected,
+                    2.0 * UNIT * (fabs((double)a[i]) + 0.75 * fabs((double)b[i])));
+    }
+    memcpy(moved, a, count * sizeof *moved);
+    ops->add_rms_norm(moved, b, 1.0f, b, 1e-5, count, out);
     memcpy(out, a, count * sizeof *out);
     ops->add(out, b, count);
+    assert_memory_equal(out, moved, count * sizeof *out);
     for (size_t i = 0; i < count; ++i) {
         assert_true(out[i] == a[i] + b[i]);
     }
@@ -72,21 +85,26 @@ static void check_sums(const adamoe_vector_ops *ops, size_t count)
 
 static void check_rotation(const adamoe_vector_ops *ops, size_t half)
 {
+    enum { HEADS = 3 };
     guarded memory[3];
-    float *head = guarded_array(&memory[0], 2 * half * sizeof *head), before[2 * LONGEST];
+    float *heads = guarded_array(&memory[0], 2 * HEADS * half * sizeof *heads), before[2 * HEADS * LONGEST],
+          apart[2 * HEADS * LONGEST];
     float *cosine = guarded_array(&memory[1], half * sizeof *cosine);
     float *sine = guarded_array(&memory[2], half * sizeof *sine);
-    fill(head, 2 * half, 3.0);
+    fill(heads, 2 * HEADS * half, 3.0);
     fill(cosine, half, 1.0);
     fill(sine, half, 1.0);
-    memcpy(before, head, 2 * half * sizeof *head);
-    ops->rotate(head, cosine, sine, half);
-    for (size_t i = 0; i < half; ++i) {
-        const double first = (double)before[i], second = (double)before[i + half];
-        const double c = (double)cosine[i], s = (double)sine[i];
+    memcpy(before, heads, 2 * HEADS * half * sizeof *heads);
+    ops->rotate(before, HEADS, cosine, sine, half, apart);
+    ops->rotate(heads, HEADS, cosine, sine, half, heads);
+    assert_memory_equal(apart, heads, 2 * HEADS * half * sizeof *heads);
+    for (size_t i = 0; i < HEADS * half; ++i) {
+        const size_t at = i / half * 2 * half + i % half;
+        const double first = (double)before[at], second = (double)before[at + half];
+        const double c = (double)cosine[i % half], s = (double)sine[i % half];
         const double bound = 2.0 * UNIT * (fabs(first) + fabs(second));
-        assert_near("rotate", half, i, (double)head[i], first * c - second * s, bound);
-        assert_near("rotate", half, i + half, (double)head[i + half], second * c + first * s, bound);
+        assert_near("rotate", half, at, (double)heads[at], first * c - second * s, bound);
+        assert_near("rotate", half, at + half, (double)heads[at + half], second * c + first * s, bound);
     }
     for (size_t i = 0; i < 3; ++i) {
         guarded_free(&memory[i]);
@@ -140,6 +158,52 @@ static void check_attention(const adamoe_vector_ops *ops, size_t count, size_t h
     ops->mix(score, &list, 0, count / 3, head_dim, mixed);
     ops->mix(score + count / 3, &list, count / 3, count - count / 3, head_dim, mixed);
     assert_memory_equal(mixed, once, head_dim * sizeof *mixed);
+    for (size_t i = 0; i < 4; ++i) {
+        guarded_free(&memory[i]);
+    }
+}
+
+/* A weight: the softmax's bound (below) with one rounding more, for the quotient by way of a reciprocal, and what the
+ * error of its score does to it, twice: by itself and in the sum. The mixing is a sum. */
+static void check_attend(const adamoe_vector_ops *ops, size_t count, size_t head_dim, double size)
+{
+    guarded memory[4];
+    float *query = guarded_array(&memory[0], head_dim * sizeof *query);
+    float *keys = guarded_array(&memory[1], 2 * count * head_dim * sizeof *keys);
+    float *values = guarded_array(&memory[2], 2 * count * head_dim * sizeof *values);
+    float *mixed = guarded_array(&memory[3], head_dim * sizeof *mixed);
+    double score[LONGEST], largest = -INFINITY, sum = 0.0, error = 0.0;
+    size_t row[LONGEST];
+    fill(query, head_dim, 1.0);
+    fill(keys, 2 * count * head_dim, size);
+    fill(values, 2 * count * head_dim, 1.0);
+    fill(mixed, head_dim, 1.0); /* which is not added to */
+    const adamoe_listed_rows k = list_rows(keys, row, count, head_dim),
+                             v = list_rows(values, row, count, head_dim);
+    for (size_t i = 0; i < count; ++i) {
+        double magnitude = 0.0;
+        score[i] = 0.0;
+        for (size_t c = 0; c < head_dim; ++c) {
+            score[i] += 0.25 * (double)query[c] * (double)keys[row[i] * head_dim + c];
+            magnitude += fabs(0.25 * (double)query[c] * (double)keys[row[i] * head_dim + c]);
+        }
+        largest = fmax(largest, score[i]);
+        error = fmax(error, (double)(head_dim + 2) * UNIT * magnitude);
+    }
+    for (size_t i = 0; i < count; ++i) {
+        sum += exp(score[i] - largest);
+    }
+    ops->attend(query, &k, &v, 0, count, head_dim, 0.25f, mixed);
+    const double relative = (8.0 + (double)count / 4.0 + 3.0 + (double)count + 2.0) * UNIT + 2.0 * error;
+    for (size_t c = 0; c < head_dim; ++c) {
+        double expected = 0.0, magnitude = 0.0;
+        for (size_t i = 0; i < count; ++i) {
+            const double term = exp(score[i] - largest) / sum * (double)values[row[i] * head_dim + c];
+            expected += term;
+            magnitude += fabs(term);
+        }
+        assert_near("attend", count, c, (double)mixed[c], expected, relative * magnitude + 0x1p-140);
+    }
     for (size_t i = 0; i < 4; ++i) {
         guarded_free(&memory[i]);
     }
@@ -245,6 +309,8 @@ static void check_table(const adamoe_vector_ops *ops)
         check_finite(ops, count);
         check_attention(ops, count, 1 + (count * 7) % (LONGEST - 1));
         check_attention(ops, 1 + count % 37, count);
+        check_attend(ops, 1 + count % ADAMOE_ATTEND_MOST, 1 + count * 7 % (LONGEST - 1), 1.0);
+        check_attend(ops, 1 + count % ADAMOE_ATTEND_MOST, count, 40.0);
         for (size_t k = 1; k <= count; k += 1 + k / 3) {
             check_top_k(ops, count, k, 3.0);
             check_top_k(ops, count, k, 1e6);

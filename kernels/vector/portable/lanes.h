@@ -160,4 +160,22 @@ static inline uint32_t lanes_bits_larger(lanes a, lanes b)
     return bits;
 }
 
+static inline uint32_t lanes_bits_equal(lanes a, lanes b)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < LANES; ++i) {
+        bits |= (uint32_t)(a[i] == b[i]) << i;
+    }
+    return bits;
+}
+
+/* Lane i of a where bit i is set, of `rest` where it is not. */
+static inline lanes lanes_keep(lanes a, uint32_t bits, lanes rest)
+{
+    for (int i = 0; i < LANES; ++i) {
+        rest[i] = (bits >> i & 1u) != 0 ? a[i] : rest[i];
+    }
+    return rest;
+}
+
 #endif
