@@ -53,7 +53,7 @@ static inline finding check(void **state, const char *folder, const char *plugin
     const folder_path json = in_folder(state, "result.json");
     (void)remove(json.text);
     (void)snprintf(command, sizeof command,
-                   "timeout 120 '%s' check --plugin '%s/%s.so' --kernel %s --threads 2 %s --json '%s' "
+                   "timeout 500 '%s' check --plugin '%s/%s.so' --kernel %s --threads 2 %s --json '%s' "
                    "> /dev/null 2>&1",
                    ADAMOE_PROGRAM, folder, plugin, kernel, options, json.text);
     const int status = system(command);
