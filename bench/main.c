@@ -43,7 +43,7 @@ static const verb verbs[] = {
     {"routers", "every router of the field on the same tokens, side by side", adamoe_verb_routers,
      SHOWS_TIMES, false},
     {"scale", "rows, bytes and time of a layer over many ranks, predicted by a cost model", adamoe_verb_scale,
-     NO_TIMES, false},
+     SHOWS_TIMES, true},
     {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train,
      SHOWS_TIMES, false},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",

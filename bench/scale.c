@@ -4,7 +4,7 @@
 #include "program/environment.h"
 #include "program/json_output.h"
 #include "program/result_files.h"
-#include "scale/options.h"
+#include "scale/calibrate.h"
 #include "scale/show.h"
 #include "mpi/partition.h"
 #include "numbers.h"
@@ -63,7 +63,7 @@ static adamoe_status make_setting(const adamoe_scale_options *o, const adamoe_sc
                                   .all_together = o->total != 0,
                                   .order = o->order,
                                   .draws = o->draws,
-                                  .seed = o->seed};
+                                  .seed = o->common.seed};
     if (c != NULL) {
         ADAMOE_TRY(use_calibration(o, subject, c, out));
     }
@@ -278,5 +278,14 @@ int adamoe_verb_scale(int count, char **arguments)
     adamoe_scale_options options;
     adamoe_scale_options_begin(&options);
     adamoe_parse(&adamoe_scale_argp, count, arguments, &options);
+    if (options.calibrate != NULL) {
+        return adamoe_scale_calibrate(&options, count, arguments);
+    }
+    if (adamoe_launch_of_process().ranks > 1) {
+        adamoe_launch_let_first_speak();
+        return adamoe_finish("scale", adamoe_error(ADAMOE_BAD_INPUT,
+                                                   "started as several ranks, which only --calibrate "
+                                                   "asks for"));
+    }
     return adamoe_finish("scale", run(&options));
 }

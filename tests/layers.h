@@ -98,7 +98,8 @@ static const layer house[] = {
     {"bench/layer", "reference reference/bound datasets datasets/safetensors kernels/machine bench/program"},
     {"bench/report", "reference datasets/files bench/program bench/statistics"},
     {"bench/scale",
-     "reference datasets/config datasets/files kernels/mpi bench/layers bench/program bench/timing"},
+     "reference datasets/config datasets/files kernels/machine kernels/mpi bench/layers bench/program "
+     "bench/ranks bench/statistics bench/timing"},
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
                     "kernels/train/model bench/eval bench/layers bench/program"},

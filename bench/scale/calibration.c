@@ -8,14 +8,26 @@
 #include <math.h>
 #include <string.h>
 
-double adamoe_calibration_error(const adamoe_calibration *calibration)
+double adamoe_calibration_error(const adamoe_calibration *calibration, bool fitted)
 {
     double largest = (double)NAN;
     for (size_t i = 0; i < calibration->checks; ++i) {
         const adamoe_calibration_check *c = &calibration->check[i];
-        largest = fmax(largest, fabs(c->predicted / c->measured - 1.0)); /* fmax passes over NaN */
+        if (c->fitted == fitted) {
+            largest = fmax(largest, fabs(c->predicted / c->measured - 1.0)); /* fmax passes over NaN */
+        }
     }
     return largest;
+}
+
+void adamoe_calibration_add(adamoe_calibration *calibration, const char *what, double predicted,
+                            double measured, bool fitted)
+{
+    if (calibration->checks < ADAMOE_CALIBRATION_CHECKS) {
+        adamoe_calibration_check *c = &calibration->check[calibration->checks++];
+        *c = (adamoe_calibration_check){.predicted = predicted, .measured = measured, .fitted = fitted};
+        (void)snprintf(c->what, sizeof c->what, "%s", what);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */
@@ -35,8 +47,22 @@ static json_t *checks_json(const adamoe_calibration *calibration)
     json_t *list = json_array();
     for (size_t i = 0; i < calibration->checks; ++i) {
         const adamoe_calibration_check *c = &calibration->check[i];
-        (void)json_array_append_new(list, json_pack("{s:o,s:f,s:f}", "what", adamoe_json_text(c->what),
-                                                    "predicted", c->predicted, "measured", c->measured));
+        (void)json_array_append_new(list, json_pack("{s:o,s:f,s:f,s:b}", "what", adamoe_json_text(c->what),
+                                                    "predicted", c->predicted, "measured", c->measured,
+                                                    "fitted", c->fitted ? 1 : 0));
+    }
+    return list;
+}
+
+static json_t *reductions_json(const adamoe_calibration *calibration)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < calibration->reductions; ++i) {
+        const adamoe_calibration_reduction *r = &calibration->reduction[i];
+        (void)json_array_append_new(
+            list, json_pack("{s:I,s:I,s:f,s:f,s:o,s:o}", "tokens", (json_int_t)r->tokens, "pairs",
+                            (json_int_t)r->rounds, "bytes_reduction", r->bytes, "time_reduction", r->seconds,
+                            "low", adamoe_json_number(r->low), "high", adamoe_json_number(r->high)));
     }
     return list;
 }
@@ -44,7 +70,10 @@ static json_t *checks_json(const adamoe_calibration *calibration)
 json_t *adamoe_calibration_json(const adamoe_calibration *c)
 {
     json_t *document = json_pack("{s:o,s:o}", "checks", checks_json(c), "largest_error",
-                                 adamoe_json_number(adamoe_calibration_error(c)));
+                                 adamoe_json_number(adamoe_calibration_error(c, false)));
+    if (c->reductions > 0) {
+        (void)json_object_set_new(document, "measured_reductions", reductions_json(c));
+    }
     if (c->compute.points > 0) {
         (void)json_object_set_new(
             document, "kernel",
@@ -171,6 +200,7 @@ static adamoe_status read_checks(const char *path, const json_t *list, adamoe_ca
         const char *what = json_string_value(json_object_get(entry, "what"));
         ADAMOE_TRY(read_numbers(path, entry, wanted, 2));
         (void)snprintf(c->what, sizeof c->what, "%s", what == NULL ? "?" : what);
+        c->fitted = json_is_true(json_object_get(entry, "fitted"));
     }
     return adamoe_ok();
 }

@@ -9,13 +9,23 @@
 
 #include <jansson.h>
 
-#define ADAMOE_CALIBRATION_CHECKS 32
+#define ADAMOE_CALIBRATION_CHECKS 64
 
 /* A run that was made, and what the model says of it. */
 typedef struct adamoe_calibration_check {
     char what[96];
     double predicted, measured; /* seconds */
+    bool fitted;                /* the model was fitted to it, so that it proves little */
 } adamoe_calibration_check;
+
+/* What null experts saved of a layer that was run, over pairs with top-k0: fractions. */
+typedef struct adamoe_calibration_reduction {
+    size_t tokens, rounds;     /* of each rank; pairs */
+    double bytes;              /* counted */
+    double seconds, low, high; /* the median, and its 95 % interval, which is infinite for few pairs */
+} adamoe_calibration_reduction;
+
+#define ADAMOE_CALIBRATION_REDUCTIONS 8
 
 typedef struct adamoe_calibration {
     /* the kernel; no points: not measured */
@@ -30,10 +40,17 @@ typedef struct adamoe_calibration {
     /* how far the model was from what was measured */
     adamoe_calibration_check check[ADAMOE_CALIBRATION_CHECKS];
     size_t checks;
+    adamoe_calibration_reduction reduction[ADAMOE_CALIBRATION_REDUCTIONS]; /* written, not read again */
+    size_t reductions;
 } adamoe_calibration;
 
-/* The largest |predicted / measured - 1|; NaN without checks. */
-double adamoe_calibration_error(const adamoe_calibration *calibration);
+/* The largest |predicted / measured - 1| of the runs that the model was not fitted to, or of those that it was; NaN
+ * without any. */
+double adamoe_calibration_error(const adamoe_calibration *calibration, bool fitted);
+
+/* One more run. Where there is no room, it is left out. */
+void adamoe_calibration_add(adamoe_calibration *calibration, const char *what, double predicted,
+                            double measured, bool fitted);
 
 /* Errors (BAD_INPUT) name the file and the key: what is absent, of another type or out of range. */
 adamoe_status adamoe_calibration_read(const char *path, adamoe_calibration *out);

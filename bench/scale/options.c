@@ -31,7 +31,7 @@ enum {
     OPTION_GFLOPS,
     OPTION_GBYTES,
     OPTION_DRAWS,
-    OPTION_SEED,
+    OPTION_CALIBRATE,
     OPTION_JSON,
 };
 
@@ -71,8 +71,10 @@ static const struct argp_option options_list[] = {
     {"gbytes", OPTION_GBYTES, "M", 0, "10^9 bytes of weights per second that a rank reads", 3},
     {NULL, 0, NULL, 0, "The simulation:", 4},
     {"draws", OPTION_DRAWS, "N", 0, "Simulated calls, whose mean and deviation are shown (default: 16)", 4},
-    {"seed", OPTION_SEED, "N", 0, "Seed of what is drawn (default: 1)", 4},
     {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 4},
+    {NULL, 0, NULL, 0, "Measuring instead of predicting, under mpirun or alone:", 5},
+    {"calibrate", OPTION_CALIBRATE, "FILE", 0,
+     "Time one expert of --preset, messages between the ranks, and layers over them; write FILE", 5},
     {0},
 };
 
@@ -235,10 +237,29 @@ static void fit_ranks(adamoe_scale_options *o)
     }
 }
 
+/* What is measured is a layer of a preset. */
+static void check_calibrate(struct argp_state *state, const adamoe_scale_options *o)
+{
+    const bool rates = !isnan(o->latency) || !isnan(o->overhead) || !isnan(o->bandwidth) ||
+                       !isnan(o->hidden) || !isnan(o->gflops) || !isnan(o->gbytes) || o->wire != 0;
+    const adamoe_scale_subject_options *s = &o->subject;
+    const bool subject = s->config != NULL || s->record != NULL || !isnan(s->load) || s->skew != 0.0 ||
+                         s->top_k != 0 || s->baseline_k != 0 || s->has_null_experts;
+    if (rates || subject || o->calibration != NULL || o->json != NULL || o->has_ranks || o->tokens != 0 ||
+        o->total != 0 || o->order != ADAMOE_EXPERTS_BLOCK) {
+        argp_error(state,
+                   "--calibrate goes with --preset and the options of kernel, machine and ranks alone");
+    }
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     adamoe_scale_options *o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->rank;
+        return 0;
     case OPTION_PLACE:
         o->order = (adamoe_expert_order)adamoe_parse_choice(state, "--place", value,
                                                             adamoe_expert_order_names, ADAMOE_EXPERT_ORDERS);
@@ -255,8 +276,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_DRAWS:
         o->draws = (size_t)adamoe_parse_count(state, "--draws", value, 2, 10000);
         return 0;
-    case OPTION_SEED:
-        o->seed = adamoe_parse_count(state, "--seed", value, 0, UINT64_MAX);
+    case OPTION_CALIBRATE:
+        o->calibrate = value;
         return 0;
     case OPTION_JSON:
         o->json = value;
@@ -266,7 +287,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         if (o->subject.preset == NULL && o->subject.config == NULL) {
             o->subject.preset = find_preset("mixtral-8x7b");
         }
-        check_options(state, o);
+        if (o->calibrate != NULL) {
+            check_calibrate(state, o);
+        } else {
+            check_options(state, o);
+        }
         return 0;
     default: {
         const error_t found = parse_subject(key, value, state, &o->subject);
@@ -274,6 +299,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
     }
 }
+
+static const struct argp_child children[] = {
+    {&adamoe_common_argp, 0, NULL, 6}, {&adamoe_rank_argp, 0, NULL, 20}, {0}};
 
 const struct argp adamoe_scale_argp = {
     .options = options_list,
@@ -285,6 +313,7 @@ const struct argp adamoe_scale_argp = {
         "\vExample:\n"
         "  adamoe scale --preset mixtral-8x7b --latency 10 --bandwidth 100 \\\n"
         "      --gflops 500 --gbytes 50\n",
+    .children = children,
 };
 
 void adamoe_scale_options_begin(adamoe_scale_options *o)
@@ -292,7 +321,8 @@ void adamoe_scale_options_begin(adamoe_scale_options *o)
     const double none = (double)NAN;
     *o = (adamoe_scale_options){.subject = {.load = none, .visible_keys = 150.0},
                                 .draws = 16,
-                                .seed = 1,
+                                .common = {.seed = 1},
+                                .rank = adamoe_rank_defaults,
                                 .latency = none,
                                 .overhead = none,
                                 .bandwidth = none,

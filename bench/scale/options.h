@@ -5,6 +5,7 @@
 #define ADAMOE_SCALE_OPTIONS_H
 
 #include "program/options.h"
+#include "ranks/options.h"
 #include "scale/subject.h"
 
 #define ADAMOE_SCALE_MOST_RANKS  4096
@@ -12,13 +13,14 @@
 
 typedef struct adamoe_scale_options {
     adamoe_scale_subject_options subject;
-    const char *calibration, *json;
+    adamoe_common_options common; /* kernel and machine of --calibrate; seed */
+    adamoe_rank_options rank;
+    const char *calibrate, *calibration, *json;
     adamoe_expert_order order;
     uint32_t ranks[ADAMOE_SCALE_RANK_COUNTS];
     size_t rank_counts;
     bool has_ranks;
     size_t tokens, total, draws;
-    uint64_t seed;
     size_t wire; /* 0: as the kernel has it; 1 float32, 2 bfloat16 */
     double latency, overhead, bandwidth, hidden, gflops, gbytes; /* NaN: not given */
 } adamoe_scale_options;

@@ -84,22 +84,35 @@ static void print_orders(const adamoe_scale_document *d)
     }
 }
 
-static void print_error(const adamoe_calibration *c)
+static void print_checks(const adamoe_calibration *c, bool fitted)
 {
-    if (c == NULL) {
-        printf("\nError of the model: unknown, nothing was measured (--calibrate does).\n");
-        return;
-    }
-    printf("\nError of the model on the %zu runs of the calibration: ", c->checks);
-    if (c->checks == 0) {
-        printf("unknown, none was made.\n");
-        return;
-    }
-    printf("at most %.0f %%.\n", 100.0 * adamoe_calibration_error(c));
     for (size_t i = 0; i < c->checks; ++i) {
-        printf("  %-52s predicted %9.4g ms, measured %9.4g ms, %+.0f %%\n", c->check[i].what,
-               1e3 * c->check[i].predicted, 1e3 * c->check[i].measured,
-               100.0 * (c->check[i].predicted / c->check[i].measured - 1.0));
+        const adamoe_calibration_check *k = &c->check[i];
+        if (k->fitted == fitted) {
+            printf("  %-58s predicted %9.4g ms, measured %9.4g ms, %+.0f %%\n", k->what, 1e3 * k->predicted,
+                   1e3 * k->measured, 100.0 * (k->predicted / k->measured - 1.0));
+        }
+    }
+}
+
+void adamoe_calibration_print(const adamoe_calibration *c)
+{
+    const double error = adamoe_calibration_error(c, false), fitted = adamoe_calibration_error(c, true);
+    if (isfinite(error)) {
+        printf("\nError of the model on runs that it was not fitted to: at most %.0f %%\n", 100.0 * error);
+        print_checks(c, false);
+    } else {
+        printf("\nError of the model: unknown, no run was made that it was not fitted to.\n");
+    }
+    if (isfinite(fitted)) {
+        printf("On those that it was fitted to: at most %.0f %%\n", 100.0 * fitted);
+        print_checks(c, true);
+    }
+    for (size_t i = 0; i < c->reductions; ++i) {
+        const adamoe_calibration_reduction *r = &c->reduction[i];
+        printf("%s%5zu tokens of each rank: bytes %.2f %%, time %.2f %% [%.2f, %.2f] saved, %zu pairs\n",
+               i == 0 ? "Null experts against top-k0, MEASURED with overlap:\n" : "", r->tokens,
+               100.0 * r->bytes, 100.0 * r->seconds, 100.0 * r->low, 100.0 * r->high, r->rounds);
     }
 }
 
@@ -108,7 +121,11 @@ void adamoe_scale_print(const adamoe_scale_document *d)
     print_head(d);
     print_rows(d);
     print_orders(d);
-    print_error(d->calibration);
+    if (d->calibration != NULL) {
+        adamoe_calibration_print(d->calibration);
+    } else {
+        printf("\nError of the model: unknown, nothing was measured (--calibrate does).\n");
+    }
     printf("\nAssumed:\n");
     for (size_t i = 0; i < d->assumptions; ++i) {
         printf("- %s\n", d->assumption[i].text);
@@ -208,7 +225,8 @@ static json_t *network_json(const adamoe_scale_document *d)
 json_t *adamoe_scale_json(const adamoe_scale_document *d)
 {
     const adamoe_scale_setting *s = d->setting;
-    const double error = d->calibration == NULL ? (double)NAN : adamoe_calibration_error(d->calibration);
+    const double error =
+        d->calibration == NULL ? (double)NAN : adamoe_calibration_error(d->calibration, false);
     return json_pack(
         "{s:b,s:o,s:I,s:I,s:I,s:b,s:s,s:I,s:o,s:o,s:o,s:o,s:f,s:f,s:o,s:o,s:o,s:o,s:o}", "prediction", 1,
         "subject", adamoe_json_text(d->subject), "hidden_size", (json_int_t)s->hidden_size, "layers",

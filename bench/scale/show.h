@@ -46,6 +46,9 @@ typedef struct adamoe_scale_document {
 /* 1 - adaptive / baseline; 0 where the baseline is 0. */
 double adamoe_scale_reduction(double adaptive, double baseline);
 
+/* The runs that a calibration was checked with. */
+void adamoe_calibration_print(const adamoe_calibration *calibration);
+
 void adamoe_scale_print(const adamoe_scale_document *document);
 
 /* NULL for want of memory. */

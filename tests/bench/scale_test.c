@@ -5,6 +5,7 @@
 #include "program.h"
 #include "safetensors/safetensors.h"
 #include "scale/calibration.h"
+#include "scale/measure.h"
 #include "scale/predict.h"
 
 #include <jansson.h>
@@ -109,6 +110,40 @@ static void a_layer_takes_its_time(void **state)
     t = adamoe_cost_of_layer(&c, &network, &compute, &layer);
     assert_true(near(t.total, home + fmax(request, stay) + arrive + result - 0.5 * fmin(arrive, result)));
     adamoe_crossing_free(&c);
+}
+
+/* Exchanges that follow the model are found again, with rendezvous and without. */
+static void the_wire_is_found_again(void **state)
+{
+    (void)state;
+    const adamoe_cost_network truth[] = {{.latency = 1e-5,
+                                          .overhead = 2e-6,
+                                          .rendezvous = 4e-5,
+                                          .eager = 4000.0,
+                                          .bandwidth = 1e9,
+                                          .chunks = 1},
+                                         {.latency = 1e-3,
+                                          .overhead = 0.0,
+                                          .rendezvous = 0.0,
+                                          .eager = 0.0,
+                                          .bandwidth = 1.25e8,
+                                          .chunks = 1}};
+    for (size_t n = 0; n < 2; ++n) {
+        for (size_t peers = 1; peers < 8; peers += 3) {
+            adamoe_exchange_time exchange[7];
+            for (size_t i = 0; i < 7; ++i) {
+                const double bytes = i == 0 ? 0.0 : 250.0 * pow(4.0, (double)i), all = bytes * (double)peers;
+                exchange[i] = (adamoe_exchange_time){bytes, adamoe_cost_wire(&truth[n], all, all, peers)};
+            }
+            adamoe_cost_network found = {.chunks = 1};
+            adamoe_fit_wire(truth[n].latency, peers, exchange, 7, &found);
+            assert_true(fabs(found.latency / truth[n].latency - 1.0) < 1e-6);
+            assert_true(fabs(found.bandwidth / truth[n].bandwidth - 1.0) < 1e-6);
+            assert_true(fabs(found.rendezvous - truth[n].rendezvous) < 1e-9);
+            assert_true(peers == 1 || fabs(found.overhead - truth[n].overhead) < 1e-9);
+            assert_true(n == 1 || found.eager == 4000.0);
+        }
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- selections */
@@ -345,7 +380,7 @@ static void a_calibration_comes_back(void **state)
     json_decref(json);
     assert_ok(adamoe_calibration_read(path, &back));
     assert_memory_equal(&c, &back, sizeof c);
-    assert_true(fabs(adamoe_calibration_error(&back) - 0.1) < 1e-9);
+    assert_true(fabs(adamoe_calibration_error(&back, false) - 0.1) < 1e-9);
     expect(run(SCALE "--preset tiny --calibration %s --ranks 4", path), 0, "at most 10 %");
     expect(run(SCALE "--preset olmoe --calibration %s", path), 2,
            "experts of 64 x 96 were measured, these have 2048 x 1024");
@@ -358,6 +393,8 @@ static void a_calibration_comes_back(void **state)
 static void wrong_wishes_are_refused(void **state)
 {
     expect(run(SCALE), 2, "--latency, --bandwidth, --gflops and --gbytes are required, or --calibration");
+    expect(run(SCALE "--calibrate c --load 2"), 2,
+           "--calibrate goes with --preset and the options of kernel");
     expect(run(SCALE RATES "--ranks 4097"), 2, "--ranks: `4097' is not a whole number from 1 to 4096");
     expect(run(SCALE RATES "--ranks 4,"), 2, "--ranks: `' is not");
     expect(run(SCALE RATES "--total 5 --ranks 8"), 2, "--total: 5 tokens for 8 ranks");
@@ -383,6 +420,7 @@ int main(void)
         cmocka_unit_test(an_expert_takes_its_time),
         cmocka_unit_test(a_message_takes_its_time),
         cmocka_unit_test(a_layer_takes_its_time),
+        cmocka_unit_test(the_wire_is_found_again),
         cmocka_unit_test(drawn_tokens_have_the_load),
         cmocka_unit_test(a_preset_is_predicted),
         cmocka_unit_test(limits_are_what_they_must_be),

@@ -1,0 +1,98 @@
+/*
+ * One call of a kernel, timed on all ranks at once.
+ */
+#include "scale/timed_call.h"
+#include "layers/random_layer.h"
+#include "machine/clock.h"
+#include "statistics/statistics.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+adamoe_status adamoe_timed_call_open(const adamoe_measure *measure, const adamoe_kernel *kernel,
+                                     adamoe_prepared *prepared, size_t hidden_size, const adamoe_plan *plan,
+                                     adamoe_timed_call *out)
+{
+    const adamoe_host *host = &measure->machine->host;
+    const size_t values = plan->tokens * hidden_size,
+                 work = kernel->work_bytes(prepared, plan->rows, plan->tokens);
+    adamoe_splitmix64 random = adamoe_random_for("scale: states", measure->seed + measure->world->rank);
+    *out = (adamoe_timed_call){.host = host,
+                               .kernel = kernel,
+                               .prepared = prepared,
+                               .plan = plan,
+                               .x = host->allocate(host->context, (values + 1) * sizeof *out->x, 64),
+                               .y = host->allocate(host->context, (values + 1) * sizeof *out->y, 64),
+                               .run = {.team = measure->machine->team,
+                                       .work = host->allocate(host->context, work + 1, 64),
+                                       .work_bytes = work}};
+    if (out->x == NULL || out->y == NULL || out->run.work == NULL) {
+        adamoe_timed_call_close(out);
+        return adamoe_error(ADAMOE_ENVIRONMENT, "a call of %zu tokens: out of memory", plan->tokens);
+    }
+    adamoe_random_states(&random, values, out->x);
+    return adamoe_ok();
+}
+
+void adamoe_timed_call_close(adamoe_timed_call *call)
+{
+    void *const memory[] = {call->x, call->y, call->run.work};
+    for (size_t i = 0; i < 3; ++i) {
+        if (memory[i] != NULL) {
+            call->host->release(call->host->context, memory[i]);
+        }
+    }
+    *call = (adamoe_timed_call){.x = NULL};
+}
+
+adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, double *out)
+{
+    double *all = calloc(world->ranks, sizeof *all);
+    if (all == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "times of %u ranks: out of memory", world->ranks);
+    }
+    const adamoe_status status = adamoe_world_gather(world, &own, sizeof own, all);
+    *out = own;
+    for (uint32_t r = 0; r < world->ranks && world->rank == 0; ++r) {
+        *out = fmax(*out, all[r]);
+    }
+    free(all);
+    return status.code != ADAMOE_OK ? status : adamoe_world_broadcast(world, out, sizeof *out);
+}
+
+adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                     double *seconds)
+{
+    ADAMOE_TRY(adamoe_world_barrier(measure->world));
+    const double start = adamoe_now();
+    for (size_t i = 0; i < calls; ++i) {
+        ADAMOE_TRY(call->kernel->experts(call->prepared, &call->run, call->x, call->plan, call->y));
+    }
+    return adamoe_measure_slowest(measure->world, (adamoe_now() - start) / (double)calls, seconds);
+}
+
+adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_timed_call *call,
+                                        double *seconds, size_t *calls)
+{
+    ADAMOE_TRY(adamoe_timed_call_mean(measure, call, 1, seconds));
+    ADAMOE_TRY(adamoe_timed_call_mean(measure, call, 1, seconds));
+    *calls = (size_t)fmin(1000.0, fmax(1.0, ceil(0.03 / *seconds)));
+    return adamoe_ok();
+}
+
+#define MOST_MEANS 9
+
+adamoe_status adamoe_timed_call_median(const adamoe_measure *measure, adamoe_timed_call *call,
+                                       double *seconds)
+{
+    double mean[MOST_MEANS], once;
+    size_t calls;
+    ADAMOE_TRY(adamoe_timed_call_warm_up(measure, call, &once, &calls));
+    const size_t count = once > 1.0 ? 1 : once > 0.2 ? 3 : MOST_MEANS;
+    for (size_t i = 0; i < count; ++i) {
+        ADAMOE_TRY(adamoe_timed_call_mean(measure, call, calls, &mean[i]));
+    }
+    adamoe_sort(mean, count);
+    *seconds = mean[count / 2];
+    return adamoe_ok();
+}
