@@ -28,6 +28,7 @@ enum {
     OPTION_JSON,
     OPTION_SAMPLES,
     OPTION_RECORD_ROUTING,
+    OPTION_RESUME,
 };
 
 typedef struct eval_options {
@@ -37,6 +38,8 @@ typedef struct eval_options {
     adamoe_common_options common;
     adamoe_evaluate_options evaluate;
     const char *json, *samples, *routing;
+    bool resume;
+    char journal[4096], identity[512];
     const char *dense_product; /* the kernel that it is borrowed from, or NULL */
     int dtype;                 /* of the kernel's weights; -1: the default kernel, or the one that is named */
 } eval_options;
@@ -67,6 +70,9 @@ static const struct argp_option options_list[] = {
      2},
     {"json", OPTION_JSON, "FILE", 0, "Write the results as JSON, `-' for standard output", 2},
     {"samples", OPTION_SAMPLES, "FILE", 0, "Write a JSON line for each question, `-' for standard output", 2},
+    {"resume", OPTION_RESUME, 0, 0,
+     "Keep what is finished in SAMPLES.partial while it runs, and go on from there where an earlier run was ended",
+     2},
     {"record-routing", OPTION_RECORD_ROUTING, "FILE", 0,
      "Write the selected experts of every token and layer, as safetensors", 2},
     {"dtype", OPTION_DTYPE, "float32|bfloat16|int8", 0,
@@ -139,12 +145,18 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->routing = value;
         o->evaluate.record_routing = true;
         return 0;
+    case OPTION_RESUME:
+        o->resume = true;
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "`%s': no argument is expected", value);
         return 0;
     case ARGP_KEY_END:
         if (o->evaluate.model == NULL || o->evaluate.questions == NULL) {
             argp_error(state, "--model and --questions are required");
+        }
+        if (o->resume && (o->samples == NULL || strcmp(o->samples, "-") == 0 || o->routing != NULL)) {
+            argp_error(state, "--resume goes with --samples FILE, and not with --record-routing");
         }
         if (o->routing != NULL && strcmp(o->routing, "-") == 0) {
             argp_error(state, "--record-routing: a safetensors file is not written to standard output");
@@ -233,6 +245,10 @@ static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, 
     if (status.code == ADAMOE_OK) {
         status = report_once(o, &e, &before);
     }
+    if (status.code == ADAMOE_OK) {
+        adamoe_journal_close(e.journal, false);
+        e.journal = NULL;
+    }
     adamoe_rank_stop("eval", o->ranks, &status);
     adamoe_evaluation_free(&e);
     return status;
@@ -292,6 +308,28 @@ static adamoe_status agree(const eval_options *o, adamoe_status status, const ad
     return adamoe_rank_agree(world, status, &facts);
 }
 
+/* Whose run a journal is: what decides the results, and nothing else. */
+static adamoe_status name_journal(eval_options *o, const adamoe_kernel *kernel)
+{
+    static const char *const free_ones[] = {"--threads", "--numa",   "--rank-", "--json",
+                                            "--samples", "--resume", "--stages"};
+    adamoe_rank_facts facts = {.count = 0};
+    if (!o->resume) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(adamoe_rank_fact_program(&facts));
+    adamoe_rank_fact_add(&facts, "kernel", "%s", kernel->name);
+    ADAMOE_TRY(adamoe_rank_fact_file(&facts, "model", o->evaluate.model));
+    ADAMOE_TRY(adamoe_rank_fact_file(&facts, "questions", o->evaluate.questions));
+    adamoe_rank_fact_options_without(&facts, o->count, o->arguments, free_ones,
+                                     sizeof free_ones / sizeof *free_ones);
+    adamoe_rank_facts_describe(&facts, o->identity, sizeof o->identity);
+    (void)snprintf(o->journal, sizeof o->journal, "%s.partial", o->samples);
+    o->evaluate.journal = o->journal;
+    o->evaluate.identity = o->identity;
+    return adamoe_ok();
+}
+
 static adamoe_status run_ranks(eval_options *o, adamoe_registry **registry)
 {
     const adamoe_kernel *kernel = NULL;
@@ -303,6 +341,9 @@ static adamoe_status run_ranks(eval_options *o, adamoe_registry **registry)
     }
     if (status.code == ADAMOE_OK) {
         status = take_dtype(*registry, kernel, o);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = name_journal(o, kernel);
     }
     ADAMOE_TRY(agree(o, status, kernel));
     const adamoe_kernel whole = adamoe_with_dense_product(*registry, kernel, &o->dense_product);

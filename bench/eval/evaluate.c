@@ -326,12 +326,49 @@ static adamoe_status begin_traffic(adamoe_evaluation *e)
     return adamoe_ok();
 }
 
+/* What an earlier run has finished need not be run. Rank 0 knows it, and tells. */
+static adamoe_status begin_journal(adamoe_evaluation *e)
+{
+    const adamoe_evaluate_options *o = &e->options;
+    if (o->journal == NULL) {
+        return adamoe_ok();
+    }
+    adamoe_journal_close(e->journal, true);
+    e->journal = NULL;
+    const adamoe_journal_subject subject = {.identity = o->identity,
+                                            .count = e->count,
+                                            .prompt = e->prompt,
+                                            .outcome = e->outcome,
+                                            .scorer = &e->scorer,
+                                            .seconds = &e->seconds,
+                                            .next = &e->next};
+    adamoe_status status = adamoe_ok();
+    if (o->world->rank == 0) {
+        status = adamoe_journal_open(o->journal, &subject, &e->journal);
+    }
+    ADAMOE_TRY(adamoe_world_agree(o->world, status));
+    e->resumed = e->next;
+    ADAMOE_TRY(adamoe_world_broadcast(o->world, &e->resumed, sizeof e->resumed));
+    e->next = e->resumed;
+    return adamoe_ok();
+}
+
+/* Questions first .. next - 1 are finished. */
+static adamoe_status keep_step(adamoe_evaluation *e, size_t first)
+{
+    if (e->options.journal == NULL) {
+        return adamoe_ok();
+    }
+    ADAMOE_TRY(adamoe_gather_counts(e->options.world, &e->scorer));
+    return e->journal == NULL ? adamoe_ok() : adamoe_journal_add(e->journal, first);
+}
+
 adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
 {
     adamoe_scorer_free(&e->scorer);
     e->next = 0;
     e->seconds = 0.0;
-    e->own_questions = 0;
+    e->own_questions = e->own_tokens = 0;
     if (e->options.stages) {
         if (e->forward == NULL) {
             return adamoe_error(ADAMOE_BAD_INPUT, "--stages: %s",
@@ -341,11 +378,13 @@ adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
         adamoe_forward_time_stages(e->forward, &e->clock);
     }
     if (e->lora != NULL) {
-        return adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer);
+        ADAMOE_TRY(adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer));
+    } else {
+        ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
+                                        e->options.record_routing, e->router.router != NULL, &e->scorer));
     }
-    ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
-                                    e->options.record_routing, e->router.router != NULL, &e->scorer));
-    return begin_traffic(e);
+    ADAMOE_TRY(begin_traffic(e));
+    return begin_journal(e);
 }
 
 /* What ranks counted, on rank 0. */
@@ -360,7 +399,7 @@ static adamoe_status gather_all(adamoe_evaluation *e)
     }
     adamoe_rank_traffic own = {.threads = is_fast(e) ? e->machine->team->threads : 1,
                                .questions = e->own_questions,
-                               .tokens = e->scorer.work.tokens,
+                               .tokens = e->own_tokens,
                                .predicted_bytes = e->wire.bytes,
                                .baseline_bytes = e->wire.baseline};
     if (e->sharded != NULL) {
@@ -380,10 +419,12 @@ static adamoe_status run_step(adamoe_evaluation *e, const size_t *bound)
 {
     const adamoe_world *world = e->options.world;
     const size_t first = bound[world->rank], end = bound[world->rank + 1];
-    e->own_questions += end - first;
+    const uint64_t before = e->scorer.work.tokens;
     if (end > first || e->forward != NULL) {
         ADAMOE_TRY(score_batch(e, first, end));
     }
+    e->own_questions += end - first;
+    e->own_tokens += e->scorer.work.tokens - before;
     ADAMOE_TRY(adamoe_gather_outcomes(world, bound, e->prompt, e->outcome));
     for (size_t q = bound[0]; q < bound[world->ranks] && world->rank == 0; ++q) {
         adamoe_predict(&e->prompt[q], &e->outcome[q]);
@@ -406,7 +447,9 @@ adamoe_status adamoe_evaluation_next(adamoe_evaluation *e, bool *done)
         e->seconds += adamoe_now() - start;
         free(bound);
         ADAMOE_TRY(status);
+        const size_t first = e->next;
         e->next = end;
+        ADAMOE_TRY(keep_step(e, first));
         if (e->next == e->count) {
             ADAMOE_TRY(gather_all(e));
         }
@@ -523,6 +566,7 @@ adamoe_eval_result adamoe_evaluation_result(const adamoe_evaluation *e)
         .baseline_k = baseline_k(e),
         .count = e->count,
         .total = e->questions->count,
+        .resumed = e->resumed,
         .cut = count_cut(e),
         .layer_by_layer = e->forward != NULL && !adamoe_forward_is_resident(e->forward),
         .accuracy = adamoe_accuracy_of(right, e->count),

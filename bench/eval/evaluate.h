@@ -6,6 +6,7 @@
 #define ADAMOE_EVAL_EVALUATE_H
 
 #include "eval/fastest_kernel.h"
+#include "eval/journal.h"
 #include "eval/result.h"
 #include "program/machine.h"
 #include "program/model_folder.h"
@@ -31,6 +32,8 @@ typedef struct adamoe_evaluate_options {
     bool record_routing;
     bool measure_peak;         /* of FMA, before and after scoring */
     bool stages;               /* the seconds of the forward pass, stage by stage */
+    const char *journal;       /* file of what is finished, to go on from; NULL: none. Rank 0's */
+    const char *identity;      /* of the run that it is of */
     const adamoe_world *world; /* whose ranks share questions and experts */
     uint32_t ranks_here;       /* of them on this machine */
     adamoe_rank_options ranks; /* how */
@@ -54,15 +57,17 @@ typedef struct adamoe_evaluation {
     adamoe_prompt *prompt;   /* [count] */
     adamoe_outcome *outcome; /* [count] */
     const adamoe_machine *machine;
-    adamoe_sharded *sharded;       /* the kernel over the ranks of the world */
-    adamoe_wire_count wire;        /* of what travels between them */
-    uint64_t own_questions;        /* of this rank in this run */
-    adamoe_traffic_report traffic; /* on rank 0 after a run on several */
-    adamoe_model_router router;    /* without a name: the config's rule */
-    adamoe_forward *forward;       /* NULL: the naive model, or adapters */
-    adamoe_lora_parameters *lora;  /* of a folder of adapters, whose base is in `folder`; else NULL */
-    adamoe_lora_network *network;  /* that runs them; NULL: naively */
-    adamoe_config adapted;         /* the base's, with experts and selection of the adapters */
+    adamoe_sharded *sharded;            /* the kernel over the ranks of the world */
+    adamoe_wire_count wire;             /* of what travels between them */
+    uint64_t own_questions, own_tokens; /* of this rank in this run */
+    adamoe_journal *journal;            /* on rank 0, or NULL */
+    size_t resumed;                     /* questions that it had */
+    adamoe_traffic_report traffic;      /* on rank 0 after a run on several */
+    adamoe_model_router router;         /* without a name: the config's rule */
+    adamoe_forward *forward;            /* NULL: the naive model, or adapters */
+    adamoe_lora_parameters *lora;       /* of a folder of adapters, whose base is in `folder`; else NULL */
+    adamoe_lora_network *network;       /* that runs them; NULL: naively */
+    adamoe_config adapted;              /* the base's, with experts and selection of the adapters */
     adamoe_scorer scorer;
     char *task;                 /* its name, or the questions' file name without its suffix */
     size_t next;                /* the first question that this run has not scored */

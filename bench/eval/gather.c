@@ -63,7 +63,7 @@ adamoe_status adamoe_gather_outcomes(const adamoe_world *world, const size_t *bo
     return status;
 }
 
-/* Adds up count numbers of every rank. */
+/* Adds up count numbers of every rank on rank 0; those of the others become 0. */
 static adamoe_status sum_counts(const adamoe_world *world, uint64_t *value, size_t count)
 {
     uint64_t *all = calloc(count * world->ranks + 1, sizeof *all);
@@ -75,6 +75,9 @@ static adamoe_status sum_counts(const adamoe_world *world, uint64_t *value, size
         for (size_t i = 0; i < count; ++i) {
             value[i] += all[r * count + i];
         }
+    }
+    if (world->rank != 0) {
+        memset(value, 0, count * sizeof *value);
     }
     free(all);
     return status;

@@ -11,7 +11,7 @@
 adamoe_status adamoe_gather_outcomes(const adamoe_world *world, const size_t *bound,
                                      const adamoe_prompt *prompt, adamoe_outcome *outcome);
 
-/* Rank 0's counts and work become the sums of all. */
+/* The others hand their counts and work over to rank 0, which adds them to its own; they begin from zero again. */
 adamoe_status adamoe_gather_counts(const adamoe_world *world, adamoe_scorer *scorer);
 
 /* The sum over all ranks, on rank 0; what they gave, on others. */

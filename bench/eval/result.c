@@ -210,6 +210,10 @@ void adamoe_eval_print(const adamoe_eval_result *r)
         printf("%zu of %zu questions are longer than the model's context: their beginning was left out.\n",
                r->cut, r->count);
     }
+    if (r->resumed > 0) {
+        printf("%zu of %zu questions were finished by an earlier run, whose time is in the seconds.\n",
+               r->resumed, r->count);
+    }
     if (r->weights_are_random) {
         printf("The weights are random: the accuracy is chance.\n");
     }
@@ -347,6 +351,9 @@ static json_t *cost_json(const adamoe_eval_result *r)
     }
     if (cost != NULL && r->choice != NULL) {
         json_object_set_new(cost, "kernel_choice", adamoe_choice_json(r->choice));
+    }
+    if (cost != NULL && r->resumed > 0) {
+        json_object_set_new(cost, "questions_resumed", json_integer((json_int_t)r->resumed));
     }
     if (cost != NULL && r->traffic != NULL) {
         json_object_set_new(cost, "bytes_reduction",

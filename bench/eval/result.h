@@ -43,7 +43,8 @@ typedef struct adamoe_eval_result {
     const adamoe_config *config;
     uint32_t threads;
     size_t baseline_k, count, total;
-    size_t cut; /* questions of which the beginning was left out, so that they fit into the context */
+    size_t resumed; /* questions that an earlier run had finished */
+    size_t cut;     /* questions of which the beginning was left out, so that they fit into the context */
     bool layer_by_layer, weights_are_random;
     adamoe_accuracy accuracy, accuracy_norm;
     const adamoe_route_counts *counts;

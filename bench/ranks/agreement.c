@@ -41,25 +41,48 @@ adamoe_status adamoe_rank_fact_file(adamoe_rank_facts *facts, const char *name, 
     return adamoe_ok();
 }
 
-static bool may_differ(const char *argument)
+static bool is_without(const char *argument, const char *const *without, size_t count)
 {
-    return strncmp(argument, "--threads", 9) == 0 || strncmp(argument, "--numa", 6) == 0;
+    bool found = false;
+    for (size_t i = 0; i < count && !found; ++i) {
+        found = strncmp(argument, without[i], strlen(without[i])) == 0;
+    }
+    return found;
 }
 
-void adamoe_rank_fact_options(adamoe_rank_facts *facts, int count, char *const *arguments)
+void adamoe_rank_fact_options_without(adamoe_rank_facts *facts, int arguments, char *const *argument,
+                                      const char *const *without, size_t count)
 {
     char text[4096] = "";
     uint64_t hash = ADAMOE_FNV1A_START;
-    for (int i = 0; i < count; ++i) {
-        if (may_differ(arguments[i])) {
-            i += strchr(arguments[i], '=') == NULL; /* its value comes next */
+    for (int i = 0; i < arguments; ++i) {
+        if (is_without(argument[i], without, count)) {
+            const bool has_value =
+                strchr(argument[i], '=') == NULL && i + 1 < arguments && argument[i + 1][0] != '-';
+            i += has_value;
             continue;
         }
         const size_t used = strlen(text);
-        (void)snprintf(text + used, sizeof text - used, "%s%s", used == 0 ? "" : " ", arguments[i]);
-        hash = adamoe_fnv1a(hash, arguments[i], strlen(arguments[i]) + 1);
+        (void)snprintf(text + used, sizeof text - used, "%s%s", used == 0 ? "" : " ", argument[i]);
+        hash = adamoe_fnv1a(hash, argument[i], strlen(argument[i]) + 1);
     }
     adamoe_rank_fact_add(facts, "options", "%.180s (%016llx)", text, (unsigned long long)hash);
+}
+
+void adamoe_rank_fact_options(adamoe_rank_facts *facts, int arguments, char *const *argument)
+{
+    static const char *const of_machines[] = {"--threads", "--numa"};
+    adamoe_rank_fact_options_without(facts, arguments, argument, of_machines,
+                                     sizeof of_machines / sizeof *of_machines);
+}
+
+void adamoe_rank_facts_describe(const adamoe_rank_facts *facts, char *text, size_t size)
+{
+    text[0] = '\0';
+    for (size_t i = 0; i < facts->count; ++i) {
+        const size_t used = strlen(text);
+        (void)snprintf(text + used, size - used, "%s%.200s", i == 0 ? "" : "; ", facts->fact[i].value);
+    }
 }
 
 static adamoe_status compare(const adamoe_rank_facts *all, uint32_t ranks)

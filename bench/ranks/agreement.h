@@ -28,8 +28,15 @@ adamoe_status adamoe_rank_fact_program(adamoe_rank_facts *facts);
 /* A file, or the files of a folder, by their contents (fingerprint.h). */
 adamoe_status adamoe_rank_fact_file(adamoe_rank_facts *facts, const char *name, const char *path);
 
-/* The command line, without what may differ from machine to machine: threads and nodes. */
-void adamoe_rank_fact_options(adamoe_rank_facts *facts, int count, char *const *arguments);
+/* The command line, without options that begin like one of `without` [count] and their values. */
+void adamoe_rank_fact_options_without(adamoe_rank_facts *facts, int arguments, char *const *argument,
+                                      const char *const *without, size_t count);
+
+/* The same without what may differ from machine to machine: threads and nodes. */
+void adamoe_rank_fact_options(adamoe_rank_facts *facts, int arguments, char *const *argument);
+
+/* All values, one behind the other. */
+void adamoe_rank_facts_describe(const adamoe_rank_facts *facts, char *text, size_t size);
 
 /* Returns on all ranks: OK, or BAD_INPUT, which names the first rank that differs from rank 0 and what it
  * has; or the error `own` of the lowest rank that has one. */

@@ -76,7 +76,8 @@ void adamoe_rank_stop(const char *verb, adamoe_ranks *ranks, const adamoe_status
     if (status->code == ADAMOE_OK || adamoe_ranks_world(ranks)->ranks == 1) {
         return;
     }
-    const int code = adamoe_ranks_speaks(ranks, status) ? adamoe_finish(verb, *status) : (int)status->code;
+    const adamoe_status cause = adamoe_ranks_cause(ranks, status);
+    const int code = adamoe_ranks_speaks(ranks, &cause) ? adamoe_finish(verb, cause) : (int)cause.code;
     adamoe_ranks_abort(ranks, code);
 }
 

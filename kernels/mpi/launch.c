@@ -140,6 +140,16 @@ void adamoe_ranks_close(adamoe_ranks *r)
     free(r);
 }
 
+adamoe_status adamoe_ranks_cause(const adamoe_ranks *r, const adamoe_status *met)
+{
+    const adamoe_status theirs = r->module == NULL ? adamoe_ok() : r->module->cause(&r->world);
+    if (theirs.code != ADAMOE_OK) {
+        return theirs;
+    }
+    return r->world.rank == 0 ? *met
+                              : adamoe_error(met->code, "rank %u: %.480s", r->world.rank, met->message);
+}
+
 bool adamoe_ranks_speaks(adamoe_ranks *r, const adamoe_status *status)
 {
     if (r->module == NULL) {

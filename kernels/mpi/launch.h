@@ -35,6 +35,10 @@ void adamoe_ranks_describe(const adamoe_ranks *ranks, char *text, size_t size);
 /* After the last message, by all ranks; accepts NULL. */
 void adamoe_ranks_close(adamoe_ranks *ranks);
 
+/* Why the run failed, from what this rank met: that, named after the rank; or what another rank said or did,
+ * without what this one was doing meanwhile. */
+adamoe_status adamoe_ranks_cause(const adamoe_ranks *ranks, const adamoe_status *met);
+
 /* Whether this rank is the one to say why the run failed: rank 0, or the first that still answers. Tells
  * the others, and gives the one who speaks time; a rank that comes back from it with false need not say
  * anything. */

@@ -41,7 +41,8 @@ typedef struct mpi_state {
     other *other; /* [ranks] */
     slot *slot;   /* [slots] */
     size_t slots, next;
-    double looked; /* when silence was last looked for */
+    double looked;       /* when silence was last looked for */
+    adamoe_status cause; /* what was found then, or told */
     pthread_t thread;
     atomic_bool ends;
     pthread_mutex_t mutex; /* of the two below */
@@ -166,9 +167,9 @@ static adamoe_status look_at_others(mpi_state *s)
 {
     if (atomic_load(&s->told)) {
         (void)pthread_mutex_lock(&s->mutex);
-        const adamoe_status status = s->theirs;
+        s->cause = s->theirs;
         (void)pthread_mutex_unlock(&s->mutex);
-        return status;
+        return s->cause;
     }
     const double t = now();
     if (t - s->looked < 0.05) {
@@ -177,11 +178,12 @@ static adamoe_status look_at_others(mpi_state *s)
     s->looked = t;
     for (uint32_t r = 0; r < s->ranks; ++r) {
         if (is_silent_at(s, r, t)) {
-            return adamoe_error(
+            s->cause = adamoe_error(
                 ADAMOE_ENVIRONMENT,
                 "rank %u of %u has said nothing for %.1f s: it has ended, is stopped or cannot be "
                 "reached",
                 r, s->ranks, s->patience);
+            return s->cause;
         }
     }
     return adamoe_ok();
@@ -320,9 +322,24 @@ static adamoe_status open(double patience, adamoe_world *out)
     return status;
 }
 
+/* MPI ends with all ranks together, and waits for one that is gone for ever. */
+static void *end_anyway(void *context)
+{
+    const mpi_state *s = context;
+    const double patience = s->patience;
+    (void)nanosleep(&(struct timespec){(time_t)patience, 0}, NULL);
+    fprintf(stderr, "adamoe: rank %u: MPI has not ended within %.0f s: another rank is gone\n", s->rank,
+            patience);
+    _Exit((int)ADAMOE_ENVIRONMENT);
+}
+
 static void close(adamoe_world *world)
 {
     mpi_state *s = world->state;
+    pthread_t watch;
+    if (pthread_create(&watch, NULL, end_anyway, s) == 0) {
+        (void)pthread_detach(watch);
+    }
     atomic_store(&s->ends, true);
     (void)pthread_join(s->thread, NULL);
     (void)MPI_Barrier(s->messages); /* nobody sends a pulse from here on */
@@ -339,8 +356,13 @@ static void close(adamoe_world *world)
     (void)MPI_Comm_free(&s->pulses);
     (void)MPI_Comm_free(&s->messages);
     (void)MPI_Finalize();
-    (void)pthread_mutex_destroy(&s->mutex);
-    free_state(s);
+    /* The state stays for the one who watches, until the process ends. */
+}
+
+static adamoe_status cause(const adamoe_world *world)
+{
+    const mpi_state *s = world->state;
+    return s->cause;
 }
 
 static bool is_silent(const adamoe_world *world, uint32_t rank)
@@ -368,6 +390,7 @@ const adamoe_mpi_module adamoe_mpi_module_export = {
     .version = ADAMOE_MPI_MODULE,
     .open = open,
     .close = close,
+    .cause = cause,
     .is_silent = is_silent,
     .abort = abort_all,
     .describe = describe,

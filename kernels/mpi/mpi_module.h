@@ -19,6 +19,8 @@ typedef struct adamoe_mpi_module {
     adamoe_status (*open)(double patience, adamoe_world *out);
     /* After the last message, by all ranks. */
     void (*close)(adamoe_world *world);
+    /* What another rank said or did that ended this one's waiting; OK where it was nothing of theirs. */
+    adamoe_status (*cause)(const adamoe_world *world);
     /* Whether nothing has been heard of a rank for too long. */
     bool (*is_silent)(const adamoe_world *world, uint32_t rank);
     /* Ends all ranks with this exit code. Does not return. */

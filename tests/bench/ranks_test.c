@@ -2,25 +2,11 @@
  * The program over ranks, as mpirun starts them: the samples of one rank, byte by byte; what travels, as
  * predicted; one message where ranks do not go together.
  */
-#include "program.h"
+#include "bench/ranks.h"
 
 #include <jansson.h>
 
-/* As many ranks as a test likes, by any user, on this machine. */
-#define MPIRUN                                                                                               \
-    "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "         \
-    "OMPI_MCA_hwloc_base_binding_policy=none timeout 60 mpirun -q"
-#define TINY_MODEL SHELL_WORD(SOURCE_PATH("datasets/tiny-adamoe"))
-#define WORDNET    SHELL_WORD(SOURCE_PATH("datasets/wordnet/test.jsonl"))
-#define EVAL       ADAMOE " eval --model " TINY_MODEL " --questions " WORDNET " --threads 1 --limit 24"
-
-#define SKIP_WITHOUT_MPI                                                                                     \
-    do {                                                                                                     \
-        if (!ADAMOE_HAS_MPI || run("command -v mpirun")->code != 0) {                                        \
-            print_message("skipped: this build has no MPI (packages openmpi-bin and libopenmpi-dev)\n");     \
-            skip();                                                                                          \
-        }                                                                                                    \
-    } while (0)
+#define EVAL ADAMOE " eval --model " TINY_MODEL " --questions " WORDNET " --threads 1 --limit 24"
 
 static json_int_t number(const json_t *object, const char *key)
 {

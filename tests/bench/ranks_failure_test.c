@@ -1,0 +1,58 @@
+/*
+ * Ranks that are killed or stopped: the run ends soon, says so once, leaves nothing half-written, and can be gone on with.
+ */
+#include "bench/ranks.h"
+
+#define LONGER                                                                                               \
+    ADAMOE " eval --model " TINY_MODEL " --questions " WORDNET " --threads 1 --limit 200 --batch-tokens 32"
+
+/* Sends a signal to one of three ranks when the journal has so many lines; the exit code of mpirun. */
+static int end_rank(const char *folder, const char *signal, unsigned rank, unsigned lines)
+{
+    const outcome *got =
+        run("cd %s && { " MPIRUN " -x ADAMOE_TEST_RUN=%s -n 3 " LONGER
+            " --rank-patience 4 --resume --samples s.jsonl --json r.json & } ; main=$!; "
+            "until [ \"$(cat s.jsonl.partial 2>/dev/null | wc -l)\" -ge %u ]; do sleep 0.02; done; "
+            "for p in $(grep -lsz ADAMOE_TEST_RUN=%s /proc/[0-9]*/environ); do "
+            "grep -qsz OMPI_COMM_WORLD_RANK=%u $p && p=${p#/proc/} && kill -s %s ${p%%/environ}; "
+            "done; wait $main",
+            folder, folder, lines, folder, rank, signal);
+    if (strcmp(signal, "STOP") == 0) {
+        expect(got, 4,
+               "eval: rank 2 of 3 has said nothing for 4.0 s: it has ended, is stopped or cannot be reached");
+    }
+    return got->code;
+}
+
+/* Nothing half-written; and what was finished is not run again, and all is as without the end. */
+static void a_run_that_lost_a_rank_is_gone_on_with(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    static const struct {
+        const char *signal;
+        unsigned rank, lines;
+    } cases[] = {{"KILL", 1, 2}, {"KILL", 0, 20}, {"STOP", 2, 12}};
+    expect(run(LONGER " --samples %s/whole.jsonl", folder), 0, "200 of");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        assert_int_not_equal(end_rank(folder, cases[i].signal, cases[i].rank, cases[i].lines), 0);
+        assert_false(exists(folder, "s.jsonl") || exists(folder, "r.json"));
+        assert_true(exists(folder, "s.jsonl.partial"));
+        expect(run("cd %s && " LONGER " --top-k 2 --resume --samples s.jsonl", folder), 2,
+               "it was left by another run");
+        expect(run("cd %s && printf '{\"first\":' >>s.jsonl.partial && " MPIRUN " -n 2 " LONGER
+                   " --resume --samples s.jsonl --json r.json && cmp s.jsonl whole.jsonl && "
+                   "grep -q questions_resumed r.json && rm s.jsonl r.json",
+                   folder),
+               0, "of 200 questions were finished by an earlier run");
+        assert_false(exists(folder, "s.jsonl.partial"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_run_that_lost_a_rank_is_gone_on_with, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
