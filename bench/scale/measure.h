@@ -24,8 +24,8 @@ typedef struct adamoe_measure {
 adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, double *out);
 
 /* Fills in the kernel's part. A call has experts that are together more than twice as large as the last-level cache, so
- * that their weights are cold, with the same number of rows each, 1 to 4,096. The median of several calls, that of the
- * slowest rank, divided by the experts. Errors: memory; those of the kernel and of messages. */
+ * that their weights are cold, with the same number of rows each, 1 to 4,096. The fastest of several times of the
+ * slowest rank, divided by the experts: what else the machine has to do makes it slower, never faster. Errors: memory; those of the kernel and of messages. */
 adamoe_status adamoe_measure_expert(const adamoe_measure *measure, adamoe_calibration *out);
 
 /* Fills in the wire's part; nothing for one rank. Every rank sends so many bytes to every other one and waits for theirs, as
@@ -45,7 +45,8 @@ void adamoe_fit_wire(double latency, size_t peers, const adamoe_exchange_time *e
                      adamoe_cost_network *out);
 
 /* Runs the preset's layer with null experts and at top-k0 without, at several numbers of tokens of each rank, with overlap
- * and without, and adds what the model says of each to the checks. What can be hidden is fitted to the runs at top-k0.
+ * and without, and adds what the model says of each to the checks, beside
+ * the fastest of several times. What can be hidden is fitted to the runs at top-k0.
  * Nothing for one rank. Errors: memory; those of the kernel and of messages. */
 adamoe_status adamoe_measure_layers(const adamoe_measure *measure, adamoe_calibration *out);
 

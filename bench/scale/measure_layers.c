@@ -202,7 +202,7 @@ static adamoe_status time_run(const adamoe_measure *m, token_run *run)
         ADAMOE_TRY(adamoe_timed_call_warm_up(m, &run->side[v / 2].call[v % 2], &once, &calls));
         most_calls = calls > most_calls ? calls : most_calls;
     }
-    const size_t rounds = once > 1.0 ? 3 : once > 0.3 ? 5 : MOST_ROUNDS;
+    const size_t rounds = once > 2.0 ? 4 : MOST_ROUNDS;
     for (run->rounds = 0; run->rounds < rounds; ++run->rounds) {
         for (size_t i = 0; i < VARIANTS; ++i) {
             const size_t v = (i + run->rounds) % VARIANTS;
@@ -213,12 +213,14 @@ static adamoe_status time_run(const adamoe_measure *m, token_run *run)
     return adamoe_ok();
 }
 
-static double median_of(const double *values, size_t count)
+/* What else the machine has to do makes a round slower, never faster. */
+static double fastest_of(const double *values, size_t count)
 {
-    double sorted[MOST_ROUNDS];
-    memcpy(sorted, values, count * sizeof *sorted);
-    adamoe_sort(sorted, count);
-    return adamoe_median(sorted, count);
+    double least = values[0];
+    for (size_t i = 1; i < count; ++i) {
+        least = fmin(least, values[i]);
+    }
+    return least;
 }
 
 /* ------------------------------------------------------------------------------------------------- judging */
@@ -240,8 +242,8 @@ static double fit_hidden(const adamoe_measure *m, const adamoe_calibration *c, c
 {
     double saved = 0.0, most = 0.0;
     for (size_t i = 0; i < runs; ++i) {
-        const double with = median_of(run[i].seconds[BASELINE * 2 + 1], run[i].rounds);
-        const double without = median_of(run[i].seconds[BASELINE * 2], run[i].rounds);
+        const double with = fastest_of(run[i].seconds[BASELINE * 2 + 1], run[i].rounds);
+        const double without = fastest_of(run[i].seconds[BASELINE * 2], run[i].rounds);
         const double at_best = predicted(m, c, &run[i].side[BASELINE], 1.0);
         const double not_at_all = predicted(m, c, &run[i].side[BASELINE], 0.0);
         saved += (without - with) / without;
@@ -283,7 +285,7 @@ static void judge(const adamoe_measure *m, const token_run *run, size_t runs, ad
                            run[i].tokens, side_names[v / 2], overlap ? "" : ", no overlap");
             adamoe_calibration_add(
                 out, what, predicted(m, out, &run[i].side[v / 2], overlap ? out->network.hidden : 0.0),
-                median_of(run[i].seconds[v], run[i].rounds), v == BASELINE * 2 + 1);
+                fastest_of(run[i].seconds[v], run[i].rounds), v == BASELINE * 2 + 1);
         }
         add_reduction(&run[i], out);
     }

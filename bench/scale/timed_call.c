@@ -4,7 +4,6 @@
 #include "scale/timed_call.h"
 #include "layers/random_layer.h"
 #include "machine/clock.h"
-#include "statistics/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -80,19 +79,16 @@ adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_ti
     return adamoe_ok();
 }
 
-#define MOST_MEANS 9
-
-adamoe_status adamoe_timed_call_median(const adamoe_measure *measure, adamoe_timed_call *call,
-                                       double *seconds)
+adamoe_status adamoe_timed_call_fastest(const adamoe_measure *measure, adamoe_timed_call *call,
+                                        double *seconds)
 {
-    double mean[MOST_MEANS], once;
+    double mean;
     size_t calls;
-    ADAMOE_TRY(adamoe_timed_call_warm_up(measure, call, &once, &calls));
-    const size_t count = once > 1.0 ? 1 : once > 0.2 ? 3 : MOST_MEANS;
+    ADAMOE_TRY(adamoe_timed_call_warm_up(measure, call, seconds, &calls));
+    const size_t count = *seconds > 1.0 ? 1 : *seconds > 0.2 ? 2 : 4;
     for (size_t i = 0; i < count; ++i) {
-        ADAMOE_TRY(adamoe_timed_call_mean(measure, call, calls, &mean[i]));
+        ADAMOE_TRY(adamoe_timed_call_mean(measure, call, calls, &mean));
+        *seconds = i == 0 ? mean : fmin(*seconds, mean);
     }
-    adamoe_sort(mean, count);
-    *seconds = mean[count / 2];
     return adamoe_ok();
 }

@@ -31,8 +31,8 @@ adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed
 adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_timed_call *call,
                                         double *seconds, size_t *calls);
 
-/* The median of several such means. */
-adamoe_status adamoe_timed_call_median(const adamoe_measure *measure, adamoe_timed_call *call,
-                                       double *seconds);
+/* The least of several such means: what else the machine has to do makes it slower, never faster. */
+adamoe_status adamoe_timed_call_fastest(const adamoe_measure *measure, adamoe_timed_call *call,
+                                        double *seconds);
 
 #endif
