@@ -12,9 +12,6 @@
 
 #include <stdio.h>
 
-/* Nothing is measured at sizes beyond those whose calls take so long. */
-#define MOST_SECONDS 1.0
-
 static adamoe_status agree(const adamoe_world *world, adamoe_status status, const adamoe_kernel *kernel,
                            int count, char *const *arguments)
 {
@@ -66,7 +63,7 @@ static adamoe_status measure(const adamoe_scale_options *o, const adamoe_world *
                               .preset = o->subject.preset,
                               .seed = o->common.seed,
                               .chunks = o->rank.chunks,
-                              .most_seconds = MOST_SECONDS};
+                              .most_seconds = o->longest};
     adamoe_status status = adamoe_measure_expert(&m, &c);
     status = status.code == ADAMOE_OK ? adamoe_measure_wire(&m, &c) : status;
     status = status.code == ADAMOE_OK ? adamoe_measure_layers(&m, &c) : status;

@@ -32,6 +32,7 @@ enum {
     OPTION_GBYTES,
     OPTION_DRAWS,
     OPTION_CALIBRATE,
+    OPTION_LONGEST,
     OPTION_JSON,
 };
 
@@ -75,6 +76,8 @@ static const struct argp_option options_list[] = {
     {NULL, 0, NULL, 0, "Measuring instead of predicting, under mpirun or alone:", 5},
     {"calibrate", OPTION_CALIBRATE, "FILE", 0,
      "Time one expert of --preset, messages between the ranks, and layers over them; write FILE", 5},
+    {"longest", OPTION_LONGEST, "SECONDS", 0,
+     "Time nothing at sizes beyond the first whose call takes so long (default: 1)", 5},
     {0},
 };
 
@@ -279,6 +282,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_CALIBRATE:
         o->calibrate = value;
         return 0;
+    case OPTION_LONGEST:
+        o->longest = positive(state, "--longest", value);
+        return 0;
     case OPTION_JSON:
         o->json = value;
         return 0;
@@ -321,6 +327,7 @@ void adamoe_scale_options_begin(adamoe_scale_options *o)
     const double none = (double)NAN;
     *o = (adamoe_scale_options){.subject = {.load = none, .visible_keys = 150.0},
                                 .draws = 16,
+                                .longest = 1.0,
                                 .common = {.seed = 1},
                                 .rank = adamoe_rank_defaults,
                                 .latency = none,

@@ -21,7 +21,8 @@ typedef struct adamoe_scale_options {
     size_t rank_counts;
     bool has_ranks;
     size_t tokens, total, draws;
-    size_t wire; /* 0: as the kernel has it; 1 float32, 2 bfloat16 */
+    double longest; /* seconds of a call that is timed */
+    size_t wire;    /* 0: as the kernel has it; 1 float32, 2 bfloat16 */
     double latency, overhead, bandwidth, hidden, gflops, gbytes; /* NaN: not given */
 } adamoe_scale_options;
 
