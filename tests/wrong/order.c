@@ -153,5 +153,58 @@ WRONG_KERNEL(remainder_skipped, "wrong-remainder-skipped",
              "the rows that remain after equal shares for all threads are not computed", ADAMOE_FLOAT32,
              .down = down_of_whole_shares);
 
+/* The last step alone, for a caller that has the outputs of rows: of the honest kernel, the weights of the rows in the order
+ * in which they are given. */
+typedef struct combine_call {
+    size_t hidden_size;
+    const float *x, *outputs;
+    const adamoe_plan *plan;
+    float *y;
+    bool backwards; /* the sum, which a rounding tells */
+    bool self_scale;
+} combine_call;
+
+static void combine_token(void *context, size_t token, uint32_t thread)
+{
+    const combine_call *c = context;
+    const uint32_t first = c->plan->token_offset[token], count = c->plan->token_offset[token + 1] - first;
+    float *y = c->y + token * c->hidden_size;
+    (void)thread;
+    memset(y, 0, c->hidden_size * sizeof *y);
+    for (uint32_t i = 0; i < count; ++i) {
+        const uint32_t place = first + (c->backwards ? count - 1 - i : i);
+        for (size_t j = 0; j < c->hidden_size; ++j) {
+            y[j] = fmaf(c->plan->combine[place], c->outputs[c->plan->token_row[place] * c->hidden_size + j],
+                        y[j]);
+        }
+    }
+    for (size_t j = 0; j < c->hidden_size && c->self_scale && c->plan->self_scale != NULL; ++j) {
+        y[j] = fmaf(c->plan->self_scale[token], c->x[token * c->hidden_size + j], y[j]);
+    }
+}
+
+static adamoe_status combine_backwards(const adamoe_run *run, size_t hidden_size, const float *x,
+                                       const float *outputs, const adamoe_plan *plan, float *y)
+{
+    combine_call call = {hidden_size, x, outputs, plan, y, true, true};
+    run->team->run(run->team->state, plan->tokens, combine_token, &call);
+    return adamoe_ok();
+}
+KERNEL_OF_PIECES(combine_other_order, "wrong-combine-other-order",
+                 "what sums rows of other machines begins at the end", ADAMOE_FLOAT32,
+                 (.combine = combine_backwards), .own_bytes = 0);
+
+static adamoe_status combine_without_self(const adamoe_run *run, size_t hidden_size, const float *x,
+                                          const float *outputs, const adamoe_plan *plan, float *y)
+{
+    combine_call call = {hidden_size, x, outputs, plan, y, false, false};
+    run->team->run(run->team->state, plan->tokens, combine_token, &call);
+    return adamoe_ok();
+}
+KERNEL_OF_PIECES(combine_without_identity, "wrong-combine-without-identity",
+                 "what sums rows of other machines forgets identity experts", ADAMOE_FLOAT32,
+                 (.combine = combine_without_self), .own_bytes = 0);
+
 EXPORT_KERNELS(&order_by_threads, &order_by_placement, &order_by_batch, &order_by_row_tile, &order_by_input,
-               &order_by_run, &lost_update, &scratch_shared, &remainder_skipped);
+               &order_by_run, &lost_update, &scratch_shared, &remainder_skipped, &combine_other_order,
+               &combine_without_identity);

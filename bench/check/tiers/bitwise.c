@@ -8,6 +8,7 @@
  */
 #include "check/tiers/arrange.h"
 #include "check/tiers/again.h"
+#include "check/tiers/apart.h"
 #include "check/tiers/data.h"
 #include "check/tiers/tiers.h"
 #include "machine/host.h"
@@ -75,7 +76,7 @@ static adamoe_status compute_first(const void *subject_of, const adamoe_call_man
     return adamoe_ok();
 }
 
-/* With prepared weights that have computed something else before. */
+/* With prepared weights that have computed something else before; and from the outputs of single rows. */
 static adamoe_status check_after(const void *subject_of)
 {
     const subject *s = subject_of;
@@ -85,11 +86,12 @@ static adamoe_status check_after(const void *subject_of)
         return adamoe_ok();
     }
     ADAMOE_TRY(s->of->compute_after(s, &manner, s->got, &outcome));
-    if (adamoe_check_called(s->k, &outcome)) {
-        (void)adamoe_check_same_bits(s->k, s->got, s->expected, s->tokens * s->width, s->width,
-                                     "with weights that computed another batch before, and the first run");
-    }
-    return adamoe_ok();
+    return adamoe_check_called(s->k, &outcome) &&
+                   adamoe_check_same_bits(
+                       s->k, s->got, s->expected, s->tokens * s->width, s->width,
+                       "with weights that computed another batch before, and the first run")
+               ? adamoe_check_apart(s->k, s->data, s->expected)
+               : adamoe_ok();
 }
 
 /* The tokens first, first + step, ... of the batch, up to `most`. */
