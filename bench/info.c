@@ -12,10 +12,13 @@
 #include "onednn/faults.h"
 #include "program/options.h"
 #include "program/result_files.h"
+#include "ranks/layout.h"
+#include "ranks/options.h"
 #include "machine/team.h"
 #include "verbs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -25,6 +28,9 @@ enum {
 };
 
 typedef struct info_options {
+    adamoe_ranks *ranks;
+    adamoe_rank_place *place; /* [ranks] on rank 0; NULL: alone */
+    char mpi[96];
     adamoe_common_options common; /* plugin and commands */
     const char *json;
 } info_options;
@@ -309,10 +315,14 @@ static adamoe_status report_on(const info_options *o, const adamoe_topology *top
 {
     adamoe_cpu cpu;
     adamoe_cpu_describe(&cpu);
+    const uint32_t ranks = adamoe_ranks_world(o->ranks)->ranks;
     if (adamoe_json_leaves_stdout(o->json)) {
         printf("adamoe    %s\n", ADAMOE_VERSION);
         print_cpu(&cpu);
         print_nodes(topology);
+        if (ranks > 1) {
+            adamoe_rank_places_print(o->place, ranks, o->mpi);
+        }
         print_amx();
         print_libraries();
         print_onednn();
@@ -321,19 +331,40 @@ static adamoe_status report_on(const info_options *o, const adamoe_topology *top
             print_kernel(kernel, kernel == adamoe_registry_default(registry));
         }
     }
-    return o->json == NULL ? adamoe_ok() : adamoe_json_write(o->json, info_json(&cpu, topology, registry));
+    if (o->json == NULL) {
+        return adamoe_ok();
+    }
+    json_t *all = info_json(&cpu, topology, registry);
+    if (all != NULL && ranks > 1) {
+        (void)json_object_set_new(all, "ranks", adamoe_rank_places_json(o->place, ranks, o->mpi));
+    }
+    return adamoe_json_write(o->json, all);
 }
 
-static adamoe_status report(const info_options *o, const adamoe_registry *registry)
+/* Of several ranks the first one reports, on all of them. */
+static adamoe_status report_ranks(info_options *o, const adamoe_topology *topology,
+                                  const adamoe_registry *registry)
+{
+    const adamoe_world *world = adamoe_ranks_world(o->ranks);
+    o->place = calloc(world->ranks, sizeof *o->place);
+    if (o->place == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "info: out of memory");
+    }
+    adamoe_ranks_describe(o->ranks, o->mpi, sizeof o->mpi);
+    ADAMOE_TRY(adamoe_rank_places_gather(world, topology, o->place));
+    return world->rank == 0 ? report_on(o, topology, registry) : adamoe_ok();
+}
+
+static adamoe_status report(info_options *o, const adamoe_registry *registry)
 {
     adamoe_topology *topology = NULL;
     ADAMOE_TRY(adamoe_topology_detect(&topology));
-    const adamoe_status status = report_on(o, topology, registry);
+    const adamoe_status status = report_ranks(o, topology, registry);
     adamoe_topology_free(topology);
     return status;
 }
 
-static adamoe_status run(const info_options *o)
+static adamoe_status run(info_options *o)
 {
     adamoe_registry *registry = NULL;
     const adamoe_result_file file = {"--json", o->json};
@@ -351,5 +382,10 @@ int adamoe_verb_info(int count, char **arguments)
 {
     info_options options = {0};
     adamoe_parse(&info_argp, count, arguments, &options);
-    return adamoe_finish("info", run(&options));
+    adamoe_status status = adamoe_ranks_open(ADAMOE_PATIENCE, &options.ranks);
+    if (status.code == ADAMOE_OK) {
+        status = run(&options);
+    }
+    free(options.place);
+    return adamoe_rank_finish("info", options.ranks, status);
 }

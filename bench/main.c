@@ -23,7 +23,7 @@ typedef struct verb {
 } verb;
 
 static const verb verbs[] = {
-    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info, NO_TIMES, false},
+    {"info", "what this machine is, and which kernels run on it", adamoe_verb_info, NO_TIMES, true},
     {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer,
      NO_TIMES, false},
     {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check, NO_TIMES,
@@ -47,7 +47,7 @@ static const verb verbs[] = {
     {"train", "from scratch, fine-tuning or low-rank adapters, with null experts", adamoe_verb_train,
      SHOWS_TIMES, false},
     {"reproduce", "the main job on what ships: vanilla top-k against AdaMoE, side by side",
-     adamoe_verb_reproduce, JUDGES_TIMES, false},
+     adamoe_verb_reproduce, JUDGES_TIMES, true},
     {"report", "results of the other verbs as one page with pictures", adamoe_verb_report, NO_TIMES, false},
 };
 

@@ -11,6 +11,7 @@
 #include "reproduce/quick_throughput.h"
 #include "program/result_files.h"
 #include "program/shipped.h"
+#include "ranks/agreement.h"
 #include "reproduce/sides/side_by_side.h"
 #include "reproduce/study/study.h"
 #include "verbs.h"
@@ -177,6 +178,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->sides.ranks;
         return 0;
     case OPTION_MODEL:
         o->sides.model = value;
@@ -223,7 +225,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&adamoe_common_argp, 0, 0, 0}, {0}};
+static const struct argp_child children[] = {
+    {&adamoe_common_argp, 0, 0, 0}, {&adamoe_rank_argp, 0, NULL, 20}, {0}};
 
 static const struct argp reproduce_argp = {
     .options = options_list,
@@ -239,6 +242,10 @@ static const struct argp reproduce_argp = {
 
 typedef struct reproduction {
     const reproduce_options *options;
+    adamoe_ranks *ranks;
+    const adamoe_world *world;
+    int count; /* the command line */
+    char **arguments;
     adamoe_registry *registry;
     const adamoe_kernel *kernel; /* for the evaluation */
     adamoe_side_by_side sides;
@@ -411,8 +418,17 @@ static adamoe_status time_kernels(reproduction *r)
 
 /* ----------------------------------------------------------------------------------------------- the verb */
 
+/* On rank 0, which alone prints and writes. */
 static adamoe_status report(reproduction *r)
 {
+    if (r->world->rank != 0) {
+        return adamoe_ok();
+    }
+    adamoe_side *const all[] = {&r->sides.untouched, &r->sides.vanilla, &r->sides.adaptive};
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
+        adamoe_traffic_report *traffic = &all[i]->evaluation.traffic;
+        adamoe_ranks_describe(r->ranks, traffic->mpi, sizeof traffic->mpi);
+    }
     if (r->prints) {
         adamoe_side_by_side_print(&r->sides);
     }
@@ -437,6 +453,8 @@ static adamoe_status find(const char *name, adamoe_shipped_file *found, const ch
 static adamoe_status complete(const adamoe_side_options *given, reproduction *r, adamoe_side_options *out)
 {
     *out = *given;
+    out->world = r->world;
+    out->ranks_here = adamoe_launch_of_process().ranks_here;
     if (given->model == NULL) {
         ADAMOE_TRY(find(shipped.model, &r->path[0], &out->model));
     }
@@ -462,20 +480,51 @@ static void close_sides(reproduction *r)
     adamoe_machine_close(&r->machine);
 }
 
+static adamoe_status check_files(reproduction *r)
+{
+    const adamoe_result_file file = {"--json", r->options->json};
+    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions};
+    return r->world->rank != 0 ? adamoe_ok()
+                               : adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs,
+                                                           &r->options->common);
+}
+
+static adamoe_status list_facts(const reproduction *r, adamoe_rank_facts *facts)
+{
+    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions};
+    static const char *const names[] = {"model", "baseline", "untouched model", "questions"};
+    ADAMOE_TRY(adamoe_rank_fact_program(facts));
+    adamoe_rank_fact_options(facts, r->count, r->arguments);
+    adamoe_rank_fact_add(facts, "kernel", "%s", r->kernel->name);
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; ++i) {
+        if (inputs[i] != NULL) {
+            ADAMOE_TRY(adamoe_rank_fact_file(facts, names[i], inputs[i]));
+        }
+    }
+    return adamoe_ok();
+}
+
 /* What can go wrong with files goes wrong before the work. */
 static adamoe_status open_all(reproduction *r)
 {
-    const adamoe_result_file file = {"--json", r->options->json};
-    ADAMOE_TRY(complete(&r->options->sides, r, &r->files));
-    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions};
-    ADAMOE_TRY(
-        adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs, &r->options->common));
+    adamoe_rank_facts facts = {.count = 0};
+    adamoe_status status = complete(&r->options->sides, r, &r->files);
+    if (status.code == ADAMOE_OK) {
+        status = check_files(r);
+    }
+    if (status.code == ADAMOE_OK && r->world->ranks > 1) {
+        status = list_facts(r, &facts);
+    }
+    ADAMOE_TRY(adamoe_rank_agree(r->world, status, &facts));
     return open_sides(r);
 }
 
 /* The sides are closed while others time them, who then have the machine to themselves. */
 static adamoe_status time_sides(reproduction *r)
 {
+    if (r->world->ranks > 1) {
+        return adamoe_side_by_side_time_here(&r->sides);
+    }
     close_sides(r);
     ADAMOE_TRY(adamoe_side_by_side_time_all(&r->files, &r->options->common, &r->sides));
     return open_sides(r);
@@ -533,21 +582,35 @@ static adamoe_status claim(const reproduce_options *o)
     return adamoe_claim(o->common.seed, o->json);
 }
 
+static adamoe_status run_as_asked(reproduction *r)
+{
+    const reproduce_options *o = r->options;
+    if (r->world->ranks > 1 && (!o->evaluate_only || o->full || o->time_sides)) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "over ranks: with --evaluate-only alone");
+    }
+    ADAMOE_TRY(adamoe_world_agree(r->world, adamoe_choose_kernel(&o->common, &r->registry, &r->kernel)));
+    return o->full ? study(o, r->kernel) : o->time_sides ? time_once(r) : run_all(r);
+}
+
 int adamoe_verb_reproduce(int count, char **arguments)
 {
     reproduce_options options = {.common = {.seed = 1}, .check_every = 8, .study = {.sweep_seeds = SIZE_MAX}};
+    options.sides.ranks = adamoe_rank_defaults;
     adamoe_parse(&reproduce_argp, count, arguments, &options);
     if (options.claim) {
         return adamoe_finish("reproduce", claim(&options));
     }
-    reproduction r = {.options = &options, .prints = adamoe_json_leaves_stdout(options.json)};
-    adamoe_status status = adamoe_choose_kernel(&options.common, &r.registry, &r.kernel);
+    reproduction r = {.options = &options, .count = count, .arguments = arguments};
+    adamoe_status status = adamoe_ranks_open(options.sides.ranks.patience, &r.ranks);
     if (status.code == ADAMOE_OK) {
-        status = options.full ? study(&options, r.kernel) : options.time_sides ? time_once(&r) : run_all(&r);
+        r.world = adamoe_ranks_world(r.ranks);
+        r.prints = r.world->rank == 0 && adamoe_json_leaves_stdout(options.json);
+        status = run_as_asked(&r);
+        adamoe_rank_stop("reproduce", r.ranks, &status);
     }
     close_sides(&r);
     json_decref(r.checks);
     json_decref(r.throughput);
     adamoe_registry_free(r.registry);
-    return adamoe_finish("reproduce", status);
+    return adamoe_rank_finish("reproduce", r.ranks, status);
 }

@@ -119,12 +119,47 @@ static void ranks_that_differ_are_refused(void **state)
                              folder);
     expect_once(got, 2, "rank 1 differs from rank 0 in its model: m with other contents");
     expect_once(run(MPIRUN " -n 2 " ADAMOE " flops --help"), 2,
-                "does not run over ranks; these verbs do: eval");
+                "does not run over ranks; these verbs do: info");
     expect_once(run(MPIRUN " -n 2 " EVAL " --top-k none"), 2, "--top-k: `none' is not a whole number");
     expect_once(run(MPIRUN " -n 2 " EVAL " --json %s/no/r.json", folder), 4, "no/r.json: create: ");
     expect_once(run(MPIRUN " -n 2 " EVAL " --record-routing %s/r", folder), 2,
                 "--record-routing: on one rank");
     assert_false(exists(folder, "r"));
+}
+
+static void info_tells_where_ranks_are(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    char path[1024];
+    expect_once(run(MPIRUN " -n 2 " ADAMOE " info --json %s/i.json", folder), 0, "ranks     2 (Open MPI");
+    (void)snprintf(path, sizeof path, "%s/i.json", folder);
+    json_t *all = json_load_file(path, 0, NULL);
+    const json_t *ranks = json_object_get(all, "ranks");
+    assert_int_equal(number(ranks, "ranks"), 2);
+    assert_int_equal(number(ranks, "sharing_processors"), 2); /* nothing binds them in these tests */
+    assert_true(number(json_array_get(json_object_get(ranks, "by_rank"), 1), "processors") > 0);
+    json_decref(all);
+}
+
+/* Times come from one start of the ranks; bytes of both sides are counted. */
+static void reproduce_sets_sides_beside_each_other(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    char path[1024];
+    expect_once(run(MPIRUN " -n 2 " ADAMOE " reproduce"), 2, "over ranks: with --evaluate-only alone");
+    expect_once(
+        run("head -40 " WORDNET " >%s/q && " MPIRUN " -n 2 " ADAMOE
+            " reproduce --evaluate-only --threads 1 --model " TINY_MODEL " --baseline " SHELL_WORD(
+                SOURCE_PATH("datasets/tiny-mixtral-top2")) " --questions %s/q --processes 3 --json %s/r.json",
+            folder, folder, folder),
+        0, "bytes between ranks: top-2 ");
+    (void)snprintf(path, sizeof path, "%s/r.json", folder);
+    json_t *all = json_load_file(path, 0, NULL), *sides = json_object_get(all, "evaluation");
+    const double reduction = json_real_value(json_object_get(sides, "bytes_reduction"));
+    assert_true(reduction > 0.1 && reduction < 0.5);
+    json_decref(all);
 }
 
 int main(void)
@@ -134,6 +169,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(ranks_share_questions_alone_on_the_naive_model, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(ranks_that_differ_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(info_tells_where_ranks_are, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(reproduce_sets_sides_beside_each_other, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,9 +36,10 @@ static void describe_time(const adamoe_side_by_side *sides, char *text, size_t s
     const int used = snprintf(
         text, size,
         "the measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, t-test p = %.2g over %zu "
-        "processes of %zu rounds) ",
+        "%s of %zu round%s) ",
         100.0 * t->centre, 100.0 * t->interval.low, 100.0 * t->interval.high, t->p, sides->processes,
-        sides->rounds);
+        sides->adaptive.result.traffic == NULL ? "processes" : "turns", sides->rounds,
+        sides->rounds == 1 ? "" : "s");
     (void)(t->disturbance.disturbed
                ? snprintf(text + used, size - (size_t)used, "is no claim, for the machine was disturbed: %s",
                           adamoe_describe_disturbance(&t->disturbance).text)
@@ -159,22 +160,33 @@ void adamoe_side_by_side_print(const adamoe_side_by_side *sides)
 {
     const adamoe_eval_result *r = &sides->adaptive.result;
     const double ratio = per_flops(sides, sides->time.centre);
-    printf(
-        "\n%s against %s on %zu questions of %s, kernel %s, %u threads, timed in turn in %zu processes of %zu rounds; "
-        "percent\n",
-        r->model, sides->vanilla.result.model, r->count, r->task, r->kernel, r->threads, sides->processes,
-        sides->rounds);
+    printf("\n%s against %s on %zu questions of %s, kernel %s, %u threads, timed in turn in ", r->model,
+           sides->vanilla.result.model, r->count, r->task, r->kernel, r->threads);
+    if (r->traffic == NULL) {
+        printf("%zu processes of %zu rounds; percent\n", sides->processes, sides->rounds);
+    } else {
+        printf("%zu rounds of one run over %u ranks; percent\n", sides->processes, r->traffic->ranks);
+    }
     print_rows(sides);
     print_load(&sides->vanilla);
     print_load(&sides->adaptive);
     print_difference("acc", &sides->accuracy);
     print_difference("acc_norm", &sides->accuracy_norm);
+    if (!isnan(adamoe_side_by_side_bytes_reduction(sides))) {
+        printf("  bytes between ranks: %s %.3f MB, %s %.3f MB, bytes reduction %.2f %%\n",
+               sides->vanilla.name, 1e-6 * (double)adamoe_traffic_sum(sides->vanilla.result.traffic).bytes,
+               sides->adaptive.name, 1e-6 * (double)adamoe_traffic_sum(r->traffic).bytes,
+               100.0 * adamoe_side_by_side_bytes_reduction(sides));
+    }
     if (!isnan(ratio)) {
         printf("  time reduction / model FLOPs reduction %.2f (%.2f..%.2f)%s\n", ratio,
                per_flops(sides, sides->time.interval.low), per_flops(sides, sides->time.interval.high),
                sides->time.disturbance.disturbed ? ", while the machine was disturbed" : "");
     }
-    if (isnan(sides->time.within)) {
+    if (r->traffic != NULL) {
+        printf("  time: a round deviates by %.1f %%; of starts of the ranks there was one\n",
+               100.0 * sides->time.between);
+    } else if (isnan(sides->time.within)) {
         printf(
             "  time: processes deviate by %.1f %% from each other; one round in each does not say how much of it is "
             "the rounds'\n",
@@ -247,6 +259,11 @@ json_t *adamoe_side_by_side_json(const adamoe_side_by_side *sides)
         "acc_norm_difference", answers_json(&sides->accuracy_norm), "time_reduction", time_json(sides),
         "weights_are_random", (int)sides->adaptive.result.weights_are_random, "paper", paper_json(),
         "conclusion", adamoe_json_text(adamoe_side_by_side_conclusion(sides).text));
+    if (all != NULL && sides->adaptive.result.traffic != NULL) {
+        (void)json_object_set_new(json_object_get(all, "time_reduction"), "started_anew", json_false());
+        (void)json_object_set_new(all, "bytes_reduction",
+                                  adamoe_json_number(adamoe_side_by_side_bytes_reduction(sides)));
+    }
     if (all != NULL && sides->has_untouched) {
         (void)json_object_set_new(all, "untouched", adamoe_eval_json(&sides->untouched.result));
     }

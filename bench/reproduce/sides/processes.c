@@ -4,7 +4,6 @@
 #include "program/child_arguments.h"
 #include "reproduce/sides/side_by_side.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,31 +75,6 @@ static adamoe_status read_times(const char *text, adamoe_side_by_side *sides, si
     return adamoe_ok();
 }
 
-static adamoe_status judge(adamoe_side_by_side *sides)
-{
-    const size_t count = sides->processes * sides->rounds;
-    double log_ratio[ADAMOE_SIDE_MOST_TIMES], reduction[ADAMOE_SIDE_MOST_TIMES];
-    adamoe_nested nested;
-    for (size_t i = 0; i < count; ++i) {
-        const double ratio = sides->adaptive.seconds[i] / sides->vanilla.seconds[i];
-        log_ratio[i] = log(ratio);
-        reduction[i] = 1.0 - ratio;
-    }
-    ADAMOE_TRY(adamoe_nested_of(log_ratio, sides->processes, sides->rounds, 0.95, &nested));
-    adamoe_sort(reduction, count);
-    adamoe_time_reduction *t = &sides->time;
-    t->median = adamoe_median(reduction, count);
-    t->least = reduction[0];
-    t->greatest = reduction[count - 1];
-    t->centre = 1.0 - exp(nested.groups.mean);
-    t->interval =
-        (adamoe_interval){1.0 - exp(nested.groups.interval.high), 1.0 - exp(nested.groups.interval.low)};
-    t->p = nested.groups.p;
-    t->within = nested.within;
-    t->between = nested.between;
-    return adamoe_ok();
-}
-
 adamoe_status adamoe_side_by_side_time_all(const adamoe_side_options *options,
                                            const adamoe_common_options *common, adamoe_side_by_side *sides)
 {
@@ -121,5 +95,5 @@ adamoe_status adamoe_side_by_side_time_all(const adamoe_side_options *options,
     adamoe_mark_load(&after);
     sides->time.disturbance = adamoe_disturbance_between(&before, &after);
     adamoe_arguments_free(&arguments);
-    return status.code == ADAMOE_OK ? judge(sides) : status;
+    return status.code == ADAMOE_OK ? adamoe_side_by_side_judge_time(sides) : status;
 }

@@ -3,6 +3,7 @@
  */
 #include "reproduce/sides/side_by_side.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +15,16 @@ static const adamoe_config *config_of(const adamoe_side *side)
     return &adamoe_checkpoint_model(side->evaluation.folder.checkpoint)->config;
 }
 
-static adamoe_evaluate_options quiet_options(const char *model, const char *questions)
+static adamoe_evaluate_options quiet_options(const adamoe_side_options *o, const char *model)
 {
     adamoe_evaluate_options options = adamoe_evaluate_defaults;
     options.model = model;
-    options.questions = questions;
+    options.questions = o->questions;
+    if (o->world != NULL) {
+        options.world = o->world;
+        options.ranks_here = o->ranks_here;
+        options.ranks = o->ranks;
+    }
     options.show_progress = false;
     options.measure_peak = false;
     return options;
@@ -28,7 +34,7 @@ static adamoe_evaluate_options quiet_options(const char *model, const char *ques
 static adamoe_status open_vanilla(const adamoe_side_options *o, const adamoe_machine *machine,
                                   const adamoe_kernel *kernel, adamoe_side *side)
 {
-    adamoe_evaluate_options options = quiet_options(o->baseline, o->questions);
+    adamoe_evaluate_options options = quiet_options(o, o->baseline);
     if (o->baseline == NULL) {
         options.model = o->model;
         options.selection.null_experts = 0;
@@ -49,7 +55,7 @@ static adamoe_status open_adaptive(const adamoe_side_options *o, size_t baseline
                                    const adamoe_machine *machine, const adamoe_kernel *kernel,
                                    adamoe_side *side)
 {
-    adamoe_evaluate_options options = quiet_options(o->model, o->questions);
+    adamoe_evaluate_options options = quiet_options(o, o->model);
     options.baseline_k = baseline_k;
     ADAMOE_TRY(adamoe_evaluation_open(&options, kernel, machine, &side->evaluation));
     return config_of(side)->null_experts > 0
@@ -112,7 +118,7 @@ adamoe_status adamoe_side_by_side_open(const adamoe_side_options *o, const adamo
     out->vanilla.evaluation.options.stages = out->vanilla.evaluation.forward != NULL;
     out->adaptive.evaluation.options.stages = out->adaptive.evaluation.forward != NULL;
     if (out->has_untouched) {
-        const adamoe_evaluate_options options = quiet_options(o->untouched, o->questions);
+        const adamoe_evaluate_options options = quiet_options(o, o->untouched);
         return adamoe_evaluation_open(&options, kernel, machine, &out->untouched.evaluation);
     }
     return adamoe_ok();
@@ -213,6 +219,36 @@ adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides)
         print_stages(&sides->adaptive.evaluation);
     }
     return adamoe_ok();
+}
+
+adamoe_status adamoe_side_by_side_time_here(adamoe_side_by_side *sides)
+{
+    adamoe_load_mark before, after;
+    sides->rounds = 1;
+    ADAMOE_TRY(run_round(sides, 0));
+    adamoe_mark_load(&before);
+    for (size_t i = 0; i < sides->processes; ++i) {
+        ADAMOE_TRY(run_round(sides, i));
+        sides->vanilla.seconds[i] = sides->vanilla.evaluation.seconds;
+        sides->adaptive.seconds[i] = sides->adaptive.evaluation.seconds;
+        for (size_t j = 0; j < ADAMOE_FORWARD_STAGES; ++j) {
+            sides->vanilla.stage_seconds[j] += sides->vanilla.evaluation.clock.seconds[j];
+            sides->adaptive.stage_seconds[j] += sides->adaptive.evaluation.clock.seconds[j];
+        }
+    }
+    adamoe_mark_load(&after);
+    sides->time.disturbance = adamoe_disturbance_between(&before, &after);
+    return adamoe_side_by_side_judge_time(sides);
+}
+
+double adamoe_side_by_side_bytes_reduction(const adamoe_side_by_side *sides)
+{
+    const adamoe_traffic_report *vanilla = sides->vanilla.result.traffic,
+                                *adaptive = sides->adaptive.result.traffic;
+    if (vanilla == NULL || adaptive == NULL || adamoe_traffic_sum(vanilla).bytes == 0) {
+        return (double)NAN;
+    }
+    return 1.0 - (double)adamoe_traffic_sum(adaptive).bytes / (double)adamoe_traffic_sum(vanilla).bytes;
 }
 
 adamoe_status adamoe_side_by_side_run(adamoe_side_by_side *sides, uint64_t seed)

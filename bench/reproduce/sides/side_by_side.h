@@ -52,12 +52,15 @@ typedef struct adamoe_side_by_side {
 } adamoe_side_by_side;
 
 typedef struct adamoe_side_options {
-    const char *model;     /* folder; it has null experts */
-    const char *baseline;  /* folder of the same architecture without; NULL: `model` as vanilla top-2 */
-    const char *untouched; /* folder; NULL: none */
-    const char *questions; /* file */
-    size_t processes;      /* 0: ADAMOE_SIDE_PROCESSES */
-    size_t rounds;         /* measured ones in each; 0: ADAMOE_SIDE_ROUNDS */
+    const char *model;         /* folder; it has null experts */
+    const char *baseline;      /* folder of the same architecture without; NULL: `model` as vanilla top-2 */
+    const char *untouched;     /* folder; NULL: none */
+    const char *questions;     /* file */
+    size_t processes;          /* 0: ADAMOE_SIDE_PROCESSES */
+    size_t rounds;             /* measured ones in each; 0: ADAMOE_SIDE_ROUNDS */
+    const adamoe_world *world; /* NULL: a process alone */
+    uint32_t ranks_here;
+    adamoe_rank_options ranks;
 } adamoe_side_options;
 
 /* Sets processes and rounds as the options say, or as they are without. */
@@ -79,6 +82,17 @@ adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides);
  * those of a process; memory. */
 adamoe_status adamoe_side_by_side_time_all(const adamoe_side_options *options,
                                            const adamoe_common_options *common, adamoe_side_by_side *sides);
+
+/* The same over the ranks of a world, whose processes the launcher has started once: as many rounds as there would be
+ * processes, in these ones, after one that is not measured. The interval then knows nothing of what differs from start to
+ * start. All ranks call it together. */
+adamoe_status adamoe_side_by_side_time_here(adamoe_side_by_side *sides);
+
+/* Fills sides->time from the seconds. */
+adamoe_status adamoe_side_by_side_judge_time(adamoe_side_by_side *sides);
+
+/* 1 - bytes between the ranks of the adaptive side / those of the vanilla side, as they were sent; NaN on one rank. */
+double adamoe_side_by_side_bytes_reduction(const adamoe_side_by_side *sides);
 
 /* Runs both sides and the untouched model once, and judges the answers. The seconds in the results are the medians of
  * those that were timed, and stages have their share of them. */
