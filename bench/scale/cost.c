@@ -5,14 +5,16 @@
 
 #include <math.h>
 
-double adamoe_cost_wire(const adamoe_cost_network *network, double out, double in, size_t peers)
+double adamoe_cost_wire(const adamoe_cost_network *network, double out, double in, size_t peers,
+                        uint32_t parts)
 {
     if (peers == 0) {
         return 0.0;
     }
     const double most = fmax(out, in), others = (double)(peers - 1);
     return network->latency + others * network->overhead +
-           (most / (double)peers > network->eager ? network->rendezvous : 0.0) + most / network->bandwidth;
+           (most / ((double)peers * parts) > network->eager ? network->rendezvous : 0.0) +
+           most / network->bandwidth;
 }
 
 double adamoe_cost_expert(const adamoe_cost_compute *compute, const adamoe_cost_layer *layer, double rows)
@@ -62,9 +64,9 @@ static rank_time time_of_rank(const adamoe_crossing *crossing, const adamoe_cost
             t.arrive += adamoe_cost_expert(compute, layer, (double)crossing->arrive[e]);
         }
     }
-    t.request = adamoe_cost_wire(network, request_out, request_in,
-                                 crossing->ranks - 1); /* a head goes to everybody */
-    t.result = adamoe_cost_wire(network, result_out, result_in, result_peers);
+    t.request = adamoe_cost_wire(network, request_out, request_in, crossing->ranks - 1,
+                                 1); /* a head goes to everybody */
+    t.result = adamoe_cost_wire(network, result_out, result_in, result_peers, network->chunks);
     return t;
 }
 

@@ -8,7 +8,7 @@
  *     wire(out, in, peers) = latency + (peers - 1) overhead + rendezvous + max(out, in) / bandwidth
  *
  * and 0 without peers. `rendezvous` counts where the mean message has more bytes than `eager`: MPI asks the receiver
- * before it sends a long message.
+ * before it sends a long message. Requests are one long message for each peer, outputs c of them.
  *
  * One expert with r rows takes what was measured for r, or max(r F / P, W / M): F the FLOPs of a row, W the bytes of the
  * expert's weights, P and M the rates of a rank's arithmetic and memory.
@@ -57,7 +57,9 @@ typedef struct adamoe_cost_layer {
     double home_flops;              /* of a token on its own rank */
 } adamoe_cost_layer;
 
-double adamoe_cost_wire(const adamoe_cost_network *network, double out, double in, size_t peers);
+/* `parts`: long messages that what a peer gets is cut into. */
+double adamoe_cost_wire(const adamoe_cost_network *network, double out, double in, size_t peers,
+                        uint32_t parts);
 
 /* 0 for no rows. Between two points on a straight line, beyond the last one in proportion. */
 double adamoe_cost_expert(const adamoe_cost_compute *compute, const adamoe_cost_layer *layer, double rows);

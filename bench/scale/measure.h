@@ -29,7 +29,7 @@ adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, doub
 adamoe_status adamoe_measure_expert(const adamoe_measure *measure, adamoe_calibration *out);
 
 /* Fills in the wire's part; nothing for one rank. Every rank sends so many bytes to every other one and waits for theirs, as
- * a layer does; half of a round trip of one byte between ranks 0 and 1 is the latency. What the model makes of the
+ * a layer does; half of a fast round trip of one byte between ranks 0 and 1 is the latency. What the model makes of the
  * exchanges that it was fitted to is added to the checks. Errors: memory; those of messages. */
 adamoe_status adamoe_measure_wire(const adamoe_measure *measure, adamoe_calibration *out);
 
