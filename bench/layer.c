@@ -10,6 +10,10 @@
 #include "program/options.h"
 #include "program/result_files.h"
 #include "program/selection.h"
+#include "mpi/volume.h"
+#include "ranks/agreement.h"
+#include "ranks/options.h"
+#include "ranks/traffic.h"
 #include "verbs.h"
 #include "router.h"
 
@@ -22,6 +26,13 @@ enum {
 };
 
 typedef struct layer_options {
+    int count; /* the command line */
+    char **arguments;
+    adamoe_ranks *ranks;
+    const adamoe_world *world;
+    adamoe_rank_options rank;
+    adamoe_sharded *sharded;
+    adamoe_traffic_report traffic; /* on rank 0 of several */
     adamoe_common_options common;
     const char *input, *output, *json;
     adamoe_selection_options selection; /* nothing is converted: of its four the three of the rule */
@@ -41,6 +52,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->selection;
+        state->child_inputs[2] = &o->rank;
         return 0;
     case 'o':
         o->output = value;
@@ -67,6 +79,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 static const struct argp_child children[] = {
     {&adamoe_common_argp, 0, 0, 0},
     {&adamoe_rule_argp, 0, "How experts are selected (default: as the file says):", 0},
+    {&adamoe_rank_argp, 0, NULL, 20},
     {0}};
 
 static const struct argp layer_argp = {
@@ -193,8 +206,15 @@ static adamoe_status report(const layer_options *o, const adamoe_machine *machin
     if (o->output != NULL) {
         ADAMOE_TRY(write_output(o->output, run));
     }
+    if (o->traffic.rank != NULL && adamoe_json_leaves_stdout(o->json)) {
+        adamoe_traffic_print(&o->traffic);
+    }
     if (o->json != NULL) {
-        ADAMOE_TRY(adamoe_json_write(o->json, run_json(o->input, machine, run, list, count)));
+        json_t *all = run_json(o->input, machine, run, list, count);
+        if (all != NULL && o->traffic.rank != NULL) {
+            (void)json_object_set_new(all, "communication", adamoe_traffic_json(&o->traffic));
+        }
+        ADAMOE_TRY(adamoe_json_write(o->json, all));
     }
     if (failed > 0) {
         return adamoe_error(ADAMOE_DIFFERENCE, "%s: %zu of %zu comparisons failed", o->input, failed, count);
@@ -202,8 +222,81 @@ static adamoe_status report(const layer_options *o, const adamoe_machine *machin
     return adamoe_ok();
 }
 
-static adamoe_status run_file(const layer_options *o, const adamoe_kernel *kernel,
-                              const adamoe_machine *machine, const adamoe_layer_file *file)
+/* What ranks counted, on rank 0, which has all tokens. */
+static adamoe_status gather_traffic(layer_options *o, const adamoe_kernel *kernel,
+                                    const adamoe_machine *machine, size_t tokens, uint64_t predicted)
+{
+    if (o->world->ranks == 1) {
+        return adamoe_ok();
+    }
+    const adamoe_rank_traffic own = {.threads = machine->team->threads,
+                                     .tokens = tokens,
+                                     .counters = adamoe_sharded_counters(o->sharded),
+                                     .predicted_bytes = predicted};
+    ADAMOE_TRY(adamoe_traffic_gather(o->world, own, &o->traffic));
+    o->traffic.experts = adamoe_expert_order_names[o->rank.experts];
+    o->traffic.chunks = o->rank.chunks;
+    o->traffic.overlap = !o->rank.one_after_the_other;
+    o->traffic.bfloat16 = kernel->x == ADAMOE_BFLOAT16;
+    adamoe_ranks_describe(o->ranks, o->traffic.mpi, sizeof o->traffic.mpi);
+    return adamoe_ok();
+}
+
+/* There and back, of the tokens of this rank: none but on rank 0. */
+static adamoe_status predict_bytes(const layer_options *o, const adamoe_kernel *kernel,
+                                   const adamoe_layer *layer, const adamoe_plan *plan, uint64_t *bytes)
+{
+    const uint32_t ranks = o->world->ranks, *owners = adamoe_sharded_assignment(o->sharded, 0);
+    const adamoe_wire wire = adamoe_wire_of(kernel, layer->hidden_size);
+    *bytes = 0;
+    if (ranks == 1 || owners == NULL) {
+        return adamoe_ok();
+    }
+    adamoe_volume *volume = calloc(ranks, sizeof *volume);
+    uint32_t *seen = calloc(plan->inputs + 1, sizeof *seen);
+    if (volume != NULL && seen != NULL) {
+        adamoe_volume_of_plan(plan, owners, o->world->rank, ranks, &wire, seen, volume);
+        for (uint32_t r = 0; r < ranks; ++r) {
+            *bytes += volume[r].request_bytes + volume[r].result_bytes;
+        }
+    }
+    const bool complete = volume != NULL && seen != NULL;
+    free(volume);
+    free(seen);
+    return complete ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "layer: out of memory");
+}
+
+/* A rank other than the first has no tokens, and computes what that one asks of its experts. */
+static adamoe_status serve(layer_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine,
+                           const adamoe_layer *layer)
+{
+    uint32_t *offset = calloc(layer->experts + 1, sizeof *offset);
+    const uint32_t none[1] = {0};
+    const float nothing[1] = {0.0f};
+    const adamoe_plan plan = {.experts = layer->experts,
+                              .offset = offset,
+                              .input = none,
+                              .token_offset = none,
+                              .token_row = none,
+                              .combine = nothing};
+    float *y = NULL;
+    uint64_t bytes = 0;
+    adamoe_status status =
+        offset == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "layer: out of memory") : adamoe_ok();
+    if (status.code == ADAMOE_OK) {
+        status =
+            adamoe_layer_run_experts(adamoe_sharded_kernel(o->sharded), layer, machine, nothing, &plan, &y);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = predict_bytes(o, kernel, layer, &plan, &bytes);
+    }
+    free(offset);
+    free(y);
+    return status.code == ADAMOE_OK ? gather_traffic(o, kernel, machine, 0, bytes) : status;
+}
+
+static adamoe_status run_file(layer_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine,
+                              const adamoe_layer_file *file)
 {
     adamoe_rule rule;
     adamoe_layer_run run;
@@ -211,12 +304,21 @@ static adamoe_status run_file(const layer_options *o, const adamoe_kernel *kerne
     const float *hidden_states = adamoe_layer_file_hidden_states(file, &tokens);
     ADAMOE_TRY(choose_rule(o, file, &rule));
     ADAMOE_TRY(adamoe_safetensors_check_finite(adamoe_layer_file_tensors(file)));
-    adamoe_status status = adamoe_layer_run_create(kernel, adamoe_layer_file_layer(file), rule, hidden_states,
-                                                   tokens, machine, &run);
+    if (o->world->rank != 0) {
+        return serve(o, kernel, machine, adamoe_layer_file_layer(file));
+    }
+    uint64_t bytes = 0;
+    adamoe_status status =
+        adamoe_layer_run_create(adamoe_sharded_kernel(o->sharded), adamoe_layer_file_layer(file), rule,
+                                hidden_states, tokens, machine, &run);
     if (status.code != ADAMOE_OK) {
         return adamoe_error(status.code, "%s: %.400s", o->input, status.message);
     }
-    status = report(o, machine, &run, adamoe_layer_file_tensors(file));
+    status = predict_bytes(o, kernel, run.layer, run.plan, &bytes);
+    if (status.code == ADAMOE_OK) {
+        status = gather_traffic(o, kernel, machine, tokens, bytes);
+    }
+    status = status.code != ADAMOE_OK ? status : report(o, machine, &run, adamoe_layer_file_tensors(file));
     adamoe_layer_run_free(&run);
     return status;
 }
@@ -292,7 +394,7 @@ static adamoe_status run_routed_file(const layer_options *o, const adamoe_kernel
     return status;
 }
 
-static adamoe_status run_on_machine(const layer_options *o, const adamoe_kernel *kernel,
+static adamoe_status run_on_machine(layer_options *o, const adamoe_kernel *kernel,
                                     const adamoe_layer_file *file)
 {
     const adamoe_machine_options wanted = adamoe_options_for_machine(&o->common);
@@ -301,30 +403,71 @@ static adamoe_status run_on_machine(const layer_options *o, const adamoe_kernel 
     const bool routed = adamoe_layer_file_router(file) != NULL;
     const adamoe_status status =
         routed ? run_routed_file(o, kernel, &machine, file) : run_file(o, kernel, &machine, file);
+    adamoe_rank_stop("layer", o->ranks, &status);
     adamoe_machine_close(&machine);
     return status;
 }
 
-static adamoe_status run(const layer_options *o)
+static adamoe_status list_facts(const layer_options *o, const adamoe_kernel *kernel, adamoe_rank_facts *facts)
+{
+    ADAMOE_TRY(adamoe_rank_fact_program(facts));
+    adamoe_rank_fact_options(facts, o->count, o->arguments);
+    adamoe_rank_fact_add(facts, "kernel", "%s", kernel->name);
+    return adamoe_rank_fact_file(facts, "layer", o->input);
+}
+
+/* What all ranks must find before they begin; rank 0 looks after the files of the results. */
+static adamoe_status begin(layer_options *o, adamoe_registry **registry, const adamoe_kernel **kernel,
+                           adamoe_layer_file **file)
+{
+    const adamoe_result_file files[] = {{"--output", o->output}, {"--json", o->json}};
+    if (o->world->rank == 0) {
+        ADAMOE_TRY(adamoe_check_result_files(files, 2, &o->input, 1, &o->common));
+    }
+    ADAMOE_TRY(adamoe_choose_kernel(&o->common, registry, kernel));
+    const adamoe_sharded_options spread = adamoe_rank_sharded(&o->rank, o->world);
+    ADAMOE_TRY(adamoe_sharded_create(*kernel, &spread, &o->sharded));
+    ADAMOE_TRY(adamoe_layer_file_open(o->input, file));
+    return o->world->ranks > 1 && adamoe_layer_file_router(*file) != NULL
+               ? adamoe_error(ADAMOE_BAD_INPUT, "%s: it names a router: on one rank", o->input)
+               : adamoe_ok();
+}
+
+static adamoe_status run(layer_options *o)
 {
     adamoe_registry *registry = NULL;
     const adamoe_kernel *kernel = NULL;
     adamoe_layer_file *file = NULL;
-    const adamoe_result_file files[] = {{"--output", o->output}, {"--json", o->json}};
-    ADAMOE_TRY(adamoe_check_result_files(files, 2, &o->input, 1, &o->common));
-    ADAMOE_TRY(adamoe_choose_kernel(&o->common, &registry, &kernel));
-    adamoe_status status = adamoe_layer_file_open(o->input, &file);
+    adamoe_rank_facts facts = {.count = 0};
+    o->world = adamoe_ranks_world(o->ranks);
+    adamoe_status status = begin(o, &registry, &kernel, &file);
+    if (status.code == ADAMOE_OK && o->world->ranks > 1) {
+        status = list_facts(o, kernel, &facts);
+    }
+    status = adamoe_rank_agree(o->world, status, &facts);
     if (status.code == ADAMOE_OK) {
         status = run_on_machine(o, kernel, file);
+    }
+    if (file != NULL) {
         adamoe_layer_file_close(file);
     }
+    adamoe_traffic_report_free(&o->traffic);
+    adamoe_sharded_free(o->sharded);
     adamoe_registry_free(registry);
     return status;
 }
 
 int adamoe_verb_layer(int count, char **arguments)
 {
-    layer_options options = {.selection = ADAMOE_SELECTION_AS_GIVEN, .common = {.seed = 1}};
+    layer_options options = {.count = count,
+                             .arguments = arguments,
+                             .rank = adamoe_rank_defaults,
+                             .selection = ADAMOE_SELECTION_AS_GIVEN,
+                             .common = {.seed = 1}};
     adamoe_parse(&layer_argp, count, arguments, &options);
-    return adamoe_finish("layer", run(&options));
+    adamoe_status status = adamoe_ranks_open(options.rank.patience, &options.ranks);
+    if (status.code == ADAMOE_OK) {
+        status = run(&options);
+    }
+    return adamoe_rank_finish("layer", options.ranks, status);
 }

@@ -25,7 +25,7 @@ typedef struct verb {
 static const verb verbs[] = {
     {"info", "what this machine is, and which kernels run on it", adamoe_verb_info, NO_TIMES, true},
     {"layer", "compute one layer from a file, and compare it with what the file expects", adamoe_verb_layer,
-     NO_TIMES, false},
+     NO_TIMES, true},
     {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check, NO_TIMES,
      false},
     {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench, JUDGES_TIMES, false},

@@ -119,7 +119,7 @@ static void ranks_that_differ_are_refused(void **state)
                              folder);
     expect_once(got, 2, "rank 1 differs from rank 0 in its model: m with other contents");
     expect_once(run(MPIRUN " -n 2 " ADAMOE " flops --help"), 2,
-                "does not run over ranks; these verbs do: info");
+                "does not run over ranks; these verbs do: info layer");
     expect_once(run(MPIRUN " -n 2 " EVAL " --top-k none"), 2, "--top-k: `none' is not a whole number");
     expect_once(run(MPIRUN " -n 2 " EVAL " --json %s/no/r.json", folder), 4, "no/r.json: create: ");
     expect_once(run(MPIRUN " -n 2 " EVAL " --record-routing %s/r", folder), 2,
@@ -140,6 +140,27 @@ static void info_tells_where_ranks_are(void **state)
     assert_int_equal(number(ranks, "sharing_processors"), 2); /* nothing binds them in these tests */
     assert_true(number(json_array_get(json_object_get(ranks, "by_rank"), 1), "processors") > 0);
     json_decref(all);
+}
+
+/* Rank 0 has all tokens, and what the file expects is compared there. */
+static void a_layer_is_that_of_one_rank(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    char path[1024];
+    expect(run(ADAMOE " layer " LAYER " --threads 1 -o %s/one", folder), 0, "passed");
+    expect_once(run(MPIRUN " -n 3 " ADAMOE " layer " LAYER " --threads 1 -o %s/many --json %s/many.json",
+                    folder, folder),
+                0, "3 ranks (Open MPI");
+    expect(run("cmp %s/one %s/many", folder, folder), 0, "");
+    (void)snprintf(path, sizeof path, "%s/many.json", folder);
+    json_t *all = json_load_file(path, 0, NULL);
+    const json_t *traffic = json_object_get(all, "communication");
+    assert_int_equal(number(traffic, "bytes"), number(traffic, "predicted_bytes"));
+    assert_true(number(traffic, "rows_sent") > 0);
+    json_decref(all);
+    expect_once(run(MPIRUN " -n 2 " ADAMOE " layer " LAYER " --threads 1 --top-k 1"), 1,
+                "comparisons failed");
 }
 
 /* Times come from one start of the ranks; bytes of both sides are counted. */
@@ -170,6 +191,7 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(ranks_that_differ_are_refused, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(info_tells_where_ranks_are, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_layer_is_that_of_one_rank, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(reproduce_sets_sides_beside_each_other, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
