@@ -48,6 +48,17 @@ static adamoe_status report(const adamoe_scale_options *o, const adamoe_calibrat
     return adamoe_json_write(o->calibrate, json);
 }
 
+static adamoe_status measure_parts(const adamoe_measure *m, adamoe_calibration *out)
+{
+    adamoe_expert_timer timer;
+    ADAMOE_TRY(adamoe_expert_timer_open(m, &timer));
+    adamoe_status status = adamoe_expert_timer_pass(&timer, out);
+    status = status.code == ADAMOE_OK ? adamoe_measure_wire(m, out) : status;
+    status = status.code == ADAMOE_OK ? adamoe_measure_layers(m, &timer, out) : status;
+    adamoe_expert_timer_close(&timer);
+    return status;
+}
+
 static adamoe_status measure(const adamoe_scale_options *o, const adamoe_world *world,
                              const adamoe_kernel *kernel)
 {
@@ -64,9 +75,7 @@ static adamoe_status measure(const adamoe_scale_options *o, const adamoe_world *
                               .seed = o->common.seed,
                               .chunks = o->rank.chunks,
                               .most_seconds = o->longest};
-    adamoe_status status = adamoe_measure_expert(&m, &c);
-    status = status.code == ADAMOE_OK ? adamoe_measure_wire(&m, &c) : status;
-    status = status.code == ADAMOE_OK ? adamoe_measure_layers(&m, &c) : status;
+    adamoe_status status = measure_parts(&m, &c);
     if (status.code == ADAMOE_OK && world->rank == 0) {
         status = report(o, &c, &before);
     }

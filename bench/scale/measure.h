@@ -6,6 +6,7 @@
 #define ADAMOE_SCALE_MEASURE_H
 
 #include "layers/presets.h"
+#include "layers/random_layer.h"
 #include "mpi/world.h"
 #include "program/machine.h"
 #include "scale/calibration.h"
@@ -23,10 +24,23 @@ typedef struct adamoe_measure {
 /* The largest `own` of all ranks, on every rank. */
 adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, double *out);
 
-/* Fills in the kernel's part. A call has experts that are together more than twice as large as the last-level cache, so
- * that their weights are cold, with the same number of rows each, 1 to 4,096. The fastest of several times of the
- * slowest rank, divided by the experts: what else the machine has to do makes it slower, never faster. Errors: memory; those of the kernel and of messages. */
-adamoe_status adamoe_measure_expert(const adamoe_measure *measure, adamoe_calibration *out);
+/* One expert with 1 to 4,096 rows. */
+typedef struct adamoe_expert_timer {
+    const adamoe_measure *measure;
+    adamoe_random_layer layer;
+    adamoe_prepared *prepared;
+    size_t
+        experts; /* of a call: together more than twice as large as the last-level cache, so that weights are cold */
+} adamoe_expert_timer;
+
+/* `measure` must outlive *out. Errors: memory; those of the kernel. */
+adamoe_status adamoe_expert_timer_open(const adamoe_measure *measure, adamoe_expert_timer *out);
+void adamoe_expert_timer_close(adamoe_expert_timer *timer);
+
+/* Fills in the kernel's part, or what is faster now: the fastest call, that of the slowest rank, divided by its experts,
+ * which have the same number of rows each. What else the machine has to do makes a call slower, never faster. Errors:
+ * memory; those of the kernel and of messages. */
+adamoe_status adamoe_expert_timer_pass(adamoe_expert_timer *timer, adamoe_calibration *out);
 
 /* Fills in the wire's part; nothing for one rank. Every rank sends so many bytes to every other one and waits for theirs, as
  * a layer does; half of a fast round trip of one byte between ranks 0 and 1 is the latency. What the model makes of the
@@ -45,9 +59,10 @@ void adamoe_fit_wire(double latency, size_t peers, const adamoe_exchange_time *e
                      adamoe_cost_network *out);
 
 /* Runs the preset's layer with null experts and at top-k0 without, at several numbers of tokens of each rank, with overlap
- * and without, and adds what the model says of each to the checks, beside
- * the fastest of several times. What can be hidden is fitted to the runs at top-k0.
- * Nothing for one rank. Errors: memory; those of the kernel and of messages. */
-adamoe_status adamoe_measure_layers(const adamoe_measure *measure, adamoe_calibration *out);
+ * and without, all of them in turn and again, and the expert of `timer` between them; adds what the model says of each to
+ * the checks, beside the fastest of its times. What can be hidden is fitted to the runs at top-k0. Nothing for one rank.
+ * Errors: memory; those of the kernel and of messages. */
+adamoe_status adamoe_measure_layers(const adamoe_measure *measure, adamoe_expert_timer *timer,
+                                    adamoe_calibration *out);
 
 #endif

@@ -75,54 +75,54 @@ static adamoe_status time_rows(const adamoe_measure *m, adamoe_prepared *prepare
     return status;
 }
 
-/* All numbers of rows in turn, and again: what disturbs one pass does not disturb the next. */
-static adamoe_status time_points(const adamoe_measure *m, adamoe_prepared *prepared, size_t experts,
-                                 adamoe_cost_compute *out)
+adamoe_status adamoe_expert_timer_pass(adamoe_expert_timer *timer, adamoe_calibration *out)
 {
     static const size_t rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048, 4096};
+    const adamoe_measure *m = timer->measure;
+    adamoe_cost_compute *compute = &out->compute;
+    const bool first = compute->points == 0;
     double seconds = 0.0;
-    for (size_t pass = 0; pass < 3; ++pass) {
-        for (size_t i = 0;
-             pass == 0 ? i < sizeof rows / sizeof *rows && seconds < m->most_seconds : i < out->points; ++i) {
-            ADAMOE_TRY(time_rows(m, prepared, experts, rows[i], &seconds));
-            adamoe_cost_point *p = &out->point[i];
-            *p =
-                (adamoe_cost_point){(double)rows[i], pass == 0 ? seconds / (double)experts
-                                                               : fmin(p->seconds, seconds / (double)experts)};
-            out->points += pass == 0;
-        }
+    for (size_t i = 0;
+         first ? i < sizeof rows / sizeof *rows && seconds < m->most_seconds : i < compute->points; ++i) {
+        ADAMOE_TRY(time_rows(m, timer->prepared, timer->experts, rows[i], &seconds));
+        const double each = seconds / (double)timer->experts;
+        adamoe_cost_point *p = &compute->point[i];
+        *p = (adamoe_cost_point){(double)rows[i], first ? each : fmin(p->seconds, each)};
+        compute->points += first;
     }
+    const adamoe_expert_cost cost =
+        adamoe_expert_cost_of(m->preset->hidden_size, m->preset->intermediate_size, m->kernel->weight);
+    const adamoe_cost_point *last = &compute->point[compute->points - 1];
+    (void)snprintf(out->kernel, sizeof out->kernel, "%s", m->kernel->name);
+    out->hidden_size = m->preset->hidden_size;
+    out->intermediate_size = m->preset->intermediate_size;
+    out->input_bytes = adamoe_wire_of(m->kernel, out->hidden_size).input_bytes;
+    out->threads = m->machine->team->threads;
+    out->expert_bytes = cost.bytes;
+    compute->flops = cost.flops_per_row * last->rows / last->seconds;
+    compute->bytes = cost.bytes / compute->point[0].seconds;
     return adamoe_ok();
 }
 
-adamoe_status adamoe_measure_expert(const adamoe_measure *m, adamoe_calibration *out)
+adamoe_status adamoe_expert_timer_open(const adamoe_measure *m, adamoe_expert_timer *out)
 {
     const adamoe_preset *p = m->preset;
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(p->hidden_size, p->intermediate_size, m->kernel->weight);
-    const size_t experts = cold_experts(cost.bytes);
+    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, cold_experts(cost.bytes), 0};
     adamoe_splitmix64 random = adamoe_random_for("scale: experts", m->seed);
-    adamoe_random_layer layer;
-    adamoe_prepared *prepared = NULL;
-    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, experts, 0};
-    ADAMOE_TRY(adamoe_random_layer_create(sizes, p->weights, 0, &random, &layer));
-    adamoe_status status =
-        m->kernel->prepare(&m->machine->host, &layer.layer, m->machine->placement, &prepared);
-    if (status.code == ADAMOE_OK) {
-        status = time_points(m, prepared, experts, &out->compute);
-        m->kernel->release(prepared);
-    }
-    adamoe_random_layer_free(&layer);
-    if (status.code == ADAMOE_OK) {
-        const adamoe_cost_point *last = &out->compute.point[out->compute.points - 1];
-        (void)snprintf(out->kernel, sizeof out->kernel, "%s", m->kernel->name);
-        out->hidden_size = p->hidden_size;
-        out->intermediate_size = p->intermediate_size;
-        out->input_bytes = adamoe_wire_of(m->kernel, p->hidden_size).input_bytes;
-        out->threads = m->machine->team->threads;
-        out->expert_bytes = cost.bytes;
-        out->compute.flops = cost.flops_per_row * last->rows / last->seconds;
-        out->compute.bytes = cost.bytes / out->compute.point[0].seconds;
+    *out = (adamoe_expert_timer){.measure = m, .experts = sizes.experts};
+    ADAMOE_TRY(adamoe_random_layer_create(sizes, p->weights, 0, &random, &out->layer));
+    const adamoe_status status =
+        m->kernel->prepare(&m->machine->host, &out->layer.layer, m->machine->placement, &out->prepared);
+    if (status.code != ADAMOE_OK) {
+        adamoe_random_layer_free(&out->layer);
     }
     return status;
+}
+
+void adamoe_expert_timer_close(adamoe_expert_timer *timer)
+{
+    timer->measure->kernel->release(timer->prepared);
+    adamoe_random_layer_free(&timer->layer);
 }

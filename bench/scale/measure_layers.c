@@ -21,6 +21,7 @@ enum { ADAPTIVE, BASELINE, SIDES };
 static const char *const side_names[SIDES] = {"null experts", "top-k0"};
 
 #define MOST_ROUNDS 9
+#define PASSES      3
 #define VARIANTS    (SIDES * 2) /* side, and with overlap or without */
 
 /* The layer at one number of tokens of each rank, one way to select: what every variant with it shares. */
@@ -34,7 +35,7 @@ typedef struct token_run {
     size_t tokens;
     side_run side[SIDES];
     double seconds[VARIANTS][MOST_ROUNDS]; /* side * 2 + overlap */
-    size_t rounds;
+    size_t rounds, each_pass, calls;       /* of which a mean is taken */
 } token_run;
 
 /* One layer on this rank, prepared twice: with overlap and without. */
@@ -193,20 +194,26 @@ static adamoe_status open_run(const adamoe_measure *m, const spread_layer *layer
     return adamoe_ok();
 }
 
+/* How often a mean of its calls is taken, and of how many. */
+static adamoe_status warm_up(const adamoe_measure *m, token_run *run, double *seconds)
+{
+    size_t calls = 1;
+    run->calls = 1;
+    for (size_t v = 0; v < VARIANTS; ++v) {
+        ADAMOE_TRY(adamoe_timed_call_warm_up(m, &run->side[v / 2].call[v % 2], seconds, &calls));
+        run->calls = calls > run->calls ? calls : run->calls;
+    }
+    run->each_pass = *seconds > 2.0 ? 1 : MOST_ROUNDS / PASSES;
+    return adamoe_ok();
+}
+
 /* All variants in turn, round after round. */
 static adamoe_status time_run(const adamoe_measure *m, token_run *run)
 {
-    double once = 0.0;
-    size_t calls = 1, most_calls = 1;
-    for (size_t v = 0; v < VARIANTS; ++v) {
-        ADAMOE_TRY(adamoe_timed_call_warm_up(m, &run->side[v / 2].call[v % 2], &once, &calls));
-        most_calls = calls > most_calls ? calls : most_calls;
-    }
-    const size_t rounds = once > 2.0 ? 4 : MOST_ROUNDS;
-    for (run->rounds = 0; run->rounds < rounds; ++run->rounds) {
+    for (size_t round = 0; round < run->each_pass; ++round, ++run->rounds) {
         for (size_t i = 0; i < VARIANTS; ++i) {
             const size_t v = (i + run->rounds) % VARIANTS;
-            ADAMOE_TRY(adamoe_timed_call_mean(m, &run->side[v / 2].call[v % 2], most_calls,
+            ADAMOE_TRY(adamoe_timed_call_mean(m, &run->side[v / 2].call[v % 2], run->calls,
                                               &run->seconds[v][run->rounds]));
         }
     }
@@ -295,8 +302,23 @@ static const size_t token_counts[] = {4, 16, 64, 256};
 
 #define TOKEN_COUNTS (sizeof token_counts / sizeof *token_counts)
 
-static adamoe_status measure_runs(const adamoe_measure *m, const spread_layer *layer,
-                                  const uint32_t *rank_of_expert, adamoe_calibration *out)
+/* All numbers of tokens and the expert in turn, and again: what disturbs one pass does not disturb the next, and the model
+ * and what it is held against are of the same moments. */
+static adamoe_status time_all(const adamoe_measure *m, adamoe_expert_timer *timer, token_run *run,
+                              size_t runs, adamoe_calibration *out)
+{
+    for (size_t pass = 0; pass < PASSES; ++pass) {
+        for (size_t i = 0; i < runs; ++i) {
+            ADAMOE_TRY(time_run(m, &run[i]));
+        }
+        ADAMOE_TRY(adamoe_expert_timer_pass(timer, out));
+    }
+    return adamoe_ok();
+}
+
+static adamoe_status measure_runs(const adamoe_measure *m, adamoe_expert_timer *timer,
+                                  const spread_layer *layer, const uint32_t *rank_of_expert,
+                                  adamoe_calibration *out)
 {
     token_run *run = calloc(TOKEN_COUNTS, sizeof *run);
     if (run == NULL) {
@@ -308,10 +330,10 @@ static adamoe_status measure_runs(const adamoe_measure *m, const spread_layer *l
     while (status.code == ADAMOE_OK && runs < TOKEN_COUNTS && seconds < m->most_seconds) {
         run[runs].tokens = token_counts[runs];
         status = open_run(m, layer, rank_of_expert, &run[runs]);
-        status = status.code == ADAMOE_OK ? time_run(m, &run[runs]) : status;
-        seconds = run[runs].seconds[0][0];
+        status = status.code == ADAMOE_OK ? warm_up(m, &run[runs], &seconds) : status;
         ++runs;
     }
+    status = status.code == ADAMOE_OK ? time_all(m, timer, run, runs, out) : status;
     if (status.code == ADAMOE_OK) {
         judge(m, run, runs, out);
     }
@@ -322,7 +344,8 @@ static adamoe_status measure_runs(const adamoe_measure *m, const spread_layer *l
     return status;
 }
 
-adamoe_status adamoe_measure_layers(const adamoe_measure *m, adamoe_calibration *out)
+adamoe_status adamoe_measure_layers(const adamoe_measure *m, adamoe_expert_timer *timer,
+                                    adamoe_calibration *out)
 {
     const size_t experts = m->preset->mixture.experts;
     const adamoe_expert_use none = {.experts = experts};
@@ -338,7 +361,7 @@ adamoe_status adamoe_measure_layers(const adamoe_measure *m, adamoe_calibration 
         status = open_layer(m, rank_of_expert, &layer);
     }
     if (status.code == ADAMOE_OK) {
-        status = measure_runs(m, &layer, rank_of_expert, out);
+        status = measure_runs(m, timer, &layer, rank_of_expert, out);
         close_layer(&layer);
     }
     free(rank_of_expert);
