@@ -68,11 +68,10 @@ static void samples_are_those_of_one_rank(void **state)
         uint32_t ranks;
         const char *more;
     } cases[] = {{2, ""},
-                 {3, "--rank-experts turn --rank-chunks 3"},
-                 {4, "--rank-no-overlap --batch-tokens 100"},
+                 {4, "--rank-experts turn --rank-chunks 3 --rank-no-overlap --batch-tokens 100"},
                  {7, "--rank-chunks 1 --batch-tokens 1"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
-        const char *kernel = i == 3 ? best_kernel() : NULL;
+        const char *kernel = i == 2 ? best_kernel() : NULL;
         char with[256];
         (void)snprintf(with, sizeof with, "%s %s %s", cases[i].more, kernel == NULL ? "" : "--kernel",
                        kernel == NULL ? "" : kernel);
