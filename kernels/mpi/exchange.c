@@ -10,6 +10,7 @@
  */
 #include "mpi/sharded_parts.h"
 #include "mpi/polling_team.h"
+#include "fnv1a.h"
 #include "machine/clock.h"
 #include "numbers.h"
 
@@ -119,9 +120,9 @@ static size_t chunk_rows(const exchange *e, uint32_t owner, const uint32_t *coun
 
 static uint64_t hash_assignment(const sharded_layer *layer)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = ADAMOE_FNV1A_START;
     for (size_t e = 0; e < layer->experts; ++e) {
-        hash = (hash ^ layer->rank_of_expert[e]) * UINT64_C(0x100000001b3);
+        hash = adamoe_fnv1a_mix(hash, layer->rank_of_expert[e]);
     }
     return hash;
 }

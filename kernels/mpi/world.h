@@ -3,7 +3,7 @@
  * each other messages. A process alone is a world of one rank, which is the normal case; who computes over
  * ranks asks nothing but this header how many there are.
  *
- * Left out: how messages travel (mpi_world.h), what they mean (exchange.h).
+ * Left out: how messages travel (mpi_module.h), what they mean (sharded.h).
  */
 #ifndef ADAMOE_MPI_WORLD_H
 #define ADAMOE_MPI_WORLD_H
