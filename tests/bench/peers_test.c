@@ -56,12 +56,10 @@ static void a_peer_is_set_against_the_best_of_ours(void **state)
     const json_t *peer = find_benchmark(document, "/c-client/"),
                  *ours = find_benchmark(document, "/onednn-f32/");
     const double speed = counter(peer, "speed_over_best_of_ours");
-    assert_true(counter(peer, "speed_over_best_of_ours_low") <= speed &&
+    assert_true(counter(peer, "speed_over_best_of_ours_low") > 0.0 &&
+                counter(peer, "speed_over_best_of_ours_low") <= speed &&
                 speed <= counter(peer, "speed_over_best_of_ours_high"));
     assert_null(json_object_get(ours, "speed_over_best_of_ours"));
-    /* By the medians, about the same: pairs of three repetitions and their medians differ by what repetitions do. */
-    const double by_medians = counter(ours, "median_seconds") / counter(peer, "median_seconds");
-    assert_true(speed > 0.1 * by_medians && speed < 10.0 * by_medians);
     json_decref(document);
 }
 
