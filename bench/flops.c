@@ -14,30 +14,20 @@
 enum {
     OPTION_CONFIG = 1,
     OPTION_LOAD,
-    OPTION_BASELINE_K,
-    OPTION_NULL_EXPERTS,
-    OPTION_VISIBLE_KEYS,
     OPTION_HEAD,
     OPTION_JSON,
 };
 
-/* Up to here every whole number is a double. */
-#define MOST_VISIBLE_KEYS 0x1p53
-
 typedef struct flops_options {
     const char *config, *json;
-    double load, visible_keys;
-    size_t baseline_k; /* 0: 2, or 1 where there is one expert */
-    size_t null_experts;
-    bool has_load, has_null_experts, head_last;
+    adamoe_count_options count; /* no baseline_k: 2, or 1 where there is one expert */
+    double load;
+    bool has_load, head_last;
 } flops_options;
 
 static const struct argp_option options_list[] = {
     {"config", OPTION_CONFIG, "config.json", 0, "Sizes of the model (required)", 0},
     {"load", OPTION_LOAD, "L", 0, "Mean number of true experts per token and layer (required)", 0},
-    {"baseline-k", OPTION_BASELINE_K, "K", 0, "Top-k of the baseline (default: 2, or 1 of 1 expert)", 0},
-    {"null-experts", OPTION_NULL_EXPERTS, "M", 0, "Null experts (default: as the config says)", 0},
-    {"visible-keys", OPTION_VISIBLE_KEYS, "N", 0, "Mean keys that a query sees (default: 150)", 0},
     {"head", OPTION_HEAD, "all|last", 0,
      "Positions whose logits are computed: every one (default), or none but "
      "the last of a long sequence, which counts as nothing per token",
@@ -51,6 +41,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     static const char *const heads[] = {"all", "last"};
     flops_options *o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->count;
+        return 0;
     case OPTION_CONFIG:
         o->config = value;
         return 0;
@@ -59,22 +52,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->has_load = true;
         if (o->load < 0.0) {
             argp_error(state, "--load: `%s' is negative", value);
-        }
-        return 0;
-    case OPTION_BASELINE_K:
-        o->baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, 1u << 20);
-        return 0;
-    case OPTION_NULL_EXPERTS:
-        o->null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, 1u << 20);
-        o->has_null_experts = true;
-        return 0;
-    case OPTION_VISIBLE_KEYS:
-        o->visible_keys = adamoe_parse_number(state, "--visible-keys", value);
-        if (o->visible_keys < 0.0) {
-            argp_error(state, "--visible-keys: `%s' is negative", value);
-        }
-        if (o->visible_keys > MOST_VISIBLE_KEYS) {
-            argp_error(state, "--visible-keys: `%s' is above 2^53", value);
         }
         return 0;
     case OPTION_HEAD:
@@ -93,6 +70,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
 }
 
+static const struct argp_child children[] = {{&adamoe_count_argp, 0, NULL, 1}, {0}};
+
 static const struct argp flops_argp = {
     .options = options_list,
     .parser = parse_option,
@@ -101,6 +80,7 @@ static const struct argp flops_argp = {
            "reductions against the same model with no null expert and top-k0."
            "\vExample, in the project's folder:\n"
            "  adamoe flops --config tests/golden/mixtral-8x7b/config.json --load 1.67\n",
+    .children = children,
 };
 
 static json_t *token_flops_json(const adamoe_token_flops *flops)
@@ -127,7 +107,7 @@ static void print_table(const adamoe_token_flops *executed, const adamoe_token_f
 /* Chooses the baseline's k; refuses more experts of a token than there are. */
 static adamoe_status check_experts(const flops_options *o, size_t experts, size_t *baseline_k)
 {
-    *baseline_k = o->baseline_k != 0 ? o->baseline_k : (experts < 2 ? experts : 2);
+    *baseline_k = o->count.baseline_k != 0 ? o->count.baseline_k : (experts < 2 ? experts : 2);
     if (*baseline_k > experts) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--baseline-k: %zu: %.400s has %zu experts", *baseline_k,
                             o->config, experts);
@@ -146,14 +126,14 @@ static adamoe_status run(const flops_options *o)
     const adamoe_result_file file = {"--json", o->json};
     ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->config, 1, NULL));
     ADAMOE_TRY(adamoe_config_read(o->config, &config, &null_experts_given));
-    const size_t null_experts = o->has_null_experts ? o->null_experts : config.null_experts;
+    const size_t null_experts = o->count.has_null_experts ? o->count.null_experts : config.null_experts;
     size_t baseline_k = 0;
     ADAMOE_TRY(check_experts(o, config.experts, &baseline_k));
     const double head_share = o->head_last ? 0.0 : 1.0;
     const adamoe_token_flops executed =
-        adamoe_flops_per_token(&config, null_experts, o->load, o->visible_keys, head_share);
+        adamoe_flops_per_token(&config, null_experts, o->load, o->count.visible_keys, head_share);
     const adamoe_token_flops baseline =
-        adamoe_flops_per_token(&config, 0, (double)baseline_k, o->visible_keys, head_share);
+        adamoe_flops_per_token(&config, 0, (double)baseline_k, o->count.visible_keys, head_share);
     const double expert_reduction = adamoe_expert_flops_reduction(o->load, baseline_k);
     const double model_reduction = 1.0 - executed.total / baseline.total;
     if (adamoe_json_leaves_stdout(o->json)) {
@@ -161,7 +141,7 @@ static adamoe_status run(const flops_options *o)
         printf("expert FLOPs reduction %7.2f %%   1 - load %.4g / top-%zu\n", 100.0 * expert_reduction,
                o->load, baseline_k);
         printf("model FLOPs reduction  %7.2f %%   %zu null experts, %.4g visible keys, head at %s\n",
-               100.0 * model_reduction, null_experts, o->visible_keys,
+               100.0 * model_reduction, null_experts, o->count.visible_keys,
                o->head_last ? "the last position" : "every position");
     }
     if (o->json == NULL) {
@@ -172,13 +152,13 @@ static adamoe_status run(const flops_options *o)
         json_pack("{s:f,s:f,s:f,s:I,s:I,s:f,s:s,s:o,s:o}", "expert_flops_reduction", expert_reduction,
                   "model_flops_reduction", model_reduction, "load", o->load, "baseline_k",
                   (json_int_t)baseline_k, "null_experts", (json_int_t)null_experts, "visible_keys",
-                  o->visible_keys, "head", o->head_last ? "last" : "all", "flops_per_token",
+                  o->count.visible_keys, "head", o->head_last ? "last" : "all", "flops_per_token",
                   token_flops_json(&executed), "baseline_flops_per_token", token_flops_json(&baseline)));
 }
 
 int adamoe_verb_flops(int count, char **arguments)
 {
-    flops_options options = {.visible_keys = 150.0};
+    flops_options options = {.count = adamoe_count_defaults};
     adamoe_parse(&flops_argp, count, arguments, &options);
     return adamoe_finish("flops", run(&options));
 }

@@ -43,7 +43,9 @@ static adamoe_status use_calibration(const adamoe_scale_options *o, const adamoe
                             o->calibration, c->hidden_size, c->intermediate_size, subject->hidden_size,
                             subject->intermediate_size);
     }
-    setting->compute = c->compute;
+    if (c->compute.points > 0) {
+        setting->compute = c->compute;
+    }
     if (c->ranks > 1) {
         setting->network = c->network;
     }
@@ -54,7 +56,7 @@ static adamoe_status make_setting(const adamoe_scale_options *o, const adamoe_sc
                                   const adamoe_calibration *c, adamoe_scale_setting *out)
 {
     *out = (adamoe_scale_setting){.hidden_size = subject->hidden_size,
-                                  .network = {.hidden = 1.0, .chunks = 2},
+                                  .network = {.hidden = 1.0, .chunks = 2, .overlap = true},
                                   .layers = subject->layers,
                                   .head_flops = subject->head_flops,
                                   .tokens = o->total != 0    ? o->total
@@ -119,7 +121,7 @@ __attribute__((format(printf, 2, 3))) static void assume(adamoe_scale_document *
 }
 
 static void list_assumptions(const adamoe_scale_options *o, const adamoe_scale_subject *subject,
-                             adamoe_scale_setting *s, adamoe_scale_document *d)
+                             const adamoe_calibration *c, adamoe_scale_setting *s, adamoe_scale_document *d)
 {
     assume(
         d,
@@ -158,9 +160,21 @@ static void list_assumptions(const adamoe_scale_options *o, const adamoe_scale_s
            subject->layers > 1 ? "" : "; no attention");
     assume(
         d,
-        "weights are in a rank's memory, %s, and cold: each expert with a row is read once for the rows of its "
-        "own rank and once for those of others",
+        "weights are in a rank's memory, %s; each expert with a row is read once for the rows of its own rank and "
+        "once for those of others",
         adamoe_arithmetic_name(subject->weight));
+    if (s->compute.points > 0) {
+        assume(d, "weights are as cold as those of %zu experts in turn, %.4g MB, that were timed",
+               c->experts_in_turn, 1e-6 * (double)c->experts_in_turn * c->expert_bytes);
+    }
+    if (s->compute.points > 0 && c->ranks > 1) {
+        const adamoe_cost_point *p = &s->compute.point[0];
+        assume(
+            d,
+            "ranks share processors and memory as the %u that were timed, %.3g of them on a processor: one alone is "
+            "up to %.3g times as fast as all together",
+            c->ranks, c->ranks_per_processor, p->seconds / p->alone);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------------ run */
@@ -248,7 +262,7 @@ static adamoe_status run_on(const adamoe_scale_options *o, const adamoe_scale_su
     }
     if (status.code == ADAMOE_OK) {
         describe(o, calibration, &setting, &document);
-        list_assumptions(o, subject, &setting, &document);
+        list_assumptions(o, subject, calibration, &setting, &document);
         status = show(o, &document, &before);
     }
     free(rows);

@@ -119,6 +119,9 @@ enum {
     OPTION_NUMA,
     OPTION_TOPOLOGY,
     OPTION_SEED,
+    OPTION_BASELINE_K,
+    OPTION_NULL_EXPERTS,
+    OPTION_VISIBLE_KEYS,
 };
 
 static const struct argp_option kernel_option[] = {
@@ -269,3 +272,47 @@ adamoe_kernel adamoe_with_dense_product(const adamoe_registry *registry, const a
     }
     return whole;
 }
+
+/* ------------------------------------------------------------------------------------------------- counting */
+
+/* Up to here every whole number is a double. */
+#define MOST_VISIBLE_KEYS 0x1p53
+
+const adamoe_count_options adamoe_count_defaults = {.visible_keys = 150.0};
+
+static const struct argp_option count_options[] = {
+    {0, 0, 0, 0, "What is counted:", 0},
+    {"baseline-k", OPTION_BASELINE_K, "K", 0,
+     "Top-k0 of the baseline without null experts (default: the preset's; 2, or 1 of 1 expert)", 0},
+    {"null-experts", OPTION_NULL_EXPERTS, "M", 0, "Null experts (default: as preset or config say)", 0},
+    {"visible-keys", OPTION_VISIBLE_KEYS, "N", 0,
+     "Mean keys that a query of a whole model sees (default: 150)", 0},
+    {0},
+};
+
+static error_t parse_count(int key, char *value, struct argp_state *state)
+{
+    adamoe_count_options *o = state->input;
+    switch (key) {
+    case OPTION_BASELINE_K:
+        o->baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, 1u << 20);
+        return 0;
+    case OPTION_NULL_EXPERTS:
+        o->null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, 1u << 20);
+        o->has_null_experts = true;
+        return 0;
+    case OPTION_VISIBLE_KEYS:
+        o->visible_keys = adamoe_parse_number(state, "--visible-keys", value);
+        if (o->visible_keys < 0.0) {
+            argp_error(state, "--visible-keys: `%s' is negative", value);
+        }
+        if (o->visible_keys > MOST_VISIBLE_KEYS) {
+            argp_error(state, "--visible-keys: `%s' is above 2^53", value);
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp adamoe_count_argp = {.options = count_options, .parser = parse_count};

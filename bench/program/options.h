@@ -33,6 +33,19 @@ typedef struct adamoe_common_options {
     const char *topology; /* NULL: the machine's own */
 } adamoe_common_options;
 
+/* What FLOPs of a token are counted for, and against what. */
+typedef struct adamoe_count_options {
+    size_t baseline_k;   /* 0: not given */
+    size_t null_experts; /* where has_null_experts */
+    bool has_null_experts;
+    double visible_keys; /* mean keys that a query sees */
+} adamoe_count_options;
+
+extern const adamoe_count_options adamoe_count_defaults;
+
+/* --baseline-k, --null-experts and --visible-keys as a child parser; its input is an adamoe_count_options. */
+extern const struct argp adamoe_count_argp;
+
 /* What adamoe_machine_open is to be told. */
 adamoe_machine_options adamoe_options_for_machine(const adamoe_common_options *options);
 

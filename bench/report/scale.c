@@ -175,10 +175,30 @@ static void write_list(FILE *out, const json_t *texts)
     (void)fputs("</ul>\n</details>\n", out);
 }
 
+/* How far the model was from what was measured, where something was. */
+static void write_error(FILE *out, const json_t *document)
+{
+    const double error = adamoe_number_in(document, "largest_error");
+    const json_t *judged = json_object_get(json_object_get(document, "calibration"), "judged");
+    const double runs = adamoe_number_in(judged, "runs");
+    if (isfinite(error)) {
+        (void)fprintf(out, ". The model was within %s of the runs of its calibration",
+                      adamoe_percent(error, 0).text);
+        if (runs > 0.0) {
+            (void)fprintf(out, ", %.0f of %.0f within 15 %%", adamoe_number_in(judged, "within_15_percent"),
+                          runs);
+        }
+        (void)fputs(".</p>\n", out);
+    } else if (json_is_true(json_object_get(judged, "disturbed"))) {
+        (void)fputs(". The error of the model is unknown: its calibration was disturbed.</p>\n", out);
+    } else {
+        (void)fputs(". The error of the model is unknown: no run was made.</p>\n", out);
+    }
+}
+
 static void write_file(const adamoe_source *source, FILE *out)
 {
     const json_t *document = source->document, *rows = json_object_get(document, "scale");
-    const double error = adamoe_number_in(document, "largest_error");
     (void)fputs("<h3>", out);
     adamoe_html_text(out, adamoe_text_in(document, "subject", "?"));
     (void)fprintf(out, "</h3>\n<p>Load %s; %.0f tokens in one call of %s. Network ",
@@ -188,12 +208,7 @@ static void write_file(const adamoe_source *source, FILE *out)
     adamoe_html_text(out, adamoe_text_in(json_object_get(document, "network"), "text", "?"));
     (void)fputs(". Kernel ", out);
     adamoe_html_text(out, adamoe_text_in(document, "kernel", "?"));
-    if (isfinite(error)) {
-        (void)fprintf(out, ". The model was within %s of the runs of its calibration.</p>\n",
-                      adamoe_percent(error, 0).text);
-    } else {
-        (void)fputs(". The error of the model is unknown: no run was made.</p>\n", out);
-    }
+    write_error(out, document);
     (void)fputs("<div class=\"panels\">\n", out);
     for (size_t q = 0; q < QUANTITIES; ++q) {
         draw(out, rows, &quantities[q]);

@@ -28,9 +28,13 @@ static adamoe_status report(const adamoe_scale_options *o, const adamoe_calibrat
                             const adamoe_load_mark *before)
 {
     if (adamoe_json_leaves_stdout(o->calibrate)) {
-        printf("%s, %u threads a rank, experts of %zu x %zu: %.4g GFLOP/s, %.4g GB/s\n", c->kernel,
-               c->threads, c->hidden_size, c->intermediate_size, 1e-9 * c->compute.flops,
-               1e-9 * c->compute.bytes);
+        printf("%s, %u threads a rank, %zu experts of %zu x %zu in turn: %.4g GFLOP/s, %.4g GB/s\n",
+               c->kernel, c->threads, c->experts_in_turn, c->hidden_size, c->intermediate_size,
+               1e-9 * c->compute.flops, 1e-9 * c->compute.bytes);
+        if (c->ranks_per_processor > 1.0) {
+            printf("%.3g ranks share a processor: they compute in turn what as many machines would at once\n",
+                   c->ranks_per_processor);
+        }
         if (c->ranks > 1) {
             printf(
                 "%u ranks: latency %.4g us, %.4g us for each further message, %.4g us more above %.0f bytes, %.4g "
@@ -48,22 +52,16 @@ static adamoe_status report(const adamoe_scale_options *o, const adamoe_calibrat
     return adamoe_json_write(o->calibrate, json);
 }
 
-static adamoe_status measure_parts(const adamoe_measure *m, adamoe_calibration *out)
+static void stop(void *context, const adamoe_status *status)
 {
-    adamoe_expert_timer timer;
-    ADAMOE_TRY(adamoe_expert_timer_open(m, &timer));
-    adamoe_status status = adamoe_expert_timer_pass(&timer, out);
-    status = status.code == ADAMOE_OK ? adamoe_measure_wire(m, out) : status;
-    status = status.code == ADAMOE_OK ? adamoe_measure_layers(m, &timer, out) : status;
-    adamoe_expert_timer_close(&timer);
-    return status;
+    adamoe_rank_stop("scale", context, status);
 }
 
-static adamoe_status measure(const adamoe_scale_options *o, const adamoe_world *world,
-                             const adamoe_kernel *kernel)
+static adamoe_status measure(const adamoe_scale_options *o, adamoe_ranks *ranks, const adamoe_kernel *kernel)
 {
     static adamoe_calibration c;
     const adamoe_machine_options wanted = adamoe_options_for_machine(&o->common);
+    const adamoe_world *world = adamoe_ranks_world(ranks);
     adamoe_machine machine;
     adamoe_load_mark before;
     ADAMOE_TRY(adamoe_machine_open(&wanted, &machine));
@@ -74,8 +72,12 @@ static adamoe_status measure(const adamoe_scale_options *o, const adamoe_world *
                               .preset = o->subject.preset,
                               .seed = o->common.seed,
                               .chunks = o->rank.chunks,
-                              .most_seconds = o->longest};
-    adamoe_status status = measure_parts(&m, &c);
+                              .most_seconds = o->longest,
+                              .budget = o->budget,
+                              .quiet = !adamoe_json_leaves_stdout(o->calibrate),
+                              .stop = stop,
+                              .stop_context = ranks};
+    adamoe_status status = adamoe_measure_all(&m, &c);
     if (status.code == ADAMOE_OK && world->rank == 0) {
         status = report(o, &c, &before);
     }
@@ -95,7 +97,7 @@ static adamoe_status run(const adamoe_scale_options *o, adamoe_ranks *ranks, int
         status = adamoe_choose_kernel(&o->common, registry, &kernel);
     }
     ADAMOE_TRY(agree(world, status, kernel, count, arguments));
-    return measure(o, world, kernel);
+    return measure(o, ranks, kernel);
 }
 
 int adamoe_scale_calibrate(const adamoe_scale_options *options, int count, char *const *arguments)

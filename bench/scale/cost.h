@@ -15,11 +15,24 @@
  *
  * For rank r, D is wire() of the requests that it sends and gets, B that of the outputs, S the sum over its experts of
  * the rows of its own tokens, A that of the rows of others. h is the share of a message's time that a rank can compute
- * in, c the number of parts into which an owner cuts its experts:
+ * in, c the number of parts into which an owner cuts its experts. With overlap a rank computes what others want as soon
+ * as it is done with its own, whether they are or not; nobody is done before the outputs of the slowest are there:
  *
- *     first(r)  = D + S - h min(D, S)
- *     second(r) = A + B - h (1 - 1/c) min(A, B)
- *     layer     = max over r of home(r) + max over r of first(r) + max over r of second(r)
+ *     path(r) = D + S - h min(D, S) + A + B - h (1 - 1/c) min(A, B)
+ *     layer   = max over r of home(r) + max over r of path(r)
+ *
+ * Without overlap one thing begins after the other, everywhere:
+ *
+ *     layer   = max of home + max of D + max of A + max of B + max of S
+ *
+ * Ranks may share processors and memory. S and A are what they take while all R ranks compute; a rank alone is faster by
+ * a, and of k that compute each is faster by min(a, R / k): so much is there, and no more. Those with less to do are done
+ * first, and the rest goes on faster. So in place of max of A and of S, where s(1) <= ... <= s(R) are theirs in order,
+ * stands the time of the last (a = 1 makes it the largest):
+ *
+ *     last(s) = sum over i of (s(i) - s(i - 1)) / min(a, R / (R - i + 1))
+ *
+ * and the layer with overlap takes max over r of (S + A) - last(S + A) less.
  *
  * home(r) is the router's product, and attention where a model is given, for the tokens of r, at the rate P.
  *
@@ -37,13 +50,14 @@ typedef struct adamoe_cost_network {
     double bandwidth;         /* bytes per second, each way */
     double hidden;            /* h, 0 .. 1 */
     uint32_t chunks;          /* c, at least 1 */
+    bool overlap;             /* otherwise h does not count */
 } adamoe_cost_network;
 
 #define ADAMOE_COST_POINTS 24
 
-/* Seconds of one expert with so many rows, all threads of a rank at it. */
+/* Seconds of one expert with so many rows, all threads of a rank at it: while all ranks compute, and one alone. */
 typedef struct adamoe_cost_point {
-    double rows, seconds;
+    double rows, seconds, alone;
 } adamoe_cost_point;
 
 typedef struct adamoe_cost_compute {
@@ -68,12 +82,13 @@ double adamoe_cost_expert(const adamoe_cost_compute *compute, const adamoe_cost_
 typedef struct adamoe_layer_time {
     double total;
     double home, request, result; /* max over ranks of home, D and B */
-    double arithmetic;            /* max over ranks of S + A */
+    double arithmetic;            /* last of S + A */
     double communication;         /* total less home and arithmetic: what messages add */
 } adamoe_layer_time;
 
-/* A crossing with one call of tokens in it. */
-adamoe_layer_time adamoe_cost_of_layer(const adamoe_crossing *crossing, const adamoe_cost_network *network,
-                                       const adamoe_cost_compute *compute, const adamoe_cost_layer *layer);
+/* A crossing with one call of tokens in it. Errors: memory. */
+adamoe_status adamoe_cost_of_layer(const adamoe_crossing *crossing, const adamoe_cost_network *network,
+                                   const adamoe_cost_compute *compute, const adamoe_cost_layer *layer,
+                                   adamoe_layer_time *out);
 
 #endif

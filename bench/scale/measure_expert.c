@@ -3,18 +3,13 @@
  */
 #include "layers/random_layer.h"
 #include "machine/last_level_cache.h"
+#include "mpi/placement.h"
 #include "scale/measure.h"
 #include "scale/timed_call.h"
 #include "timing/roofline.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-/* Enough that all of them together are cold when they come again. */
-static size_t cold_experts(double expert_bytes)
-{
-    return (size_t)fmin(512.0, fmax(2.0, ceil(2.0 * (double)adamoe_last_level_cache() / expert_bytes) + 1.0));
-}
 
 /* Every one of `rows` tokens goes to every expert. */
 typedef struct full_plan {
@@ -23,6 +18,30 @@ typedef struct full_plan {
     float *combine;
 } full_plan;
 
+/* Calls with one number of rows of each expert. */
+typedef struct rows_run {
+    size_t rows, calls; /* of which a mean is taken */
+    full_plan plan;
+    adamoe_timed_call call;
+    double seconds[ADAMOE_MOST_ROUNDS], alone[ADAMOE_MOST_ROUNDS]; /* of a call on all ranks, and on one */
+} rows_run;
+
+struct adamoe_expert_timer {
+    const adamoe_measure *measure;
+    adamoe_random_layer layer;
+    adamoe_prepared *prepared;
+    size_t experts, runs;
+    rows_run run[ADAMOE_COST_POINTS];
+};
+
+/* As many as a rank holds, or enough that all of them together are cold when they come again. */
+static size_t experts_in_turn(const adamoe_measure *m, double expert_bytes)
+{
+    const double cold = ceil(2.0 * (double)adamoe_last_level_cache() / expert_bytes) + 1.0;
+    const double own = (double)adamoe_experts_of_rank(m->preset->mixture.experts, m->world->ranks);
+    return (size_t)fmin(512.0, fmin(own, cold));
+}
+
 static adamoe_status make_plan(size_t experts, size_t rows, full_plan *out)
 {
     const size_t all = experts * rows;
@@ -30,8 +49,6 @@ static adamoe_status make_plan(size_t experts, size_t rows, full_plan *out)
     float *combine = malloc(all * sizeof *combine);
     *out = (full_plan){.number = offset, .combine = combine};
     if (offset == NULL || combine == NULL) {
-        free(offset);
-        free(combine);
         return adamoe_error(ADAMOE_ENVIRONMENT, "a plan of %zu rows: out of memory", all);
     }
     uint32_t *input = offset + experts + 1, *token_offset = input + all, *token_row = token_offset + rows + 1;
@@ -58,40 +75,92 @@ static adamoe_status make_plan(size_t experts, size_t rows, full_plan *out)
     return adamoe_ok();
 }
 
-static adamoe_status time_rows(const adamoe_measure *m, adamoe_prepared *prepared, size_t experts,
-                               size_t rows, double *seconds)
+static adamoe_status open_run(adamoe_expert_timer *t, size_t rows, double *seconds)
 {
-    full_plan plan;
-    adamoe_timed_call call;
-    ADAMOE_TRY(make_plan(experts, rows, &plan));
-    adamoe_status status =
-        adamoe_timed_call_open(m, m->kernel, prepared, m->preset->hidden_size, &plan.plan, &call);
-    if (status.code == ADAMOE_OK) {
-        status = adamoe_timed_call_fastest(m, &call, seconds);
-        adamoe_timed_call_close(&call);
-    }
-    free(plan.number);
-    free(plan.combine);
-    return status;
+    const adamoe_measure *m = t->measure;
+    rows_run *run = &t->run[t->runs++];
+    run->rows = rows;
+    ADAMOE_TRY(make_plan(t->experts, rows, &run->plan));
+    ADAMOE_TRY(adamoe_timed_call_open(m, m->kernel, t->prepared, m->preset->hidden_size, &run->plan.plan,
+                                      &run->call));
+    return adamoe_timed_call_warm_up(m, &run->call, seconds, &run->calls);
 }
 
-adamoe_status adamoe_expert_timer_pass(adamoe_expert_timer *timer, adamoe_calibration *out)
+static adamoe_status open_runs(adamoe_expert_timer *t, double *cost)
 {
-    static const size_t rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048, 4096};
-    const adamoe_measure *m = timer->measure;
-    adamoe_cost_compute *compute = &out->compute;
-    const bool first = compute->points == 0;
+    static const size_t rows[] = {1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048, 4096};
     double seconds = 0.0;
-    for (size_t i = 0;
-         first ? i < sizeof rows / sizeof *rows && seconds < m->most_seconds : i < compute->points; ++i) {
-        ADAMOE_TRY(time_rows(m, timer->prepared, timer->experts, rows[i], &seconds));
-        const double each = seconds / (double)timer->experts;
-        adamoe_cost_point *p = &compute->point[i];
-        *p = (adamoe_cost_point){(double)rows[i], first ? each : fmin(p->seconds, each)};
-        compute->points += first;
+    *cost = 0.0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && seconds < t->measure->most_seconds; ++i) {
+        ADAMOE_TRY(open_run(t, rows[i], &seconds));
+        *cost += 2.0 * seconds * (double)t->run[i].calls; /* one alone takes no longer */
     }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_expert_timer_open(const adamoe_measure *m, adamoe_expert_timer **out, double *cost)
+{
+    const adamoe_preset *p = m->preset;
+    const adamoe_expert_cost size =
+        adamoe_expert_cost_of(p->hidden_size, p->intermediate_size, m->kernel->weight);
+    adamoe_splitmix64 random = adamoe_random_for("scale: experts", m->seed);
+    adamoe_expert_timer *t = calloc(1, sizeof *t);
+    *out = t;
+    if (t == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "scale: out of memory");
+    }
+    t->measure = m;
+    t->experts = experts_in_turn(m, size.bytes);
+    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, t->experts, 0};
+    ADAMOE_TRY(adamoe_random_layer_create(sizes, p->weights, 0, &random, &t->layer));
+    ADAMOE_TRY(m->kernel->prepare(&m->machine->host, &t->layer.layer, m->machine->placement, &t->prepared));
+    return open_runs(t, cost);
+}
+
+void adamoe_expert_timer_close(adamoe_expert_timer *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < t->runs; ++i) {
+        if (t->run[i].call.host != NULL) {
+            adamoe_timed_call_close(&t->run[i].call);
+        }
+        free(t->run[i].plan.number);
+        free(t->run[i].plan.combine);
+    }
+    if (t->prepared != NULL) {
+        t->measure->kernel->release(t->prepared);
+    }
+    adamoe_random_layer_free(&t->layer);
+    free(t);
+}
+
+adamoe_status adamoe_expert_timer_round(adamoe_expert_timer *t, size_t round)
+{
+    for (size_t i = 0; i < t->runs; ++i) {
+        rows_run *run = &t->run[i];
+        ADAMOE_TRY(adamoe_timed_call_mean(t->measure, &run->call, run->calls, &run->seconds[round]));
+        run->alone[round] = run->seconds[round];
+        if (t->measure->world->ranks > 1) {
+            ADAMOE_TRY(adamoe_timed_call_alone(t->measure, &run->call, run->calls, &run->alone[round]));
+        }
+    }
+    return adamoe_ok();
+}
+
+void adamoe_expert_timer_finish(const adamoe_expert_timer *t, const adamoe_rounds *rounds,
+                                adamoe_calibration *out)
+{
+    const adamoe_measure *m = t->measure;
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(m->preset->hidden_size, m->preset->intermediate_size, m->kernel->weight);
+    adamoe_cost_compute *compute = &out->compute;
+    for (size_t i = 0; i < t->runs; ++i) {
+        compute->point[compute->points++] = (adamoe_cost_point){
+            (double)t->run[i].rows, adamoe_rounds_median(rounds, t->run[i].seconds) / (double)t->experts,
+            adamoe_rounds_median(rounds, t->run[i].alone) / (double)t->experts};
+    }
     const adamoe_cost_point *last = &compute->point[compute->points - 1];
     (void)snprintf(out->kernel, sizeof out->kernel, "%s", m->kernel->name);
     out->hidden_size = m->preset->hidden_size;
@@ -99,30 +168,7 @@ adamoe_status adamoe_expert_timer_pass(adamoe_expert_timer *timer, adamoe_calibr
     out->input_bytes = adamoe_wire_of(m->kernel, out->hidden_size).input_bytes;
     out->threads = m->machine->team->threads;
     out->expert_bytes = cost.bytes;
+    out->experts_in_turn = t->experts;
     compute->flops = cost.flops_per_row * last->rows / last->seconds;
     compute->bytes = cost.bytes / compute->point[0].seconds;
-    return adamoe_ok();
-}
-
-adamoe_status adamoe_expert_timer_open(const adamoe_measure *m, adamoe_expert_timer *out)
-{
-    const adamoe_preset *p = m->preset;
-    const adamoe_expert_cost cost =
-        adamoe_expert_cost_of(p->hidden_size, p->intermediate_size, m->kernel->weight);
-    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, cold_experts(cost.bytes), 0};
-    adamoe_splitmix64 random = adamoe_random_for("scale: experts", m->seed);
-    *out = (adamoe_expert_timer){.measure = m, .experts = sizes.experts};
-    ADAMOE_TRY(adamoe_random_layer_create(sizes, p->weights, 0, &random, &out->layer));
-    const adamoe_status status =
-        m->kernel->prepare(&m->machine->host, &out->layer.layer, m->machine->placement, &out->prepared);
-    if (status.code != ADAMOE_OK) {
-        adamoe_random_layer_free(&out->layer);
-    }
-    return status;
-}
-
-void adamoe_expert_timer_close(adamoe_expert_timer *timer)
-{
-    timer->measure->kernel->release(timer->prepared);
-    adamoe_random_layer_free(&timer->layer);
 }

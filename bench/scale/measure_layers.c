@@ -14,46 +14,42 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { ADAPTIVE, BASELINE, SIDES };
 
 static const char *const side_names[SIDES] = {"null experts", "top-k0"};
 
-#define MOST_ROUNDS 9
-#define PASSES      3
-#define VARIANTS    (SIDES * 2) /* side, and with overlap or without */
+#define VARIANTS (SIDES * 2) /* side, and with overlap or without: side * 2 + overlap */
 
-/* The layer at one number of tokens of each rank, one way to select: what every variant with it shares. */
-typedef struct side_run {
-    adamoe_plan *plan;
-    adamoe_crossing crossing;
-    adamoe_timed_call call[2]; /* [overlap] */
-} side_run;
+static const size_t token_counts[] = {4, 16, 64, 256};
 
+#define TOKEN_COUNTS (sizeof token_counts / sizeof *token_counts)
+
+/* What the tokens of one round select. */
+typedef struct drawn_round {
+    adamoe_plan *plan[SIDES];        /* of this rank */
+    adamoe_crossing crossing[SIDES]; /* of all ranks */
+} drawn_round;
+
+/* The layer at one number of tokens of each rank. */
 typedef struct token_run {
-    size_t tokens;
-    side_run side[SIDES];
-    double seconds[VARIANTS][MOST_ROUNDS]; /* side * 2 + overlap */
-    size_t rounds, each_pass, calls;       /* of which a mean is taken */
+    size_t tokens, calls; /* of which a mean is taken */
+    drawn_round round[ADAMOE_MOST_ROUNDS];
+    adamoe_timed_call call;
+    double cost; /* seconds of a round */
+    double seconds[VARIANTS][ADAMOE_MOST_ROUNDS];
 } token_run;
 
-/* One layer on this rank, prepared twice: with overlap and without. */
-typedef struct spread_layer {
+/* One layer, whose experts live on the ranks in blocks. */
+struct adamoe_layer_timer {
+    const adamoe_measure *measure;
+    uint32_t *rank_of_expert; /* [experts] */
     adamoe_random_layer layer;
-    adamoe_sharded *sharded[2]; /* [overlap] */
-    adamoe_prepared *prepared[2];
-} spread_layer;
-
-static adamoe_mixture mixture_of(const adamoe_preset *p, int side)
-{
-    return side == ADAPTIVE ? p->mixture : (adamoe_mixture){p->mixture.experts, 0, p->baseline_top_k};
-}
-
-static double load_of(const adamoe_preset *p, int side)
-{
-    return side == ADAPTIVE ? p->load : (double)p->baseline_top_k;
-}
+    adamoe_sharded *sharded;
+    adamoe_prepared *prepared;
+    size_t runs;
+    token_run run[TOKEN_COUNTS];
+};
 
 /* ------------------------------------------------------------------------------------------------ weights */
 
@@ -71,38 +67,23 @@ static void fill_own(const adamoe_measure *m, const uint32_t *rank_of_expert, ad
     }
 }
 
-static void close_layer(spread_layer *s)
+static adamoe_status open_layer(adamoe_layer_timer *t)
 {
-    for (size_t i = 0; i < 2; ++i) {
-        if (s->prepared[i] != NULL) {
-            adamoe_sharded_kernel(s->sharded[i])->release(s->prepared[i]);
-        }
-        adamoe_sharded_free(s->sharded[i]);
-    }
-    adamoe_random_layer_free(&s->layer);
-}
-
-static adamoe_status open_layer(const adamoe_measure *m, const uint32_t *rank_of_expert, spread_layer *s)
-{
+    const adamoe_measure *m = t->measure;
     const adamoe_preset *p = m->preset;
     const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, p->mixture.experts, 0};
-    memset(s, 0, sizeof *s);
-    ADAMOE_TRY(adamoe_random_layer_allocate(sizes, p->weights, &s->layer));
-    fill_own(m, rank_of_expert, &s->layer);
-    adamoe_status status = adamoe_ok();
-    for (size_t i = 0; i < 2 && status.code == ADAMOE_OK; ++i) {
-        const adamoe_sharded_options options = {.world = m->world, .chunks = m->chunks, .overlap = i == 1};
-        status = adamoe_sharded_create(m->kernel, &options, &s->sharded[i]);
-        if (status.code == ADAMOE_OK) {
-            status =
-                adamoe_sharded_kernel(s->sharded[i])
-                    ->prepare(&m->machine->host, &s->layer.layer, m->machine->placement, &s->prepared[i]);
-        }
+    const adamoe_expert_use none = {.experts = sizes.experts};
+    const adamoe_sharded_options options = {.world = m->world, .chunks = m->chunks, .overlap = true};
+    t->rank_of_expert = calloc(sizes.experts, sizeof *t->rank_of_expert);
+    if (t->rank_of_expert == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "layers: out of memory");
     }
-    if (status.code != ADAMOE_OK) {
-        close_layer(s);
-    }
-    return status;
+    ADAMOE_TRY(adamoe_place_experts(ADAMOE_EXPERTS_BLOCK, &none, m->world->ranks, t->rank_of_expert));
+    ADAMOE_TRY(adamoe_random_layer_allocate(sizes, p->weights, &t->layer));
+    fill_own(m, t->rank_of_expert, &t->layer);
+    ADAMOE_TRY(adamoe_sharded_create(m->kernel, &options, &t->sharded));
+    return adamoe_sharded_kernel(t->sharded)
+        ->prepare(&m->machine->host, &t->layer.layer, m->machine->placement, &t->prepared);
 }
 
 /* --------------------------------------------------------------------------------------------------- runs */
@@ -129,241 +110,295 @@ static adamoe_status route_ids(adamoe_mixture mixture, const uint32_t *id, size_
     return status;
 }
 
-/* The selections of all ranks, which each rank draws for itself, counted; and the plan of its own. */
-static adamoe_status make_plan(const adamoe_measure *m, size_t tokens, int side, side_run *out)
+static adamoe_status make_plan(const adamoe_layer_timer *t, adamoe_mixture mixture, const uint32_t *id,
+                               size_t tokens, int side, drawn_round *out)
 {
-    const adamoe_mixture mixture = mixture_of(m->preset, side);
-    const size_t k = mixture.top_k, all = m->world->ranks * tokens;
-    adamoe_splitmix64 random = adamoe_random_for("scale: runs", m->seed + tokens);
-    adamoe_selections selections = {.until = NULL};
+    const adamoe_measure *m = t->measure;
+    const size_t k = mixture.top_k;
     adamoe_routing *routing = NULL;
-    uint32_t *id = malloc(all * k * sizeof *id);
-    double *liking = malloc(mixture.experts * sizeof *liking);
-    for (size_t e = 0; e < mixture.experts && liking != NULL; ++e) {
-        liking[e] = 1.0;
+    ADAMOE_TRY(adamoe_crossing_create(m->world->ranks, mixture.experts, t->rank_of_expert,
+                                      adamoe_wire_of(m->kernel, m->preset->hidden_size),
+                                      &out->crossing[side]));
+    adamoe_crossing_add(&out->crossing[side], id, m->world->ranks * tokens, k);
+    ADAMOE_TRY(route_ids(mixture, id + m->world->rank * tokens * k, tokens, &routing));
+    const adamoe_status status = adamoe_plan_create(routing, &out->plan[side]);
+    adamoe_routing_free(routing);
+    return status;
+}
+
+/* The selections of all ranks, which each rank draws for itself; and the plans of its own. */
+static adamoe_status draw_round(const adamoe_layer_timer *t, size_t tokens, size_t round, drawn_round *out)
+{
+    const adamoe_preset *p = t->measure->preset;
+    const adamoe_mixture mixture[SIDES] = {p->mixture, {p->mixture.experts, 0, p->baseline_top_k}};
+    const size_t all = t->measure->world->ranks * tokens;
+    adamoe_splitmix64 random =
+        adamoe_random_for("scale: runs", t->measure->seed + tokens * ADAMOE_MOST_ROUNDS + round);
+    uint32_t *id = malloc(all * (p->mixture.top_k + p->baseline_top_k) * sizeof *id);
+    uint32_t *const ids[SIDES] = {id, id == NULL ? NULL : id + all * p->mixture.top_k};
+    adamoe_status status = id == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "selections: out of memory")
+                                      : adamoe_selections_pair(p->mixture, p->load, p->baseline_top_k, all,
+                                                               &random, ids[ADAPTIVE], ids[BASELINE]);
+    for (int side = 0; side < SIDES && status.code == ADAMOE_OK; ++side) {
+        status = make_plan(t, mixture[side], ids[side], tokens, side, out);
     }
-    adamoe_status status =
-        id == NULL || liking == NULL
-            ? adamoe_error(ADAMOE_ENVIRONMENT, "selections: out of memory")
-            : adamoe_selections_drawn(mixture, load_of(m->preset, side), liking, &selections);
-    if (status.code == ADAMOE_OK) {
-        adamoe_selections_take(&selections, 0, all, &random, id);
-        adamoe_crossing_add(&out->crossing, id, all, k);
-        status = route_ids(mixture, id + m->world->rank * tokens * k, tokens, &routing);
-    }
-    if (status.code == ADAMOE_OK) {
-        status = adamoe_plan_create(routing, &out->plan);
-        adamoe_routing_free(routing);
-    }
-    adamoe_selections_free(&selections);
-    free(liking);
     free(id);
     return status;
 }
 
 static void close_run(token_run *run)
 {
-    for (int side = 0; side < SIDES; ++side) {
-        side_run *s = &run->side[side];
-        for (size_t o = 0; o < 2; ++o) {
-            if (s->call[o].host != NULL) {
-                adamoe_timed_call_close(&s->call[o]);
+    if (run->call.host != NULL) {
+        adamoe_timed_call_close(&run->call);
+    }
+    for (size_t i = 0; i < ADAMOE_MOST_ROUNDS; ++i) {
+        for (int side = 0; side < SIDES; ++side) {
+            if (run->round[i].plan[side] != NULL) {
+                adamoe_plan_free(run->round[i].plan[side]);
             }
+            adamoe_crossing_free(&run->round[i].crossing[side]);
         }
-        if (s->plan != NULL) {
-            adamoe_plan_free(s->plan);
-        }
-        adamoe_crossing_free(&s->crossing);
     }
 }
 
-static adamoe_status open_run(const adamoe_measure *m, const spread_layer *layer,
-                              const uint32_t *rank_of_expert, token_run *run)
+static void choose(adamoe_layer_timer *t, token_run *run, size_t round, size_t variant)
 {
-    const adamoe_preset *p = m->preset;
-    for (int side = 0; side < SIDES; ++side) {
-        side_run *s = &run->side[side];
-        ADAMOE_TRY(adamoe_crossing_create(m->world->ranks, p->mixture.experts, rank_of_expert,
-                                          adamoe_wire_of(m->kernel, p->hidden_size), &s->crossing));
-        ADAMOE_TRY(make_plan(m, run->tokens, side, s));
-        for (size_t o = 0; o < 2; ++o) {
-            ADAMOE_TRY(adamoe_timed_call_open(m, adamoe_sharded_kernel(layer->sharded[o]), layer->prepared[o],
-                                              p->hidden_size, s->plan, &s->call[o]));
-        }
-    }
-    return adamoe_ok();
+    run->call.plan = run->round[round].plan[variant / 2];
+    adamoe_sharded_set_overlap(t->sharded, variant % 2 == 1);
 }
 
-/* How often a mean of its calls is taken, and of how many. */
-static adamoe_status warm_up(const adamoe_measure *m, token_run *run, double *seconds)
+/* How many calls a mean is taken of, and the seconds of a round; *longest is those of a call. */
+static adamoe_status warm_up(adamoe_layer_timer *t, token_run *run, double *longest)
 {
-    size_t calls = 1;
+    double sum = 0.0;
+    *longest = 0.0;
     run->calls = 1;
     for (size_t v = 0; v < VARIANTS; ++v) {
-        ADAMOE_TRY(adamoe_timed_call_warm_up(m, &run->side[v / 2].call[v % 2], seconds, &calls));
+        double seconds;
+        size_t calls;
+        choose(t, run, 0, v);
+        ADAMOE_TRY(adamoe_timed_call_warm_up(t->measure, &run->call, &seconds, &calls));
         run->calls = calls > run->calls ? calls : run->calls;
+        *longest = fmax(*longest, seconds);
+        sum += seconds;
     }
-    run->each_pass = *seconds > 2.0 ? 1 : MOST_ROUNDS / PASSES;
+    run->cost = sum * (double)(run->calls + (run->calls > 1));
     return adamoe_ok();
 }
 
-/* All variants in turn, round after round. */
-static adamoe_status time_run(const adamoe_measure *m, token_run *run)
+static adamoe_status open_run(adamoe_layer_timer *t, size_t tokens, double *longest)
 {
-    for (size_t round = 0; round < run->each_pass; ++round, ++run->rounds) {
-        for (size_t i = 0; i < VARIANTS; ++i) {
-            const size_t v = (i + run->rounds) % VARIANTS;
-            ADAMOE_TRY(adamoe_timed_call_mean(m, &run->side[v / 2].call[v % 2], run->calls,
-                                              &run->seconds[v][run->rounds]));
+    token_run *run = &t->run[t->runs++];
+    run->tokens = tokens;
+    for (size_t i = 0; i < ADAMOE_MOST_ROUNDS; ++i) {
+        ADAMOE_TRY(draw_round(t, tokens, i, &run->round[i]));
+    }
+    /* A layer over ranks has workspace of its own, whatever its rows. */
+    ADAMOE_TRY(adamoe_timed_call_open(t->measure, adamoe_sharded_kernel(t->sharded), t->prepared,
+                                      t->measure->preset->hidden_size, run->round[0].plan[BASELINE],
+                                      &run->call));
+    return warm_up(t, run, longest);
+}
+
+adamoe_status adamoe_layer_timer_open(const adamoe_measure *m, adamoe_layer_timer **out)
+{
+    adamoe_layer_timer *t = calloc(1, sizeof *t);
+    double longest = 0.0;
+    *out = t;
+    if (t == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "layers: out of memory");
+    }
+    t->measure = m;
+    ADAMOE_TRY(open_layer(t));
+    for (size_t i = 0; i < TOKEN_COUNTS && longest < m->most_seconds; ++i) {
+        ADAMOE_TRY(open_run(t, token_counts[i], &longest));
+    }
+    return adamoe_ok();
+}
+
+void adamoe_layer_timer_close(adamoe_layer_timer *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < TOKEN_COUNTS; ++i) {
+        close_run(&t->run[i]);
+    }
+    if (t->prepared != NULL) {
+        adamoe_sharded_kernel(t->sharded)->release(t->prepared);
+    }
+    adamoe_sharded_free(t->sharded);
+    adamoe_random_layer_free(&t->layer);
+    free(t->rank_of_expert);
+    free(t);
+}
+
+size_t adamoe_layer_timer_sizes(const adamoe_layer_timer *t)
+{
+    return t->runs;
+}
+
+size_t adamoe_layer_timer_tokens(const adamoe_layer_timer *t, size_t size)
+{
+    return t->run[size].tokens;
+}
+
+double adamoe_layer_timer_cost(const adamoe_layer_timer *t, size_t count)
+{
+    double cost = 0.0;
+    for (size_t i = 0; i < count; ++i) {
+        cost += t->run[i].cost;
+    }
+    return cost;
+}
+
+void adamoe_layer_timer_keep(adamoe_layer_timer *t, size_t count)
+{
+    t->runs = count;
+}
+
+/* All variants in turn, each round beginning with another one. Where a call is short, one goes before that is not timed:
+ * the plan is new. */
+adamoe_status adamoe_layer_timer_round(adamoe_layer_timer *t, size_t round)
+{
+    for (size_t i = 0; i < t->runs * VARIANTS; ++i) {
+        token_run *run = &t->run[i / VARIANTS];
+        const size_t v = (i + round) % VARIANTS;
+        choose(t, run, round, v);
+        if (run->calls > 1) {
+            ADAMOE_TRY(adamoe_timed_call_mean(t->measure, &run->call, 1, &run->seconds[v][round]));
         }
+        ADAMOE_TRY(adamoe_timed_call_mean(t->measure, &run->call, run->calls, &run->seconds[v][round]));
     }
     return adamoe_ok();
-}
-
-/* What else the machine has to do makes a round slower, never faster. */
-static double fastest_of(const double *values, size_t count)
-{
-    double least = values[0];
-    for (size_t i = 1; i < count; ++i) {
-        least = fmin(least, values[i]);
-    }
-    return least;
 }
 
 /* ------------------------------------------------------------------------------------------------- judging */
 
-static double predicted(const adamoe_measure *m, const adamoe_calibration *c, const side_run *side,
-                        double hidden)
+static adamoe_status predict(const adamoe_measure *m, const adamoe_calibration *c, const token_run *run,
+                             size_t round, size_t variant, double hidden, double *seconds)
 {
     const adamoe_expert_cost cost =
         adamoe_expert_cost_of(m->preset->hidden_size, m->preset->intermediate_size, m->kernel->weight);
     const adamoe_cost_layer layer = {.row_flops = cost.flops_per_row, .expert_bytes = cost.bytes};
     adamoe_cost_network network = c->network;
+    adamoe_layer_time time = {.total = 0.0};
     network.hidden = hidden;
-    return adamoe_cost_of_layer(&side->crossing, &network, &c->compute, &layer).total;
+    network.overlap = variant % 2 == 1;
+    ADAMOE_TRY(
+        adamoe_cost_of_layer(&run->round[round].crossing[variant / 2], &network, &c->compute, &layer, &time));
+    *seconds = time.total;
+    return adamoe_ok();
 }
 
-/* What can be hidden, from what overlap saved at top-k0 over what it would save at best, all numbers of tokens together. */
-static double fit_hidden(const adamoe_measure *m, const adamoe_calibration *c, const token_run *run,
-                         size_t runs)
+/* Predicted over measured in each round, ascending; the mean of what was predicted. */
+static adamoe_status find_ratios(const adamoe_measure *m, const adamoe_calibration *c, const token_run *run,
+                                 const adamoe_rounds *rounds, size_t variant, double hidden, double *ratio,
+                                 double *mean)
 {
-    double saved = 0.0, most = 0.0;
-    for (size_t i = 0; i < runs; ++i) {
-        const double with = fastest_of(run[i].seconds[BASELINE * 2 + 1], run[i].rounds);
-        const double without = fastest_of(run[i].seconds[BASELINE * 2], run[i].rounds);
-        const double at_best = predicted(m, c, &run[i].side[BASELINE], 1.0);
-        const double not_at_all = predicted(m, c, &run[i].side[BASELINE], 0.0);
-        saved += (without - with) / without;
-        most += (not_at_all - at_best) / not_at_all;
+    *mean = 0.0;
+    for (size_t i = 0; i < rounds->count; ++i) {
+        const size_t round = rounds->number[i];
+        double seconds;
+        ADAMOE_TRY(predict(m, c, run, round, variant, hidden, &seconds));
+        ratio[i] = seconds / run->seconds[variant][round];
+        *mean += seconds / (double)rounds->count;
     }
-    return most > 0.0 ? fmin(1.0, fmax(0.0, saved / most)) : 0.0;
+    adamoe_sort(ratio, rounds->count);
+    return adamoe_ok();
 }
 
-static void add_reduction(const token_run *run, adamoe_calibration *out)
+/* What can be hidden: least squares of the relative errors at top-k0 with overlap, all numbers of tokens together, in
+ * steps of a hundredth. */
+static adamoe_status fit_hidden(const adamoe_layer_timer *t, const adamoe_rounds *rounds,
+                                adamoe_calibration *c)
 {
-    double ratio[MOST_ROUNDS];
-    for (size_t i = 0; i < run->rounds; ++i) {
-        ratio[i] = 1.0 - run->seconds[ADAPTIVE * 2 + 1][i] / run->seconds[BASELINE * 2 + 1][i];
-    }
-    adamoe_sort(ratio, run->rounds);
-    const adamoe_crossing_sum with = adamoe_crossing_total(&run->side[ADAPTIVE].crossing);
-    const adamoe_crossing_sum without = adamoe_crossing_total(&run->side[BASELINE].crossing);
-    if (out->reductions < ADAMOE_CALIBRATION_REDUCTIONS) {
-        const adamoe_interval interval = adamoe_median_interval(ratio, run->rounds, 0.95);
-        out->reduction[out->reductions++] = (adamoe_calibration_reduction){
-            .tokens = run->tokens,
-            .bytes = 1.0 - (double)(with.request_bytes + with.result_bytes) /
-                               (double)(without.request_bytes + without.result_bytes),
-            .seconds = adamoe_median(ratio, run->rounds),
-            .low = interval.low,
-            .high = interval.high,
-            .rounds = run->rounds};
-    }
-}
-
-static void judge(const adamoe_measure *m, const token_run *run, size_t runs, adamoe_calibration *out)
-{
-    out->network.hidden = fit_hidden(m, out, run, runs);
-    for (size_t i = 0; i < runs; ++i) {
-        for (size_t v = 0; v < VARIANTS; ++v) {
-            const bool overlap = v % 2 == 1;
-            char what[96];
-            (void)snprintf(what, sizeof what, "layer, %u ranks, %zu tokens of each, %s%s", m->world->ranks,
-                           run[i].tokens, side_names[v / 2], overlap ? "" : ", no overlap");
-            adamoe_calibration_add(
-                out, what, predicted(m, out, &run[i].side[v / 2], overlap ? out->network.hidden : 0.0),
-                fastest_of(run[i].seconds[v], run[i].rounds), v == BASELINE * 2 + 1);
+    double best = 0.0, least = (double)INFINITY;
+    for (int percent = 0; percent <= 100; ++percent) {
+        double error = 0.0;
+        for (size_t i = 0; i < t->runs; ++i) {
+            double ratio[ADAMOE_MOST_ROUNDS], mean;
+            ADAMOE_TRY(find_ratios(t->measure, c, &t->run[i], rounds, BASELINE * 2 + 1, 0.01 * percent, ratio,
+                                   &mean));
+            const double off = adamoe_median(ratio, rounds->count) - 1.0;
+            error += off * off;
         }
-        add_reduction(&run[i], out);
+        if (error < least) {
+            least = error;
+            best = 0.01 * percent;
+        }
     }
+    c->network.hidden = best;
+    return adamoe_ok();
 }
 
-static const size_t token_counts[] = {4, 16, 64, 256};
-
-#define TOKEN_COUNTS (sizeof token_counts / sizeof *token_counts)
-
-/* All numbers of tokens and the expert in turn, and again: what disturbs one pass does not disturb the next, and the model
- * and what it is held against are of the same moments. */
-static adamoe_status time_all(const adamoe_measure *m, adamoe_expert_timer *timer, token_run *run,
-                              size_t runs, adamoe_calibration *out)
+static adamoe_status add_check(const adamoe_layer_timer *t, const adamoe_rounds *rounds, const token_run *run,
+                               size_t variant, adamoe_calibration *out)
 {
-    for (size_t pass = 0; pass < PASSES; ++pass) {
-        for (size_t i = 0; i < runs; ++i) {
-            ADAMOE_TRY(time_run(m, &run[i]));
-        }
-        ADAMOE_TRY(adamoe_expert_timer_pass(timer, out));
+    double ratio[ADAMOE_MOST_ROUNDS], mean;
+    char what[96];
+    ADAMOE_TRY(find_ratios(t->measure, out, run, rounds, variant, out->network.hidden, ratio, &mean));
+    const adamoe_interval interval = adamoe_median_interval(ratio, rounds->count, 0.95);
+    (void)snprintf(what, sizeof what, "layer, %u ranks, %zu tokens of each, %s%s", t->measure->world->ranks,
+                   run->tokens, side_names[variant / 2], variant % 2 == 1 ? "" : ", no overlap");
+    adamoe_calibration_check *check = adamoe_calibration_add(
+        out, what, mean, mean / adamoe_median(ratio, rounds->count), variant == BASELINE * 2 + 1);
+    if (check != NULL) {
+        check->low = interval.low;
+        check->high = interval.high;
     }
     return adamoe_ok();
 }
 
-static adamoe_status measure_runs(const adamoe_measure *m, adamoe_expert_timer *timer,
-                                  const spread_layer *layer, const uint32_t *rank_of_expert,
-                                  adamoe_calibration *out)
+static adamoe_status saving_of(const double *saved, size_t count, adamoe_calibration_saving *out)
 {
-    token_run *run = calloc(TOKEN_COUNTS, sizeof *run);
-    if (run == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "runs of layers: out of memory");
-    }
-    adamoe_status status = adamoe_ok();
-    size_t runs = 0;
-    double seconds = 0.0;
-    while (status.code == ADAMOE_OK && runs < TOKEN_COUNTS && seconds < m->most_seconds) {
-        run[runs].tokens = token_counts[runs];
-        status = open_run(m, layer, rank_of_expert, &run[runs]);
-        status = status.code == ADAMOE_OK ? warm_up(m, &run[runs], &seconds) : status;
-        ++runs;
-    }
-    status = status.code == ADAMOE_OK ? time_all(m, timer, run, runs, out) : status;
-    if (status.code == ADAMOE_OK) {
-        judge(m, run, runs, out);
-    }
-    for (size_t i = 0; i < runs; ++i) {
-        close_run(&run[i]);
-    }
-    free(run);
-    return status;
+    adamoe_interval interval;
+    ADAMOE_TRY(adamoe_signed_rank_centre(saved, count, 0.95, &out->centre, &interval));
+    out->low = interval.low;
+    out->high = interval.high;
+    return adamoe_ok();
 }
 
-adamoe_status adamoe_measure_layers(const adamoe_measure *m, adamoe_expert_timer *timer,
-                                    adamoe_calibration *out)
+static double bytes_of(const adamoe_crossing *crossing)
 {
-    const size_t experts = m->preset->mixture.experts;
-    const adamoe_expert_use none = {.experts = experts};
-    if (m->world->ranks < 2) {
+    const adamoe_crossing_sum sum = adamoe_crossing_total(crossing);
+    return (double)(sum.request_bytes + sum.result_bytes);
+}
+
+static adamoe_status add_reduction(const adamoe_layer_timer *t, const adamoe_rounds *rounds,
+                                   const token_run *run, adamoe_calibration *out)
+{
+    double seconds[ADAMOE_MOST_ROUNDS], bytes[ADAMOE_MOST_ROUNDS], model[SIDES] = {0.0, 0.0};
+    if (out->reductions == ADAMOE_CALIBRATION_REDUCTIONS) {
         return adamoe_ok();
     }
-    uint32_t *rank_of_expert = calloc(experts, sizeof *rank_of_expert);
-    spread_layer layer;
-    adamoe_status status = rank_of_expert == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "layers: out of memory")
-                                                  : adamoe_place_experts(ADAMOE_EXPERTS_BLOCK, &none,
-                                                                         m->world->ranks, rank_of_expert);
-    if (status.code == ADAMOE_OK) {
-        status = open_layer(m, rank_of_expert, &layer);
+    adamoe_calibration_reduction *r = &out->reduction[out->reductions++];
+    for (size_t i = 0; i < rounds->count; ++i) {
+        const size_t n = rounds->number[i];
+        seconds[i] = 1.0 - run->seconds[ADAPTIVE * 2 + 1][n] / run->seconds[BASELINE * 2 + 1][n];
+        bytes[i] =
+            1.0 - bytes_of(&run->round[n].crossing[ADAPTIVE]) / bytes_of(&run->round[n].crossing[BASELINE]);
+        for (size_t side = 0; side < SIDES; ++side) {
+            double predicted;
+            ADAMOE_TRY(predict(t->measure, out, run, n, side * 2 + 1, out->network.hidden, &predicted));
+            model[side] += predicted;
+        }
     }
-    if (status.code == ADAMOE_OK) {
-        status = measure_runs(m, timer, &layer, rank_of_expert, out);
-        close_layer(&layer);
+    *r = (adamoe_calibration_reduction){
+        .tokens = run->tokens, .rounds = rounds->count, .predicted = 1.0 - model[ADAPTIVE] / model[BASELINE]};
+    ADAMOE_TRY(saving_of(seconds, rounds->count, &r->seconds));
+    return saving_of(bytes, rounds->count, &r->bytes);
+}
+
+adamoe_status adamoe_layer_timer_finish(const adamoe_layer_timer *t, const adamoe_rounds *rounds,
+                                        adamoe_calibration *out)
+{
+    ADAMOE_TRY(fit_hidden(t, rounds, out));
+    for (size_t i = 0; i < t->runs; ++i) {
+        for (size_t v = 0; v < VARIANTS; ++v) {
+            ADAMOE_TRY(add_check(t, rounds, &t->run[i], v, out));
+        }
+        ADAMOE_TRY(add_reduction(t, rounds, &t->run[i], out));
     }
-    free(rank_of_expert);
-    return status;
+    return adamoe_ok();
 }

@@ -12,9 +12,6 @@ enum {
     OPTION_CONFIG,
     OPTION_LOAD,
     OPTION_TOP_K,
-    OPTION_NULL_EXPERTS,
-    OPTION_BASELINE_K,
-    OPTION_VISIBLE_KEYS,
     OPTION_SKEW,
     OPTION_RECORD,
     OPTION_BASELINE_RECORD,
@@ -33,6 +30,7 @@ enum {
     OPTION_DRAWS,
     OPTION_CALIBRATE,
     OPTION_LONGEST,
+    OPTION_BUDGET,
     OPTION_JSON,
 };
 
@@ -42,10 +40,6 @@ static const struct argp_option options_list[] = {
     {"config", OPTION_CONFIG, "config.json", 0, "A whole model instead, with attention and head", 1},
     {"load", OPTION_LOAD, "L", 0, "Mean number of true experts per token (default: the preset's)", 1},
     {"top-k", OPTION_TOP_K, "K", 0, "Experts that a token selects, null experts included", 1},
-    {"null-experts", OPTION_NULL_EXPERTS, "M", 0, "Null experts (default: as preset or config say)", 1},
-    {"baseline-k", OPTION_BASELINE_K, "K", 0, "Top-k0 without null experts (default: the preset's, or 2)", 1},
-    {"visible-keys", OPTION_VISIBLE_KEYS, "N", 0, "Mean keys that a query sees, with --config (default: 150)",
-     1},
     {"skew", OPTION_SKEW, "S", 0, "Expert e is liked with weight 1 / (1 + e)^S (default: 0, all alike)", 1},
     {"record", OPTION_RECORD, "FILE", 0, "Selections that eval --record-routing wrote, instead of drawn ones",
      1},
@@ -78,6 +72,9 @@ static const struct argp_option options_list[] = {
      "Time one expert of --preset, messages between the ranks, and layers over them; write FILE", 5},
     {"longest", OPTION_LONGEST, "SECONDS", 0,
      "Time nothing at sizes beyond the first whose call takes so long (default: 1)", 5},
+    {"budget", OPTION_BUDGET, "SECONDS", 0,
+     "For all rounds together, unless 8 of 4 tokens take longer; half more where some are disturbed (default: 60)",
+     5},
     {0},
 };
 
@@ -131,16 +128,6 @@ static error_t parse_subject(int key, char *value, struct argp_state *state, ada
         return 0;
     case OPTION_TOP_K:
         o->top_k = (size_t)adamoe_parse_count(state, "--top-k", value, 1, 1u << 16);
-        return 0;
-    case OPTION_NULL_EXPERTS:
-        o->null_experts = (size_t)adamoe_parse_count(state, "--null-experts", value, 0, 1u << 16);
-        o->has_null_experts = true;
-        return 0;
-    case OPTION_BASELINE_K:
-        o->baseline_k = (size_t)adamoe_parse_count(state, "--baseline-k", value, 1, 1u << 16);
-        return 0;
-    case OPTION_VISIBLE_KEYS:
-        o->visible_keys = at_least_0(state, "--visible-keys", value);
         return 0;
     case OPTION_SKEW:
         o->skew = at_least_0(state, "--skew", value);
@@ -205,11 +192,11 @@ static void check_options(struct argp_state *state, const adamoe_scale_options *
         argp_error(state, "--baseline-record goes with --record");
     }
     if (o->subject.record != NULL && (!isnan(o->subject.load) || o->subject.top_k != 0 ||
-                                      o->subject.has_null_experts || o->subject.skew != 0.0)) {
+                                      o->subject.count.has_null_experts || o->subject.skew != 0.0)) {
         argp_error(state,
                    "--load, --top-k, --null-experts and --skew are for drawn selections, not for --record");
     }
-    if (o->subject.baseline_record != NULL && o->subject.baseline_k != 0) {
+    if (o->subject.baseline_record != NULL && o->subject.count.baseline_k != 0) {
         argp_error(state, "--baseline-k is for drawn selections, not for --baseline-record");
     }
     for (size_t i = 0; i < o->rank_counts && o->total != 0; ++i) {
@@ -247,7 +234,7 @@ static void check_calibrate(struct argp_state *state, const adamoe_scale_options
                        !isnan(o->hidden) || !isnan(o->gflops) || !isnan(o->gbytes) || o->wire != 0;
     const adamoe_scale_subject_options *s = &o->subject;
     const bool subject = s->config != NULL || s->record != NULL || !isnan(s->load) || s->skew != 0.0 ||
-                         s->top_k != 0 || s->baseline_k != 0 || s->has_null_experts;
+                         s->top_k != 0 || s->count.baseline_k != 0 || s->count.has_null_experts;
     if (rates || subject || o->calibration != NULL || o->json != NULL || o->has_ranks || o->tokens != 0 ||
         o->total != 0 || o->order != ADAMOE_EXPERTS_BLOCK) {
         argp_error(state,
@@ -262,6 +249,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->rank;
+        state->child_inputs[2] = &o->subject.count;
         return 0;
     case OPTION_PLACE:
         o->order = (adamoe_expert_order)adamoe_parse_choice(state, "--place", value,
@@ -285,6 +273,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_LONGEST:
         o->longest = positive(state, "--longest", value);
         return 0;
+    case OPTION_BUDGET:
+        o->budget = positive(state, "--budget", value);
+        return 0;
     case OPTION_JSON:
         o->json = value;
         return 0;
@@ -306,8 +297,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {
-    {&adamoe_common_argp, 0, NULL, 6}, {&adamoe_rank_argp, 0, NULL, 20}, {0}};
+static const struct argp_child children[] = {{&adamoe_common_argp, 0, NULL, 6},
+                                             {&adamoe_rank_argp, 0, NULL, 20},
+                                             {&adamoe_count_argp, 0, NULL, 2},
+                                             {0}};
 
 const struct argp adamoe_scale_argp = {
     .options = options_list,
@@ -325,9 +318,10 @@ const struct argp adamoe_scale_argp = {
 void adamoe_scale_options_begin(adamoe_scale_options *o)
 {
     const double none = (double)NAN;
-    *o = (adamoe_scale_options){.subject = {.load = none, .visible_keys = 150.0},
+    *o = (adamoe_scale_options){.subject = {.load = none, .count = adamoe_count_defaults},
                                 .draws = 16,
                                 .longest = 1.0,
+                                .budget = 60.0,
                                 .common = {.seed = 1},
                                 .rank = adamoe_rank_defaults,
                                 .latency = none,

@@ -22,6 +22,7 @@ typedef struct adamoe_scale_options {
     bool has_ranks;
     size_t tokens, total, draws;
     double longest; /* seconds of a call that is timed */
+    double budget;  /* seconds of all rounds of a calibration */
     size_t wire;    /* 0: as the kernel has it; 1 float32, 2 bfloat16 */
     double latency, overhead, bandwidth, hidden, gflops, gbytes; /* NaN: not given */
 } adamoe_scale_options;

@@ -146,20 +146,25 @@ adamoe_status adamoe_scale_predict(const adamoe_scale_setting *setting, const ad
     if (id == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "scale: out of memory");
     }
-    const adamoe_status status = open_crossings(setting, selections, setting->order, group, &all);
+    adamoe_status status = open_crossings(setting, selections, setting->order, group, &all);
     if (status.code == ADAMOE_OK) {
         adamoe_splitmix64 random = adamoe_random_for("scale: draws", setting->seed);
-        for (size_t d = 0; d < setting->draws; ++d) {
+        for (size_t d = 0; d < setting->draws && status.code == ADAMOE_OK; ++d) {
             adamoe_crossing *crossing = &all.layer[d % all.count];
+            adamoe_layer_time time;
             adamoe_selections_take(selections, d % all.count, tokens, &random, id);
             adamoe_crossing_clear(crossing);
             adamoe_crossing_add(crossing, id, tokens, selections->mixture.top_k);
-            const adamoe_layer_time time =
-                adamoe_cost_of_layer(crossing, &setting->network, &setting->compute, &side->layer);
-            add_draw(&sum, crossing, &time);
+            status =
+                adamoe_cost_of_layer(crossing, &setting->network, &setting->compute, &side->layer, &time);
+            if (status.code == ADAMOE_OK) {
+                add_draw(&sum, crossing, &time);
+            }
         }
-        finish(setting, &sum, tokens, ranks, group, alone, out);
         close_crossings(&all);
+    }
+    if (status.code == ADAMOE_OK) {
+        finish(setting, &sum, tokens, ranks, group, alone, out);
     }
     free(id);
     return status;

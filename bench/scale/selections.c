@@ -143,6 +143,48 @@ void adamoe_selections_take(const adamoe_selections *selections, size_t layer, s
     }
 }
 
+/* From the experts that a token likes, in that order, to what it selects. */
+static void cut_token(adamoe_mixture mixture, double load, adamoe_splitmix64 *random, const uint32_t *likes,
+                      uint32_t *id)
+{
+    const size_t k = mixture.top_k;
+    size_t true_ones = 0;
+    for (size_t j = 0; j < k; ++j) {
+        true_ones += uniform(random) * (double)k < load;
+    }
+    for (size_t j = 0; j < k; ++j) {
+        id[j] = j < true_ones ? likes[j] : (uint32_t)(mixture.experts + j - true_ones);
+    }
+}
+
+adamoe_status adamoe_selections_pair(adamoe_mixture mixture, double load, size_t baseline_k, size_t tokens,
+                                     adamoe_splitmix64 *random, uint32_t *adaptive, uint32_t *baseline)
+{
+    const size_t k = mixture.top_k, most = k > baseline_k ? k : baseline_k;
+    adamoe_selections all = {.until = NULL};
+    uint32_t *likes = malloc(most * sizeof *likes);
+    double *alike = malloc(mixture.experts * sizeof *alike);
+    adamoe_status status = likes == NULL || alike == NULL
+                               ? adamoe_error(ADAMOE_ENVIRONMENT, "selections: out of memory")
+                               : adamoe_ok();
+    for (size_t e = 0; e < mixture.experts && alike != NULL; ++e) {
+        alike[e] = 1.0;
+    }
+    if (status.code == ADAMOE_OK) {
+        status =
+            adamoe_selections_drawn((adamoe_mixture){mixture.experts, 0, most}, (double)most, alike, &all);
+    }
+    for (size_t t = 0; t < tokens && status.code == ADAMOE_OK; ++t) {
+        draw_token(&all, random, likes);
+        memcpy(baseline + t * baseline_k, likes, baseline_k * sizeof *likes);
+        cut_token(mixture, load, random, likes, adaptive + t * k);
+    }
+    adamoe_selections_free(&all);
+    free(likes);
+    free(alike);
+    return status;
+}
+
 /* ---------------------------------------------------------------------------------------------------- use */
 
 #define DRAWN_FOR_USE 65536

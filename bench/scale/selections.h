@@ -35,6 +35,13 @@ size_t adamoe_selections_layers(const adamoe_selections *selections);
 void adamoe_selections_take(const adamoe_selections *selections, size_t layer, size_t tokens,
                             adamoe_splitmix64 *random, uint32_t *id);
 
+/* The same tokens with null experts and without: each likes max(k, k0) different experts, the first one most, all alike
+ * likely. At top-k0 it has the first k0 of them; with null experts as many of the first as of k selections are true, each
+ * with probability load / k, and null experts for the others. adaptive is [tokens, k], baseline [tokens, k0]; neither k
+ * is above n. Errors: memory. */
+adamoe_status adamoe_selections_pair(adamoe_mixture mixture, double load, size_t baseline_k, size_t tokens,
+                                     adamoe_splitmix64 *random, uint32_t *adaptive, uint32_t *baseline);
+
 /* All tokens of the judged half of one layer of a recording, and how many they are. */
 const uint32_t *adamoe_selections_judged(const adamoe_selections *selections, size_t layer, size_t *tokens);
 

@@ -62,19 +62,26 @@ static double bytes_for_token(const adamoe_scale_count *count)
     return for_token(count->sum.request_bytes + count->sum.result_bytes, count);
 }
 
+/* Of the rows, those whose expert is where their token is; 0 without rows. */
+static double kept_share(const adamoe_scale_count *count)
+{
+    return adamoe_scale_reduction((double)count->sum.rows_sent, (double)count->sum.rows);
+}
+
 static void print_orders(const adamoe_scale_document *d)
 {
     if (d->orders == 0) {
         return;
     }
     printf("\nExperts on ranks, counted on the half of the recording that no order was made from: exact\n");
-    printf("%5s %-9s %12s %14s %15s %14s %16s\n", "ranks", "order", "rows sent", "inputs sent",
+    printf("%5s %-9s %12s %8s %14s %15s %14s %16s\n", "ranks", "order", "rows sent", "kept, %", "inputs sent",
            "bytes / token", "busiest / mean", "bytes saved, %");
     for (size_t i = 0; i < d->orders; ++i) {
         const adamoe_scale_order_row *r = &d->order[i];
-        printf("%5u %-9s %12llu %14llu %15.1f %14.3f ", r->ranks, adamoe_expert_order_names[r->order],
-               (unsigned long long)r->adaptive.sum.rows_sent, (unsigned long long)r->adaptive.sum.inputs_sent,
-               bytes_for_token(&r->adaptive), r->adaptive.sum.largest_over_mean);
+        printf("%5u %-9s %12llu %8.2f %14llu %15.1f %14.3f ", r->ranks, adamoe_expert_order_names[r->order],
+               (unsigned long long)r->adaptive.sum.rows_sent, 100.0 * kept_share(&r->adaptive),
+               (unsigned long long)r->adaptive.sum.inputs_sent, bytes_for_token(&r->adaptive),
+               r->adaptive.sum.largest_over_mean);
         if (r->baseline.tokens == 0) {
             printf("%16s\n", "-");
         } else {
@@ -89,31 +96,55 @@ static void print_checks(const adamoe_calibration *c, bool fitted)
     for (size_t i = 0; i < c->checks; ++i) {
         const adamoe_calibration_check *k = &c->check[i];
         if (k->fitted == fitted) {
-            printf("  %-58s predicted %9.4g ms, measured %9.4g ms, %+.0f %%\n", k->what, 1e3 * k->predicted,
+            printf("  %-58s predicted %9.4g ms, measured %9.4g ms, %+.0f %%", k->what, 1e3 * k->predicted,
                    1e3 * k->measured, 100.0 * (k->predicted / k->measured - 1.0));
+            if (k->low != 0.0 && isfinite(k->low) && isfinite(k->high)) {
+                printf(" [%+.0f, %+.0f]", 100.0 * (k->low - 1.0), 100.0 * (k->high - 1.0));
+            }
+            printf("\n");
         }
+    }
+}
+
+static void print_reductions(const adamoe_calibration *c)
+{
+    for (size_t i = 0; i < c->reductions; ++i) {
+        const adamoe_calibration_reduction *r = &c->reduction[i];
+        printf(
+            "%s%5zu tokens of each of %u ranks: bytes %.2f %% [%.2f, %.2f], time %.2f %% [%.2f, %.2f] saved, "
+            "%.2f %% predicted, %zu pairs\n",
+            i == 0 ? "Null experts against top-k0, MEASURED with overlap:\n" : "", r->tokens, c->ranks,
+            100.0 * r->bytes.centre, 100.0 * r->bytes.low, 100.0 * r->bytes.high, 100.0 * r->seconds.centre,
+            100.0 * r->seconds.low, 100.0 * r->seconds.high, 100.0 * r->predicted, r->rounds);
+    }
+    if (c->reductions > 0 && c->ranks_per_processor > 1.0) {
+        printf("%.3g ranks share a processor, so that arithmetic counts for more than on as many machines\n",
+               c->ranks_per_processor);
     }
 }
 
 void adamoe_calibration_print(const adamoe_calibration *c)
 {
     const double error = adamoe_calibration_error(c, false), fitted = adamoe_calibration_error(c, true);
-    if (isfinite(error)) {
-        printf("\nError of the model on runs that it was not fitted to: at most %.0f %%\n", 100.0 * error);
+    size_t all;
+    const size_t within = adamoe_calibration_within(c, 0.15, &all);
+    printf("\n%zu rounds count, %zu were disturbed\n", c->rounds, c->disturbed_rounds);
+    if (c->disturbed && all > 0) {
+        printf("The machine was disturbed in too many rounds: the model is not judged by these runs.\n");
+        print_checks(c, false);
+    } else if (isfinite(error)) {
+        printf(
+            "Error of the model on runs that it was not fitted to: at most %.0f %%, %zu of %zu within 15 %%\n",
+            100.0 * error, within, all);
         print_checks(c, false);
     } else {
-        printf("\nError of the model: unknown, no run was made that it was not fitted to.\n");
+        printf("Error of the model: unknown, no run was made that it was not fitted to.\n");
     }
     if (isfinite(fitted)) {
         printf("On those that it was fitted to: at most %.0f %%\n", 100.0 * fitted);
         print_checks(c, true);
     }
-    for (size_t i = 0; i < c->reductions; ++i) {
-        const adamoe_calibration_reduction *r = &c->reduction[i];
-        printf("%s%5zu tokens of each rank: bytes %.2f %%, time %.2f %% [%.2f, %.2f] saved, %zu pairs\n",
-               i == 0 ? "Null experts against top-k0, MEASURED with overlap:\n" : "", r->tokens,
-               100.0 * r->bytes, 100.0 * r->seconds, 100.0 * r->low, 100.0 * r->high, r->rounds);
-    }
+    print_reductions(c);
 }
 
 void adamoe_scale_print(const adamoe_scale_document *d)
@@ -176,11 +207,11 @@ static json_t *count_json(const adamoe_scale_count *c)
 {
     return c->tokens == 0
                ? json_null()
-               : json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "tokens", (json_int_t)c->tokens, "rows",
-                           (json_int_t)c->sum.rows, "rows_sent", (json_int_t)c->sum.rows_sent, "inputs_sent",
-                           (json_int_t)c->sum.inputs_sent, "request_bytes", (json_int_t)c->sum.request_bytes,
-                           "result_bytes", (json_int_t)c->sum.result_bytes, "largest_over_mean",
-                           c->sum.largest_over_mean);
+               : json_pack("{s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:f}", "tokens", (json_int_t)c->tokens, "rows",
+                           (json_int_t)c->sum.rows, "rows_sent", (json_int_t)c->sum.rows_sent, "kept_share",
+                           kept_share(c), "inputs_sent", (json_int_t)c->sum.inputs_sent, "request_bytes",
+                           (json_int_t)c->sum.request_bytes, "result_bytes", (json_int_t)c->sum.result_bytes,
+                           "largest_over_mean", c->sum.largest_over_mean);
 }
 
 static json_t *orders_json(const adamoe_scale_document *d)

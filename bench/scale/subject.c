@@ -33,7 +33,7 @@ static adamoe_status read_config(const adamoe_scale_subject_options *o, adamoe_s
     adamoe_config config;
     bool given = false;
     ADAMOE_TRY(adamoe_config_read(o->config, &config, &given));
-    const adamoe_token_flops flops = adamoe_flops_per_token(&config, 0, 0.0, o->visible_keys, 1.0);
+    const adamoe_token_flops flops = adamoe_flops_per_token(&config, 0, 0.0, o->count.visible_keys, 1.0);
     out->name = o->config;
     out->hidden_size = config.hidden_size;
     out->intermediate_size = config.intermediate_size;
@@ -160,8 +160,9 @@ static adamoe_status open_parts(const adamoe_scale_subject_options *o, adamoe_sc
     }
     found.load = isnan(o->load) ? found.load : o->load;
     found.mixture.top_k = o->top_k != 0 ? o->top_k : found.mixture.top_k;
-    found.mixture.null_experts = o->has_null_experts ? o->null_experts : found.mixture.null_experts;
-    found.baseline_k = o->baseline_k != 0 ? o->baseline_k : found.baseline_k;
+    found.mixture.null_experts =
+        o->count.has_null_experts ? o->count.null_experts : found.mixture.null_experts;
+    found.baseline_k = o->count.baseline_k != 0 ? o->count.baseline_k : found.baseline_k;
     ADAMOE_TRY(check_mixture(o, &found));
     if (o->record != NULL) {
         ADAMOE_TRY(read_record("--record", o->record, found.mixture.experts, &out->record));

@@ -5,6 +5,7 @@
 #define ADAMOE_SCALE_SUBJECT_H
 
 #include "layers/presets.h"
+#include "program/options.h"
 #include "scale/predict.h"
 
 /* As given on the command line; NULL, 0 and NaN: not given. */
@@ -12,10 +13,10 @@ typedef struct adamoe_scale_subject_options {
     const adamoe_preset *preset;
     const char *config;
     const char *record, *baseline_record;
-    double load, visible_keys;
+    double load;
     double skew; /* expert e is liked with a weight of (1 + e)^-skew */
-    size_t top_k, baseline_k, null_experts;
-    bool has_null_experts;
+    size_t top_k;
+    adamoe_count_options count;
 } adamoe_scale_subject_options;
 
 typedef struct adamoe_scale_subject {

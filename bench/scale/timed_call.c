@@ -59,15 +59,29 @@ adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, doub
     return status.code != ADAMOE_OK ? status : adamoe_world_broadcast(world, out, sizeof *out);
 }
 
-adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
-                                     double *seconds)
+/* On ranks below `ranks`. */
+static adamoe_status time_calls(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                uint32_t ranks, double *seconds)
 {
     ADAMOE_TRY(adamoe_world_barrier(measure->world));
     const double start = adamoe_now();
-    for (size_t i = 0; i < calls; ++i) {
+    for (size_t i = 0; i < calls && measure->world->rank < ranks; ++i) {
         ADAMOE_TRY(call->kernel->experts(call->prepared, &call->run, call->x, call->plan, call->y));
     }
-    return adamoe_measure_slowest(measure->world, (adamoe_now() - start) / (double)calls, seconds);
+    const double own = measure->world->rank < ranks ? (adamoe_now() - start) / (double)calls : 0.0;
+    return adamoe_measure_slowest(measure->world, own, seconds);
+}
+
+adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                     double *seconds)
+{
+    return time_calls(measure, call, calls, measure->world->ranks, seconds);
+}
+
+adamoe_status adamoe_timed_call_alone(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                      double *seconds)
+{
+    return time_calls(measure, call, calls, 1, seconds);
 }
 
 adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_timed_call *call,
@@ -75,20 +89,6 @@ adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_ti
 {
     ADAMOE_TRY(adamoe_timed_call_mean(measure, call, 1, seconds));
     ADAMOE_TRY(adamoe_timed_call_mean(measure, call, 1, seconds));
-    *calls = (size_t)fmin(1000.0, fmax(1.0, ceil(0.03 / *seconds)));
-    return adamoe_ok();
-}
-
-adamoe_status adamoe_timed_call_fastest(const adamoe_measure *measure, adamoe_timed_call *call,
-                                        double *seconds)
-{
-    double mean;
-    size_t calls;
-    ADAMOE_TRY(adamoe_timed_call_warm_up(measure, call, seconds, &calls));
-    const size_t count = *seconds > 1.0 ? 1 : *seconds > 0.2 ? 2 : 4;
-    for (size_t i = 0; i < count; ++i) {
-        ADAMOE_TRY(adamoe_timed_call_mean(measure, call, calls, &mean));
-        *seconds = i == 0 ? mean : fmin(*seconds, mean);
-    }
+    *calls = (size_t)fmin(1000.0, fmax(1.0, ceil(fmin(0.03, 1e-3 * measure->budget) / *seconds)));
     return adamoe_ok();
 }

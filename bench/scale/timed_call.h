@@ -26,13 +26,13 @@ void adamoe_timed_call_close(adamoe_timed_call *call);
 adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
                                      double *seconds);
 
+/* The same, of rank 0 alone: the others wait. */
+adamoe_status adamoe_timed_call_alone(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                      double *seconds);
+
 /* How many calls one after the other make a start that ranks do not share exactly small. The same on every rank; makes
  * one call that warms up, and one more whose seconds it returns. */
 adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_timed_call *call,
                                         double *seconds, size_t *calls);
-
-/* The least of several such means: what else the machine has to do makes it slower, never faster. */
-adamoe_status adamoe_timed_call_fastest(const adamoe_measure *measure, adamoe_timed_call *call,
-                                        double *seconds);
 
 #endif

@@ -200,6 +200,11 @@ const adamoe_kernel *adamoe_sharded_kernel(const adamoe_sharded *s)
     return s->options.world->ranks == 1 ? s->inner : &s->kernel;
 }
 
+void adamoe_sharded_set_overlap(adamoe_sharded *s, bool overlap)
+{
+    s->options.overlap = overlap;
+}
+
 const uint32_t *adamoe_sharded_assignment(const adamoe_sharded *s, size_t layer)
 {
     return layer < s->layers ? s->assignment[layer] : NULL;

@@ -46,6 +46,9 @@ void adamoe_sharded_free(adamoe_sharded *sharded);
 /* The table; lives as long as the object. Of a world of one rank it is `inner` itself. */
 const adamoe_kernel *adamoe_sharded_kernel(const adamoe_sharded *sharded);
 
+/* Of the calls that follow. Ranks need not be alike in it. */
+void adamoe_sharded_set_overlap(adamoe_sharded *sharded, bool overlap);
+
 /* Who owns the experts of layer number `layer`, as adamoe_assign counts them; NULL where there is none. */
 const uint32_t *adamoe_sharded_assignment(const adamoe_sharded *sharded, size_t layer);
 

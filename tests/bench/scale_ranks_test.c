@@ -28,6 +28,8 @@ static void check_document(const json_t *document)
     assert_true(number(network, "bytes_per_second") > 0.0);
     assert_true(number(kernel, "threads") == 1.0);
     assert_true(number(kernel, "expert_bytes") == 3.0 * 64.0 * 96.0 * 4.0);
+    assert_true(number(kernel, "experts_in_turn") == 3.0); /* the most that one of 3 ranks has of 8 */
+    assert_true(number(kernel, "ranks_per_processor") >= 1.0);
     assert_true(json_array_size(json_object_get(kernel, "points")) > 0);
     json_array_foreach(json_object_get(document, "checks"), i, check)
     {
@@ -36,16 +38,26 @@ static void check_document(const json_t *document)
         messages += strstr(what, "to and from each of 2 others") != NULL;
         assert_true(number(check, "predicted") > 0.0 && number(check, "measured") > 0.0);
     }
-    assert_int_equal(messages, 8);
+    assert_true(messages >= 4);
     assert_int_equal(layers, 4); /* with null experts and without, with overlap and without */
-    assert_true(number(json_array_get(json_object_get(document, "measured_reductions"), 0), "tokens") == 4.0);
+    const json_t *reduction = json_array_get(json_object_get(document, "measured_reductions"), 0);
+    assert_true(number(reduction, "tokens") == 4.0 && number(reduction, "ranks") == 3.0);
+    assert_true(number(reduction, "pairs") >= 8.0); /* enough for an interval */
+    const json_t *bytes = json_object_get(reduction, "bytes_reduction"),
+                 *time = json_object_get(reduction, "time_reduction");
+    assert_true(number(bytes, "low") <= number(bytes, "centre") &&
+                number(bytes, "centre") <= number(bytes, "high"));
+    assert_true(number(time, "low") <= number(time, "centre") &&
+                number(time, "centre") <= number(time, "high"));
+    assert_true(number(json_object_get(document, "judged"), "runs") ==
+                3.0); /* one of the four was fitted to */
 }
 
 static void ranks_are_calibrated(void **state)
 {
     SKIP_WITHOUT_MPI;
     const char *path = in_folder(state, "c.json").text;
-    expect(run(MPIRUN " -n 3 " SCALE "--longest 0.0001 --calibrate %s", path), 0, "3 ranks: latency ");
+    expect(run(MPIRUN " -n 3 " SCALE "--longest 0.0001 --budget 1 --calibrate %s", path), 0, "Plan: ");
     json_t *document = json_load_file(path, 0, NULL);
     assert_non_null(document);
     check_document(document);
@@ -57,7 +69,8 @@ static void ranks_are_calibrated(void **state)
 static void one_rank_has_no_network(void **state)
 {
     const char *path = in_folder(state, "c.json").text;
-    expect(run(SCALE "--longest 0.0001 --calibrate %s", path), 0, "No network: this is one rank");
+    expect(run(SCALE "--longest 0.0001 --budget 0.1 --calibrate %s", path), 0,
+           "No network: this is one rank");
     expect(run(ADAMOE " scale --preset tiny --calibration %s", path), 2,
            "no network was measured: give --latency");
     expect(run(ADAMOE " scale --preset tiny --calibration %s --latency 5 --bandwidth 10 --ranks 2", path), 0,

@@ -3,6 +3,7 @@
  * verb on drawn and on recorded selections; what it refuses.
  */
 #include "program.h"
+#include "kernel/kernel.h"
 #include "safetensors/safetensors.h"
 #include "scale/calibration.h"
 #include "scale/measure.h"
@@ -69,7 +70,8 @@ static void an_expert_takes_its_time(void **state)
     assert_true(adamoe_cost_expert(&given, &layer, 0.0) == 0.0);
     assert_true(near(adamoe_cost_expert(&given, &layer, 1.0), 0.5));  /* memory */
     assert_true(near(adamoe_cost_expert(&given, &layer, 10.0), 1.0)); /* arithmetic */
-    const adamoe_cost_compute measured = {.points = 3, .point = {{1.0, 4.0}, {4.0, 5.0}, {8.0, 10.0}}};
+    const adamoe_cost_compute measured = {.points = 3,
+                                          .point = {{1.0, 4.0, 4.0}, {4.0, 5.0, 5.0}, {8.0, 10.0, 10.0}}};
     assert_true(near(adamoe_cost_expert(&measured, &layer, 1.0), 4.0));
     assert_true(near(adamoe_cost_expert(&measured, &layer, 3.0), 4.0 + 2.0 / 3.0));
     assert_true(near(adamoe_cost_expert(&measured, &layer, 4.0), 5.0));
@@ -99,17 +101,57 @@ static void a_layer_takes_its_time(void **state)
     adamoe_crossing_add(&c, four_tokens, 4, 3);
     const adamoe_cost_compute compute = {.flops = 1e3, .bytes = 1e6};
     adamoe_cost_network network = {
-        .latency = 0.1, .eager = (double)INFINITY, .bandwidth = 100.0, .chunks = 2};
+        .latency = 0.1, .eager = (double)INFINITY, .bandwidth = 100.0, .chunks = 2, .overlap = true};
     const double request = 0.1 + (ADAMOE_REQUEST_HEAD + 20 + 32) / 100.0, result = 0.1 + 96.0 / 100.0;
     const double home = 2 * 50.0 / 1e3, stay = 2 * 0.1, arrive = 3 * 0.1;
-    adamoe_layer_time t = adamoe_cost_of_layer(&c, &network, &compute, &layer);
+    adamoe_layer_time t;
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &layer, &t));
     assert_true(near(t.total, home + request + stay + arrive + result));
     assert_true(near(t.arithmetic, stay + arrive));
     assert_true(near(t.communication, request + result));
     network.hidden =
         1.0; /* all of the smaller one; of the outputs' one half, since the first part has to be computed */
-    t = adamoe_cost_of_layer(&c, &network, &compute, &layer);
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &layer, &t));
     assert_true(near(t.total, home + fmax(request, stay) + arrive + result - 0.5 * fmin(arrive, result)));
+    network.overlap = false; /* then nothing is hidden, whatever could be */
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &layer, &t));
+    assert_true(near(t.total, home + request + stay + arrive + result));
+    adamoe_crossing_free(&c);
+}
+
+/* Rank 0 has all that stays, rank 1 more of what arrives: experts 0 and 1 on rank 0, 2 and 3 on rank 1. */
+static void ranks_wait_for_each_other(void **state)
+{
+    static const uint32_t id[] = {0, 1, 0, 2, 0, 2,
+                                  1, 2, 0, 4, 4, 4}; /* 4 tokens, top-3; 4 is a null expert */
+    (void)state;
+    adamoe_crossing c;
+    assert_ok(adamoe_crossing_create(2, 4, two_ranks, (adamoe_wire){8, 2}, &c));
+    adamoe_crossing_add(&c, id, 4, 3);
+    /* the first two tokens live on rank 0: 0, 1, 0 and 2, 0, 2 (here an expert may have a token twice) */
+    const double row = 0.1, stay0 = 4 * row, stay1 = 1 * row, arrive = 2 * row; /* on both */
+    adamoe_cost_compute compute = {.flops = 1e3, .points = 2, .point = {{1.0, 0.1, 0.1}, {10.0, 1.0, 1.0}}};
+    adamoe_cost_network network = {.bandwidth = 1e12, .eager = 1e9, .chunks = 1, .overlap = true};
+    const adamoe_cost_layer alone = {.home_flops = 0.0};
+    adamoe_layer_time t;
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &alone, &t));
+    assert_true(fabs(t.total - (stay0 + arrive)) < 1e-9); /* the longest path, of rank 0 */
+    network.overlap = false;
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &alone, &t));
+    assert_true(fabs(t.total - (arrive + stay0)) < 1e-9);
+    /* one alone is faster by a half: what rank 0 has left when rank 1 is done */
+    compute.point[0].alone = 0.1 / 1.5;
+    compute.point[1].alone = 1.0 / 1.5;
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &alone, &t));
+    assert_true(fabs(t.total - (arrive + stay1 + (stay0 - stay1) / 1.5)) < 1e-9);
+    network.overlap = true;
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &alone, &t));
+    assert_true(fabs(t.total - (stay1 + arrive + (stay0 - stay1) / 1.5)) < 1e-9);
+    /* alone it cannot take more than both had */
+    compute.point[0].alone = 0.1 / 5.0;
+    compute.point[1].alone = 1.0 / 5.0;
+    assert_ok(adamoe_cost_of_layer(&c, &network, &compute, &alone, &t));
+    assert_true(fabs(t.total - (stay1 + arrive + (stay0 - stay1) / 2.0)) < 1e-9);
     adamoe_crossing_free(&c);
 }
 
@@ -134,7 +176,11 @@ static void the_wire_is_found_again(void **state)
             adamoe_exchange_time exchange[7];
             for (size_t i = 0; i < 7; ++i) {
                 const double bytes = i == 0 ? 0.0 : 250.0 * pow(4.0, (double)i), all = bytes * (double)peers;
-                exchange[i] = (adamoe_exchange_time){bytes, adamoe_cost_wire(&truth[n], all, all, peers, 1)};
+                /* the first without outputs; outputs of the others are twice as long */
+                exchange[i] = (adamoe_exchange_time){
+                    bytes, 2.0 * bytes,
+                    adamoe_cost_wire(&truth[n], all, all, peers, 1) +
+                        adamoe_cost_wire(&truth[n], 2.0 * all, 2.0 * all, i == 0 ? 0 : peers, 1)};
             }
             adamoe_cost_network found = {.chunks = 1};
             adamoe_fit_wire(truth[n].latency, peers, exchange, 7, &found);
@@ -142,7 +188,8 @@ static void the_wire_is_found_again(void **state)
             assert_true(fabs(found.bandwidth / truth[n].bandwidth - 1.0) < 1e-6);
             assert_true(fabs(found.rendezvous - truth[n].rendezvous) < 1e-9);
             assert_true(peers == 1 || fabs(found.overhead - truth[n].overhead) < 1e-9);
-            assert_true(n == 1 || fabs(found.eager - 8000.0) < 1e-6); /* between 4,000 and 16,000 */
+            assert_true(n == 1 ||
+                        (found.eager > 4000.0 - 1e-6 && found.eager < 8000.0)); /* sizes of messages */
         }
     }
 }
@@ -177,6 +224,130 @@ static void drawn_tokens_have_the_load(void **state)
         assert_true(fabs((double)of[e] - share * firsts) < 5 * sqrt(share * firsts));
     }
     adamoe_selections_free(&s);
+}
+
+/* With null experts a token has the first of the experts that it has without; in the mean as many as the load says. */
+static void both_sides_have_the_same_tokens(void **state)
+{
+    (void)state;
+    enum { TOKENS = 20000 };
+    static uint32_t adaptive[TOKENS * 3], baseline[TOKENS * 2];
+    adamoe_splitmix64 random = {12};
+    size_t true_ones = 0;
+    assert_ok(
+        adamoe_selections_pair((adamoe_mixture){8, 8, 3}, 1.67, 2, TOKENS, &random, adaptive, baseline));
+    for (size_t t = 0; t < TOKENS; ++t) {
+        const uint32_t *a = adaptive + 3 * t, *b = baseline + 2 * t;
+        assert_true(b[0] < 8 && b[1] < 8 && b[0] != b[1]);
+        for (size_t j = 0; j < 3; ++j) {
+            assert_true(a[j] < 16 && (j == 0 || a[j] >= 8 || a[j - 1] < 8)); /* null experts come last */
+            assert_true(a[j] >= 8 || (j < 2 ? a[j] == b[j] : a[j] != b[0] && a[j] != b[1]));
+            true_ones += a[j] < 8;
+        }
+    }
+    const double share = 1.67 / 3.0;
+    assert_true(fabs((double)true_ones / TOKENS - 1.67) < 5 * sqrt(3 * share * (1 - share) / TOKENS));
+}
+
+/* ----------------------------------------------------------------------------------------------- measuring */
+
+static void rounds_fit_the_budget(void **state)
+{
+    (void)state;
+    assert_int_equal(adamoe_rounds_planned(1.0, 12.5), 12);
+    assert_int_equal(adamoe_rounds_planned(10.0, 12.5), ADAMOE_LEAST_ROUNDS);
+    assert_int_equal(adamoe_rounds_planned(1e-3, 12.5), 20); /* and 10 that can be repeated */
+    const adamoe_rounds rounds = {.number = {3, 0, 2}, .count = 3};
+    const double seconds[ADAMOE_MOST_ROUNDS] = {5.0, 100.0, 7.0, 1.0};
+    assert_true(adamoe_rounds_median(&rounds, seconds) == 5.0);
+}
+
+/* A world of two ranks, whose other one sends zeros: it takes part in barriers and means, and what it asks for in a layer
+ * is no request. */
+static adamoe_status give_zeros(void *world, uint32_t from, uint32_t tag, void *data, size_t bytes,
+                                adamoe_message *out)
+{
+    (void)world;
+    (void)tag;
+    memset(data, 0, bytes);
+    *out = (adamoe_message){.peer = from, .done = true};
+    return adamoe_ok();
+}
+
+static adamoe_status swallow(void *world, uint32_t to, uint32_t tag, const void *data, size_t bytes,
+                             adamoe_message *out)
+{
+    (void)world;
+    (void)tag;
+    (void)data;
+    (void)bytes;
+    *out = (adamoe_message){.peer = to, .done = true};
+    return adamoe_ok();
+}
+
+static adamoe_status is_done(void *world, adamoe_message *message)
+{
+    (void)world;
+    message->done = true;
+    return adamoe_ok();
+}
+
+/* What was allocated and not given back, and how much that was when everything was to stop. */
+typedef struct ledger {
+    adamoe_host host;
+    size_t live, most, when_stopped;
+} ledger;
+
+static void *allocate_counted(void *context, size_t bytes, size_t alignment)
+{
+    ledger *l = context;
+    ++l->live;
+    l->most = l->live > l->most ? l->live : l->most;
+    return l->host.allocate(l->host.context, bytes, alignment);
+}
+
+static void release_counted(void *context, void *memory)
+{
+    ledger *l = context;
+    --l->live;
+    l->host.release(l->host.context, memory);
+}
+
+static void note_stop(void *context, const adamoe_status *status)
+{
+    ledger *l = context;
+    assert_non_null(strstr(status->message, "rank 1 sent what is no request"));
+    l->when_stopped = l->live;
+}
+
+static void nothing_is_given_back_before_ranks_stop(void **state)
+{
+    (void)state;
+    static adamoe_calibration c;
+    const adamoe_world world = {.ranks = 2, .send = swallow, .receive = give_zeros, .test = is_done};
+    const adamoe_machine_options wanted = {.threads = 1};
+    adamoe_machine machine;
+    assert_ok(adamoe_machine_open(&wanted, &machine));
+    ledger l = {.host = machine.host};
+    adamoe_machine counted = machine;
+    counted.host.context = &l;
+    counted.host.allocate = allocate_counted;
+    counted.host.release = release_counted;
+    counted.host.allocate_on = NULL; /* allocate serves */
+    const adamoe_measure m = {.world = &world,
+                              .machine = &counted,
+                              .kernel = &adamoe_reference_kernel,
+                              .preset = &adamoe_presets[0],
+                              .chunks = 2,
+                              .most_seconds = 1e-9,
+                              .budget = 1.0,
+                              .quiet = true,
+                              .stop = note_stop,
+                              .stop_context = &l};
+    assert_int_equal(adamoe_measure_all(&m, &c).code, ADAMOE_ENVIRONMENT);
+    assert_true(l.most > 3 && l.when_stopped == l.most); /* x and y of a layer's call among them */
+    assert_int_equal(l.live, 0);
+    adamoe_machine_close(&machine);
 }
 
 /* ---------------------------------------------------------------------------------------------- the verb */
@@ -341,6 +512,7 @@ static void a_recording_is_counted(void **state)
      * even tokens and 2 odd ones, its rank 1 2 even and 3 odd, of which one has the null expert. */
     assert_true(number(turn, "adaptive.inputs_sent") == 4.0 * 4.0);
     assert_true(number(turn, "adaptive.rows_sent") == 4.0 * 8.0);
+    assert_true(near(number(turn, "adaptive.kept_share"), 1.0 - 32.0 / 76.0));
     const json_t *together = order_of(document, "together");
     if (together != NULL) { /* where the build has METIS: the same pairs, on one rank or the other */
         const double inputs = number(together, "adaptive.inputs_sent");
@@ -362,9 +534,14 @@ static void a_calibration_comes_back(void **state)
         .hidden_size = 64,
         .intermediate_size = 96,
         .input_bytes = 4,
+        .experts_in_turn = 3,
         .threads = 2,
         .expert_bytes = 73728.0,
-        .compute = {.flops = 1e11, .bytes = 2e10, .points = 2, .point = {{1.0, 1e-5}, {64.0, 5e-5}}},
+        .ranks_per_processor = 1.5,
+        .compute = {.flops = 1e11,
+                    .bytes = 2e10,
+                    .points = 2,
+                    .point = {{1.0, 1e-5, 8e-6}, {64.0, 5e-5, 4e-5}}},
         .ranks = 2,
         .network = {.latency = 1e-6,
                     .overhead = 1e-7,
@@ -372,17 +549,27 @@ static void a_calibration_comes_back(void **state)
                     .eager = 4096.0,
                     .bandwidth = 5e9,
                     .hidden = 0.5,
-                    .chunks = 2},
-        .check = {{"two ranks", 1.1e-3, 1e-3}},
-        .checks = 1};
+                    .chunks = 2,
+                    .overlap = true},
+        .rounds = 9,
+        .disturbed_rounds = 2,
+        .check = {{"two ranks", 1.1e-3, 1e-3, 0.9, 1.2, false},
+                  {"four ranks", 1.2e-3, 1e-3, -(double)INFINITY, (double)INFINITY, false}},
+        .checks = 2};
     const char *path = in_folder(state, "c.json").text;
     json_t *json = adamoe_calibration_json(&c);
     assert_int_equal(json_dump_file(json, path, 0), 0);
     json_decref(json);
     assert_ok(adamoe_calibration_read(path, &back));
     assert_memory_equal(&c, &back, sizeof c);
-    assert_true(fabs(adamoe_calibration_error(&back, false) - 0.1) < 1e-9);
-    expect(run(SCALE "--preset tiny --calibration %s --ranks 4", path), 0, "at most 10 %");
+    assert_true(fabs(adamoe_calibration_error(&back, false) - 0.2) < 1e-9);
+    size_t all;
+    assert_int_equal(adamoe_calibration_within(&back, 0.15, &all), 1);
+    assert_int_equal(all, 2);
+    expect(run(SCALE "--preset tiny --calibration %s --ranks 4", path), 0,
+           "at most 20 %, 1 of 2 within 15 %");
+    back.disturbed = true; /* too few rounds were not: nothing is judged */
+    assert_true(isnan(adamoe_calibration_error(&back, false)));
     expect(run(SCALE "--preset olmoe --calibration %s", path), 2,
            "experts of 64 x 96 were measured, these have 2048 x 1024");
     write_text(path, "{\"checks\":[],\"network\":{\"ranks\":2}}");
@@ -402,6 +589,7 @@ static void wrong_wishes_are_refused(void **state)
     expect(run(SCALE RATES "--preset mistral-7b"), 2,
            "--preset: mistral-7b: one expert: no row leaves its rank");
     expect(run(SCALE RATES "--preset tiny --load 3.5"), 2, "--load: 3.5 is not above 0 and at most top-3");
+    expect(run(SCALE RATES "--visible-keys 1e300"), 2, "--visible-keys: `1e300' is above 2^53");
     expect(run(SCALE RATES "--preset tiny --baseline-k 9"), 2, "--baseline-k: 9, there are 8 true experts");
     expect(run(SCALE RATES "--config '%s'", SOURCE_PATH("tests/golden/mixtral-8x7b/config.json")), 2,
            "--load: a config does not say");
@@ -421,8 +609,12 @@ int main(void)
         cmocka_unit_test(an_expert_takes_its_time),
         cmocka_unit_test(a_message_takes_its_time),
         cmocka_unit_test(a_layer_takes_its_time),
+        cmocka_unit_test(ranks_wait_for_each_other),
         cmocka_unit_test(the_wire_is_found_again),
         cmocka_unit_test(drawn_tokens_have_the_load),
+        cmocka_unit_test(both_sides_have_the_same_tokens),
+        cmocka_unit_test(rounds_fit_the_budget),
+        cmocka_unit_test(nothing_is_given_back_before_ranks_stop),
         cmocka_unit_test(a_preset_is_predicted),
         cmocka_unit_test(limits_are_what_they_must_be),
         cmocka_unit_test(a_config_has_a_whole_model),

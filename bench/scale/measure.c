@@ -1,0 +1,224 @@
+/*
+ * Rounds of a calibration: planned, said, run, judged by what else the machine had to do, and evaluated.
+ */
+#include "scale/measure.h"
+#include "fnv1a.h"
+#include "machine/clock.h"
+#include "program/environment.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------------------------- where the ranks are */
+
+/* Which machine a rank is on, and what it may use there. */
+typedef struct seat {
+    uint64_t machine;
+    uint32_t threads;
+    cpu_set_t processors;
+    double own; /* processor seconds of this rank in a round */
+} seat;
+
+/* Network namespaces and containers of one machine have hosts of their own, but one kernel. */
+static uint64_t hash_machine(void)
+{
+    char text[256] = "";
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file == NULL || fgets(text, sizeof text, file) == NULL) {
+        (void)gethostname(text, sizeof text - 1);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    uint64_t hash = ADAMOE_FNV1A_START;
+    for (const char *c = text; *c != '\0'; ++c) {
+        hash = adamoe_fnv1a_mix(hash, (unsigned char)*c);
+    }
+    return hash;
+}
+
+/* Those of all ranks, on every rank. */
+static adamoe_status gather_seats(const adamoe_world *world, const seat *own, seat *all)
+{
+    all[world->rank] = *own; /* of a process alone */
+    ADAMOE_TRY(adamoe_world_gather(world, own, sizeof *own, all));
+    return adamoe_world_broadcast(world, all, world->ranks * sizeof *all);
+}
+
+static double ranks_per_processor(const seat *all, uint32_t ranks, const seat *own)
+{
+    double threads = 0.0;
+    cpu_set_t processors;
+    CPU_ZERO(&processors);
+    for (uint32_t r = 0; r < ranks; ++r) {
+        if (all[r].machine == own->machine) {
+            threads += all[r].threads;
+            CPU_OR(&processors, &processors, &all[r].processors);
+        }
+    }
+    const int count = CPU_COUNT(&processors); /* 0: not to be found out */
+    return count == 0 ? 1.0 : fmax(1.0, threads / count);
+}
+
+/* ---------------------------------------------------------------------------------------------- disturbance */
+
+/* Whether a machine of the run had more to do besides than `reproduce` allows a side. That something waits for a processor
+ * is no sign here: ranks wait for each other, and for what carries their messages. */
+static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all,
+                                 const adamoe_load_mark *before, bool *disturbed)
+{
+    adamoe_load_mark after;
+    adamoe_mark_load(&after);
+    own->own = after.own - before->own;
+    ADAMOE_TRY(gather_seats(m->world, own, all));
+    after.own = before->own;
+    for (uint32_t r = 0; r < m->world->ranks; ++r) {
+        after.own += all[r].machine == own->machine ? all[r].own : 0.0;
+    }
+    const adamoe_disturbance d = adamoe_disturbance_between(before, &after);
+    const bool here = d.steal_share > ADAMOE_MOST_STEAL || d.other_share > ADAMOE_MOST_OTHER ||
+                      d.fault_rate > ADAMOE_MOST_FAULTS;
+    double any;
+    ADAMOE_TRY(adamoe_measure_slowest(m->world, here ? 1.0 : 0.0, &any));
+    *disturbed = any > 0.0;
+    return adamoe_ok();
+}
+
+/* ------------------------------------------------------------------------------------------------- a run */
+
+typedef struct timers {
+    adamoe_expert_timer *expert;
+    adamoe_wire_timer *wire;
+    adamoe_layer_timer *layers;
+    seat own, *all; /* [ranks] */
+    size_t planned;
+} timers;
+
+static void close_timers(timers *t)
+{
+    adamoe_expert_timer_close(t->expert);
+    adamoe_wire_timer_close(t->wire);
+    adamoe_layer_timer_close(t->layers);
+    free(t->all);
+}
+
+static adamoe_status find_seats(const adamoe_measure *m, timers *t, adamoe_calibration *out)
+{
+    t->own = (seat){.machine = hash_machine(), .threads = m->machine->team->threads};
+    t->all = calloc(m->world->ranks, sizeof *t->all);
+    if (t->all == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "ranks: out of memory");
+    }
+    if (sched_getaffinity(0, sizeof t->own.processors, &t->own.processors) != 0) {
+        CPU_ZERO(&t->own.processors);
+    }
+    ADAMOE_TRY(gather_seats(m->world, &t->own, t->all));
+    return adamoe_measure_slowest(m->world, ranks_per_processor(t->all, m->world->ranks, &t->own),
+                                  &out->ranks_per_processor);
+}
+
+/* Numbers of tokens that fit into the budget with enough rounds, from the smallest on, and how many rounds. */
+static void plan(const adamoe_measure *m, timers *t, double parts)
+{
+    double cost = parts;
+    size_t sizes = 0;
+    if (t->layers != NULL) {
+        sizes = adamoe_layer_timer_sizes(t->layers);
+        while (sizes > 1 &&
+               (parts + adamoe_layer_timer_cost(t->layers, sizes)) * ADAMOE_LEAST_ROUNDS > m->budget) {
+            --sizes;
+        }
+        adamoe_layer_timer_keep(t->layers, sizes);
+        cost += adamoe_layer_timer_cost(t->layers, sizes);
+    }
+    t->planned = adamoe_rounds_planned(cost, m->budget);
+    if (m->quiet || m->world->rank != 0) {
+        return;
+    }
+    printf("Plan: %zu rounds of %.2g s, %.3g s in all, at most %.3g s where rounds are disturbed", t->planned,
+           cost, cost * (double)t->planned, 1.5 * cost * (double)t->planned);
+    for (size_t i = 0; i < sizes; ++i) {
+        printf("%s %zu", i == 0 ? "; layers at" : ",", adamoe_layer_timer_tokens(t->layers, i));
+    }
+    printf("%s\n", sizes == 0 ? "" : " tokens of each rank");
+    (void)fflush(stdout);
+}
+
+static adamoe_status open_timers(const adamoe_measure *m, timers *t, adamoe_calibration *out)
+{
+    double expert = 0.0, wire = 0.0;
+    ADAMOE_TRY(find_seats(m, t, out));
+    ADAMOE_TRY(adamoe_expert_timer_open(m, &t->expert, &expert));
+    if (m->world->ranks > 1) {
+        ADAMOE_TRY(adamoe_wire_timer_open(m, &t->wire, &wire));
+        ADAMOE_TRY(adamoe_layer_timer_open(m, &t->layers));
+    }
+    plan(m, t, expert + wire);
+    return adamoe_ok();
+}
+
+static adamoe_status run_round(timers *t, size_t round)
+{
+    ADAMOE_TRY(adamoe_expert_timer_round(t->expert, round));
+    if (t->wire != NULL) {
+        ADAMOE_TRY(adamoe_wire_timer_round(t->wire, round));
+        ADAMOE_TRY(adamoe_layer_timer_round(t->layers, round));
+    }
+    return adamoe_ok();
+}
+
+/* Until enough rounds were undisturbed, or half as many again as were planned are done. With fewer than the least number
+ * of undisturbed ones all count, and nothing is judged by them. */
+static adamoe_status run_rounds(const adamoe_measure *m, timers *t, adamoe_rounds *rounds,
+                                adamoe_calibration *out)
+{
+    const size_t most = t->planned + t->planned / 2;
+    size_t done = 0;
+    for (; done < most && rounds->count < t->planned; ++done) {
+        adamoe_load_mark before;
+        bool disturbed = false;
+        adamoe_mark_load(&before);
+        ADAMOE_TRY(run_round(t, done));
+        ADAMOE_TRY(judge_round(m, &t->own, t->all, &before, &disturbed));
+        if (!disturbed) {
+            rounds->number[rounds->count++] = done;
+        }
+    }
+    out->disturbed_rounds = done - rounds->count;
+    out->disturbed = rounds->count < ADAMOE_LEAST_ROUNDS;
+    if (out->disturbed) {
+        for (rounds->count = 0; rounds->count < done; ++rounds->count) {
+            rounds->number[rounds->count] = rounds->count;
+        }
+    }
+    out->rounds = rounds->count;
+    return adamoe_ok();
+}
+
+static adamoe_status measure(const adamoe_measure *m, timers *t, adamoe_calibration *out)
+{
+    adamoe_rounds rounds = {.count = 0};
+    ADAMOE_TRY(open_timers(m, t, out));
+    ADAMOE_TRY(run_rounds(m, t, &rounds, out));
+    adamoe_expert_timer_finish(t->expert, &rounds, out);
+    if (t->wire == NULL) {
+        return adamoe_ok();
+    }
+    adamoe_wire_timer_finish(t->wire, &rounds, out);
+    return adamoe_layer_timer_finish(t->layers, &rounds, out);
+}
+
+adamoe_status adamoe_measure_all(const adamoe_measure *m, adamoe_calibration *out)
+{
+    timers t = {.expert = NULL};
+    *out = (adamoe_calibration){.checks = 0};
+    const adamoe_status status = measure(m, &t, out);
+    if (status.code != ADAMOE_OK && m->stop != NULL) {
+        m->stop(m->stop_context, &status);
+    }
+    close_timers(&t);
+    return status;
+}
