@@ -1,12 +1,11 @@
 /*
- * Whether this process is one of several: see launch.h. The module on MPI is loaded here, from where the
- * program stands.
+ * Whether this process is one of several: see launch.h.
  */
 #include "mpi/launch.h"
 #include "machine/clock.h"
+#include "mpi/module.h"
 #include "mpi/mpi_module.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@
 struct adamoe_ranks {
     adamoe_world world;
     const adamoe_mpi_module *module; /* NULL: a process alone */
-    void *handle;                    /* of dlopen */
+    adamoe_module file;
     double patience;
 };
 
@@ -56,46 +55,22 @@ void adamoe_launch_let_first_speak(void)
     }
 }
 
-/* Beside the program, as it is built; or where it is installed. */
-static void *load_module(char *why, size_t size)
-{
-    static const char *const places[] = {"", ADAMOE_INSTALLED_MODULES "/"};
-    char program[PATH_MAX], path[PATH_MAX + 256];
-    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[length < 0 ? 0 : length] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash != NULL) {
-        slash[1] = '\0';
-    }
-    for (size_t i = 0; i < sizeof places / sizeof *places; ++i) {
-        (void)snprintf(path, sizeof path, "%s%sadamoe_mpi.so", program, places[i]);
-        if (access(path, F_OK) == 0) {
-            /* Global: Open MPI's own modules look for its names. */
-            void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
-            (void)snprintf(why, size, "%.300s", handle == NULL ? dlerror() : "");
-            return handle;
-        }
-    }
-    why[0] = '\0';
-    return NULL;
-}
-
+/* Global: Open MPI's own modules look for its names. */
 static adamoe_status open_module(adamoe_ranks *r)
 {
-    char why[512];
-    r->handle = load_module(why, sizeof why);
-    if (r->handle == NULL) {
-        return why[0] != '\0'
-                   ? adamoe_error(ADAMOE_ENVIRONMENT, "started as one of several ranks, but: %s", why)
-                   : adamoe_error(
-                         ADAMOE_NOT_SUPPORTED,
-                         "started as one of several ranks, but built without MPI (packages openmpi-bin "
-                         "and libopenmpi-dev)");
+    const void *found = NULL;
+    const adamoe_status status =
+        adamoe_module_open("adamoe_mpi", ADAMOE_MPI_MODULE, ADAMOE_MODULE_GLOBAL, &r->file, &found);
+    if (status.code == ADAMOE_NOT_SUPPORTED) {
+        return adamoe_error(
+            ADAMOE_NOT_SUPPORTED,
+            "started as one of several ranks, but built without MPI (packages openmpi-bin and "
+            "libopenmpi-dev)");
     }
-    r->module = dlsym(r->handle, "adamoe_mpi_module_export");
-    if (r->module == NULL || r->module->version != ADAMOE_MPI_MODULE) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "adamoe_mpi.so: of another build than this program");
+    if (status.code != ADAMOE_OK) {
+        return adamoe_error(status.code, "started as one of several ranks, but: %.400s", status.message);
     }
+    r->module = found;
     return r->module->open(r->patience, &r->world);
 }
 

@@ -3,8 +3,8 @@
  * mpirun: linking MPI's library into the program would cost each start of it, and every machine without
  * ranks has no use for it.
  */
-#ifndef ADAMOE_MPI_MODULE_H
-#define ADAMOE_MPI_MODULE_H
+#ifndef ADAMOE_MPI_MPI_MODULE_H
+#define ADAMOE_MPI_MPI_MODULE_H
 
 #include "mpi/world.h"
 

@@ -1,12 +1,12 @@
 /*
- * A weighted graph cut into parts of equal weight, so that little is cut: the one place that knows METIS.
+ * A weighted graph cut into parts of equal weight, so that little is cut.
  */
 #ifndef ADAMOE_MPI_PARTITION_H
 #define ADAMOE_MPI_PARTITION_H
 
 #include "adamoe.h"
 
-/* Whether this build has METIS. */
+/* Whether this build has METIS, whose module is loaded for each call and no longer (metis_module.h). */
 bool adamoe_has_partitioner(void);
 
 /* part [vertices], values below `parts`, which is at least 1: cuts the graph in two, and each side again, always by the

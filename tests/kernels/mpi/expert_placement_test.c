@@ -6,7 +6,32 @@
 #include "mpi/placement.h"
 #include "splitmix64.h"
 
+#include <link.h>
+
 #define MOST 64
+
+static int count_metis(struct dl_phdr_info *object, size_t size, void *count)
+{
+    (void)size;
+    *(size_t *)count += strstr(object->dlpi_name, "metis") != NULL;
+    return 0;
+}
+
+static size_t loaded(void)
+{
+    size_t count = 0;
+    (void)dl_iterate_phdr(count_metis, &count);
+    return count;
+}
+
+/* Its data would be in every thread. */
+static void metis_is_there_while_it_is_needed(void **state)
+{
+    (void)state;
+    assert_int_equal(loaded(), 0);
+    assert_true(adamoe_has_partitioner() == ADAMOE_HAS_METIS);
+    assert_int_equal(loaded(), 0);
+}
 
 static void counts_are_those_of_the_tokens(void **state)
 {
@@ -149,8 +174,11 @@ static void every_order_keeps_to_the_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_are_those_of_the_tokens), cmocka_unit_test(block_and_turn),
-        cmocka_unit_test(the_heaviest_goes_first),        cmocka_unit_test(clusters_are_found),
+        cmocka_unit_test(metis_is_there_while_it_is_needed),
+        cmocka_unit_test(counts_are_those_of_the_tokens),
+        cmocka_unit_test(block_and_turn),
+        cmocka_unit_test(the_heaviest_goes_first),
+        cmocka_unit_test(clusters_are_found),
         cmocka_unit_test(every_order_keeps_to_the_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
