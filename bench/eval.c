@@ -212,7 +212,7 @@ static adamoe_status check_files(const eval_options *o)
 {
     const adamoe_result_file files[] = {
         {"--json", o->json}, {"--samples", o->samples}, {"--record-routing", o->routing}};
-    const char *const inputs[] = {o->evaluate.model, o->evaluate.questions};
+    const char *const inputs[] = {o->evaluate.model, o->evaluate.questions, o->evaluate.ranks.recording};
     return adamoe_check_result_files(files, sizeof files / sizeof *files, inputs,
                                      sizeof inputs / sizeof *inputs, &o->common);
 }
@@ -292,6 +292,9 @@ static adamoe_status list_facts(const eval_options *o, const adamoe_kernel *kern
     adamoe_rank_fact_add(facts, "kernel", "%s", kernel->name);
     if (o->common.plugin != NULL) {
         ADAMOE_TRY(adamoe_rank_fact_file(facts, "plugin", o->common.plugin));
+    }
+    if (o->evaluate.ranks.recording != NULL) {
+        ADAMOE_TRY(adamoe_rank_fact_file(facts, "recording", o->evaluate.ranks.recording));
     }
     ADAMOE_TRY(adamoe_rank_fact_file(facts, "model", o->evaluate.model));
     return adamoe_rank_fact_file(facts, "questions", o->evaluate.questions);

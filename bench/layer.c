@@ -12,7 +12,7 @@
 #include "program/selection.h"
 #include "mpi/volume.h"
 #include "ranks/agreement.h"
-#include "ranks/options.h"
+#include "ranks/assignment.h"
 #include "ranks/traffic.h"
 #include "verbs.h"
 #include "router.h"
@@ -31,6 +31,7 @@ typedef struct layer_options {
     adamoe_ranks *ranks;
     const adamoe_world *world;
     adamoe_rank_options rank;
+    adamoe_rank_assignment assignment;
     adamoe_sharded *sharded;
     adamoe_traffic_report traffic; /* on rank 0 of several */
     adamoe_common_options common;
@@ -234,10 +235,7 @@ static adamoe_status gather_traffic(layer_options *o, const adamoe_kernel *kerne
                                      .counters = adamoe_sharded_counters(o->sharded),
                                      .predicted_bytes = predicted};
     ADAMOE_TRY(adamoe_traffic_gather(o->world, own, &o->traffic));
-    o->traffic.experts = adamoe_expert_order_names[o->rank.experts];
-    o->traffic.chunks = o->rank.chunks;
-    o->traffic.overlap = !o->rank.one_after_the_other;
-    o->traffic.bfloat16 = kernel->x == ADAMOE_BFLOAT16;
+    adamoe_traffic_describe(&o->traffic, &o->rank, kernel);
     adamoe_ranks_describe(o->ranks, o->traffic.mpi, sizeof o->traffic.mpi);
     return adamoe_ok();
 }
@@ -413,6 +411,9 @@ static adamoe_status list_facts(const layer_options *o, const adamoe_kernel *ker
     ADAMOE_TRY(adamoe_rank_fact_program(facts));
     adamoe_rank_fact_options(facts, o->count, o->arguments);
     adamoe_rank_fact_add(facts, "kernel", "%s", kernel->name);
+    if (o->rank.recording != NULL) {
+        ADAMOE_TRY(adamoe_rank_fact_file(facts, "recording", o->rank.recording));
+    }
     return adamoe_rank_fact_file(facts, "layer", o->input);
 }
 
@@ -421,13 +422,17 @@ static adamoe_status begin(layer_options *o, adamoe_registry **registry, const a
                            adamoe_layer_file **file)
 {
     const adamoe_result_file files[] = {{"--output", o->output}, {"--json", o->json}};
+    const char *const inputs[] = {o->input, o->rank.recording};
     if (o->world->rank == 0) {
-        ADAMOE_TRY(adamoe_check_result_files(files, 2, &o->input, 1, &o->common));
+        ADAMOE_TRY(adamoe_check_result_files(files, 2, inputs, 2, &o->common));
     }
     ADAMOE_TRY(adamoe_choose_kernel(&o->common, registry, kernel));
-    const adamoe_sharded_options spread = adamoe_rank_sharded(&o->rank, o->world);
-    ADAMOE_TRY(adamoe_sharded_create(*kernel, &spread, &o->sharded));
     ADAMOE_TRY(adamoe_layer_file_open(o->input, file));
+    const size_t experts = adamoe_layer_file_layer(*file)->experts;
+    const adamoe_rank_subject subject = {o->input, experts > 1 ? 1 : 0, experts};
+    ADAMOE_TRY(adamoe_rank_assignment_create(&o->rank, &subject, o->world->ranks, &o->assignment));
+    const adamoe_sharded_options spread = adamoe_rank_sharded(&o->rank, &o->assignment, o->world);
+    ADAMOE_TRY(adamoe_sharded_create(*kernel, &spread, &o->sharded));
     return o->world->ranks > 1 && adamoe_layer_file_router(*file) != NULL
                ? adamoe_error(ADAMOE_BAD_INPUT, "%s: it names a router: on one rank", o->input)
                : adamoe_ok();
@@ -453,6 +458,7 @@ static adamoe_status run(layer_options *o)
     }
     adamoe_traffic_report_free(&o->traffic);
     adamoe_sharded_free(o->sharded);
+    adamoe_rank_assignment_free(&o->assignment);
     adamoe_registry_free(registry);
     return status;
 }

@@ -483,7 +483,8 @@ static void close_sides(reproduction *r)
 static adamoe_status check_files(reproduction *r)
 {
     const adamoe_result_file file = {"--json", r->options->json};
-    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions};
+    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions,
+                                  r->files.ranks.recording};
     return r->world->rank != 0 ? adamoe_ok()
                                : adamoe_check_result_files(&file, 1, inputs, sizeof inputs / sizeof *inputs,
                                                            &r->options->common);
@@ -491,8 +492,9 @@ static adamoe_status check_files(reproduction *r)
 
 static adamoe_status list_facts(const reproduction *r, adamoe_rank_facts *facts)
 {
-    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions};
-    static const char *const names[] = {"model", "baseline", "untouched model", "questions"};
+    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions,
+                                  r->files.ranks.recording};
+    static const char *const names[] = {"model", "baseline", "untouched model", "questions", "recording"};
     ADAMOE_TRY(adamoe_rank_fact_program(facts));
     adamoe_rank_fact_options(facts, r->count, r->arguments);
     adamoe_rank_fact_add(facts, "kernel", "%s", r->kernel->name);

@@ -14,7 +14,7 @@ _adamoe_values() {
     case $3 in
     --kernel)
         "$1" info 2>/dev/null | sed -n 's/^kernel  *\([^ :]*\).*/\1/p' ;;
-    --preset | --numa | --tier | --routing | --routers | --task)
+    --preset | --numa | --tier | --routing | --routers | --task | --rank-experts)
         # a name that does not exist is answered with those that do
         "$1" "$2" "$3" '?' 2>&1 >/dev/null | sed -n 's/.* is not one of: //p' | tr -d ',' ;;
     --command | --plugin) ;; # files, and what the shell knows

@@ -166,7 +166,7 @@ static adamoe_status prepare(adamoe_evaluation *e)
             .kernel = e->kernel, .team = m->team, .placement = m->placement, .host = &m->host};
         return adamoe_lora_network_create(e->lora, &with, &e->network);
     }
-    const adamoe_sharded_options spread = adamoe_rank_sharded(&e->options.ranks, world);
+    const adamoe_sharded_options spread = adamoe_rank_sharded(&e->options.ranks, &e->assignment, world);
     ADAMOE_TRY(adamoe_sharded_create(e->kernel, &spread, &e->sharded));
     ADAMOE_TRY(adamoe_forward_create(adamoe_sharded_kernel(e->sharded),
                                      adamoe_checkpoint_model(e->folder.checkpoint), m->team, m->placement,
@@ -223,11 +223,25 @@ static adamoe_status check_ranks(const adamoe_evaluation *e)
                      e->router.router->name);
 }
 
+/* Before anything is prepared. */
+static adamoe_status place_experts(adamoe_evaluation *e)
+{
+    const adamoe_config *config = config_of(e);
+    const adamoe_rank_options *o = &e->options.ranks;
+    if (o->recording != NULL && e->lora != NULL) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--rank-recording: every rank has all experts of adapters");
+    }
+    const bool several = !config->architecture.dense && config->experts > 1;
+    const adamoe_rank_subject subject = {e->options.model, several ? config->layers : 0, config->experts};
+    return adamoe_rank_assignment_create(o, &subject, e->options.world->ranks, &e->assignment);
+}
+
 static adamoe_status open_all(adamoe_evaluation *e)
 {
     const adamoe_evaluate_options *options = &e->options;
     ADAMOE_TRY(open_model(e));
     ADAMOE_TRY(check_ranks(e));
+    ADAMOE_TRY(place_experts(e));
     ADAMOE_TRY(options->task == NULL ? adamoe_questions_read(options->questions, &e->questions)
                                      : adamoe_task_read(options->task, options->questions, &e->questions));
     e->count =
@@ -407,10 +421,7 @@ static adamoe_status gather_all(adamoe_evaluation *e)
     }
     adamoe_traffic_report_free(&e->traffic);
     ADAMOE_TRY(adamoe_traffic_gather(world, own, &e->traffic));
-    e->traffic.experts = adamoe_expert_order_names[e->options.ranks.experts];
-    e->traffic.chunks = e->options.ranks.chunks;
-    e->traffic.overlap = !e->options.ranks.one_after_the_other;
-    e->traffic.bfloat16 = e->kernel->x == ADAMOE_BFLOAT16;
+    adamoe_traffic_describe(&e->traffic, &e->options.ranks, e->kernel);
     return adamoe_gather_counts(world, &e->scorer);
 }
 
@@ -494,6 +505,7 @@ void adamoe_evaluation_free(adamoe_evaluation *e)
     adamoe_scorer_free(&e->scorer);
     adamoe_forward_free(e->forward);
     adamoe_sharded_free(e->sharded);
+    adamoe_rank_assignment_free(&e->assignment);
     adamoe_wire_count_free(&e->wire);
     adamoe_traffic_report_free(&e->traffic);
     adamoe_lora_network_free(e->network);

@@ -12,7 +12,7 @@
 #include "program/model_folder.h"
 #include "program/router_option.h"
 #include "program/selection.h"
-#include "ranks/options.h"
+#include "ranks/assignment.h"
 #include "train/lora/lora_network.h"
 #include "tasks/tasks.h"
 
@@ -57,6 +57,7 @@ typedef struct adamoe_evaluation {
     adamoe_prompt *prompt;   /* [count] */
     adamoe_outcome *outcome; /* [count] */
     const adamoe_machine *machine;
+    adamoe_rank_assignment assignment;  /* of experts to those ranks */
     adamoe_sharded *sharded;            /* the kernel over the ranks of the world */
     adamoe_wire_count wire;             /* of what travels between them */
     uint64_t own_questions, own_tokens; /* of this rank in this run */

@@ -164,6 +164,12 @@ static adamoe_status read_token(const adamoe_safetensors *file, const adamoe_ten
     return adamoe_ok();
 }
 
+size_t adamoe_recorded_layer(size_t layers, uint64_t seed)
+{
+    adamoe_splitmix64 random = adamoe_random_for("recorded", seed);
+    return adamoe_splitmix64_below(&random, layers);
+}
+
 static adamoe_status read_tokens(const adamoe_safetensors *file, adamoe_mixture mixture, size_t tokens,
                                  uint64_t seed, float *logits)
 {

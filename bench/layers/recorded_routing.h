@@ -19,6 +19,9 @@ typedef struct adamoe_recorded_routing {
 adamoe_status adamoe_recorded_routing_read(const char *path, adamoe_recorded_routing *out);
 void adamoe_recorded_routing_free(adamoe_recorded_routing *recorded);
 
+/* The layer of so many that adamoe_recorded_logits draws by `seed`. */
+size_t adamoe_recorded_layer(size_t layers, uint64_t seed);
+
 /* logits [tokens, n + m] that select the recorded experts of consecutive tokens of one layer, in the recorded
  * order; the layer and the first token are drawn by `seed`, and after the layer's last token comes its first.
  * Selected experts have logits in (1, 2], evenly spaced, the others in (-2, -1]. Errors, which name the file

@@ -9,12 +9,16 @@
 
 const adamoe_rank_options adamoe_rank_defaults = {.chunks = 2, .patience = ADAMOE_PATIENCE};
 
-enum { OPTION_EXPERTS = 0x200, OPTION_CHUNKS, OPTION_IN_TURN, OPTION_PATIENCE };
+enum { OPTION_EXPERTS = 0x200, OPTION_RECORDING, OPTION_CHUNKS, OPTION_IN_TURN, OPTION_PATIENCE };
 
 static const struct argp_option options_list[] = {
     {0, 0, 0, 0, "Over ranks (`mpirun -n R adamoe ...'):", 20},
-    {"rank-experts", OPTION_EXPERTS, "block|turn", 0,
-     "Neighbouring experts on one rank (default), or one after the other", 20},
+    {"rank-experts", OPTION_EXPERTS, "ORDER", 0,
+     "Which rank has which experts: block (default), neighbouring ones together; turn, one after the other; load, as many "
+     "rows for each by a recording; together, those that its tokens select together (METIS)",
+     20},
+    {"rank-recording", OPTION_RECORDING, "FILE", 0,
+     "For load and together: routing of the same model, as eval --record-routing writes it", 20},
     {"rank-chunks", OPTION_CHUNKS, "N", 0,
      "Parts of a rank's experts; outputs of one travel while the next is computed (default: 2)", 20},
     {"rank-no-overlap", OPTION_IN_TURN, 0, 0, "Compute nothing while rows travel: what overlap saves", 20},
@@ -28,8 +32,11 @@ static error_t parse(int key, char *value, struct argp_state *state)
     adamoe_rank_options *o = state->input;
     switch (key) {
     case OPTION_EXPERTS:
-        o->experts = (adamoe_expert_order)adamoe_parse_choice(state, "--rank-experts", value,
-                                                              adamoe_expert_order_names, 2);
+        o->experts = (adamoe_expert_order)adamoe_parse_choice(
+            state, "--rank-experts", value, adamoe_expert_order_names, ADAMOE_EXPERT_ORDERS);
+        return 0;
+    case OPTION_RECORDING:
+        o->recording = value;
         return 0;
     case OPTION_CHUNKS:
         o->chunks = (uint32_t)adamoe_parse_count(state, "--rank-chunks", value, 1, 64);
@@ -45,31 +52,18 @@ static error_t parse(int key, char *value, struct argp_state *state)
                        value);
         }
         return 0;
+    case ARGP_KEY_END:
+        if (adamoe_expert_order_needs_use(o->experts) != (o->recording != NULL)) {
+            argp_error(state,
+                       "--rank-experts load and together need --rank-recording, which goes with no other");
+        }
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
 const struct argp adamoe_rank_argp = {.options = options_list, .parser = parse};
-
-/* Neither of the two reads counts, or can fail. */
-static void assign(const void *context, size_t layer, size_t experts, uint32_t ranks,
-                   uint32_t *rank_of_expert)
-{
-    const adamoe_rank_options *o = context;
-    const adamoe_expert_use none = {.experts = experts};
-    (void)layer;
-    (void)adamoe_place_experts(o->experts, &none, ranks, rank_of_expert);
-}
-
-adamoe_sharded_options adamoe_rank_sharded(const adamoe_rank_options *o, const adamoe_world *world)
-{
-    return (adamoe_sharded_options){.world = world,
-                                    .assign = assign,
-                                    .assign_context = o,
-                                    .chunks = o->chunks,
-                                    .overlap = !o->one_after_the_other};
-}
 
 void adamoe_rank_stop(const char *verb, adamoe_ranks *ranks, const adamoe_status *status)
 {

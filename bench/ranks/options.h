@@ -7,12 +7,12 @@
 
 #include "mpi/launch.h"
 #include "mpi/placement.h"
-#include "mpi/sharded.h"
 
 #include <argp.h>
 
 typedef struct adamoe_rank_options {
-    adamoe_expert_order experts; /* in blocks or in turn */
+    adamoe_expert_order experts; /* where they live */
+    const char *recording;       /* of routing, for the orders that read one; else NULL */
     uint32_t chunks;
     bool one_after_the_other; /* nothing is computed while rows travel */
     double patience;          /* seconds */
@@ -22,9 +22,6 @@ extern const adamoe_rank_options adamoe_rank_defaults;
 
 /* --rank-... as a child parser; its input is an adamoe_rank_options. */
 extern const struct argp adamoe_rank_argp;
-
-/* What the kernel over ranks is to be told; `options` must outlive it. */
-adamoe_sharded_options adamoe_rank_sharded(const adamoe_rank_options *options, const adamoe_world *world);
 
 /* Ends all ranks where the status is an error and there are several, after the first one that still answers
  * has said why; returns otherwise. To be called before anything is freed that a message on its way may

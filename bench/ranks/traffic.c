@@ -20,6 +20,16 @@ adamoe_status adamoe_traffic_gather(const adamoe_world *world, adamoe_rank_traff
                              : adamoe_world_gather(world, &own, sizeof own, out->rank);
 }
 
+void adamoe_traffic_describe(adamoe_traffic_report *report, const adamoe_rank_options *options,
+                             const adamoe_kernel *kernel)
+{
+    report->experts = adamoe_expert_order_names[options->experts];
+    report->recording = options->recording;
+    report->chunks = options->chunks;
+    report->overlap = !options->one_after_the_other;
+    report->bfloat16 = kernel->x == ADAMOE_BFLOAT16;
+}
+
 void adamoe_traffic_report_free(adamoe_traffic_report *report)
 {
     free(report->rank);
@@ -61,8 +71,9 @@ static double hidden_share(const adamoe_rank_counters *c)
 void adamoe_traffic_print(const adamoe_traffic_report *report)
 {
     const adamoe_traffic_total t = adamoe_traffic_sum(report);
-    printf("%u ranks (%s), placement %s, %u chunk%s, %s; inputs travel in %s\n", report->ranks, report->mpi,
-           report->experts, report->chunks, report->chunks == 1 ? "" : "s",
+    printf("%u ranks (%s), placement %s%s%s, %u chunk%s, %s; inputs travel in %s\n", report->ranks,
+           report->mpi, report->experts, report->recording == NULL ? "" : " of ",
+           report->recording == NULL ? "" : report->recording, report->chunks, report->chunks == 1 ? "" : "s",
            report->overlap ? "computing while rows travel" : "nothing is computed while rows travel",
            report->bfloat16 ? "bfloat16" : "float32");
     printf(
@@ -110,13 +121,14 @@ json_t *adamoe_traffic_json(const adamoe_traffic_report *report)
     for (uint32_t r = 0; r < report->ranks; ++r) {
         json_array_append_new(ranks, rank_json(&report->rank[r]));
     }
-    return json_pack("{s:I,s:o,s:s,s:I,s:b,s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:o,s:o,s:o}", "ranks",
-                     (json_int_t)report->ranks, "mpi", adamoe_json_text(report->mpi), "experts",
-                     report->experts, "chunks", (json_int_t)report->chunks, "overlap", (int)report->overlap,
-                     "inputs_travel_as", report->bfloat16 ? "bfloat16" : "float32", "rows_kept",
-                     (json_int_t)t.rows_kept, "rows_sent", (json_int_t)t.rows_sent, "kept_share",
-                     adamoe_json_number(t.kept_share), "bytes", (json_int_t)t.bytes, "predicted_bytes",
-                     (json_int_t)t.predicted_bytes, "baseline_bytes", (json_int_t)t.baseline_bytes,
-                     "bytes_reduction", adamoe_json_number(t.bytes_reduction), "largest_over_mean_load",
-                     adamoe_json_number(t.largest_over_mean_load), "by_rank", ranks);
+    return json_pack(
+        "{s:I,s:o,s:s,s:o,s:I,s:b,s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:o,s:o,s:o}", "ranks",
+        (json_int_t)report->ranks, "mpi", adamoe_json_text(report->mpi), "experts", report->experts,
+        "recording", report->recording == NULL ? json_null() : adamoe_json_text(report->recording), "chunks",
+        (json_int_t)report->chunks, "overlap", (int)report->overlap, "inputs_travel_as",
+        report->bfloat16 ? "bfloat16" : "float32", "rows_kept", (json_int_t)t.rows_kept, "rows_sent",
+        (json_int_t)t.rows_sent, "kept_share", adamoe_json_number(t.kept_share), "bytes", (json_int_t)t.bytes,
+        "predicted_bytes", (json_int_t)t.predicted_bytes, "baseline_bytes", (json_int_t)t.baseline_bytes,
+        "bytes_reduction", adamoe_json_number(t.bytes_reduction), "largest_over_mean_load",
+        adamoe_json_number(t.largest_over_mean_load), "by_rank", ranks);
 }

@@ -6,7 +6,8 @@
 #define ADAMOE_RANKS_TRAFFIC_H
 
 #include "mpi/counters.h"
-#include "mpi/launch.h"
+#include "adamoe.h"
+#include "ranks/options.h"
 
 #include <jansson.h>
 
@@ -25,6 +26,7 @@ typedef struct adamoe_traffic_report {
     uint32_t ranks;
     adamoe_rank_traffic *rank; /* [ranks] */
     const char *experts;       /* where they live */
+    const char *recording;     /* by which; else NULL */
     uint32_t chunks;
     bool overlap, bfloat16; /* of inputs on their way */
     char mpi[96];
@@ -41,6 +43,10 @@ typedef struct adamoe_traffic_total {
 /* The name of the machine is filled in. */
 adamoe_status adamoe_traffic_gather(const adamoe_world *world, adamoe_rank_traffic own,
                                     adamoe_traffic_report *out);
+
+/* How the run was: where experts live, chunks, overlap, what inputs travel as. */
+void adamoe_traffic_describe(adamoe_traffic_report *report, const adamoe_rank_options *options,
+                             const adamoe_kernel *kernel);
 void adamoe_traffic_report_free(adamoe_traffic_report *report);
 
 adamoe_traffic_total adamoe_traffic_sum(const adamoe_traffic_report *report);

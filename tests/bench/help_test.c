@@ -162,6 +162,7 @@ static void verbs_and_values_are_completed(void **state)
     assert_string_equal(complete("gate --preset", "ga")->text, "gate\n");
     assert_string_equal(complete("routers --routers", "remo")->text, "remoe\n");
     assert_string_equal(complete("eval --task", "pi")->text, "piqa\n");
+    assert_string_equal(complete("eval --rank-experts", "t")->text, "turn\ntogether\n");
     assert_string_equal(complete("train --dtype", "f")->text, "f32\n");
     assert_string_equal(complete("bench --json", "x")->text, "\n"); /* a file: the shell's own business */
 }

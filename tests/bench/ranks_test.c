@@ -4,17 +4,6 @@
  */
 #include "bench/ranks.h"
 
-#include <jansson.h>
-
-#define EVAL ADAMOE " eval --model " TINY_MODEL " --questions " WORDNET " --threads 1 --limit 24"
-
-static json_int_t number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    assert_true(json_is_integer(value));
-    return json_integer_value(value);
-}
-
 static void check_traffic(const char *folder, uint32_t ranks, bool dense)
 {
     char path[1024];
@@ -22,26 +11,26 @@ static void check_traffic(const char *folder, uint32_t ranks, bool dense)
     json_t *all = json_load_file(path, 0, NULL), *cost = json_object_get(all, "adamoe");
     const json_t *traffic = json_object_get(cost, "communication"),
                  *list = json_object_get(traffic, "by_rank");
-    assert_int_equal(number(traffic, "ranks"), ranks);
+    assert_int_equal(whole_number(traffic, "ranks"), ranks);
     assert_int_equal(json_array_size(list), ranks);
     json_int_t sent = 0, received = 0, questions = 0, rows_sent = 0, served = 0, tokens = 0;
     for (size_t r = 0; r < ranks; ++r) {
         const json_t *rank = json_array_get(list, r);
-        sent += number(rank, "bytes_sent");
-        received += number(rank, "bytes_received");
-        questions += number(rank, "questions");
-        tokens += number(rank, "tokens");
-        rows_sent += number(rank, "rows_sent");
-        served += number(rank, "rows_served");
+        sent += whole_number(rank, "bytes_sent");
+        received += whole_number(rank, "bytes_received");
+        questions += whole_number(rank, "questions");
+        tokens += whole_number(rank, "tokens");
+        rows_sent += whole_number(rank, "rows_sent");
+        served += whole_number(rank, "rows_served");
     }
     assert_int_equal(questions, 24);
-    assert_int_equal(tokens, number(cost, "tokens_processed"));
+    assert_int_equal(tokens, whole_number(cost, "tokens_processed"));
     assert_int_equal(sent, received);
-    assert_int_equal(sent, number(traffic, "bytes"));
-    assert_int_equal(sent, number(traffic, "predicted_bytes"));
+    assert_int_equal(sent, whole_number(traffic, "bytes"));
+    assert_int_equal(sent, whole_number(traffic, "predicted_bytes"));
     assert_int_equal(rows_sent, served);
     assert_true(dense ? sent == 0 : sent > 0);
-    const json_int_t base = number(traffic, "baseline_bytes");
+    const json_int_t base = whole_number(traffic, "baseline_bytes");
     const json_t *reduction = json_object_get(cost, "bytes_reduction");
     if (dense) {
         assert_true(json_is_null(reduction));
@@ -98,13 +87,6 @@ static void ranks_share_questions_alone_on_the_naive_model(void **state)
     check_traffic(folder, 2, true);
 }
 
-/* What all say is said once. */
-static void expect_once(const outcome *got, int code, const char *part)
-{
-    expect(got, code, part);
-    assert_null(strstr(strstr(got->text, part) + 1, part));
-}
-
 static void ranks_that_differ_are_refused(void **state)
 {
     const char *folder = *state;
@@ -126,6 +108,16 @@ static void ranks_that_differ_are_refused(void **state)
     assert_false(exists(folder, "r"));
 }
 
+/* What few runs need is not in the start of all, nor in the data of every thread. */
+static void the_program_is_linked_with_neither_mpi_nor_metis(void **state)
+{
+    (void)state;
+    const outcome *got = run("LD_TRACE_LOADED_OBJECTS=1 " ADAMOE);
+    expect(got, 0, "libc.so");
+    assert_null(strstr(got->text, "libmpi"));
+    assert_null(strstr(got->text, "metis"));
+}
+
 static void info_tells_where_ranks_are(void **state)
 {
     const char *folder = *state;
@@ -135,9 +127,9 @@ static void info_tells_where_ranks_are(void **state)
     (void)snprintf(path, sizeof path, "%s/i.json", folder);
     json_t *all = json_load_file(path, 0, NULL);
     const json_t *ranks = json_object_get(all, "ranks");
-    assert_int_equal(number(ranks, "ranks"), 2);
-    assert_int_equal(number(ranks, "sharing_processors"), 2); /* nothing binds them in these tests */
-    assert_true(number(json_array_get(json_object_get(ranks, "by_rank"), 1), "processors") > 0);
+    assert_int_equal(whole_number(ranks, "ranks"), 2);
+    assert_int_equal(whole_number(ranks, "sharing_processors"), 2); /* nothing binds them in these tests */
+    assert_true(whole_number(json_array_get(json_object_get(ranks, "by_rank"), 1), "processors") > 0);
     json_decref(all);
 }
 
@@ -155,8 +147,8 @@ static void a_layer_is_that_of_one_rank(void **state)
     (void)snprintf(path, sizeof path, "%s/many.json", folder);
     json_t *all = json_load_file(path, 0, NULL);
     const json_t *traffic = json_object_get(all, "communication");
-    assert_int_equal(number(traffic, "bytes"), number(traffic, "predicted_bytes"));
-    assert_true(number(traffic, "rows_sent") > 0);
+    assert_int_equal(whole_number(traffic, "bytes"), whole_number(traffic, "predicted_bytes"));
+    assert_true(whole_number(traffic, "rows_sent") > 0);
     json_decref(all);
     expect_once(run(MPIRUN " -n 2 " ADAMOE " layer " LAYER " --threads 1 --top-k 1"), 1,
                 "comparisons failed");
@@ -168,12 +160,14 @@ static void reproduce_sets_sides_beside_each_other(void **state)
     const char *folder = *state;
     SKIP_WITHOUT_MPI;
     char path[1024];
+    write_recording(folder, "fits", 4, "8");
     expect_once(run(MPIRUN " -n 2 " ADAMOE " reproduce"), 2, "over ranks: with --evaluate-only alone");
     expect_once(
         run("head -40 " WORDNET " >%s/q && " MPIRUN " -n 2 " ADAMOE
             " reproduce --evaluate-only --threads 1 --model " TINY_MODEL " --baseline " SHELL_WORD(
-                SOURCE_PATH("datasets/tiny-mixtral-top2")) " --questions %s/q --processes 3 --json %s/r.json",
-            folder, folder, folder),
+                SOURCE_PATH("datasets/tiny-mixtral-top2")) " --questions %s/q --processes 3 --json %s/r.json"
+                                                           " --rank-experts load --rank-recording %s/fits",
+            folder, folder, folder, folder),
         0, "bytes between ranks: top-2 ");
     (void)snprintf(path, sizeof path, "%s/r.json", folder);
     json_t *all = json_load_file(path, 0, NULL), *sides = json_object_get(all, "evaluation");
@@ -189,6 +183,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ranks_share_questions_alone_on_the_naive_model, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(ranks_that_differ_are_refused, make_folder, remove_folder),
+        cmocka_unit_test(the_program_is_linked_with_neither_mpi_nor_metis),
         cmocka_unit_test_setup_teardown(info_tells_where_ranks_are, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_layer_is_that_of_one_rank, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(reproduce_sets_sides_beside_each_other, make_folder, remove_folder),
