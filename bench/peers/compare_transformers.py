@@ -5,9 +5,11 @@
 
 QUESTIONS is in AI2's form. transformers runs as the evaluation harness runs it: every choice is a sequence of its own
 (prompt and choice), sequences are sorted by length, longest first, and padded in batches; the log-softmax is taken of
-the continuation's logits alone. float32 and bfloat16, and several batch sizes, are tried on a few questions; the fastest
-is then timed in turn with the program, which loads and packs the model outside its timed part, as loading is outside
-here. Both sides answer the same questions; predictions are compared.
+the continuation's logits alone. Both sides run in float32 and in bfloat16, all four in turn, and the better dtype of
+each is compared: that of the least median time. Beforehand transformers tries its dtypes, and several batch sizes of
+each, on a few questions; a dtype that has not half the speed of the other there is left out of the rounds, which is
+printed. The program loads and packs the model outside its timed part, as loading is outside here. All answer the same
+questions; predictions are compared.
 
 A token that is processed counts once: for transformers all tokens of all choices without padding, for the program what
 its JSON calls tokens_processed (a prompt counts once for all its choices). So tokens per second compare what the
@@ -74,11 +76,13 @@ def predictions_of(scores):
     return [best[q][0] for q in sorted(best)]
 
 
-def run_program(arguments, folder):
+def run_program(arguments, dtype, folder):
+    """Seconds, tokens and the prediction of each question."""
     result, samples = os.path.join(folder, "r.json"), os.path.join(folder, "s.jsonl")
+    kernel = ["--kernel", arguments.kernel] if arguments.kernel else ["--dtype", dtype]
     subprocess.run([arguments.program, "eval", "--model", arguments.model, "--questions", arguments.questions, "--limit",
                     str(arguments.limit), "--threads", str(arguments.threads), "--json", result, "--samples", samples] +
-                   (["--kernel", arguments.kernel] if arguments.kernel else []), check=True, stdout=subprocess.DEVNULL)
+                   kernel, check=True, stdout=subprocess.DEVNULL)
     with open(result, encoding="utf-8") as file:
         numbers = json.load(file)["adamoe"]
     with open(samples, encoding="utf-8") as file:
@@ -86,21 +90,56 @@ def run_program(arguments, folder):
     return numbers["seconds"], numbers["tokens_processed"], predictions
 
 
-def choose(arguments, tokenizer, questions):
-    """The fastest dtype on two questions, then the fastest batch size on eight."""
-    models = {dtype: transformers.AutoModelForCausalLM.from_pretrained(arguments.model, torch_dtype=dtype).eval()
-              for dtype in ([torch.float32, torch.bfloat16] if arguments.dtype is None else [DTYPES[arguments.dtype]])}
-
+def choose(models, tokenizer, questions):
+    """dtype -> its fastest batch size on eight questions, without a dtype that is no match on two."""
     def speed(dtype, count, batch):
         requests = requests_of(tokenizer, questions[:count])
         seconds, tokens, _ = run_transformers(models[dtype], requests, batch)
-        print(f"trial: {str(dtype)[6:]}, batch {batch}: {tokens / seconds:.0f} tokens/s", flush=True)
+        print(f"trial: transformers {dtype}, batch {batch}: {tokens / seconds:.0f} tokens/s", flush=True)
         return tokens / seconds
 
     speed(next(iter(models)), 1, 8)  # the first call pays for what it sets up
-    dtype = max(models, key=lambda dtype: speed(dtype, 2, 8))
-    batch = max(BATCHES, key=lambda batch: speed(dtype, 8, batch))
-    return dtype, batch, models[dtype]
+    speeds = {dtype: speed(dtype, 2, 8) for dtype in models}
+    chosen = {}
+    for dtype in models:
+        if speeds[dtype] < max(speeds.values()) / 2:
+            print(f"transformers {dtype}: less than half the speed of the other dtype, left out of the rounds")
+        else:
+            chosen[dtype] = max(BATCHES, key=lambda batch: speed(dtype, 8, batch))
+    return chosen
+
+
+def runners(arguments, models, tokenizer, questions):
+    """(side, dtype) -> what runs it: all of them in this order, round after round."""
+    requests = requests_of(tokenizer, questions)
+    run = {}
+    for dtype, batch in choose(models, tokenizer, questions).items():
+        def theirs(_, dtype=dtype, batch=batch):
+            seconds, tokens, scores = run_transformers(models[dtype], requests, batch)
+            return seconds, tokens, predictions_of(scores)
+        run["transformers", f"{dtype}, batch {batch}"] = theirs
+    for dtype in [arguments.kernel] if arguments.kernel else models:
+        run["adamoe", dtype] = lambda folder, dtype=dtype: run_program(arguments, dtype, folder)
+    return run
+
+
+def report(rounds, count):
+    """The median of each, and the better dtype of ours over that of theirs, round by round."""
+    best = {}
+    for (side, dtype), results in rounds.items():
+        seconds = statistics.median(result[0] for result in results)
+        print(f"{side} {dtype}: median of {len(results)}: {count / seconds:.2f} questions/s, "
+              f"{results[0][1] / seconds:.0f} tokens/s")
+        if side not in best or seconds < best[side][0]:
+            best[side] = (seconds, dtype, results)
+    theirs, ours = best["transformers"][2], best["adamoe"][2]
+    questions = [t[0] / o[0] for t, o in zip(theirs, ours)]
+    tokens = [o[1] / o[0] / (t[1] / t[0]) for t, o in zip(theirs, ours)]
+    differ = sum(a != b for a, b in zip(theirs[-1][2], ours[-1][2]))
+    print(f"adamoe {best['adamoe'][1]} over transformers {best['transformers'][1]}, medians (least to most) of "
+          f"{len(ours)} rounds: questions per second {statistics.median(questions):.2f} ({min(questions):.2f} to "
+          f"{max(questions):.2f}), tokens per second {statistics.median(tokens):.2f} ({min(tokens):.2f} to "
+          f"{max(tokens):.2f}); {differ} of {count} predictions differ")
 
 
 def main():
@@ -110,33 +149,29 @@ def main():
     parser.add_argument("questions")
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dtype", choices=DTYPES, help="the only one to try: bfloat16 takes minutes where the processor "
-                        "has no products of it")
-    parser.add_argument("--kernel", help="of the program, for equal arithmetic (default: its fastest float32 one)")
+    parser.add_argument("--dtype", choices=DTYPES, help="the only one of both sides: to try bfloat16 takes minutes where "
+                        "the processor has no products of it")
+    parser.add_argument("--kernel", help="of the program, for equal arithmetic (default: its fastest of each dtype)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
+    print(f"transformers {transformers.__version__}, torch {torch.__version__}, {arguments.threads} threads")
     with open(arguments.questions, encoding="utf-8") as file:
         questions = [json.loads(line) for line in file][:arguments.limit]
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=os.path.join(arguments.model, "tokenizer.json"))
-    dtype, batch, model = choose(arguments, tokenizer, questions)
-    requests = requests_of(tokenizer, questions)
-    print(f"transformers {transformers.__version__}, torch {torch.__version__}, {arguments.threads} threads: "
-          f"{str(dtype)[6:]}, batch {batch}")
-    questions_ratio, tokens_ratio = [], []
+    models = {dtype: transformers.AutoModelForCausalLM.from_pretrained(arguments.model, torch_dtype=DTYPES[dtype]).eval()
+              for dtype in ([arguments.dtype] if arguments.dtype else DTYPES)}
+    run = runners(arguments, models, tokenizer, questions)
+    rounds = {key: [] for key in run}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):
-            theirs, their_tokens, scores = run_transformers(model, requests, batch)
-            ours, our_tokens, predictions = run_program(arguments, folder)
-            questions_ratio.append(theirs / ours)
-            tokens_ratio.append(our_tokens / ours / (their_tokens / theirs))
-            print(f"transformers {len(questions) / theirs:6.2f} questions/s {their_tokens / theirs:7.1f} tokens/s   "
-                  f"adamoe {len(questions) / ours:6.2f} questions/s {our_tokens / ours:7.1f} tokens/s", flush=True)
-    differ = sum(a != b for a, b in zip(predictions_of(scores), predictions))
-    print(f"adamoe over transformers, median of {arguments.rounds}: questions per second "
-          f"{statistics.median(questions_ratio):.2f}, tokens per second {statistics.median(tokens_ratio):.2f}; "
-          f"{differ} of {len(questions)} predictions differ")
+            for key, one in run.items():
+                seconds, tokens, predictions = one(folder)
+                rounds[key].append((seconds, tokens, predictions))
+                print(f"{key[0]} {key[1]}: {len(questions) / seconds:.2f} questions/s {tokens / seconds:.1f} tokens/s",
+                      flush=True)
+    report(rounds, len(questions))
 
 
 if __name__ == "__main__":
