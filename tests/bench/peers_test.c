@@ -1,7 +1,9 @@
 /*
- * adamoe bench --peers: other engines from a list, beside ours; and what each kind of bad list is told.
+ * adamoe bench --peers: other engines from a list, beside ours; what their times are set against; and
+ * what each kind of bad list is told.
  */
 #include "program.h"
+#include "bench/peers.h"
 
 #include <jansson.h>
 
@@ -63,6 +65,45 @@ static void a_peer_is_set_against_the_best_of_ours(void **state)
     json_decref(document);
 }
 
+/* Times that are made up: who is set against whom, which way round the ratio is, and that it is one of repetitions, so
+ * that what slows both down for a while is not seen. */
+static void a_slower_peer_has_a_speed_below_1(void **state)
+{
+    enum { REPETITIONS = 5, COUNT = 5 };
+    (void)state;
+    static const adamoe_kernel ours_f32 = {.name = "ours-f32", .weight = ADAMOE_FLOAT32},
+                               slow_f32 = {.name = "slow-f32", .weight = ADAMOE_FLOAT32},
+                               ours_bf16 = {.name = "ours-bf16", .weight = ADAMOE_BFLOAT16},
+                               peer_f32 = {.name = "peer-f32", .weight = ADAMOE_FLOAT32},
+                               peer_int8 = {.name = "peer-int8", .weight = ADAMOE_INT8};
+    double seconds[COUNT][REPETITIONS] = {{1.0, 10.0, 1.0, 2.0, 1.0},
+                                          {3.0, 3.0, 3.0, 3.0, 3.0},
+                                          {0.5, 0.5, 0.5, 0.5, 0.5},
+                                          {4.0, 40.0, 5.0, 8.0, 2.0}, /* 1/4, 1/4, 1/5, 1/4, 1/2 */
+                                          {0.25, 0.25, 0.25, 0.25, 0.25}};
+    static const adamoe_kernel *const kernel[COUNT] = {&ours_f32, &slow_f32, &ours_bf16, &peer_f32,
+                                                       &peer_int8};
+    adamoe_bench_member member[COUNT] = {{.kernel = NULL}};
+    for (size_t i = 0; i < COUNT; ++i) {
+        member[i] = (adamoe_bench_member){.kernel = kernel[i], .wanted = true, .seconds = seconds[i]};
+        assert_ok(adamoe_estimate_median(seconds[i], REPETITIONS, &member[i].summary.seconds));
+    }
+    const adamoe_peers peers = {.peer = {{.kernel = &peer_f32}, {.kernel = &peer_int8}}, .count = 2};
+    adamoe_against against[COUNT];
+    assert_ok(adamoe_peers_against(&peers, member, COUNT, REPETITIONS, against));
+    assert_true(against[0].best == NULL && against[1].best == NULL && against[2].best == NULL);
+    assert_true(against[3].best == &member[0]); /* of those with float32 weights */
+    assert_true(against[3].speed.median == 0.25);
+    assert_true(against[3].speed.interval.low >= 0.2 && against[3].speed.interval.low < 0.25);
+    assert_true(against[3].speed.interval.high > 0.25 && against[3].speed.interval.high <= 0.5);
+    assert_true(against[4].best == &member[2]); /* of all: none of ours has int8 weights */
+    assert_true(against[4].speed.median == 2.0 && against[4].speed.interval.low == 2.0 &&
+                against[4].speed.interval.high == 2.0);
+    member[2].status = adamoe_error(ADAMOE_DIFFERENCE, "wrong"); /* has no times */
+    assert_ok(adamoe_peers_against(&peers, member, COUNT, REPETITIONS, against));
+    assert_true(against[4].best == &member[0]);
+}
+
 /* Exit code 2, the file and the line. */
 static void a_bad_list_is_named_by_its_line(void **state)
 {
@@ -101,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_peer_is_set_against_the_best_of_ours, make_folder, remove_folder),
+        cmocka_unit_test(a_slower_peer_has_a_speed_below_1),
         cmocka_unit_test_setup_teardown(a_bad_list_is_named_by_its_line, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
