@@ -29,7 +29,7 @@ cmake --preset "$preset" >/dev/null
 # shellcheck disable=SC2086
 cmake --build --preset "$preset" -j "$(nproc)" --target $targets >/dev/null
 ctest --preset "$preset" -j "$(nproc)" -R "^($(echo "$tests" | tr ' ' '|'))_test\$"
-kernels="avx512-f32 avx512-bf16 avx512-dpbf16 avx512-int8 amx-bf16 amx-int8 amx-split"
+kernels="avx512-f32 avx512-bf16 avx512-dpbf16 avx512-int8 amx-bf16 amx-int8 amx-split amx-split-f32"
 # shellcheck disable=SC2046
 "build/$preset/bin/adamoe" check $(printf -- '--kernel %s ' $kernels)
 for layer in tests/golden/layer/*.safetensors ../shared/oracle/*.safetensors; do

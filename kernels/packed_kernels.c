@@ -142,10 +142,14 @@ PACKED_KERNEL(amx_bf16, adamoe_products_bf16_amx, "amx-bf16",
 PACKED_KERNEL(amx_split, adamoe_products_split_amx, "amx-split",
               "packed bfloat16 weights, float32 inputs as three bfloat16 parts each, AMX tiles",
               amx_bf16_supported, ADAMOE_FLOAT32, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 32, 32, NULL, NULL);
+PACKED_KERNEL(amx_split_f32, adamoe_products_split_f32_amx, "amx-split-f32",
+              "packed float32 weights and float32 inputs, both as three bfloat16 parts each, AMX tiles",
+              amx_bf16_supported, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 32, 32, NULL, NULL);
 
+/* amx-split-f32 stands before avx512-f32, which is the default then, until it is known which of them is faster. */
 const adamoe_kernel *const adamoe_packed_kernels[] = {
-    &avx2_int8,   &avx2_bf16,  &avx2_f32, &avx512_int8, &avx512_dpbf16,
-    &avx512_bf16, &avx512_f32, &amx_int8, &amx_bf16,    &amx_split,
+    &avx2_int8,     &avx2_bf16,  &avx2_f32, &avx512_int8, &avx512_dpbf16, &avx512_bf16,
+    &amx_split_f32, &avx512_f32, &amx_int8, &amx_bf16,    &amx_split,
 };
 
 const size_t adamoe_packed_kernel_count = sizeof adamoe_packed_kernels / sizeof *adamoe_packed_kernels;

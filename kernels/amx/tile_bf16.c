@@ -6,6 +6,7 @@
 #include "avx512/tile_bfloat16.h"
 
 #define INPUT_PARTS                    1
+#define WEIGHT_PARTS                   1
 #define TILE_PRODUCT(sum, left, right) TILE_BF16(sum, left, right)
 #include "amx/tile_loop.h"
 

@@ -7,6 +7,7 @@
 #include "packed/tile_finish.h"
 
 #define INPUT_PARTS                    1
+#define WEIGHT_PARTS                   1
 #define TILE_PRODUCT(sum, left, right) TILE_INT8(sum, left, right)
 #include "amx/tile_loop.h"
 

@@ -1,11 +1,13 @@
 /*
  * The loop of every tile of AMX, whatever it multiplies. Before it is included these are defined:
- *   INPUT_PARTS                               parts of a term, each with a product of its own; the last one first
+ *   INPUT_PARTS, WEIGHT_PARTS                 parts of a term, of which each smaller one begins where the one before
+ *                                             ends. Products of parts that are together as small as a further part
+ *                                             would be are left out; of the others those of the last parts come first
  *   TILE_PRODUCT(sum, left, right)            the instruction
  *
  * Depth is whole, so that sums stay in their registers: up to 32 rows by two tiles of outputs, or up to 16 rows by
- * four, and every weight that is loaded meets all rows. A panel's group is two tiles of weights of a kilobyte each, as
- * packed/tile.h says. The next panel is fetched into the second level meanwhile, a few lines for each group.
+ * four, and every weight that is loaded meets all rows. A panel's group is two tiles of weights of a kilobyte each for
+ * each part, as packed/tile.h says. The next panel is fetched into the second level meanwhile, a few lines for each group.
  */
 #include "amx/tiles.h"
 #include "packed/tile.h"
@@ -14,7 +16,8 @@
 
 #define ROW_BYTES     ADAMOE_TILE_ROW_BYTES
 #define TILE_BYTES    (ADAMOE_TILE_ROWS * ADAMOE_TILE_ROW_BYTES)
-#define INPUT_STRIDE  (INPUT_PARTS * ROW_BYTES) /* from row to row of inputs */
+#define INPUT_STRIDE  (INPUT_PARTS * ROW_BYTES)     /* from row to row of inputs */
+#define PART_BYTES    (PACKED_VECTORS * TILE_BYTES) /* a panel's group of one part of weights */
 #define SUMS_OF_TILE  (ROW_BYTES / sizeof(float))
 #define FETCH_TO_NEXT 2 /* the level: into the first is slower */
 
@@ -59,24 +62,43 @@ ALWAYS_INLINE void two_by_two(size_t rows, size_t groups, const char *input, con
     LOAD_SUM(3, below + SUMS_OF_TILE, first);
     for (size_t g = 0; g < groups; ++g) {
         fetch(&f);
-        TILE_LOAD(6, weight, ROW_BYTES);
-        TILE_LOAD(7, weight + TILE_BYTES, ROW_BYTES);
-        for (size_t part = INPUT_PARTS; part-- > 0;) {
-            const char *at = input + part * ROW_BYTES;
-            TILE_LOAD(4, at, INPUT_STRIDE);
-            TILE_PRODUCT(0, 4, 6);
-            TILE_PRODUCT(1, 4, 7);
-            TILE_LOAD(5, at + (size_t)ADAMOE_TILE_ROWS * INPUT_STRIDE, INPUT_STRIDE);
-            TILE_PRODUCT(2, 5, 6);
-            TILE_PRODUCT(3, 5, 7);
+        for (size_t w = WEIGHT_PARTS; w-- > 0;) {
+            TILE_LOAD(6, weight + w * PART_BYTES, ROW_BYTES);
+            TILE_LOAD(7, weight + w * PART_BYTES + TILE_BYTES, ROW_BYTES);
+            for (size_t part = INPUT_PARTS - w; part-- > 0;) {
+                const char *at = input + part * ROW_BYTES;
+                TILE_LOAD(4, at, INPUT_STRIDE);
+                TILE_PRODUCT(0, 4, 6);
+                TILE_PRODUCT(1, 4, 7);
+                TILE_LOAD(5, at + (size_t)ADAMOE_TILE_ROWS * INPUT_STRIDE, INPUT_STRIDE);
+                TILE_PRODUCT(2, 5, 6);
+                TILE_PRODUCT(3, 5, 7);
+            }
         }
         input += rows * INPUT_STRIDE;
-        weight += PACKED_VECTORS * TILE_BYTES;
+        weight += WEIGHT_PARTS * PART_BYTES;
     }
     TILE_STORE(0, sums, sum_stride);
     TILE_STORE(1, sums + SUMS_OF_TILE, sum_stride);
     TILE_STORE(2, below, sum_stride);
     TILE_STORE(3, below + SUMS_OF_TILE, sum_stride);
+}
+
+/* The products of part `part` of inputs with the weights of one part, of one panel or two. */
+ALWAYS_INLINE void add_one_by_four(size_t panels, size_t part, const char *input, const char *weight,
+                                   size_t panel_bytes)
+{
+    TILE_LOAD(4, input + part * ROW_BYTES, INPUT_STRIDE);
+    TILE_LOAD(5, weight, ROW_BYTES);
+    TILE_PRODUCT(0, 4, 5);
+    TILE_LOAD(6, weight + TILE_BYTES, ROW_BYTES);
+    TILE_PRODUCT(1, 4, 6);
+    if (panels == 2) {
+        TILE_LOAD(7, weight + panel_bytes, ROW_BYTES);
+        TILE_PRODUCT(2, 4, 7);
+        TILE_LOAD(5, weight + panel_bytes + TILE_BYTES, ROW_BYTES);
+        TILE_PRODUCT(3, 4, 5);
+    }
 }
 
 /* Up to 16 rows, one panel or two: few rows need several, because one would not keep enough products in flight. */
@@ -94,21 +116,13 @@ ALWAYS_INLINE void one_by_four(size_t rows, size_t panels, size_t groups, const 
     }
     for (size_t g = 0; g < groups; ++g) {
         fetch(&f);
-        for (size_t part = INPUT_PARTS; part-- > 0;) {
-            TILE_LOAD(4, input + part * ROW_BYTES, INPUT_STRIDE);
-            TILE_LOAD(5, weight, ROW_BYTES);
-            TILE_PRODUCT(0, 4, 5);
-            TILE_LOAD(6, weight + TILE_BYTES, ROW_BYTES);
-            TILE_PRODUCT(1, 4, 6);
-            if (panels == 2) {
-                TILE_LOAD(7, weight + panel_bytes, ROW_BYTES);
-                TILE_PRODUCT(2, 4, 7);
-                TILE_LOAD(5, weight + panel_bytes + TILE_BYTES, ROW_BYTES);
-                TILE_PRODUCT(3, 4, 5);
+        for (size_t w = WEIGHT_PARTS; w-- > 0;) {
+            for (size_t part = INPUT_PARTS - w; part-- > 0;) {
+                add_one_by_four(panels, part, input, weight + w * PART_BYTES, panel_bytes);
             }
         }
         input += rows * INPUT_STRIDE;
-        weight += PACKED_VECTORS * TILE_BYTES;
+        weight += WEIGHT_PARTS * PART_BYTES;
     }
     TILE_STORE(0, sums, sum_stride);
     TILE_STORE(1, sums + SUMS_OF_TILE, sum_stride);

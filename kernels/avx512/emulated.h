@@ -124,6 +124,15 @@ static inline __m512 emulated_cvtepi32_ps(__m512i a)
     return v.floats;
 }
 
+/* vpmovzxwd. */
+static inline __m512i emulated_cvtepu16_epi32(__m256i a)
+{
+    emulated_vector v;
+    v.integer_half[0] = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(a));
+    v.integer_half[1] = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1));
+    return v.integers;
+}
+
 /* vpdpbusd: four products of unsigned and signed bytes and the sum, modulo 2^32; nothing saturates between.
  * In two halves of words, because SIMDe's own form takes compilers minutes where a tile repeats it. */
 static inline __m512i emulated_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
@@ -233,6 +242,7 @@ static inline __m512 emulated_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b)
 #define _mm512_abs_ps(a)                   emulated_abs_ps(a)
 #define _mm512_scalef_ps(a, n)             emulated_scalef_ps(a, n)
 #define _mm512_cvtepi32_ps(a)              emulated_cvtepi32_ps(a)
+#define _mm512_cvtepu16_epi32(a)           emulated_cvtepu16_epi32(a)
 #define _mm512_cvtps_epi32(a)              emulated_cvtps_epi32(a)
 #define _mm512_cvtss_f32(a)                emulated_cvtss_f32(a)
 #define _mm512_cvtne2ps_pbh(a, b)          emulated_cvtne2ps_pbh(a, b)

@@ -315,6 +315,8 @@ static void scale_sums(const packed_matrix *matrix, const packed_part *part, siz
         packed_scales scales = {.row = row_scale};
         if (part->scale != NULL) {
             scales.output = part->scale + (first_panel + p) * width;
+        }
+        if (part->excess != NULL) {
             scales.excess = part->excess + (first_panel + p) * width;
         }
         matrix->products->scale_sums(sums.at + p * width, sums.stride, group->rows, scales);

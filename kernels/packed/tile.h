@@ -6,8 +6,8 @@
  * Weights. A panel is PACKED_VECTORS vectors of outputs side by side. Its terms stand in groups of
  * `weight_group` (1, or 2 or 4 where an instruction multiplies neighbours): for each group, for each output
  * of the panel, the group's terms. Depth is padded with zeros to whole groups. An instruction that multiplies
- * matrices has groups of 64 bytes: for each group, for each vector of the panel, for each `neighbours` terms
- * of the group, for each output of the vector, those.
+ * matrices has groups of 64 bytes: for each group, for each part of a term, for each vector of the panel, for
+ * each `neighbours` terms of the group, for each output of the vector, those.
  *
  * Inputs. A tile of `rows` rows: for each group of `input_group` terms, for each row, the group's terms;
  * where a term has several parts, all first parts of the row's group, then all second ones.
@@ -56,21 +56,23 @@ typedef struct packed_row_scale {
 /* What turns the int32 sums of a panel into floats: ((sum - excess - row.excess) * output) * row.step. */
 typedef struct packed_scales {
     const packed_row_scale *row; /* [rows] of the group */
-    const float *output;         /* [outputs of a panel]; NULL unless weights are int8 */
-    const int32_t *excess;       /* the same */
+    const float *output;         /* [outputs of a panel]; NULL where weights are in no steps */
+    const int32_t *excess;       /* the same; NULL unless weights are int8 */
 } packed_scales;
 
 /* The vectors of one instruction set for one weight type. */
 typedef struct packed_products {
-    size_t lanes;                            /* outputs of a vector */
-    size_t most_rows;                        /* of a tile, up to PACKED_MOST_ROWS */
-    size_t wide;                             /* panels side by side where a group has several tiles: log2 */
-    size_t input_group;                      /* terms of a group in the inputs, 1, 2 or 4 */
-    size_t weight_group;                     /* the same in the weights; a multiple of input_group */
-    size_t input_bytes, weight_bytes;        /* of one term; of one of its parts, in the inputs */
-    size_t input_parts;                      /* of a term; 0 is 1 */
-    size_t neighbours;                       /* terms of an output side by side in weights; 0: the group */
-    bool whole_depth;                        /* one block of depth: sums stay where they are summed */
+    size_t lanes;                     /* outputs of a vector */
+    size_t most_rows;                 /* of a tile, up to PACKED_MOST_ROWS */
+    size_t wide;                      /* panels side by side where a group has several tiles: log2 */
+    size_t input_group;               /* terms of a group in the inputs, 1, 2 or 4 */
+    size_t weight_group;              /* the same in the weights; a multiple of input_group */
+    size_t input_bytes, weight_bytes; /* of one term; of one of its parts, in the inputs */
+    size_t input_parts;               /* of a term; 0 is 1 */
+    size_t weight_parts; /* the same, of weights that `quantise` cuts as it does inputs, each output
+                                                in a step of its own: the first so many of its parts; 0: as they are */
+    size_t neighbours;   /* terms of an output side by side in weights; 0: the group */
+    bool whole_depth;    /* one block of depth: sums stay where they are summed */
     packed_tiles tile[PACKED_MOST_ROWS + 1]; /* [1 .. most_rows] */
 
     /* Where weights are narrower than what is multiplied: expands a panel of `groups` groups to `to`, and the
@@ -122,6 +124,7 @@ typedef struct packed_products {
 extern const packed_products adamoe_products_f32_avx2, adamoe_products_bf16_avx2, adamoe_products_int8_avx2;
 extern const packed_products adamoe_products_f32_avx512, adamoe_products_bf16_avx512,
     adamoe_products_dpbf16_avx512, adamoe_products_int8_avx512;
-extern const packed_products adamoe_products_bf16_amx, adamoe_products_int8_amx, adamoe_products_split_amx;
+extern const packed_products adamoe_products_bf16_amx, adamoe_products_int8_amx, adamoe_products_split_amx,
+    adamoe_products_split_f32_amx;
 
 #endif

@@ -80,7 +80,8 @@ size_t adamoe_packed_panel_outputs(const packed_matrix *matrix)
 
 size_t adamoe_packed_group_bytes(const packed_products *products)
 {
-    return PACKED_VECTORS * products->lanes * products->weight_group * products->weight_bytes;
+    const size_t parts = products->weight_parts == 0 ? 1 : products->weight_parts;
+    return parts * PACKED_VECTORS * products->lanes * products->weight_group * products->weight_bytes;
 }
 
 static size_t block_terms(const packed_matrix *matrix, size_t first)
@@ -145,13 +146,18 @@ static void store_weight(const packed_products *products, char *to, float weight
     }
 }
 
-static float row_scale(const float *row, size_t count)
+static float largest_of(const float *row, size_t count)
 {
     float largest = 0.0f;
     for (size_t c = 0; c < count; ++c) {
         largest = fmaxf(largest, fabsf(row[c]));
     }
-    return largest / 127.0f;
+    return largest;
+}
+
+static bool has_steps(const packed_products *products)
+{
+    return products->weight_bytes == sizeof(int8_t) || products->weight_parts != 0;
 }
 
 /* Where term `term` of a panel's output `column` stands among the group that has it. */
@@ -183,18 +189,64 @@ static int32_t store_row(const packed_matrix *packed, packed_part *part, size_t 
     return sum;
 }
 
-static void pack_part(const packed_matrix *packed, packed_part *part, const adamoe_matrix *first,
-                      const adamoe_matrix *second, float *row)
+/* Bytes of a row that is cut into parts, as `quantise` leaves it. */
+static size_t cut_bytes(const packed_products *products, size_t depth)
 {
-    const size_t columns = PACKED_VECTORS * packed->products->lanes;
+    return products->weight_parts == 0
+               ? 0
+               : adamoe_packed_padded_depth(products, depth) * adamoe_packed_term_bytes(products);
+}
+
+/* The first parts of one output's weights. Depth is one block. */
+static void store_parts(const packed_matrix *packed, packed_part *part, size_t panel, size_t column,
+                        const float *row, float step, char *cut)
+{
+    const packed_products *products = packed->products;
+    const size_t terms = products->weight_group, bytes = products->weight_bytes;
+    const size_t cut_part = terms * bytes, cut_group = products->input_parts * cut_part;
+    const size_t group_bytes = adamoe_packed_group_bytes(products);
+    char *at = part->weights + panel_offset(packed, part, 0, panel);
+    memset(cut, 0, cut_bytes(products, packed->depth));
+    (void)products->quantise(row, packed->depth, step, cut, cut_group);
+    for (size_t g = 0; g < groups_of(products, packed->depth); ++g, at += group_bytes, cut += cut_group) {
+        for (size_t p = 0; p < products->weight_parts; ++p) {
+            char *const to = at + p * (group_bytes / products->weight_parts);
+            for (size_t c = 0; c < terms; ++c) {
+                memcpy(to + place_in_group(products, column, c) * bytes, cut + p * cut_part + c * bytes,
+                       bytes);
+            }
+        }
+    }
+}
+
+/* One part holds what bfloat16 does. */
+static void round_row(const packed_products *products, size_t count, float *row)
+{
+    for (size_t c = 0; c < count && products->weight_parts == 1; ++c) {
+        row[c] = adamoe_bf16_to_float(adamoe_float_to_bf16(row[c]));
+    }
+}
+
+/* `cut` is [cut_bytes]. */
+static void pack_part(const packed_matrix *packed, packed_part *part, const adamoe_matrix *first,
+                      const adamoe_matrix *second, float *row, char *cut)
+{
+    const packed_products *products = packed->products;
+    const size_t columns = PACKED_VECTORS * products->lanes;
     for (size_t p = 0; p < part->panels; ++p) {
         for (size_t c = 0; c < columns; ++c) {
             read_row(find_source(packed, first, second, part->first_panel + p, c), packed->depth, row);
-            const float scale = part->scale == NULL ? 0.0f : row_scale(row, packed->depth);
-            const int32_t sum = store_row(packed, part, p, c, row, scale);
+            round_row(products, packed->depth, row);
+            const float step = has_steps(products) ? products->step(largest_of(row, packed->depth)) : 0.0f;
+            if (products->weight_parts != 0) {
+                store_parts(packed, part, p, c, row, step, cut);
+                part->scale[p * columns + c] = step;
+                continue;
+            }
+            const int32_t sum = store_row(packed, part, p, c, row, step);
             if (part->scale != NULL) {
-                part->scale[p * columns + c] = scale;
-                part->excess[p * columns + c] = packed->products->excess * sum;
+                part->scale[p * columns + c] = step;
+                part->excess[p * columns + c] = products->excess * sum;
             }
         }
     }
@@ -216,12 +268,10 @@ static bool allocate_part(const adamoe_host *host, const packed_matrix *packed, 
     const size_t bytes = part->panels * groups_of(packed->products, packed->depth) *
                          adamoe_packed_group_bytes(packed->products);
     part->weights = allocate(host, placed, part->node, bytes);
-    if (packed->products->weight_bytes == sizeof(int8_t)) {
-        part->scale = allocate(host, false, 0, outputs * sizeof *part->scale);
-        part->excess = allocate(host, false, 0, outputs * sizeof *part->excess);
-        return part->weights != NULL && part->scale != NULL && part->excess != NULL;
-    }
-    return part->weights != NULL;
+    const bool steps = has_steps(packed->products), excess = packed->products->weight_bytes == sizeof(int8_t);
+    part->scale = steps ? allocate(host, false, 0, outputs * sizeof *part->scale) : NULL;
+    part->excess = excess ? allocate(host, false, 0, outputs * sizeof *part->excess) : NULL;
+    return part->weights != NULL && (part->scale != NULL || !steps) && (part->excess != NULL || !excess);
 }
 
 /* Blocks of equal depth, near the wanted one: a short last one would cost as many loads and stores of sums as
@@ -272,7 +322,8 @@ adamoe_status adamoe_packed_create(const adamoe_host *host, const packed_product
     (void)divide(placement, node, &packed);
     packed.part = allocate(host, false, 0, packed.parts * sizeof *packed.part);
     float *row = malloc((packed.depth + 1) * sizeof *row);
-    bool complete = packed.part != NULL && row != NULL;
+    char *cut = malloc(cut_bytes(products, packed.depth) + 1);
+    bool complete = packed.part != NULL && row != NULL && cut != NULL;
     if (packed.part != NULL) {
         memset(packed.part, 0, packed.parts * sizeof *packed.part);
         const bool placed = divide(placement, node, &packed);
@@ -281,9 +332,10 @@ adamoe_status adamoe_packed_create(const adamoe_host *host, const packed_product
         }
     }
     for (uint32_t i = 0; i < packed.parts && complete; ++i) {
-        pack_part(&packed, &packed.part[i], first, second, row);
+        pack_part(&packed, &packed.part[i], first, second, row, cut);
     }
     free(row);
+    free(cut);
     if (!complete) {
         adamoe_packed_free(host, &packed);
         return out_of_memory();

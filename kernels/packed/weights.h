@@ -29,8 +29,8 @@ size_t adamoe_packed_term_bytes(const packed_products *products);
 /* Neighbouring panels that live on one node. */
 typedef struct packed_part {
     char *weights;
-    float *scale;    /* [outputs of its panels] for int8, otherwise NULL */
-    int32_t *excess; /* the same */
+    float *scale;    /* [outputs of its panels] the step of each where weights are in steps, otherwise NULL */
+    int32_t *excess; /* the same, for int8 */
     size_t first_panel, panels;
     uint32_t node;
 } packed_part;

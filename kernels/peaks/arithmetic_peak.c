@@ -26,6 +26,9 @@
     (HALVES | ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_BFLOAT16) |                                         \
      ADAMOE_OPERAND_PAIR(ADAMOE_BFLOAT16, ADAMOE_FLOAT32))
 
+/* With both cut, of the nine products six: the three that are left out are as small as what float32 rounds off. */
+#define PRODUCTS_OF_PARTS (PARTS | ADAMOE_OPERAND_PAIR(ADAMOE_FLOAT32, ADAMOE_FLOAT32))
+
 /* Sums of a tile. */
 #define TILE_SUMS (16.0 * 16 * ADAMOE_TILE_PRODUCTS)
 
@@ -43,6 +46,8 @@ const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS] = 
     {"tdpbf16ps, AMX", 2.0 * 32 * TILE_SUMS, "amx_tile amx_bf16", HALVES, adamoe_tile_bf16_rounds_amx},
     {"tdpbf16ps in three parts, AMX", 2.0 * 32 * TILE_SUMS / 3.0, "amx_tile amx_bf16", PARTS,
      adamoe_tile_bf16_rounds_amx},
+    {"tdpbf16ps in six products of parts, AMX", 2.0 * 32 * TILE_SUMS / 6.0, "amx_tile amx_bf16",
+     PRODUCTS_OF_PARTS, adamoe_tile_bf16_rounds_amx},
     {"tdpbssd, AMX", 2.0 * 64 * TILE_SUMS, "amx_tile amx_int8", BYTES, adamoe_tile_int8_rounds_amx},
 };
 #endif

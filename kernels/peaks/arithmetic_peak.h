@@ -4,10 +4,9 @@
  *
  * The operands are both sides of a product. An instruction that multiplies bfloat16 by bfloat16 is of no use
  * to a kernel that keeps its inputs in float32: it would have to round what the kernel does not; or to cut each into
- * three bfloat16s, which takes three products and is a path of its own.
+ * three bfloat16s, which takes three products, or six where weights are float32 too. Those are paths of their own.
  *
- * Left out: six products for float32 by float32, which drop the smallest parts of the product; and the VNNI of
- * processors without AVX-512. Where a kernel is faster than the paths here, its share of the roofline exceeds 1, which
+ * Left out: the VNNI of processors without AVX-512. Where a kernel is faster than the paths here, its share of the roofline exceeds 1, which
  * `bench` takes for a failure. A path for x and another one for h: a kernel that
  * rounds the two differently is measured by what can multiply both.
  */
@@ -37,12 +36,12 @@ typedef struct adamoe_arithmetic_path {
     float (*rounds)(size_t rounds); /* executes them; the value depends on all of them */
 } adamoe_arithmetic_path;
 
-#define ADAMOE_ARITHMETIC_PATHS 9
+#define ADAMOE_ARITHMETIC_PATHS 10
 
 /* All paths, whether they run here or not. Float32 FMA serves every pair with a float in it: what is narrower
  * is widened, which is exact. vdpbf16ps serves bfloat16 by bfloat16; vpdpbusd and the two sequences of AVX2
  * serve int8 by int8. AMX has tdpbf16ps and tdpbssd for the same two; the former in three parts serves float32 by
- * bfloat16, and bfloat16 by float32, too. */
+ * bfloat16, and bfloat16 by float32, too, and in six products of parts float32 by float32. */
 extern const adamoe_arithmetic_path adamoe_arithmetic_paths[ADAMOE_ARITHMETIC_PATHS];
 
 /* Whether the path can multiply all of `pairs`. */

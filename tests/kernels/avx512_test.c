@@ -300,6 +300,16 @@ static void integers_become_the_nearest_floats(void **state)
     for (size_t i = 0; i < LANES; ++i) {
         assert_same("cvtepi32_ps", i, out[i], expected[i]);
     }
+    uint16_t words[LANES];
+    uint32_t wide[LANES];
+    for (size_t i = 0; i < LANES; ++i) {
+        words[i] = (uint16_t)(0x1fff * i);
+    }
+    _mm512_storeu_si512(wide,
+                        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)words)));
+    for (size_t i = 0; i < LANES; ++i) {
+        assert_int_equal(wide[i], words[i]);
+    }
 }
 
 /* splitmix64: the same numbers on every machine. */

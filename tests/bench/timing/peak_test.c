@@ -98,8 +98,13 @@ static void operands_have_their_paths(void **state)
                            weight != ADAMOE_INT8;
         assert_int_equal(adamoe_arithmetic_path_serves(path_named("tdpbf16ps in three parts, AMX"), pairs),
                          parts);
+        assert_int_equal(
+            adamoe_arithmetic_path_serves(path_named("tdpbf16ps in six products of parts, AMX"), pairs),
+            input != ADAMOE_INT8 && weight != ADAMOE_INT8);
     }
-    /* a third of the rate, by the same loop */
+    /* a third and a sixth of the rate, by the same loop */
+    assert_true(path_named("tdpbf16ps in six products of parts, AMX")->operations * 6.0 ==
+                path_named("tdpbf16ps, AMX")->operations);
     assert_true(path_named("tdpbf16ps in three parts, AMX")->operations * 3.0 ==
                 path_named("tdpbf16ps, AMX")->operations);
 }
