@@ -20,7 +20,7 @@ sh ci/install.sh libsimde-dev || {
     exit 0
 }
 
-tests="avx512 amx_tiles peak vector_ops span_attention route packed interleave gemm experts backprop adamw lora lora_network forward sharded"
+tests="avx512 amx_tiles peak vector_ops span_attention route packed interleave gemm experts backprop adamw lora lora_network forward forward_score forward_continue sharded"
 targets=adamoe
 for test in $tests; do
     targets="$targets ${test}_test"

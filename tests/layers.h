@@ -106,8 +106,8 @@ static const layer house[] = {
     {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
     {"bench/reproduce/study",
      "reference datasets/config datasets/files bench/program bench/report bench/statistics bench/reproduce/sides"},
-    {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/statistics bench/timing "
-                        "bench/reproduce/study"},
+    {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/ranks bench/statistics bench/timing "
+                        "bench/reproduce/sides bench/reproduce/study"},
 
     /* the verbs */
     {"bench",

@@ -1,117 +1,15 @@
 /*
- * The batched forward pass on the contract, against the naive model: a batch of sequences of different
- * lengths that share prefixes, with the weights held and layer by layer, for several numbers of threads, on
- * every built-in kernel that this machine can run.
- *
- * Longer than most files: all that the pass gives, logits, scores, routings and caches, is looked at of the same
- * batch, and in parts each would build that batch anew.
+ * The batched forward pass on the contract, against the naive model: with the weights held and layer by layer, for several
+ * numbers of threads, on every built-in kernel that this machine can run. Scores are in forward_score_test.c, sequences
+ * that grow in forward_continue_test.c.
  */
-#include "test.h"
-#include "batch.h"
+#include "kernels/forward_batch.h"
 #include "checkpoint.h"
-#include "model/forward.h"
-#include "machine/host.h"
 #include "kernel/kernel.h"
 #include "numbers.h"
-#include "registry.h"
 #include "model/route.h"
 #include "model/span_attention.h"
 #include "machine/clock.h"
-#include "machine/team.h"
-
-#define LONGEST 8
-
-typedef struct seen {
-    size_t vocab;
-    _Atomic size_t count; /* threads report at the same time */
-    float *logits;        /* [segments, LONGEST, vocab] */
-    uint32_t *ids;        /* [layers, tokens, k] of the routings, where they are recorded */
-    size_t ids_count;
-} seen;
-
-static void see_logits(void *context, size_t segment, size_t position, const float *logits)
-{
-    seen *s = context;
-    memcpy(s->logits + (segment * LONGEST + position) * s->vocab, logits, s->vocab * sizeof *logits);
-    ++s->count;
-}
-
-static void see_routing(void *context, size_t layer, const adamoe_routing *routing)
-{
-    seen *s = context;
-    (void)layer;
-    const size_t count = routing->tokens * routing->rule.top_k;
-    memcpy(s->ids + s->ids_count, routing->id, count * sizeof *s->ids);
-    s->ids_count += count;
-}
-
-static const uint32_t ids[] = {11, 22, 33, 44, 55, 66, 77, 88, 7, 14, 28, 56};
-
-/* Two questions and their choices, a choice of a choice, a sequence of its own. */
-static const adamoe_segment segments[] = {
-    {ids, 4, ADAMOE_NO_PARENT, 3},
-    {ids + 4, 3, 0, 0},
-    {ids + 7, 1, 0, 0},
-    {ids + 2, 8, ADAMOE_NO_PARENT, 7},
-    {ids + 2, 2, 1, 1},
-    {ids + 5, 3, 3, 0},
-    {ids + 1, 6, 3, 6},
-    {ids + 9, 1, ADAMOE_NO_PARENT, 0},
-};
-
-#define SEGMENTS (sizeof segments / sizeof *segments)
-
-static seen make_seen(const adamoe_model *model)
-{
-    seen s = {.vocab = model->config.vocab_size};
-    s.logits = calloc(SEGMENTS * LONGEST * s.vocab, sizeof *s.logits);
-    s.ids = calloc(4096, sizeof *s.ids);
-    assert_non_null(s.logits);
-    assert_non_null(s.ids);
-    return s;
-}
-
-static void free_seen(seen *s)
-{
-    free(s->logits);
-    free(s->ids);
-}
-
-static seen run_forward(const adamoe_kernel *kernel, const adamoe_model *model, uint32_t threads,
-                        size_t memory)
-{
-    seen s = make_seen(model);
-    adamoe_team *team = NULL;
-    adamoe_forward *forward = NULL;
-    const adamoe_placement placement = adamoe_one_node(threads);
-    const adamoe_batch_hooks hooks = {.context = &s, .routed = see_routing, .logits = see_logits};
-    assert_ok(adamoe_team_create(threads, &team));
-    assert_ok(adamoe_forward_create(kernel, model, team, &placement, &adamoe_heap_host, memory, &forward));
-    assert_int_equal(adamoe_forward_is_resident(forward), memory > 0);
-    assert_ok(adamoe_forward_batch(forward, segments, SEGMENTS, &hooks));
-    adamoe_forward_free(forward);
-    adamoe_team_free(team);
-    return s;
-}
-
-/* Every operation of the model is in float32 here and in double there: for 2 layers of width 32 with logits
- * of order 1, 1e-5 is a hundred units of float32. That holds for each kernel with float32 operands, whether
- * its sums are in double or in float32. One that rounds its operands further is not held to a number: where
- * two router logits are close it may choose another expert, and no bound follows a token from there. */
-static bool is_float32(const adamoe_kernel *kernel)
-{
-    return kernel->x == ADAMOE_FLOAT32 && kernel->h == ADAMOE_FLOAT32 && kernel->weight == ADAMOE_FLOAT32;
-}
-
-static void assert_close(const seen *got, const seen *expected, size_t count)
-{
-    for (size_t i = 0; i < count; ++i) {
-        if (!(fabsf(got->logits[i] - expected->logits[i]) <= 1e-5f)) {
-            fail_msg("logit %zu: %.9g, expected %.9g", i, (double)got->logits[i],
-                     (double)expected->logits[i]);
-        }
-    }
-}
 
 /* And the same bits for any number of threads, with the weights held or layer by layer. */
 static void check_kernel(const adamoe_kernel *kernel, const adamoe_model *model, const seen *expected)
@@ -241,94 +139,6 @@ static void a_nan_is_named_by_segment_and_token(void **state)
     adamoe_checkpoint_close(checkpoint);
 }
 
-/* What the tests below need beside a model. */
-typedef struct machine {
-    adamoe_registry *registry;
-    adamoe_team *team;
-    adamoe_forward *forward;
-} machine;
-
-static machine make_machine(const adamoe_kernel *kernel, const adamoe_model *model, size_t memory)
-{
-    machine m = {0};
-    const adamoe_placement placement = adamoe_one_node(2);
-    assert_ok(adamoe_registry_create(&m.registry));
-    assert_ok(adamoe_team_create(2, &m.team));
-    assert_ok(adamoe_forward_create(kernel == NULL ? adamoe_registry_default(m.registry) : kernel, model,
-                                    m.team, &placement, &adamoe_heap_host, memory, &m.forward));
-    return m;
-}
-
-static void free_machine(machine *m)
-{
-    adamoe_forward_free(m->forward);
-    adamoe_team_free(m->team);
-    adamoe_registry_free(m->registry);
-}
-
-/* Every token of the vocabulary at some positions, several at others. */
-static size_t make_targets(size_t vocab, adamoe_target *target)
-{
-    size_t count = 0;
-    for (size_t s = 0; s < SEGMENTS; ++s) {
-        for (size_t i = segments[s].count / 2; i < segments[s].count; ++i) {
-            const size_t step = s == 1 ? 1 : vocab / 3;
-            for (size_t v = s; v < vocab; v += step) {
-                target[count++] = (adamoe_target){s, i, (uint32_t)v};
-            }
-        }
-    }
-    return count;
-}
-
-/* Against the naive model's logits at every position: 1e-5 of a logit as above, and as much for the sum. */
-static void check_scores(const adamoe_model *model, size_t memory)
-{
-    const size_t vocab = model->config.vocab_size;
-    adamoe_segment all[SEGMENTS];
-    memcpy(all, segments, sizeof all);
-    for (size_t s = 0; s < SEGMENTS; ++s) {
-        all[s].logits_from = 0;
-    }
-    seen expected = make_seen(model);
-    const adamoe_batch_hooks hooks = {.context = &expected, .logits = see_logits}, none = {0};
-    assert_ok(adamoe_batch_forward(model, all, SEGMENTS, &hooks));
-    adamoe_target *target = calloc(SEGMENTS * LONGEST * vocab, sizeof *target);
-    double *got = calloc(SEGMENTS * LONGEST * vocab, sizeof *got);
-    assert_non_null(target);
-    assert_non_null(got);
-    const size_t targets = make_targets(vocab, target);
-    machine m = make_machine(NULL, model, memory);
-    assert_ok(adamoe_forward_score(m.forward, segments, SEGMENTS, &none, target, targets, got));
-    for (size_t t = 0; t < targets; ++t) {
-        const float *logits = expected.logits + (target[t].segment * LONGEST + target[t].position) * vocab;
-        const double right = (double)logits[target[t].token] - adamoe_log_sum_exp(logits, vocab);
-        if (!(fabs(got[t] - right) <= 2e-5)) {
-            fail_msg("target %zu: %.9g, expected %.9g", t, got[t], right);
-        }
-    }
-    seen logits = make_seen(model);
-    const adamoe_batch_hooks see = {.context = &logits, .logits = see_logits};
-    assert_ok(adamoe_forward_batch(m.forward, all, SEGMENTS, &see));
-    assert_int_equal(logits.count, expected.count);
-    assert_close(&logits, &expected, SEGMENTS * LONGEST * vocab);
-    free_machine(&m);
-    free_seen(&logits);
-    free_seen(&expected);
-    free(target);
-    free(got);
-}
-
-static void scores_are_log_probabilities(void **state)
-{
-    (void)state;
-    adamoe_checkpoint *checkpoint = NULL;
-    assert_ok(adamoe_checkpoint_open(SOURCE_PATH("tests/golden/tiny_mixtral"), &checkpoint));
-    check_scores(adamoe_checkpoint_model(checkpoint), SIZE_MAX);
-    check_scores(adamoe_checkpoint_model(checkpoint), 0);
-    adamoe_checkpoint_close(checkpoint);
-}
-
 /* ------------------------------------------------------------------------------------------ a long batch */
 
 #define COPIES 150
@@ -446,142 +256,6 @@ static void parts_that_run_at_once_fail_and_are_timed_in_order(void **state)
     adamoe_checkpoint_close(checkpoint);
 }
 
-/* The golden model with more entries than two blocks of the head have, and random rows for them. */
-static void a_large_vocabulary_is_taken_in_blocks(void **state)
-{
-    (void)state;
-    adamoe_checkpoint *checkpoint = NULL;
-    assert_ok(adamoe_checkpoint_open(SOURCE_PATH("tests/golden/tiny_mixtral"), &checkpoint));
-    adamoe_model model = *adamoe_checkpoint_model(checkpoint);
-    const size_t vocab = 2 * 3072 + 77, d = model.config.hidden_size;
-    float *rows = calloc(vocab * d, sizeof *rows);
-    assert_non_null(rows);
-    uint32_t random = 1;
-    for (size_t i = 0; i < vocab * d; ++i) {
-        random = random * 1664525u + 1013904223u;
-        rows[i] = ((float)(random >> 8) * 0x1p-24f - 0.5f) * 0.2f;
-    }
-    model.config.vocab_size = vocab;
-    model.embedding = model.head = (adamoe_matrix){rows, ADAMOE_F32, vocab, d};
-    check_scores(&model, SIZE_MAX);
-    check_scores(&model, 0);
-    free(rows);
-    adamoe_checkpoint_close(checkpoint);
-}
-
-static void bad_targets_are_refused(void **state)
-{
-    (void)state;
-    adamoe_checkpoint *checkpoint = NULL;
-    assert_ok(adamoe_checkpoint_open(SOURCE_PATH("tests/golden/tiny_mixtral"), &checkpoint));
-    const adamoe_model *model = adamoe_checkpoint_model(checkpoint);
-    machine m = make_machine(NULL, model, SIZE_MAX);
-    const adamoe_batch_hooks none = {0};
-    double got[2];
-    adamoe_target target[2] = {{1, 2, 5}, {1, 1, 5}};
-    assert_error(adamoe_forward_score(m.forward, segments, 3, &none, target, 2, got), ADAMOE_BAD_INPUT,
-                 "batch: target 1: it comes before the one before it");
-    target[1] = (adamoe_target){1, 3, 5};
-    assert_error(adamoe_forward_score(m.forward, segments, 3, &none, target, 2, got), ADAMOE_BAD_INPUT,
-                 "batch: target 1: token 5 after token 3 of segment 1");
-    target[1] = (adamoe_target){3, 0, 5};
-    assert_error(adamoe_forward_score(m.forward, segments, 3, &none, target, 2, got), ADAMOE_BAD_INPUT,
-                 "batch: target 1");
-    target[1] = (adamoe_target){1, 2, (uint32_t)model->config.vocab_size};
-    assert_error(adamoe_forward_score(m.forward, segments, 3, &none, target, 2, got), ADAMOE_BAD_INPUT,
-                 "batch: target 1");
-    assert_ok(adamoe_forward_score(m.forward, segments, 3, &none, target, 1, got));
-    free_machine(&m);
-    adamoe_checkpoint_close(checkpoint);
-}
-
-/* The whole of `ids` in pieces behind one another: the logits after each piece are those of one batch, to the
- * bit where the kernel promises that for any batch-mates. */
-static void check_continuing(const adamoe_kernel *kernel, const adamoe_model *model, size_t memory)
-{
-    static const size_t piece[] = {3, 1, 1, 4, 2, 1};
-    enum { ALL = sizeof ids / sizeof *ids };
-    const size_t vocab = model->config.vocab_size;
-    machine m = make_machine(kernel, model, memory);
-    float *whole = calloc(ALL * vocab, sizeof *whole);
-    assert_non_null(whole);
-    seen s = {.vocab = vocab, .logits = whole}; /* one segment: a row for each position */
-    const adamoe_segment segment = {ids, ALL, ADAMOE_NO_PARENT, 0};
-    const adamoe_batch_hooks hooks = {.context = &s, .logits = see_logits};
-    assert_ok(adamoe_forward_batch(m.forward, &segment, 1, &hooks));
-    seen one = make_seen(model);
-    const adamoe_batch_hooks see = {.context = &one, .logits = see_logits};
-    adamoe_key_value_cache *cache = NULL;
-    assert_ok(adamoe_key_value_cache_create(&model->config, ALL, &cache));
-    for (size_t round = 0; round < 2; ++round) {
-        cache->length = 0;
-        for (size_t i = 0; i < sizeof piece / sizeof *piece; ++i) {
-            one.count = 0;
-            assert_ok(adamoe_forward_continue(m.forward, cache, ids + cache->length, piece[i], &see));
-            assert_int_equal(one.count, 1);
-            const float *got = one.logits + (piece[i] - 1) * vocab,
-                        *right = whole + (cache->length - 1) * vocab;
-            for (size_t v = 0; v < vocab; ++v) {
-                const float off = kernel->guarantees & ADAMOE_SAME_BITS_BATCH ? 0.0f : 1e-5f;
-                assert_true(!is_float32(kernel) || fabsf(got[v] - right[v]) <= off);
-            }
-        }
-        assert_int_equal(cache->length, ALL);
-    }
-    assert_error(adamoe_forward_continue(m.forward, cache, ids, 1, &see), ADAMOE_BAD_INPUT,
-                 "key-value cache: 1 tokens behind 12, room for 12");
-    cache->length = 4;
-    assert_error(adamoe_forward_continue(m.forward, cache, ids, 0, &see), ADAMOE_BAD_INPUT, "no token");
-    assert_int_equal(cache->length, 4);
-    adamoe_key_value_cache_free(cache);
-    free_machine(&m);
-    free_seen(&one);
-    free(whole);
-}
-
-static void a_cache_stands_for_what_came_before(void **state)
-{
-    (void)state;
-    static const char *const folders[] = {SOURCE_PATH("tests/golden/tiny_mixtral"),
-                                          SOURCE_PATH("tests/golden/tiny_llama")};
-    adamoe_registry *registry = NULL;
-    assert_ok(adamoe_registry_create(&registry));
-    for (size_t f = 0; f < 2; ++f) {
-        adamoe_checkpoint *checkpoint = NULL;
-        assert_ok(adamoe_checkpoint_open(folders[f], &checkpoint));
-        for (size_t i = 0; i < adamoe_registry_count(registry); ++i) {
-            const adamoe_kernel *kernel = adamoe_registry_at(registry, i);
-            const char *why_not = NULL;
-            if (kernel->supported(&why_not)) {
-                check_continuing(kernel, adamoe_checkpoint_model(checkpoint), i % 2 == 0 ? SIZE_MAX : 0);
-            }
-        }
-        adamoe_checkpoint_close(checkpoint);
-    }
-    adamoe_registry_free(registry);
-}
-
-static void a_cache_of_another_model_is_refused(void **state)
-{
-    (void)state;
-    adamoe_checkpoint *checkpoint = NULL;
-    assert_ok(adamoe_checkpoint_open(SOURCE_PATH("tests/golden/tiny_mixtral"), &checkpoint));
-    const adamoe_model *model = adamoe_checkpoint_model(checkpoint);
-    adamoe_config other = model->config;
-    other.layers += 1;
-    machine m = make_machine(NULL, model, SIZE_MAX);
-    adamoe_key_value_cache *cache = NULL;
-    const adamoe_batch_hooks none = {0};
-    assert_ok(adamoe_key_value_cache_create(&other, 4, &cache));
-    assert_error(adamoe_forward_continue(m.forward, cache, ids, 1, &none), ADAMOE_BAD_INPUT,
-                 "key-value cache: made for");
-    adamoe_key_value_cache_free(cache);
-    assert_error(adamoe_key_value_cache_create(&other, SIZE_MAX / 2, &cache), ADAMOE_ENVIRONMENT,
-                 "key-value cache: out of memory");
-    free_machine(&m);
-    adamoe_checkpoint_close(checkpoint);
-}
-
 /* A kernel's own router and attention are called in place of the program's. */
 static _Atomic size_t own_calls;
 
@@ -636,13 +310,8 @@ int main(void)
         cmocka_unit_test(mixtral_in_a_batch),
         cmocka_unit_test(llama_in_a_batch),
         cmocka_unit_test(a_nan_is_named_by_segment_and_token),
-        cmocka_unit_test(scores_are_log_probabilities),
         cmocka_unit_test(a_long_batch_has_the_bits_of_a_short_one),
         cmocka_unit_test(parts_that_run_at_once_fail_and_are_timed_in_order),
-        cmocka_unit_test(a_large_vocabulary_is_taken_in_blocks),
-        cmocka_unit_test(bad_targets_are_refused),
-        cmocka_unit_test(a_cache_stands_for_what_came_before),
-        cmocka_unit_test(a_cache_of_another_model_is_refused),
         cmocka_unit_test(a_kernel_brings_its_own_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
