@@ -64,6 +64,25 @@ static double accumulation_variance(adamoe_arithmetic accumulate, size_t terms, 
     }
 }
 
+/* What float32 cannot hold may become anything; NaN is none of its numbers. */
+static double overflow_slack(double x)
+{
+    return fabs(x) <= (double)FLT_MAX ? 0.0 : HUGE_VAL;
+}
+
+/* Sums that are not in float32 are stored as that. */
+static double sum_overflow_slack(adamoe_arithmetic accumulate, const ascending_sum *sum)
+{
+    return overflow_slack(sum->exact) +
+           (accumulate == ADAMOE_FLOAT32 ? overflow_slack(fmax(sum->largest, sqrt(sum->squares))) : 0.0);
+}
+
+/* Times a factor, of which 0 makes nothing finite of what may be anything. */
+static double carried(double factor, double slack)
+{
+    return isinf(slack) ? slack : fabs(factor) * slack;
+}
+
 /* One row of a matrix, rounded, times values that may carry errors of their own. */
 static value dot(adamoe_arithmetic accumulate, const double *row, const value *x, size_t terms)
 {
@@ -72,9 +91,10 @@ static value dot(adamoe_arithmetic accumulate, const double *row, const value *x
     for (size_t c = 0; c < terms; ++c) {
         add_term(&sum, row[c] * x[c].exact);
         result.variance += square(row[c]) * x[c].variance;
-        result.slack += fabs(row[c]) * x[c].slack;
+        result.slack += carried(row[c], x[c].slack);
     }
     result.exact = sum.exact;
+    result.slack += sum_overflow_slack(accumulate, &sum);
     result.variance += accumulation_variance(accumulate, terms, &sum);
     return result;
 }
@@ -93,7 +113,7 @@ static value silu_times(value a, value b, double silu_error)
         .exact = h,
         .variance = square(slope * b.exact) * a.variance + square(silu) * b.variance +
                     square(FLOAT_ROUNDOFF * h) * (square(silu_error) + 1.0),
-        .slack = fabs(slope * b.exact) * a.slack + fabs(silu) * b.slack +
+        .slack = carried(slope * b.exact, a.slack) + carried(silu, b.slack) + overflow_slack(h) +
                  FLOAT_UNDERFLOW * (1.0 + (1.0 + fabs(a.exact)) * fabs(b.exact)) +
                  (a.exact < -88.0 ? fabs(h) : 0.0),
     };
@@ -275,7 +295,7 @@ static void add_expert(const adamoe_expert *expert, const adamoe_declared *kind,
         e.slack += h_factor_error * fabs(e.exact);
         add_term(&w->y[c].sum, combine * e.exact);
         w->y[c].variance += square(combine) * (e.variance + square(FLOAT_ROUNDOFF * e.exact));
-        w->y[c].slack += fabs(combine) * e.slack + FLOAT_UNDERFLOW;
+        w->y[c].slack += carried(combine, e.slack) + FLOAT_UNDERFLOW;
     }
 }
 
@@ -305,7 +325,7 @@ static void finish_token(const adamoe_plan *plan, size_t t, size_t d, const work
         const output_sum *y = &w->y[c];
         out->expected[t * d + c] = y->sum.exact;
         out->spread[t * d + c] = sqrt(y->variance + accumulation_variance(ADAMOE_FLOAT32, terms, &y->sum));
-        out->slack[t * d + c] = y->slack;
+        out->slack[t * d + c] = y->slack + sum_overflow_slack(ADAMOE_FLOAT32, &y->sum);
     }
 }
 

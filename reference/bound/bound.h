@@ -12,7 +12,10 @@
  * or int8 as what it is: nothing, unless the value sits within its error of a rounding boundary; then one
  * step. The error of int8's scale is one factor of the whole product with h.
  *
- * Left out: the rounding of the router's weights, which a plan gives; overflow, which makes a bound infinite.
+ * Where what is computed on the way, a term, a partial sum, an h or an output, is beyond float32, infinities and NaN
+ * follow, and which of them the order of steps decides: the bound is infinite there, so that anything is right.
+ *
+ * Left out: the rounding of the router's weights, which a plan gives.
  */
 #ifndef ADAMOE_BOUND_BOUND_H
 #define ADAMOE_BOUND_BOUND_H

@@ -48,7 +48,11 @@ adamoe_verdict adamoe_judge(const adamoe_yardstick *yardstick, const float *got,
         const double error = fabs((double)got[i] - yardstick->expected[i]);
         const double spread = yardstick->spread[i] * scale;
         const double allowed = lambda * spread + yardstick->slack[i] * scale;
-        overflow = overflow || !isfinite(allowed);
+        if (!isfinite(allowed)) {
+            verdict.worst = overflow || verdict.largest_ratio > 0.0 ? verdict.worst : i;
+            overflow = true;
+            continue;
+        }
         const bool zero = yardstick->expected[i] == 0.0;
         zeros += zero;
         computed += allowed > 0.0;

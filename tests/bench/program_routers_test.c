@@ -443,6 +443,28 @@ static void wrong_tensors_are_refused(void **state)
     expect_refusal(state, &copy, "tensor block_sparse_moe.experts.");
 }
 
+/* Affinities are cosines, whatever the size of a hidden state: what overflows is the experts' output, and that is said. */
+static void an_output_beyond_float32_is_not_judged(void **state)
+{
+    layer_copy copy = open_copy(GOLDEN("locmoe_plus"));
+    adamoe_tensor *states = tensor_of(&copy, "hidden_states");
+    float *x = own_data(&copy, states);
+    for (size_t i = 0; i < states->elements; ++i) {
+        x[i] = i % 2 == 0 ? 3e38f : 1e38f;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < copy.tensors; ++i) {
+        if (strncmp(copy.tensor[i].name, "expected.", strlen("expected.")) != 0) {
+            copy.tensor[kept++] = copy.tensor[i];
+        }
+    }
+    copy.tensors = kept;
+    const folder_path to = in_folder(state, "large.safetensors");
+    write_copy(&copy, to.text);
+    expect(run(ADAMOE " layer '%s' --kernel reference", to.text), 0, "vacuous output of the kernel");
+    expect(run(ADAMOE " layer '%s'", to.text), 0, "vacuous output of the kernel");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(notes_are_accepted, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_missing_is_named, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(an_output_beyond_float32_is_not_judged, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

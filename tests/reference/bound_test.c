@@ -497,6 +497,37 @@ static void mostly_zeros_are_vacuous(void **state)
     adamoe_yardstick_free(&yardstick);
 }
 
+/* A token whose h is beyond float32: whatever comes of it is right, though w2 brings the exact value back, and the verdict
+ * says so; its neighbour is judged as ever. */
+static void what_overflows_is_not_judged(void **state)
+{
+    (void)state;
+    problem *p = calloc(1, sizeof *p);
+    assert_non_null(p);
+    float y[MAX_T * MAX_D];
+    for (size_t k = 0; k < KINDS; ++k) {
+        make_problem(p, 5); /* six tokens, of which the first two have rows */
+        const uint32_t *offset = p->plan->token_offset;
+        assert_true(p->tokens > 1 && offset[1] > 0 && offset[2] > offset[1]);
+        for (size_t c = 0; c < p->d; ++c) {
+            p->x[c] = 3e30f;
+        }
+        for (size_t i = 0; i < p->d * p->ff; ++i) {
+            for (size_t e = 0; e < N; ++e) {
+                p->w2[e][i] *= 1e-30f;
+            }
+        }
+        float_layer(p, kinds[k], ASCENDING, y);
+        adamoe_verdict verdict = verdict_of(p, kinds[k], y);
+        assert_true(verdict.passed && verdict.vacuous);
+        y[p->d] += 1.0f;
+        verdict = verdict_of(p, kinds[k], y);
+        assert_true(!verdict.passed && verdict.worst == p->d);
+        free_problem(p);
+    }
+    free(p);
+}
+
 /* 2 n exp(-lambda^2 / 2) = p. */
 static void lambda_follows_from_the_probability(void **state)
 {
@@ -517,6 +548,7 @@ int main(void)
         cmocka_unit_test(rounding_does_not_hide_a_large_error),
         cmocka_unit_test(a_yardstick_of_zeros_is_vacuous),
         cmocka_unit_test(mostly_zeros_are_vacuous),
+        cmocka_unit_test(what_overflows_is_not_judged),
         cmocka_unit_test(lambda_follows_from_the_probability),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
