@@ -1,268 +1,32 @@
 /*
- * adamoe bench: time and share of the machine of one layer, by Google Benchmark.
+ * adamoe bench: time and share of the machine of one layer, by Google Benchmark; over ranks, by calls that all begin
+ * together.
  */
 #include "bench/flags.h"
 #include "bench/layer.h"
+#include "bench/options.h"
+#include "bench/over_ranks.h"
 #include "bench/routed.h"
 #include "bench/saved.h"
 #include "bench/table.h"
 #include "bench/train.h"
+#include "layers/recorded_routing.h"
 #include "program/environment.h"
+#include "program/result_files.h"
 #include "gbench/gbench.h"
-#include "program/options.h"
-#include "routers/router_list.h"
+#include "ranks/agreement.h"
+#include "ranks/assignment.h"
 #include "verbs.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    OPTION_PRESET = 1,
-    OPTION_KERNEL,
-    OPTION_TOKENS,
-    OPTION_ROUTING,
-    OPTION_THREADS,
-    OPTION_HOT,
-    OPTION_STAGES,
-    OPTION_SAVED,
-    OPTION_TRAIN,
-    OPTION_ROUTER,
-    OPTION_PEERS,
-    OPTION_JSON,
-};
-
-/* Kernels, numbers of tokens and numbers of threads that one run can take. */
-#define MOST 32
-
 /* Tokens of a trace of --saved, at least: each call has as many of them as --tokens says. */
 #define SAVED_TOKENS 96
 
-typedef struct counts {
-    size_t value[MOST];
-    size_t count;
-} counts;
-
-typedef struct bench_options {
-    adamoe_common_options common;
-    adamoe_bench_options layer;
-    const char *kernel[MOST];
-    size_t kernels;
-    counts tokens, threads; /* no threads: all processors */
-    const char *json;
-    bool routing_given, saved, train;
-    const adamoe_router *router[MOST];
-    const char *peers_file;
-    adamoe_peers peers;
-    size_t own;     /* kernels of the registry that are not of peers */
-    size_t routers; /* 0: routing is drawn or recorded, not a router's */
-} bench_options;
-
-static const struct argp_option options_list[] = {
-    {"preset", OPTION_PRESET, "NAME", 0,
-     "tiny (default), olmoe, mixtral-8x7b, qwen3-30b-a3b, longcat-like, qwen1.5-moe-a2.7b, "
-     "granite-3.0-1b-a400m, mistral-7b, qwen2.5-7b or qwen3-8b",
-     0},
-    {"tokens", OPTION_TOKENS, "T,...", 0, "Numbers of tokens (default: 1,4,16,64,256,512)", 0},
-    {"routing", OPTION_ROUTING, "KIND", 0,
-     "Who gets the tokens: balanced (default), random, skewed, or recorded:FILE, which eval --record-routing "
-     "wrote",
-     0},
-    {"hot", OPTION_HOT, 0, 0, "Leave the weights in the caches", 0},
-    {"stages", OPTION_STAGES, 0, 0, "Time route, plan, up, down and combine as well", 0},
-    {"saved", OPTION_SAVED, 0, 0,
-     "Compare the layer with its null experts and without them, on the same tokens: FLOPs, bytes and time "
-     "saved. "
-     "For presets with null experts; kernels one at a time (default: the fastest float32 one), routing "
-     "random, "
-     "balanced or skewed (default: random)",
-     0},
-    {"train", OPTION_TRAIN, 0, 0,
-     "Time forward and backward of the experts as training computes them, in float32: routing balanced, "
-     "random or skewed",
-     0},
-    {"router", OPTION_ROUTER, "NAME,...", 0,
-     "Route the same random tokens by each of these routers (`adamoe routers'), with as many true experts for a "
-     "token as the preset has; time of the layer, of the routing and its share. Kernels one at a time (default: "
-     "the fastest float32 one); weights as they lie, without a roofline",
-     0},
-    {"json", OPTION_JSON, "FILE", 0, "The same as --benchmark_out=FILE; `-' is standard output", 0},
-    {"benchmark_...", 0, 0, OPTION_DOC,
-     "Every flag of Google Benchmark, as --benchmark_repetitions=21 (default: 11) or "
-     "--benchmark_min_time=0.5, "
-     "seconds of one repetition (default: 0.05). With --benchmark_format it prints its own tables",
-     0},
-    {0, 0, 0, 0, "What computes:", 10},
-    {"kernel", OPTION_KERNEL, "NAME", 0,
-     "A kernel that `adamoe info' lists; may be given several times, and the first one is what speedups are "
-     "over (default: all, but the reference for the preset tiny alone)",
-     10},
-    {"peers", OPTION_PEERS, "FILE", 0,
-     "Time other engines beside ours, in turn: FILE has a line `NAME COMMAND' for each, a kernel and the process that "
-     "brings it (--command); the table sets them against the best of ours",
-     10},
-    {"threads", OPTION_THREADS, "N,...", OPTION_HIDDEN, 0,
-     10}, /* in place of the common one, which is shown */
-    {0},
-};
-
-/* Takes `1,16,64`. */
-static void parse_counts(struct argp_state *state, const char *option, const char *text, uint64_t most,
-                         counts *out)
-{
-    char *copy = strdup(text), *rest = copy;
-    if (copy == NULL) {
-        argp_failure(state, ADAMOE_ENVIRONMENT, 0, "out of memory");
-    }
-    out->count = 0;
-    for (const char *one = strsep(&rest, ","); one != NULL; one = strsep(&rest, ",")) {
-        if (out->count == MOST) {
-            argp_error(state, "%s: more than %d numbers", option, MOST);
-        }
-        const size_t value = (size_t)adamoe_parse_count(state, option, one, 1, most);
-        for (size_t i = 0; i < out->count; ++i) {
-            if (out->value[i] == value) {
-                argp_error(state, "%s: %zu is given twice", option, value);
-            }
-        }
-        out->value[out->count++] = value;
-    }
-    free(copy);
-}
-
-static void parse_routing(struct argp_state *state, const char *text, adamoe_bench_options *out)
-{
-    static const char *const names[] = {"balanced", "random", "skewed", "recorded:FILE"};
-    static const adamoe_pattern patterns[] = {ADAMOE_PATTERN_BALANCED, ADAMOE_PATTERN_RANDOM,
-                                              ADAMOE_PATTERN_SKEWED, ADAMOE_PATTERN_BALANCED};
-    static const char recorded[] = "recorded:";
-    if (strncmp(text, recorded, sizeof recorded - 1) == 0 && text[sizeof recorded - 1] != '\0') {
-        out->recorded = text + sizeof recorded - 1;
-    } else {
-        out->recorded = NULL;
-        const size_t i = adamoe_parse_choice(state, "--routing", text, names, 4);
-        if (i == 3) {
-            argp_error(state, "--routing: recorded: FILE is missing");
-        }
-        out->pattern = patterns[i];
-    }
-}
-
-static void add_kernel(struct argp_state *state, const char *name, bench_options *o)
-{
-    if (o->kernels == MOST) {
-        argp_error(state, "--kernel: more than %d", MOST);
-    }
-    for (size_t i = 0; i < o->kernels; ++i) {
-        if (strcmp(o->kernel[i], name) == 0) {
-            argp_error(state, "--kernel: %s is given twice", name);
-        }
-    }
-    o->kernel[o->kernels++] = name;
-}
-
-static error_t parse_option(int key, char *value, struct argp_state *state)
-{
-    bench_options *o = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &o->common;
-        return 0;
-    case OPTION_PRESET:
-        o->layer.preset = &adamoe_presets[adamoe_parse_choice(state, "--preset", value, adamoe_preset_names,
-                                                              ADAMOE_PRESETS)];
-        return 0;
-    case OPTION_KERNEL:
-        add_kernel(state, value, o);
-        return 0;
-    case OPTION_TOKENS:
-        parse_counts(state, "--tokens", value, 1u << 20, &o->tokens);
-        return 0;
-    case OPTION_THREADS:
-        parse_counts(state, "--threads", value, 4096, &o->threads);
-        return 0;
-    case OPTION_ROUTING:
-        parse_routing(state, value, &o->layer);
-        o->routing_given = true;
-        return 0;
-    case OPTION_SAVED:
-        o->saved = true;
-        return 0;
-    case OPTION_TRAIN:
-        o->train = true;
-        return 0;
-    case OPTION_ROUTER:
-        o->routers = adamoe_parse_routers(state, "--router", value, o->router, MOST);
-        return 0;
-    case OPTION_HOT:
-        o->layer.timing.hot = true;
-        return 0;
-    case OPTION_STAGES:
-        o->layer.timing.stages = true;
-        return 0;
-    case OPTION_PEERS:
-        if (o->peers_file != NULL) {
-            argp_error(state, "--peers: only one file can be read");
-        }
-        o->peers_file = value;
-        return 0;
-    case OPTION_JSON:
-        o->json = value;
-        return 0;
-    case ARGP_KEY_END:
-        if (o->saved && (o->layer.timing.hot || o->layer.timing.stages || o->layer.recorded != NULL)) {
-            argp_error(state, "--saved goes without --hot, --stages and recorded routing");
-        }
-        if (o->train && (o->saved || o->layer.timing.hot || o->layer.timing.stages ||
-                         o->layer.recorded != NULL || o->kernels > 0 || o->common.plugin != NULL ||
-                         o->common.commands > 0 || o->common.numa != ADAMOE_NUMA_LOCAL)) {
-            argp_error(state, "--train goes without --saved, --hot, --stages, recorded routing, --kernel, "
-                              "--plugin, --command and --numa");
-        }
-        if (o->peers_file != NULL && (o->saved || o->train || o->routers > 0)) {
-            argp_error(state, "--peers goes without --saved, --train and --router");
-        }
-        if (o->routers > 0 &&
-            (o->saved || o->train || o->routing_given || o->layer.timing.hot || o->layer.timing.stages)) {
-            argp_error(state, "--router goes without --saved, --train, --routing, --hot and --stages");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_child children[] = {{&adamoe_machine_argp, 0, 0, 0}, {0}};
-
-static const struct argp bench_argp = {
-    .options = options_list,
-    .parser = parse_option,
-    .doc =
-        "Times the experts of one layer with random weights. Kernels take turns within each repetition; "
-        "times are "
-        "medians with a 95 % bootstrap interval, speedups are over the first kernel, pair by pair. Roofline "
-        "is the "
-        "least time that arithmetic and memory allow, over the time: max(FLOPs / P, bytes of touched experts "
-        "/ B), "
-        "with P the rate of the fastest instruction path for these operands and B that of the fastest way to "
-        "read, both measured just before and after each repetition: the share is the median of each "
-        "repetition's own, with its 95 % interval; `of best' is over the best rates of the run. `no overlap' "
-        "is the sum of the maximum over the experts. A share above 1.02 is a "
-        "measurement error and is called so; where noise does not explain it the run fails (exit code 1).\n\n"
-        "Weights are cold: calls go round through more of them than twice the last-level cache holds; with "
-        "--hot the "
-        "roofline has the rates of the caches that hold them in place of B. Each kernel is checked on the very call that is timed first; a wrong "
-        "result is "
-        "exit code 1, and is not timed. --threads takes several numbers here, as 1,2."
-        "\vExample:\n  adamoe bench\n  adamoe bench --preset olmoe --tokens 1,64 --stages --json "
-        "olmoe.json\n  adamoe bench --tokens 64 --router adamoe,top_p,null_copies\n",
-    .children = children,
-};
-
-/* ----------------------------------------------------------------------------------------------- the verb */
-
 /* The naive kernel takes minutes for a layer of a real model. */
-static bool is_too_slow(const bench_options *o, const adamoe_kernel *kernel)
+static bool is_too_slow(const adamoe_bench_command *o, const adamoe_kernel *kernel)
 {
     return o->layer.preset != &adamoe_presets[0] && strcmp(kernel->name, "reference") == 0;
 }
@@ -278,7 +42,7 @@ static bool is_listed(const adamoe_kernel *const *list, size_t count, const adam
 }
 
 /* Those that were asked for, in that order, or all; the peers behind them. Errors: a name that there is not. */
-static adamoe_status list_kernels(const bench_options *o, const adamoe_registry *registry,
+static adamoe_status list_kernels(const adamoe_bench_command *o, const adamoe_registry *registry,
                                   const adamoe_kernel **list, size_t *count)
 {
     *count = 0;
@@ -303,8 +67,8 @@ static adamoe_status list_kernels(const bench_options *o, const adamoe_registry 
     return adamoe_ok();
 }
 
-static adamoe_status add_groups(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
-                                adamoe_bench_layer *layer)
+static adamoe_status add_groups(const adamoe_bench_command *o, const adamoe_kernel *const *kernels,
+                                size_t count, adamoe_bench_layer *layer)
 {
     for (size_t n = 0; n < o->threads.count; ++n) {
         for (size_t t = 0; t < o->tokens.count; ++t) {
@@ -339,7 +103,8 @@ static bool describe_peers(const adamoe_peers *peers)
     return described;
 }
 
-static adamoe_status describe(const bench_options *o, const adamoe_kernel *const *kernels, size_t count)
+static adamoe_status describe(const adamoe_bench_command *o, const adamoe_kernel *const *kernels,
+                              size_t count)
 {
     char seed[32];
     (void)snprintf(seed, sizeof seed, "%" PRIu64, o->common.seed);
@@ -352,8 +117,8 @@ static adamoe_status describe(const bench_options *o, const adamoe_kernel *const
                : adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
 }
 
-static adamoe_status run_groups(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
-                                adamoe_bench_layer *layer, adamoe_library_flags *flags)
+static adamoe_status run_groups(const adamoe_bench_command *o, const adamoe_kernel *const *kernels,
+                                size_t count, adamoe_bench_layer *layer, adamoe_library_flags *flags)
 {
     adamoe_load_mark before;
     adamoe_mark_load(&before);
@@ -374,7 +139,7 @@ static void show(void *context, const adamoe_bench_view *view)
     adamoe_bench_table(view);
 }
 
-static adamoe_status run_layer(bench_options *o, const adamoe_kernel *const *kernels, size_t count,
+static adamoe_status run_layer(adamoe_bench_command *o, const adamoe_kernel *const *kernels, size_t count,
                                adamoe_library_flags *flags)
 {
     adamoe_bench_layer *layer = NULL;
@@ -386,8 +151,8 @@ static adamoe_status run_layer(bench_options *o, const adamoe_kernel *const *ker
 }
 
 /* How long and how often are the only flags of the library that mean something without it. */
-static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
-                               const adamoe_library_flags *flags)
+static adamoe_status run_saved(const adamoe_bench_command *o, const adamoe_kernel *const *kernels,
+                               size_t count, const adamoe_library_flags *flags)
 {
     const adamoe_bench_saved saved = {
         .preset = o->layer.preset,
@@ -411,8 +176,8 @@ static adamoe_status run_saved(const bench_options *o, const adamoe_kernel *cons
                : adamoe_bench_saved_run(&saved);
 }
 
-static adamoe_status run_routed(const bench_options *o, const adamoe_kernel *const *kernels, size_t count,
-                                adamoe_library_flags *flags)
+static adamoe_status run_routed(const adamoe_bench_command *o, const adamoe_kernel *const *kernels,
+                                size_t count, adamoe_library_flags *flags)
 {
     const adamoe_bench_routed routed = {.preset = o->layer.preset,
                                         .router = o->router,
@@ -437,7 +202,7 @@ static adamoe_status run_routed(const bench_options *o, const adamoe_kernel *con
     return status;
 }
 
-static adamoe_status run_train(const bench_options *o, const adamoe_library_flags *flags)
+static adamoe_status run_train(const adamoe_bench_command *o, const adamoe_library_flags *flags)
 {
     const adamoe_bench_train train = {.preset = o->layer.preset,
                                       .pattern = o->layer.pattern,
@@ -455,7 +220,7 @@ static adamoe_status run_train(const bench_options *o, const adamoe_library_flag
                : adamoe_bench_train_run(&train);
 }
 
-static adamoe_status run_registry(bench_options *o, const adamoe_registry *registry,
+static adamoe_status run_registry(adamoe_bench_command *o, const adamoe_registry *registry,
                                   adamoe_library_flags *flags)
 {
     size_t count = 0;
@@ -480,16 +245,16 @@ static adamoe_status run_registry(bench_options *o, const adamoe_registry *regis
 }
 
 /* All threads of the machine, which knows how many that are when it is open. */
-static adamoe_status count_threads(const adamoe_machine_options *options, counts *out)
+static adamoe_status count_threads(const adamoe_machine_options *options, adamoe_bench_counts *out)
 {
     adamoe_machine machine;
     ADAMOE_TRY(adamoe_machine_open(options, &machine));
-    *out = (counts){{machine.team->threads}, 1};
+    *out = (adamoe_bench_counts){{machine.team->threads}, 1};
     adamoe_machine_close(&machine);
     return adamoe_ok();
 }
 
-static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
+static adamoe_status run(adamoe_bench_command *o, adamoe_library_flags *flags)
 {
     adamoe_registry *registry = NULL;
     o->layer.machine = adamoe_options_for_machine(&o->common);
@@ -513,7 +278,7 @@ static adamoe_status run(bench_options *o, adamoe_library_flags *flags)
 }
 
 /* Where the report goes, and what it must not replace. */
-static adamoe_status set_files(const bench_options *o, adamoe_library_flags *flags)
+static adamoe_status set_files(const adamoe_bench_command *o, adamoe_library_flags *flags)
 {
     flags->recorded = o->layer.recorded;
     flags->kernels = &o->common;
@@ -529,16 +294,168 @@ static adamoe_status set_files(const bench_options *o, adamoe_library_flags *fla
     return adamoe_ok();
 }
 
+/* ----------------------------------------------------------------------------------------------- over ranks */
+
+typedef struct over_ranks {
+    adamoe_bench_command *command;
+    const adamoe_library_flags *flags;
+    int count; /* the command line, without the library's flags */
+    char **arguments;
+    adamoe_ranks *ranks;
+    adamoe_registry *registry;
+    const adamoe_kernel **kernels;
+    size_t count_of_kernels;
+    uint32_t *rank_of_expert;
+} over_ranks;
+
+/* Of the layer that --routing recorded:FILE would draw from the same recording. */
+static adamoe_status place_experts(const adamoe_bench_command *o, uint32_t ranks, uint32_t *rank_of_expert)
+{
+    const size_t experts = o->layer.preset->mixture.experts;
+    const adamoe_rank_subject subject = {o->layer.preset->name, ADAMOE_ANY_LAYERS, experts};
+    adamoe_rank_assignment assignment;
+    ADAMOE_TRY(adamoe_rank_assignment_create(&o->rank, &subject, ranks, &assignment));
+    const size_t layer =
+        assignment.layers == 0 ? 0 : adamoe_recorded_layer(assignment.layers, o->common.seed);
+    adamoe_rank_assign(&assignment, layer, experts, ranks, rank_of_expert);
+    adamoe_rank_assignment_free(&assignment);
+    return adamoe_ok();
+}
+
+/* A recording that does not fit is refused by a process alone too, where all experts are in one place. */
+static adamoe_status check_placement(const adamoe_bench_command *o)
+{
+    uint32_t *rank_of_expert = calloc(o->layer.preset->mixture.experts, sizeof *rank_of_expert);
+    const adamoe_status status = rank_of_expert == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "out of memory")
+                                                        : place_experts(o, 1, rank_of_expert);
+    free(rank_of_expert);
+    return status;
+}
+
+static adamoe_status prepare_ranks(over_ranks *r)
+{
+    adamoe_bench_command *o = r->command;
+    const adamoe_world *world = adamoe_ranks_world(r->ranks);
+    const adamoe_result_file file = {"--json", o->json};
+    const char *const inputs[] = {o->layer.recorded, o->rank.recording};
+    if (world->rank == 0) {
+        ADAMOE_TRY(adamoe_check_result_files(&file, 1, inputs, 2, &o->common));
+    }
+    r->rank_of_expert = calloc(o->layer.preset->mixture.experts, sizeof *r->rank_of_expert);
+    if (r->rank_of_expert == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "out of memory");
+    }
+    ADAMOE_TRY(place_experts(o, world->ranks, r->rank_of_expert));
+    ADAMOE_TRY(adamoe_registry_create(&r->registry));
+    ADAMOE_TRY(adamoe_load_kernels(&o->common, r->registry));
+    o->own = adamoe_registry_count(r->registry);
+    o->layer.machine = adamoe_options_for_machine(&o->common);
+    o->layer.fallback = adamoe_registry_default(r->registry);
+    o->layer.timing.seed = o->common.seed;
+    o->layer.timing.repetitions = r->flags->repetitions;
+    o->layer.timing.least_seconds = r->flags->least_seconds;
+    if (o->threads.count == 0) {
+        ADAMOE_TRY(count_threads(&o->layer.machine, &o->threads));
+    }
+    r->kernels = calloc(o->kernels + o->own + 1, sizeof *r->kernels);
+    return r->kernels == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "out of memory")
+                              : list_kernels(o, r->registry, r->kernels, &r->count_of_kernels);
+}
+
+static adamoe_status list_facts(const over_ranks *r, adamoe_rank_facts *facts)
+{
+    const adamoe_bench_command *o = r->command;
+    ADAMOE_TRY(adamoe_rank_fact_program(facts));
+    adamoe_rank_fact_options(facts, r->count, r->arguments);
+    adamoe_rank_fact_add(facts, "timing", "%zu repetitions of %g s", r->flags->repetitions,
+                         r->flags->least_seconds);
+    if (o->common.plugin != NULL) {
+        ADAMOE_TRY(adamoe_rank_fact_file(facts, "plugin", o->common.plugin));
+    }
+    if (o->layer.recorded != NULL) {
+        ADAMOE_TRY(adamoe_rank_fact_file(facts, "recorded routing", o->layer.recorded));
+    }
+    return o->rank.recording == NULL ? adamoe_ok()
+                                     : adamoe_rank_fact_file(facts, "recording", o->rank.recording);
+}
+
+static adamoe_status run_ranks(over_ranks *r)
+{
+    adamoe_bench_command *o = r->command;
+    const adamoe_world *world = adamoe_ranks_world(r->ranks);
+    adamoe_rank_facts facts = {.count = 0};
+    adamoe_status status = prepare_ranks(r);
+    if (status.code == ADAMOE_OK) {
+        status = list_facts(r, &facts);
+    }
+    ADAMOE_TRY(adamoe_rank_agree(world, status, &facts));
+    if (o->saved && !o->routing_given) {
+        o->layer.pattern = ADAMOE_PATTERN_RANDOM;
+    }
+    const bool fallback = o->saved && o->kernels == 0;
+    adamoe_bench_over_ranks run = {.world = world,
+                                   .ranks_here = adamoe_launch_of_process().ranks_here,
+                                   .rank = &o->rank,
+                                   .rank_of_expert = r->rank_of_expert,
+                                   .layer = &o->layer,
+                                   .kernel = fallback ? &o->layer.fallback : r->kernels,
+                                   .kernels = fallback ? 1 : r->count_of_kernels,
+                                   .named = o->kernels > 0,
+                                   .tokens = o->tokens.value,
+                                   .token_counts = o->tokens.count,
+                                   .threads = o->threads.value,
+                                   .thread_counts = o->threads.count,
+                                   .saved = o->saved,
+                                   .least_tokens = SAVED_TOKENS,
+                                   .json = o->json};
+    adamoe_ranks_describe(r->ranks, run.mpi, sizeof run.mpi);
+    return adamoe_bench_over_ranks_run(&run);
+}
+
+/* Started as several ranks. What all refuse in the same way is refused before MPI is started. */
+static int bench_over_ranks(adamoe_bench_command *o, const adamoe_library_flags *flags, int count,
+                            char **arguments)
+{
+    over_ranks r = {.command = o, .flags = flags, .count = count, .arguments = arguments};
+    adamoe_status status = flags->other == NULL
+                               ? adamoe_bench_suits_ranks(o)
+                               : adamoe_error(ADAMOE_BAD_INPUT,
+                                              "over ranks not with %s: the library's report is one "
+                                              "process's",
+                                              flags->other);
+    if (status.code == ADAMOE_OK && o->saved && o->layer.preset->mixture.null_experts == 0) {
+        status = adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts",
+                              o->layer.preset->name);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_ranks_open(o->rank.patience, &r.ranks);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = run_ranks(&r);
+        adamoe_rank_stop("bench", r.ranks, &status);
+    }
+    free(r.kernels);
+    free(r.rank_of_expert);
+    adamoe_registry_free(r.registry);
+    return adamoe_rank_finish("bench", r.ranks, status);
+}
+
 int adamoe_verb_bench(int count, char **arguments)
 {
-    bench_options options = {.common = {.seed = 1},
-                             .layer = {.preset = &adamoe_presets[0], .pattern = ADAMOE_PATTERN_BALANCED},
-                             .tokens = {{1, 4, 16, 64, 256, 512}, 6}};
+    adamoe_bench_command options = {.json = NULL};
     adamoe_library_flags flags;
     adamoe_status status = adamoe_split_flags(&count, arguments, &flags);
     if (status.code == ADAMOE_OK) {
-        adamoe_parse(&bench_argp, count, arguments, &options);
+        options = adamoe_bench_parse(count, arguments);
+        if (adamoe_launch_of_process().ranks > 1) {
+            const int code = bench_over_ranks(&options, &flags, count, arguments);
+            free(flags.argument);
+            return code;
+        }
         status = set_files(&options, &flags);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = check_placement(&options);
     }
     if (status.code == ADAMOE_OK && options.peers_file != NULL) {
         status = adamoe_peers_read(options.peers_file, &options.peers);

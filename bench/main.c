@@ -28,7 +28,7 @@ static const verb verbs[] = {
      NO_TIMES, true},
     {"check", "every kernel against the definition, by its own error bound", adamoe_verb_check, NO_TIMES,
      false},
-    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench, JUDGES_TIMES, false},
+    {"bench", "throughput of one layer, by Google Benchmark", adamoe_verb_bench, JUDGES_TIMES, true},
     {"compare", "what became worse between two results of check, bench, eval or gate", adamoe_verb_compare,
      NO_TIMES, false},
     {"gate", "whether this build is worse than another one, or than a baseline: for CI", adamoe_verb_gate,

@@ -85,8 +85,8 @@ static const layer house[] = {
      "reference datasets/files kernels/machine kernels/model kernels/remote bench/program bench/statistics "
      "bench/check/cases bench/check/call bench/check/kinds bench/check/tiers"},
     {"bench/bench",
-     "reference reference/routers datasets/files kernels kernels/machine kernels/remote bench/gbench bench/layers "
-     "bench/program bench/routers bench/timing"},
+     "reference reference/routers datasets/files kernels kernels/machine kernels/mpi kernels/remote bench/gbench "
+     "bench/layers bench/program bench/ranks bench/routers bench/timing"},
     {"bench/compare", "datasets/files bench/program bench/statistics"},
     {"bench/eval",
      "reference reference/lora datasets datasets/files datasets/safetensors datasets/tasks "
@@ -106,8 +106,9 @@ static const layer house[] = {
     {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
     {"bench/reproduce/study",
      "reference datasets/config datasets/files bench/program bench/report bench/statistics bench/reproduce/sides"},
-    {"bench/reproduce", "reference kernels/machine bench/layers bench/program bench/ranks bench/statistics bench/timing "
-                        "bench/reproduce/sides bench/reproduce/study"},
+    {"bench/reproduce",
+     "reference kernels/machine bench/layers bench/program bench/ranks bench/statistics bench/timing "
+     "bench/reproduce/sides bench/reproduce/study"},
 
     /* the verbs */
     {"bench",

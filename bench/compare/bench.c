@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const work_counters[] = {"executed_flops", "touched_bytes",   "expert_rows",
-                                            "products",       "touched_experts", "load"};
+static const char *const work_counters[] = {
+    "executed_flops", "touched_bytes",      "expert_rows",          "products",           "touched_experts",
+    "load",           "rows_sent_per_call", "inputs_sent_per_call", "bytes_sent_per_call"};
 
 #define WORK_COUNTERS (sizeof work_counters / sizeof *work_counters)
 

@@ -127,3 +127,24 @@ adamoe_status adamoe_bench_check(const adamoe_kernel *kernel, const adamoe_layer
     free(s.first_input);
     return status;
 }
+
+static size_t expert_of_row(const adamoe_plan *plan, size_t row)
+{
+    size_t e = 0;
+    while (plan->offset[e + 1] <= row) {
+        ++e;
+    }
+    return e;
+}
+
+void adamoe_bench_check_reads(const adamoe_layer *layer, const adamoe_plan *plan, bool *reads)
+{
+    const sample s = {.tokens = plan->tokens, .count = sample_size(layer, plan)};
+    memset(reads, 0, layer->experts * sizeof *reads);
+    for (size_t i = 0; i < s.count; ++i) {
+        const size_t t = token_at(&s, i);
+        for (size_t place = plan->token_offset[t]; place < plan->token_offset[t + 1]; ++place) {
+            reads[expert_of_row(plan, plan->token_row[place])] = true;
+        }
+    }
+}

@@ -14,4 +14,8 @@ adamoe_status adamoe_bench_check(const adamoe_kernel *kernel, const adamoe_layer
                                  const adamoe_traffic_batch *batch, size_t tokens, const float *y,
                                  const adamoe_team *team);
 
+/* Marks the experts whose weights the check of such a plan reads: those of the tokens that are judged. reads is
+ * [layer->experts]; of the layer only its sizes count. */
+void adamoe_bench_check_reads(const adamoe_layer *layer, const adamoe_plan *plan, bool *reads);
+
 #endif

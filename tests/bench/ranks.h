@@ -62,4 +62,13 @@ static inline void write_recording(const char *folder, const char *name, size_t 
     assert_ok(adamoe_safetensors_write(path, &tensor, 1, metadata, 3));
 }
 
+static inline json_t *load_json(const char *folder, const char *name)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    json_t *all = json_load_file(path, 0, NULL);
+    assert_non_null(all);
+    return all;
+}
+
 #endif

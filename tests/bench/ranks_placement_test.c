@@ -4,19 +4,10 @@
  */
 #include "bench/ranks.h"
 
-static json_t *load(const char *folder, const char *name)
-{
-    char path[1024];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    json_t *all = json_load_file(path, 0, NULL);
-    assert_non_null(all);
-    return all;
-}
-
 /* What `scale --record` counts for one order of experts; -1 where this build does not have it. */
 static json_int_t counted_bytes(const char *folder, const char *order)
 {
-    json_t *all = load(folder, "scale.json");
+    json_t *all = load_json(folder, "scale.json");
     size_t i;
     const json_t *entry;
     json_int_t bytes = -1;
@@ -46,7 +37,7 @@ static void experts_live_where_a_recording_says(void **state)
                "--json one.json",
                folder),
            0, "2 of 2");
-    json_t *one = load(folder, "one.json");
+    json_t *one = load_json(folder, "one.json");
     const json_int_t tokens = whole_number(json_object_get(one, "adamoe"), "tokens_processed") / 2;
     json_decref(one);
     for (size_t i = 0; i < sizeof orders / sizeof *orders; ++i) {
@@ -61,7 +52,7 @@ static void experts_live_where_a_recording_says(void **state)
         char place[64];
         (void)snprintf(place, sizeof place, "placement %s%s, ", orders[i], i == 0 ? "" : " of r2");
         expect(got, 0, place);
-        json_t *many = load(folder, "many.json");
+        json_t *many = load_json(folder, "many.json");
         const json_t *traffic = json_object_get(json_object_get(many, "adamoe"), "communication");
         expect(run("cd %s && " ADAMOE " scale --config " TINY_MODEL
                    "/config.json --record r4 --ranks 2 --tokens %lld "
@@ -103,7 +94,7 @@ static void a_layer_has_its_experts_by_load(void **state)
         rows += id == 2;
     }
     adamoe_safetensors_close(file);
-    json_t *all = load(folder, "many.json");
+    json_t *all = load_json(folder, "many.json");
     const json_t *traffic = json_object_get(all, "communication");
     assert_int_equal(whole_number(traffic, "rows_kept"), rows);
     assert_int_equal(whole_number(traffic, "bytes"), whole_number(traffic, "predicted_bytes"));
