@@ -195,6 +195,9 @@ static adamoe_status compare_value(adamoe_result_comparison *comparison, const c
     if (json_is_number(base) && json_is_number(now)) {
         adamoe_counter_text(f.base, sizeof f.base, json_number_value(base));
         adamoe_counter_text(f.now, sizeof f.now, json_number_value(now));
+    } else if (json_is_string(base) && json_is_string(now)) {
+        (void)snprintf(f.base, sizeof f.base, "%.60s", json_string_value(base));
+        (void)snprintf(f.now, sizeof f.now, "%.60s", json_string_value(now));
     }
     return adamoe_add_finding(comparison, &f);
 }
@@ -214,6 +217,79 @@ static bool same_options(json_t *base, const json_t *now)
     return true;
 }
 
+/* ------------------------------------------------------------------------------------------- between ranks */
+
+static bool differs(const json_t *base, const json_t *now, const char *key)
+{
+    const json_t *before = json_object_get(base, key), *after = json_object_get(now, key);
+    return before != NULL && after != NULL && !json_equal(before, after);
+}
+
+/* What decides what travels, and is not in "config". */
+static bool same_ranks(const json_t *base, const json_t *now)
+{
+    static const char *const keys[] = {"ranks", "experts", "recording", "batch_tokens"};
+    bool same = !differs(base, now, "kernel");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
+        same = same && !differs(json_object_get(base, "communication"), json_object_get(now, "communication"),
+                                keys[i]);
+    }
+    return same;
+}
+
+static adamoe_status compare_ranks(adamoe_result_comparison *comparison, const char *task, const json_t *base,
+                                   const json_t *now, adamoe_verdict_kind verdict)
+{
+    static const char *const keys[] = {"rows_kept",   "rows_sent",  "rows_served",
+                                       "inputs_sent", "bytes_sent", "bytes_received"};
+    size_t r;
+    const json_t *rank, *list = json_object_get(now, "by_rank");
+    json_array_foreach(json_object_get(base, "by_rank"), r, rank)
+    {
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "rank %zu, %s", r, keys[i]);
+            ADAMOE_TRY(compare_value(comparison, task, name, json_object_get(rank, keys[i]),
+                                     json_object_get(json_array_get(list, r), keys[i]), verdict));
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Rows and bytes follow from the routing and from where experts live, to the byte; seconds do not. */
+static adamoe_status compare_communication(adamoe_result_comparison *comparison, const char *task,
+                                           const json_t *base, const json_t *now, bool same_work)
+{
+    static const char *const keys[] = {"inputs_travel_as", "rows_kept",     "rows_sent", "bytes",
+                                       "predicted_bytes",  "baseline_bytes"};
+    const json_t *before = json_object_get(base, "communication"),
+                 *after = json_object_get(now, "communication");
+    if (before == NULL) {
+        return adamoe_ok();
+    }
+    if (after == NULL || json_object_get(base, "questions_resumed") != NULL ||
+        json_object_get(now, "questions_resumed") != NULL) {
+        adamoe_add_note(comparison, "%s: what travelled between ranks is not compared: %s.", task,
+                        after == NULL ? "the new run was on one"
+                                      : "a run that went on has counted its own part alone");
+        return adamoe_ok();
+    }
+    const bool same = same_ranks(base, now);
+    if (!same) {
+        adamoe_add_note(
+            comparison,
+            "%s: ranks, places of experts, kernel or --batch-tokens differ, so that what travelled may, "
+            "too.",
+            task);
+    }
+    const adamoe_verdict_kind verdict = same && same_work ? ADAMOE_VERDICT_REGRESSION : ADAMOE_VERDICT_SAME;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
+        ADAMOE_TRY(compare_value(comparison, task, keys[i], json_object_get(before, keys[i]),
+                                 json_object_get(after, keys[i]), verdict));
+    }
+    return same ? compare_ranks(comparison, task, before, after, verdict) : adamoe_ok();
+}
+
 static adamoe_status compare_work(adamoe_result_comparison *comparison, const char *task, const json_t *base,
                                   const json_t *now)
 {
@@ -228,7 +304,8 @@ static adamoe_status compare_work(adamoe_result_comparison *comparison, const ch
                                  at(now, "adamoe", keys[i]),
                                  same ? ADAMOE_VERDICT_REGRESSION : ADAMOE_VERDICT_SAME));
     }
-    return adamoe_ok();
+    return compare_communication(comparison, task, json_object_get(base, "adamoe"),
+                                 json_object_get(now, "adamoe"), same);
 }
 
 /* What makes accuracies of two runs answers to different questions, said before they are compared. */

@@ -422,6 +422,7 @@ static adamoe_status gather_all(adamoe_evaluation *e)
     adamoe_traffic_report_free(&e->traffic);
     ADAMOE_TRY(adamoe_traffic_gather(world, own, &e->traffic));
     adamoe_traffic_describe(&e->traffic, &e->options.ranks, e->kernel);
+    e->traffic.batch_tokens = e->options.batch_tokens;
     return adamoe_gather_counts(world, &e->scorer);
 }
 

@@ -121,7 +121,7 @@ json_t *adamoe_traffic_json(const adamoe_traffic_report *report)
     for (uint32_t r = 0; r < report->ranks; ++r) {
         json_array_append_new(ranks, rank_json(&report->rank[r]));
     }
-    return json_pack(
+    json_t *all = json_pack(
         "{s:I,s:o,s:s,s:o,s:I,s:b,s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:o,s:o,s:o}", "ranks",
         (json_int_t)report->ranks, "mpi", adamoe_json_text(report->mpi), "experts", report->experts,
         "recording", report->recording == NULL ? json_null() : adamoe_json_text(report->recording), "chunks",
@@ -131,4 +131,8 @@ json_t *adamoe_traffic_json(const adamoe_traffic_report *report)
         "predicted_bytes", (json_int_t)t.predicted_bytes, "baseline_bytes", (json_int_t)t.baseline_bytes,
         "bytes_reduction", adamoe_json_number(t.bytes_reduction), "largest_over_mean_load",
         adamoe_json_number(t.largest_over_mean_load), "by_rank", ranks);
+    if (all != NULL && report->batch_tokens > 0) {
+        (void)json_object_set_new(all, "batch_tokens", json_integer((json_int_t)report->batch_tokens));
+    }
+    return all;
 }

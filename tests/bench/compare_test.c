@@ -332,6 +332,40 @@ static void load_and_flops_are_deterministic(void **state)
     expect(compare(state, ""), 0, "the options of the two runs differ");
 }
 
+/* A run over two ranks, whose second one sent so many bytes. */
+static json_t *over_ranks(const char *experts, json_int_t bytes, bool resumed)
+{
+    json_t *all = eval(0.5, 0.1, 100, 3), *cost = json_object_get(all, "adamoe");
+    json_object_set_new(cost, "kernel", json_string("avx2-f32"));
+    json_object_set_new(cost, "communication",
+                        json_pack("{s:i,s:s,s:n,s:i,s:s,s:i,s:I,s:f,s:[{s:i},{s:I,s:f}]}", "ranks", 2,
+                                  "experts", experts, "recording", "batch_tokens", 4096, "inputs_travel_as",
+                                  "float32", "rows_sent", 7, "bytes", bytes + 500, "kept_share", 0.5,
+                                  "by_rank", "bytes_sent", 500, "bytes_sent", bytes, "waiting_seconds",
+                                  (double)bytes));
+    if (resumed) {
+        json_object_set_new(cost, "questions_resumed", json_integer(3));
+    }
+    return all;
+}
+
+static void what_travels_is_deterministic(void **state)
+{
+    write_json(state, "base.json", over_ranks("block", 600, false));
+    write_json(state, "new.json", over_ranks("block", 600, false));
+    expect(compare(state, ""), 0, "0 regressions");
+    write_json(state, "new.json", over_ranks("block", 596, false)); /* fewer, too: it is another protocol */
+    expect(compare(state, ""), 1, "regression work     arc: bytes 1100 -> 1096");
+    expect(compare(state, ""), 1, "arc: rank 1, bytes_sent 600 -> 596");
+    write_json(state, "new.json", over_ranks("turn", 596, false));
+    expect(compare(state, ""), 0, "ranks, places of experts, kernel or --batch-tokens differ");
+    expect(compare(state, ""), 0, "same       work     arc: bytes 1100 -> 1096");
+    write_json(state, "new.json", over_ranks("block", 596, true));
+    expect(compare(state, ""), 0, "a run that went on has counted its own part alone");
+    write_json(state, "new.json", eval(0.5, 0.1, 100, 3));
+    expect(compare(state, ""), 0, "the new run was on one");
+}
+
 /* -------------------------------------------------------------------------------------------------- files */
 
 static void what_cannot_be_compared_is_an_error(void **state)
@@ -394,6 +428,7 @@ int main(void)
         TEST(samples_must_be_those_of_their_result),
         TEST(other_questions_are_said_first),
         TEST(load_and_flops_are_deterministic),
+        TEST(what_travels_is_deterministic),
         TEST(what_cannot_be_compared_is_an_error),
         TEST(reports_are_whole_or_not_there),
     };

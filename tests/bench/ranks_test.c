@@ -71,6 +71,7 @@ static void samples_are_those_of_one_rank(void **state)
         assert_ptr_equal(strstr(strstr(got->text, "acc_norm") + 1, "acc_norm"), NULL); /* once */
         expect(run("cmp %s/one.jsonl %s/many.jsonl", folder, folder), 0, "");
         check_traffic(folder, cases[i].ranks, false);
+        expect(run("cd %s && " ADAMOE " compare many.json many.json", folder), 0, "0 regressions");
     }
 }
 
