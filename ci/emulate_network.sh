@@ -6,9 +6,9 @@
 #     sh ci/emulate_network.sh [-n NODES] [-d DELAY_US] [-b MBIT] [COMMAND...]       (4 nodes, 1000 us, 1000 Mbit/s)
 #     sh ci/emulate_network.sh -n 2 mpirun -n 2 hostname
 #
-# The command runs on the first node; NETWORK_HOSTS holds the addresses. First the network is measured: the median round
-# trip of one byte and a bulk transfer, by TCP, between the first two nodes. Where it is not what was asked for, to within
-# a quarter, nothing is run: exit code 4.
+# The command runs on the first node; NETWORK_HOSTS holds the addresses, NETWORK_RELAY the process that carries packets.
+# First the network is measured: the median round trip of one byte and a bulk transfer, by TCP, between the first two
+# nodes. Where it is not what was asked for, to within a quarter, nothing is run: exit code 4.
 #
 # The delay is tc's netem where the kernel has it, else a program of our own between tun devices (network_relay.c). Needs
 # root, ip, nsenter and a C compiler; skipped, visibly, where one is absent. Takes everything down however it ends.
@@ -112,6 +112,7 @@ else
     # shellcheck disable=SC2086
     "$work/network_relay" relay "$delay" "$mbit" $names >"$work/ready" 2>"$work/relay.txt" &
     relay=$!
+    export NETWORK_RELAY="$relay"
     tries=0
     until grep -q ready "$work/ready" 2>/dev/null; do
         kill -0 "$relay" 2>/dev/null && [ $tries -lt 100 ] || { echo "the relay did not start" >&2; exit 4; }

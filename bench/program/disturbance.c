@@ -34,7 +34,9 @@ static void read_stat(adamoe_load_mark *out)
         return;
     }
     while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &tick[0], &tick[1], &tick[2], &tick[3],
+        /* A blank of a format matches nothing too, and would take the line of one processor for that of all. */
+        if (strncmp(line, "cpu ", 4) == 0 &&
+            sscanf(line + 4, "%lf %lf %lf %lf %lf %lf %lf %lf", &tick[0], &tick[1], &tick[2], &tick[3],
                    &tick[4], &tick[5], &tick[6], &tick[7]) == 8) {
             out->busy = (tick[0] + tick[1] + tick[2] + tick[5] + tick[6]) / per_second;
             out->steal = tick[7] / per_second;

@@ -65,20 +65,50 @@ static double ranks_per_processor(const seat *all, uint32_t ranks, const seat *o
 
 /* ---------------------------------------------------------------------------------------------- disturbance */
 
+/* Processor seconds of the program that carries messages in an emulated network, which is part of the run: the process that
+ * ci/emulate_network.sh names. */
+static double carrier_seconds(void)
+{
+    char path[64];
+    double ticks[2];
+    const char *text = getenv("NETWORK_RELAY");
+    (void)snprintf(path, sizeof path, "/proc/%.20s/stat", text == NULL ? "" : text);
+    FILE *file = text == NULL ? NULL : fopen(path, "re");
+    if (file == NULL) {
+        return 0.0;
+    }
+    const bool read = fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &ticks[0],
+                             &ticks[1]) == 2;
+    (void)fclose(file);
+    return read ? (ticks[0] + ticks[1]) / (double)sysconf(_SC_CLK_TCK) : 0.0;
+}
+
+/* The work of this rank so far, and of what carries its messages. */
+typedef struct round_mark {
+    adamoe_load_mark load;
+    double carrier;
+} round_mark;
+
+static round_mark mark_round(void)
+{
+    round_mark m = {.carrier = carrier_seconds()};
+    adamoe_mark_load(&m.load);
+    return m;
+}
+
 /* Whether a machine of the run had more to do besides than `reproduce` allows a side. That something waits for a processor
  * is no sign here: ranks wait for each other, and for what carries their messages. */
-static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all,
-                                 const adamoe_load_mark *before, bool *disturbed)
+static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all, const round_mark *before,
+                                 bool *disturbed)
 {
-    adamoe_load_mark after;
-    adamoe_mark_load(&after);
-    own->own = after.own - before->own;
+    round_mark after = mark_round();
+    own->own = after.load.own - before->load.own;
     ADAMOE_TRY(gather_seats(m->world, own, all));
-    after.own = before->own;
+    after.load.own = before->load.own + after.carrier - before->carrier;
     for (uint32_t r = 0; r < m->world->ranks; ++r) {
-        after.own += all[r].machine == own->machine ? all[r].own : 0.0;
+        after.load.own += all[r].machine == own->machine ? all[r].own : 0.0;
     }
-    const adamoe_disturbance d = adamoe_disturbance_between(before, &after);
+    const adamoe_disturbance d = adamoe_disturbance_between(&before->load, &after.load);
     const bool here = d.steal_share > ADAMOE_MOST_STEAL || d.other_share > ADAMOE_MOST_OTHER ||
                       d.fault_rate > ADAMOE_MOST_FAULTS;
     double any;
@@ -90,6 +120,7 @@ static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all,
 /* ------------------------------------------------------------------------------------------------- a run */
 
 typedef struct timers {
+    adamoe_own_experts experts;
     adamoe_expert_timer *expert;
     adamoe_wire_timer *wire;
     adamoe_layer_timer *layers;
@@ -151,11 +182,12 @@ static adamoe_status open_timers(const adamoe_measure *m, timers *t, adamoe_cali
 {
     double expert = 0.0, wire = 0.0;
     ADAMOE_TRY(find_seats(m, t, out));
-    ADAMOE_TRY(adamoe_expert_timer_open(m, &t->expert, &expert));
     if (m->world->ranks > 1) {
         ADAMOE_TRY(adamoe_wire_timer_open(m, &t->wire, &wire));
         ADAMOE_TRY(adamoe_layer_timer_open(m, &t->layers));
+        t->experts = adamoe_layer_timer_own(t->layers);
     }
+    ADAMOE_TRY(adamoe_expert_timer_open(m, m->world->ranks > 1 ? &t->experts : NULL, &t->expert, &expert));
     plan(m, t, expert + wire);
     return adamoe_ok();
 }
@@ -178,9 +210,8 @@ static adamoe_status run_rounds(const adamoe_measure *m, timers *t, adamoe_round
     const size_t most = t->planned + t->planned / 2;
     size_t done = 0;
     for (; done < most && rounds->count < t->planned; ++done) {
-        adamoe_load_mark before;
+        const round_mark before = mark_round();
         bool disturbed = false;
-        adamoe_mark_load(&before);
         ADAMOE_TRY(run_round(t, done));
         ADAMOE_TRY(judge_round(m, &t->own, t->all, &before, &disturbed));
         if (!disturbed) {
@@ -201,6 +232,10 @@ static adamoe_status run_rounds(const adamoe_measure *m, timers *t, adamoe_round
 static adamoe_status measure(const adamoe_measure *m, timers *t, adamoe_calibration *out)
 {
     adamoe_rounds rounds = {.count = 0};
+    if (m->world->ranks > m->preset->mixture.experts) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--preset: %s: %zu experts, too few for %u ranks",
+                            m->preset->name, m->preset->mixture.experts, m->world->ranks);
+    }
     ADAMOE_TRY(open_timers(m, t, out));
     ADAMOE_TRY(run_rounds(m, t, &rounds, out));
     adamoe_expert_timer_finish(t->expert, &rounds, out);

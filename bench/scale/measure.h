@@ -58,16 +58,23 @@ adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, doub
 
 typedef struct adamoe_expert_timer adamoe_expert_timer;
 
-/* One expert with 1 to 4,096 rows. As many experts in turn as a rank holds in a layer, or as many as are together more
- * than twice as large as the last-level cache, if those are fewer: as cold as the layer itself has them. `measure` must
- * outlive *out, which is to be closed whether this fails or not. *cost becomes the seconds of a round. */
-adamoe_status adamoe_expert_timer_open(const adamoe_measure *measure, adamoe_expert_timer **out,
-                                       double *cost);
+/* Experts that a rank holds, as the kernel prepared them. */
+typedef struct adamoe_own_experts {
+    adamoe_prepared *prepared;
+    size_t count;
+} adamoe_own_experts;
+
+/* One expert with 1 to 4,096 rows: those of `own` in turn, the very weights that a layer computes with, since it matters
+ * where in memory they are and how cold; of one rank that has no layer (NULL), as many as are together more than twice as
+ * large as the last-level cache, if the preset has so many. `measure` and `own` must outlive *out, which is to be closed
+ * whether this fails or not. *cost becomes the seconds of a round. */
+adamoe_status adamoe_expert_timer_open(const adamoe_measure *measure, const adamoe_own_experts *own,
+                                       adamoe_expert_timer **out, double *cost);
 void adamoe_expert_timer_close(adamoe_expert_timer *timer);
 adamoe_status adamoe_expert_timer_round(adamoe_expert_timer *timer, size_t round);
 
-/* Fills in the kernel's part: the time of a call, that of the slowest rank, divided by its experts, which have the same
- * number of rows each. */
+/* Fills in the kernel's part: the time of a call divided by its experts, which have the same number of rows each, that of
+ * the slowest rank, for which the others wait after every call as they do in a layer; and that of rank 0 alone. */
 void adamoe_expert_timer_finish(const adamoe_expert_timer *timer, const adamoe_rounds *rounds,
                                 adamoe_calibration *out);
 
@@ -75,7 +82,7 @@ void adamoe_expert_timer_finish(const adamoe_expert_timer *timer, const adamoe_r
 
 typedef struct adamoe_wire_timer adamoe_wire_timer;
 
-/* Rows to and from every other rank, 0 up to 2 MB of them, as a layer exchanges them, with experts that compute nothing;
+/* Rows to and from every other rank, 0 up to 4 MB of them, as a layer exchanges them, with experts that compute nothing;
  * half of a round trip of one byte between ranks 0 and 1 is the latency. */
 adamoe_status adamoe_wire_timer_open(const adamoe_measure *measure, adamoe_wire_timer **out, double *cost);
 void adamoe_wire_timer_close(adamoe_wire_timer *timer);
@@ -106,6 +113,9 @@ typedef struct adamoe_layer_timer adamoe_layer_timer;
  * without, in turn; other tokens in each round, the same on both sides (adamoe_selections_pair). */
 adamoe_status adamoe_layer_timer_open(const adamoe_measure *measure, adamoe_layer_timer **out);
 void adamoe_layer_timer_close(adamoe_layer_timer *timer);
+
+/* Those of this rank. */
+adamoe_own_experts adamoe_layer_timer_own(const adamoe_layer_timer *timer);
 
 /* Numbers of tokens; seconds of a round of the first `count` of them. */
 size_t adamoe_layer_timer_sizes(const adamoe_layer_timer *timer);

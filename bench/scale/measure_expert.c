@@ -2,8 +2,8 @@
  * One expert with so many rows, timed.
  */
 #include "layers/random_layer.h"
+#include "machine/clock.h"
 #include "machine/last_level_cache.h"
-#include "mpi/placement.h"
 #include "scale/measure.h"
 #include "scale/timed_call.h"
 #include "timing/roofline.h"
@@ -28,18 +28,18 @@ typedef struct rows_run {
 
 struct adamoe_expert_timer {
     const adamoe_measure *measure;
-    adamoe_random_layer layer;
-    adamoe_prepared *prepared;
-    size_t experts, runs;
+    adamoe_random_layer layer; /* of a rank that has no layer */
+    adamoe_prepared *made;     /* of that */
+    adamoe_own_experts own;
+    size_t runs;
     rows_run run[ADAMOE_COST_POINTS];
 };
 
-/* As many as a rank holds, or enough that all of them together are cold when they come again. */
-static size_t experts_in_turn(const adamoe_measure *m, double expert_bytes)
+/* Enough that all of them together are cold when they come again. */
+static size_t cold_experts(const adamoe_measure *m, double expert_bytes)
 {
     const double cold = ceil(2.0 * (double)adamoe_last_level_cache() / expert_bytes) + 1.0;
-    const double own = (double)adamoe_experts_of_rank(m->preset->mixture.experts, m->world->ranks);
-    return (size_t)fmin(512.0, fmin(own, cold));
+    return (size_t)fmin(512.0, fmin((double)m->preset->mixture.experts, cold));
 }
 
 static adamoe_status make_plan(size_t experts, size_t rows, full_plan *out)
@@ -80,8 +80,8 @@ static adamoe_status open_run(adamoe_expert_timer *t, size_t rows, double *secon
     const adamoe_measure *m = t->measure;
     rows_run *run = &t->run[t->runs++];
     run->rows = rows;
-    ADAMOE_TRY(make_plan(t->experts, rows, &run->plan));
-    ADAMOE_TRY(adamoe_timed_call_open(m, m->kernel, t->prepared, m->preset->hidden_size, &run->plan.plan,
+    ADAMOE_TRY(make_plan(t->own.count, rows, &run->plan));
+    ADAMOE_TRY(adamoe_timed_call_open(m, m->kernel, t->own.prepared, m->preset->hidden_size, &run->plan.plan,
                                       &run->call));
     return adamoe_timed_call_warm_up(m, &run->call, seconds, &run->calls);
 }
@@ -98,22 +98,34 @@ static adamoe_status open_runs(adamoe_expert_timer *t, double *cost)
     return adamoe_ok();
 }
 
-adamoe_status adamoe_expert_timer_open(const adamoe_measure *m, adamoe_expert_timer **out, double *cost)
+static adamoe_status make_experts(adamoe_expert_timer *t)
 {
+    const adamoe_measure *m = t->measure;
     const adamoe_preset *p = m->preset;
     const adamoe_expert_cost size =
         adamoe_expert_cost_of(p->hidden_size, p->intermediate_size, m->kernel->weight);
+    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, cold_experts(m, size.bytes), 0};
     adamoe_splitmix64 random = adamoe_random_for("scale: experts", m->seed);
+    ADAMOE_TRY(adamoe_random_layer_create(sizes, p->weights, 0, &random, &t->layer));
+    ADAMOE_TRY(m->kernel->prepare(&m->machine->host, &t->layer.layer, m->machine->placement, &t->made));
+    t->own = (adamoe_own_experts){t->made, sizes.experts};
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_expert_timer_open(const adamoe_measure *m, const adamoe_own_experts *own,
+                                       adamoe_expert_timer **out, double *cost)
+{
     adamoe_expert_timer *t = calloc(1, sizeof *t);
     *out = t;
     if (t == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "scale: out of memory");
     }
     t->measure = m;
-    t->experts = experts_in_turn(m, size.bytes);
-    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, t->experts, 0};
-    ADAMOE_TRY(adamoe_random_layer_create(sizes, p->weights, 0, &random, &t->layer));
-    ADAMOE_TRY(m->kernel->prepare(&m->machine->host, &t->layer.layer, m->machine->placement, &t->prepared));
+    if (own != NULL) {
+        t->own = *own;
+    } else {
+        ADAMOE_TRY(make_experts(t));
+    }
     return open_runs(t, cost);
 }
 
@@ -129,21 +141,40 @@ void adamoe_expert_timer_close(adamoe_expert_timer *t)
         free(t->run[i].plan.number);
         free(t->run[i].plan.combine);
     }
-    if (t->prepared != NULL) {
-        t->measure->kernel->release(t->prepared);
+    if (t->made != NULL) {
+        t->measure->kernel->release(t->made);
     }
     adamoe_random_layer_free(&t->layer);
     free(t);
 }
 
+static adamoe_status time_barrier(const adamoe_world *world, double *out)
+{
+    enum { BARRIERS = 20 };
+    ADAMOE_TRY(adamoe_world_barrier(world));
+    const double start = adamoe_now();
+    for (size_t i = 0; i < BARRIERS; ++i) {
+        ADAMOE_TRY(adamoe_world_barrier(world));
+    }
+    return adamoe_measure_slowest(world, (adamoe_now() - start) / BARRIERS, out);
+}
+
+/* What waiting itself takes is none of the expert's; nobody is slower alone. */
 adamoe_status adamoe_expert_timer_round(adamoe_expert_timer *t, size_t round)
 {
+    const adamoe_world *world = t->measure->world;
+    double barrier = 0.0;
+    if (world->ranks > 1) {
+        ADAMOE_TRY(time_barrier(world, &barrier));
+    }
     for (size_t i = 0; i < t->runs; ++i) {
         rows_run *run = &t->run[i];
-        ADAMOE_TRY(adamoe_timed_call_mean(t->measure, &run->call, run->calls, &run->seconds[round]));
-        run->alone[round] = run->seconds[round];
-        if (t->measure->world->ranks > 1) {
-            ADAMOE_TRY(adamoe_timed_call_alone(t->measure, &run->call, run->calls, &run->alone[round]));
+        double *together = &run->seconds[round], *alone = &run->alone[round];
+        ADAMOE_TRY(adamoe_timed_call_alone(t->measure, &run->call, run->calls, alone));
+        *together = *alone;
+        if (world->ranks > 1) {
+            ADAMOE_TRY(adamoe_timed_call_in_step(t->measure, &run->call, run->calls, together));
+            *together = fmax(*alone, *together - barrier);
         }
     }
     return adamoe_ok();
@@ -158,8 +189,8 @@ void adamoe_expert_timer_finish(const adamoe_expert_timer *t, const adamoe_round
     adamoe_cost_compute *compute = &out->compute;
     for (size_t i = 0; i < t->runs; ++i) {
         compute->point[compute->points++] = (adamoe_cost_point){
-            (double)t->run[i].rows, adamoe_rounds_median(rounds, t->run[i].seconds) / (double)t->experts,
-            adamoe_rounds_median(rounds, t->run[i].alone) / (double)t->experts};
+            (double)t->run[i].rows, adamoe_rounds_median(rounds, t->run[i].seconds) / (double)t->own.count,
+            adamoe_rounds_median(rounds, t->run[i].alone) / (double)t->own.count};
     }
     const adamoe_cost_point *last = &compute->point[compute->points - 1];
     (void)snprintf(out->kernel, sizeof out->kernel, "%s", m->kernel->name);
@@ -168,7 +199,7 @@ void adamoe_expert_timer_finish(const adamoe_expert_timer *t, const adamoe_round
     out->input_bytes = adamoe_wire_of(m->kernel, out->hidden_size).input_bytes;
     out->threads = m->machine->team->threads;
     out->expert_bytes = cost.bytes;
-    out->experts_in_turn = t->experts;
+    out->experts_in_turn = t->own.count;
     compute->flops = cost.flops_per_row * last->rows / last->seconds;
     compute->bytes = cost.bytes / compute->point[0].seconds;
 }

@@ -233,6 +233,15 @@ void adamoe_layer_timer_close(adamoe_layer_timer *t)
     free(t);
 }
 
+adamoe_own_experts adamoe_layer_timer_own(const adamoe_layer_timer *t)
+{
+    adamoe_own_experts own = {adamoe_sharded_own(t->prepared), 0};
+    for (size_t e = 0; e < t->layer.layer.experts; ++e) {
+        own.count += t->rank_of_expert[e] == t->measure->world->rank;
+    }
+    return own;
+}
+
 size_t adamoe_layer_timer_sizes(const adamoe_layer_timer *t)
 {
     return t->runs;

@@ -145,7 +145,7 @@ static adamoe_status combine_nothing(const adamoe_run *run, size_t hidden_size, 
 
 #define EXPERTS_OF_RANK 2 /* so that outputs leave in two parts, as those of layers do */
 #define MOST_TOKENS     4096
-#define MOST_BYTES      (2 << 20) /* to each other rank */
+#define MOST_BYTES      (4 << 20) /* to each other rank */
 #define TRIPS           20        /* of a round */
 
 /* Every rank sends as many rows to each expert. */
@@ -243,7 +243,7 @@ static adamoe_status open_exchange(adamoe_wire_timer *t, size_t rows, double *co
     ADAMOE_TRY(
         adamoe_timed_call_open(m, adamoe_sharded_kernel(t->sharded), t->prepared, d, &x->plan, &x->call));
     ADAMOE_TRY(adamoe_timed_call_warm_up(m, &x->call, &seconds, &x->calls));
-    x->calls = x->calls < 9 ? 3 : x->calls / 3;
+    x->calls = seconds > 0.1 ? 1 : x->calls < 9 ? 3 : x->calls / 3;
     *cost += seconds * (double)x->calls;
     *longest = seconds;
     return adamoe_ok();

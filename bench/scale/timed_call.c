@@ -61,27 +61,35 @@ adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, doub
 
 /* On ranks below `ranks`. */
 static adamoe_status time_calls(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
-                                uint32_t ranks, double *seconds)
+                                uint32_t ranks, bool in_step, double *seconds)
 {
-    ADAMOE_TRY(adamoe_world_barrier(measure->world));
+    const adamoe_world *world = measure->world;
+    ADAMOE_TRY(adamoe_world_barrier(world));
     const double start = adamoe_now();
-    for (size_t i = 0; i < calls && measure->world->rank < ranks; ++i) {
+    for (size_t i = 0; i < calls && world->rank < ranks; ++i) {
         ADAMOE_TRY(call->kernel->experts(call->prepared, &call->run, call->x, call->plan, call->y));
+        ADAMOE_TRY(in_step ? adamoe_world_barrier(world) : adamoe_ok());
     }
-    const double own = measure->world->rank < ranks ? (adamoe_now() - start) / (double)calls : 0.0;
-    return adamoe_measure_slowest(measure->world, own, seconds);
+    const double own = world->rank < ranks ? (adamoe_now() - start) / (double)calls : 0.0;
+    return adamoe_measure_slowest(world, own, seconds);
 }
 
 adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
                                      double *seconds)
 {
-    return time_calls(measure, call, calls, measure->world->ranks, seconds);
+    return time_calls(measure, call, calls, measure->world->ranks, false, seconds);
+}
+
+adamoe_status adamoe_timed_call_in_step(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                        double *seconds)
+{
+    return time_calls(measure, call, calls, measure->world->ranks, true, seconds);
 }
 
 adamoe_status adamoe_timed_call_alone(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
                                       double *seconds)
 {
-    return time_calls(measure, call, calls, 1, seconds);
+    return time_calls(measure, call, calls, 1, false, seconds);
 }
 
 adamoe_status adamoe_timed_call_warm_up(const adamoe_measure *measure, adamoe_timed_call *call,

@@ -26,7 +26,11 @@ void adamoe_timed_call_close(adamoe_timed_call *call);
 adamoe_status adamoe_timed_call_mean(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
                                      double *seconds);
 
-/* The same, of rank 0 alone: the others wait. */
+/* The same, but after each call every rank waits for the others: with what a barrier takes. */
+adamoe_status adamoe_timed_call_in_step(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
+                                        double *seconds);
+
+/* Of rank 0 alone: the others wait. */
 adamoe_status adamoe_timed_call_alone(const adamoe_measure *measure, adamoe_timed_call *call, size_t calls,
                                       double *seconds);
 

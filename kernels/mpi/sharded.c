@@ -200,6 +200,11 @@ const adamoe_kernel *adamoe_sharded_kernel(const adamoe_sharded *s)
     return s->options.world->ranks == 1 ? s->inner : &s->kernel;
 }
 
+adamoe_prepared *adamoe_sharded_own(const adamoe_prepared *p)
+{
+    return p->layer.inner;
+}
+
 void adamoe_sharded_set_overlap(adamoe_sharded *s, bool overlap)
 {
     s->options.overlap = overlap;

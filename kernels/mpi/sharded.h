@@ -46,6 +46,10 @@ void adamoe_sharded_free(adamoe_sharded *sharded);
 /* The table; lives as long as the object. Of a world of one rank it is `inner` itself. */
 const adamoe_kernel *adamoe_sharded_kernel(const adamoe_sharded *sharded);
 
+/* This rank's own experts of a layer that was prepared, as the inner kernel prepared them, which must not outlive it; NULL
+ * where it has none. */
+adamoe_prepared *adamoe_sharded_own(const adamoe_prepared *prepared);
+
 /* Of the calls that follow. Ranks need not be alike in it. */
 void adamoe_sharded_set_overlap(adamoe_sharded *sharded, bool overlap);
 

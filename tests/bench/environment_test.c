@@ -69,6 +69,25 @@ static void marks_count_the_work(void **state)
     assert_true(isnan(after.waiting) || after.waiting >= before.waiting);
 }
 
+/* The first line of /proc/stat is all processors together, those that follow are one each. */
+static void all_processors_count(void **state)
+{
+    (void)state;
+    double user, nice, system, idle, waiting, irq, softirq;
+    adamoe_load_mark mark;
+    FILE *file = fopen("/proc/stat", "re");
+    if (file == NULL) {
+        skip();
+    }
+    assert_int_equal(fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf", &user, &nice, &system, &idle, &waiting,
+                            &irq, &softirq),
+                     7);
+    fclose(file);
+    adamoe_mark_load(&mark);
+    const double busy = (user + nice + system + irq + softirq) / (double)sysconf(_SC_CLK_TCK);
+    assert_true(mark.busy >= busy && mark.busy < busy + 5.0 * mark.processors);
+}
+
 static json_t *environment_of(const char *path, const char *parent)
 {
     json_t *document = NULL;
@@ -127,6 +146,7 @@ int main(void)
         cmocka_unit_test(shares_are_of_all_processors),
         cmocka_unit_test(a_short_run_tells_nothing),
         cmocka_unit_test(marks_count_the_work),
+        cmocka_unit_test(all_processors_count),
         cmocka_unit_test_setup_teardown(every_result_carries_it, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
