@@ -126,20 +126,25 @@ static adamoe_status collect(session *s, int side, json_t **out)
                                             .model = s->model,
                                             .questions = s->questions,
                                             .limit = o->limit,
-                                            .seed = o->common.seed};
-    json_t *check = NULL, *evaluation = NULL;
+                                            .seed = o->common.seed,
+                                            .is_older = side == ADAMOE_SIDE_BASE};
+    json_t *check = NULL, *evaluation = NULL, *benchmarks = NULL;
     adamoe_status status = adamoe_find_work(&s->speed, side, s->cases, s->count);
+    if (status.code == ADAMOE_OK) {
+        benchmarks = adamoe_case_work_json(s->cases, s->count, side);
+        status = benchmarks == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "out of memory") : status;
+    }
     if (status.code == ADAMOE_OK && !o->only_speed) {
-        status = adamoe_collect(&options, &check, &evaluation);
+        status = adamoe_collect(&options, &check, &evaluation, benchmarks);
     }
     if (status.code == ADAMOE_OK) {
-        *out = json_pack("{s:O?,s:{s:O*,s:O*,s:o}}", "environment", json_object_get(check, "environment"),
-                         "gate", "check", check, "evaluation", evaluation, "benchmarks",
-                         adamoe_case_work_json(s->cases, s->count, side));
+        *out = json_pack("{s:O?,s:{s:O*,s:O*,s:O}}", "environment", json_object_get(check, "environment"),
+                         "gate", "check", check, "evaluation", evaluation, "benchmarks", benchmarks);
         status = *out == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "out of memory") : status;
     }
     json_decref(check);
     json_decref(evaluation);
+    json_decref(benchmarks);
     return status;
 }
 

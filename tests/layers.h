@@ -93,8 +93,9 @@ static const layer house[] = {
      "datasets/tokenizer "
      "kernels kernels/machine kernels/model kernels/mpi kernels/peaks kernels/train/lora bench/layers bench/program "
      "bench/ranks"},
-    {"bench/gate", "reference datasets/files kernels/machine bench/compare bench/layers bench/program "
-                   "bench/timing"},
+    {"bench/gate",
+     "reference datasets datasets/config datasets/files kernels/machine bench/compare bench/layers bench/program "
+     "bench/timing"},
     {"bench/layer", "reference reference/bound datasets datasets/safetensors kernels/machine bench/program"},
     {"bench/report", "reference datasets/files bench/program bench/statistics"},
     {"bench/scale",

@@ -13,8 +13,10 @@
 #include <string.h>
 
 static const char *const work_counters[] = {
-    "executed_flops", "touched_bytes",      "expert_rows",          "products",           "touched_experts",
-    "load",           "rows_sent_per_call", "inputs_sent_per_call", "bytes_sent_per_call"};
+    "executed_flops", "touched_bytes", "expert_rows", "products", "touched_experts", "load",
+    /* between ranks, of one call or of a whole recording */
+    "rows_sent_per_call", "inputs_sent_per_call", "bytes_sent_per_call", "rows", "rows_sent", "inputs_sent",
+    "request_bytes", "result_bytes"};
 
 #define WORK_COUNTERS (sizeof work_counters / sizeof *work_counters)
 

@@ -2,13 +2,18 @@
  * What a build of the program says about itself.
  */
 #include "gate/collect.h"
+#include "adapters.h"
+#include "config/config.h"
 #include "program/child_process.h"
 #include "program/options.h"
 #include "files/json_file.h"
+#include "router_file.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <errno.h>
+#include <unistd.h>
 
 #define MOST_ARGUMENTS (24 + 2 * ADAMOE_MOST_COMMANDS)
 
@@ -81,7 +86,8 @@ static adamoe_status check(const adamoe_collect_options *o, json_t **out)
     return adamoe_ok();
 }
 
-static adamoe_status evaluate(const adamoe_collect_options *o, json_t **out)
+/* record: where the routing is written to, or NULL. */
+static adamoe_status evaluate(const adamoe_collect_options *o, const char *record, json_t **out)
 {
     char limit[32];
     command c = {.argument = {"adamoe", "eval", "--json", "-", "--kernel", "reference"}, .count = 6};
@@ -89,13 +95,117 @@ static adamoe_status evaluate(const adamoe_collect_options *o, json_t **out)
     add(&c, "--model", o->model);
     add(&c, "--questions", o->questions);
     add(&c, "--limit", limit);
+    add(&c, "--record-routing", record);
     return run(o->program, &c, out);
 }
 
-adamoe_status adamoe_collect(const adamoe_collect_options *options, json_t **check_out, json_t **evaluation)
+/* ------------------------------------------------------------------------------------------------ the wire */
+
+/* A folder of its own, since the file is written whole beside its place. */
+typedef struct record_file {
+    char folder[512], path[600];
+} record_file;
+
+static adamoe_status make_record(record_file *record)
+{
+    const char *parent = getenv("TMPDIR");
+    (void)snprintf(record->folder, sizeof record->folder, "%.400s/adamoe-gate.XXXXXX",
+                   parent == NULL || parent[0] == '\0' ? "/tmp" : parent);
+    if (mkdtemp(record->folder) == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "%s: %s", record->folder, strerror(errno));
+    }
+    (void)snprintf(record->path, sizeof record->path, "%s/routing.safetensors", record->folder);
+    return adamoe_ok();
+}
+
+static void remove_record(const record_file *record)
+{
+    (void)unlink(record->path);
+    (void)rmdir(record->folder);
+}
+
+/* Whether `eval --record-routing` has something to write. */
+static bool has_routing(const char *model)
+{
+    char path[4096];
+    adamoe_config config;
+    bool given = false;
+    (void)snprintf(path, sizeof path, "%s/config.json", model);
+    return !adamoe_adapters_in(model) && !adamoe_router_file_in(model) &&
+           adamoe_config_read(path, &config, &given).code == ADAMOE_OK && !config.architecture.dense &&
+           config.experts > 1;
+}
+
+/* The orders of experts that every build has. */
+static adamoe_status keep_orders(const json_t *scale, json_t *benchmarks)
+{
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(json_object_get(scale, "orders"), i, entry)
+    {
+        static const char *const keys[] = {"rows", "rows_sent", "inputs_sent", "request_bytes",
+                                           "result_bytes"};
+        const char *order = json_string_value(json_object_get(entry, "order"));
+        const json_t *count = json_object_get(entry, "adaptive");
+        char name[128];
+        if (order == NULL || strcmp(order, "together") == 0) {
+            continue;
+        }
+        (void)snprintf(name, sizeof name, "wire/ranks:%lld/experts:%.32s",
+                       (long long)json_integer_value(json_object_get(entry, "ranks")), order);
+        json_t *kept = json_pack("{s:s}", "name", name);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; ++k) {
+            (void)json_object_set(kept, keys[k], json_object_get(count, keys[k]));
+        }
+        if (json_array_append_new(benchmarks, kept) != 0) {
+            return adamoe_error(ADAMOE_ENVIRONMENT, "gate: out of memory");
+        }
+    }
+    return adamoe_ok();
+}
+
+/* Counts alone: latency and rates are there because the verb asks for them. */
+static adamoe_status count_wire(const adamoe_collect_options *o, const char *record, json_t *benchmarks)
+{
+    char config[4096];
+    json_t *scale = NULL;
+    command c = {.argument = {"adamoe", "scale", "--json", "-", "--ranks", "2,4", "--tokens", "64", "--wire",
+                              "float32", "--latency", "1", "--bandwidth", "1", "--gflops", "1", "--gbytes",
+                              "1"},
+                 .count = 18};
+    (void)snprintf(config, sizeof config, "%s/config.json", o->model);
+    add(&c, "--config", config);
+    add(&c, "--record", record);
+    const adamoe_status status = run(o->program, &c, &scale);
+    if (status.code != ADAMOE_OK) {
+        return o->is_older ? adamoe_ok() : status;
+    }
+    const adamoe_status kept = keep_orders(scale, benchmarks);
+    json_decref(scale);
+    return kept;
+}
+
+static adamoe_status evaluate_and_count(const adamoe_collect_options *o, json_t **evaluation,
+                                        json_t *benchmarks)
+{
+    record_file record;
+    if (!has_routing(o->model)) {
+        return evaluate(o, NULL, evaluation);
+    }
+    ADAMOE_TRY(make_record(&record));
+    adamoe_status status = evaluate(o, record.path, evaluation);
+    if (status.code == ADAMOE_OK) {
+        status = count_wire(o, record.path, benchmarks);
+    }
+    remove_record(&record);
+    return status;
+}
+
+adamoe_status adamoe_collect(const adamoe_collect_options *options, json_t **check_out, json_t **evaluation,
+                             json_t *benchmarks)
 {
     ADAMOE_TRY(check(options, check_out));
-    return evaluate(options, evaluation);
+    return evaluate_and_count(options, evaluation, benchmarks);
 }
 
 static void drop(json_t *object, const char *const *keys, size_t count)

@@ -197,7 +197,7 @@ static const struct argp gate_argp = {
     .parser = parse_option,
     .doc =
         "Tells whether this program is worse than another build, or than a baseline: checks that fail, work "
-        "(FLOPs, bytes, rows) that changed, accuracy that was lost, kernels that became slower. Both builds "
+        "(FLOPs, bytes, rows, and what would travel if the model's experts lived on 2 or 4 ranks) that changed, accuracy that was lost, kernels that became slower. Both builds "
         "are timed "
         "in turn, on one thread unless --threads says otherwise, in processes that are started anew for each "
         "round; "
