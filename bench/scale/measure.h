@@ -100,8 +100,8 @@ typedef struct adamoe_exchange_time {
 } adamoe_exchange_time;
 
 /* Latency, overhead, rendezvous, eager and bandwidth from `count` exchanges by ascending bytes, at least 3, with `peers`
- * others, the first one without outputs: that gives overhead, or with one other the latency; least squares of relative
- * errors the others, for each two sizes between which rendezvous may begin. Reads out->chunks. Pure. */
+ * others: the shortest, one without outputs or half of one with them, gives overhead, or with one other the latency; least
+ * squares of relative errors the others, for each two sizes between which rendezvous may begin. Reads out->chunks. Pure. */
 void adamoe_fit_wire(double latency, size_t peers, const adamoe_exchange_time *exchange, size_t count,
                      adamoe_cost_network *out);
 

@@ -69,7 +69,10 @@ void adamoe_fit_wire(double latency, size_t peers, const adamoe_exchange_time *e
                      adamoe_cost_network *out)
 {
     double size[2 * ADAMOE_EXCHANGE_TIMES], least = (double)INFINITY;
-    const double shortest = exchange[0].seconds;
+    double shortest = (double)INFINITY; /* a message, or as many as there are ranks to send to */
+    for (size_t i = 0; i < count; ++i) {
+        shortest = fmin(shortest, exchange[i].seconds / (exchange[i].result > 0.0 ? 2.0 : 1.0));
+    }
     out->latency = peers == 1 ? shortest : fmin(latency, shortest);
     out->overhead = peers == 1 ? 0.0 : (shortest - out->latency) / (double)(peers - 1);
     for (size_t i = 0; i < count; ++i) {
