@@ -5,6 +5,9 @@
 #include "machine/clock.h"
 #include "machine/cpu.h"
 
+/* Seconds of a repetition: a hundred times what it takes to wake the threads, and little beside the shortest evaluation. */
+#define SHORTEST 0.005
+
 typedef struct loop {
     float (*rounds)(size_t rounds);
     size_t count;
@@ -44,7 +47,7 @@ adamoe_fma_peak adamoe_measure_fma_peak(const adamoe_team *team, size_t repetiti
     } else {
         return peak;
     }
-    while (time_team(team, &l) < 0.02) {
+    while (time_team(team, &l) < SHORTEST) {
         l.count *= 2;
     }
     for (size_t i = 0; i < repetitions; ++i) {

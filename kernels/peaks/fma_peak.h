@@ -11,7 +11,7 @@ typedef struct adamoe_fma_peak {
     const char *instruction; /* "avx512f", "avx2" or "none" */
 } adamoe_fma_peak;
 
-/* Runs FMA loops in registers on all threads of the team, about 20 ms at a time, `repetitions` times, and
+/* Runs FMA loops in registers on all threads of the team, 5 to 10 ms at a time, `repetitions` times, and
  * takes the fastest. */
 adamoe_fma_peak adamoe_measure_fma_peak(const adamoe_team *team, size_t repetitions);
 

@@ -2,64 +2,9 @@
  * adamoe reproduce --full on a toy: what a run gives is what its commands give by hand; a study that was
  * killed and resumed says what an undisturbed one says; a study grows; and what it refuses.
  */
-#include "program.h"
+#include "bench/study.h"
 
-#include <jansson.h>
 #include <signal.h>
-
-/* With one thread, which for so little work is as quick as two, and does not wait for the other where tests share
- * processors. */
-#define FULL  ADAMOE " reproduce --full --threads 1 --recipe '%s/recipe.json' "
-#define TRAIN ADAMOE " train --threads 1 "
-
-static json_t *at(const json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    if (value == NULL) {
-        fail_msg("\"%s\" is missing", key);
-    }
-    return value;
-}
-
-/* Options that are objects of the recipe's "fine_tune" too. */
-static void write_recipe(void **state, const char *name, const char *more)
-{
-    char text[2048];
-    const char *folder = *state;
-    (void)snprintf(
-        text, sizeof text,
-        "{\"start\": \"%s/start\", \"test\": \"%s/few.jsonl\", \"fine_tune\": {\"questions\": "
-        "\"%s/few.jsonl\", \"steps\": 3, \"batch\": 4, \"learning-rate\": 0.01, \"balance-alpha\": "
-        "[0.02, 0.0001], \"checkpoint-every\": 3%s}}\n",
-        folder, folder, folder, more);
-    write_text(in_folder(state, name).text, text);
-}
-
-/* A vanilla start, twelve questions and a recipe. */
-static int make_toy(void **state)
-{
-    if (make_folder(state) != 0) {
-        return -1;
-    }
-    const char *folder = *state;
-    expect(run("head -n 12 " QUESTIONS " > '%s/few.jsonl'", folder), 0, "");
-    expect(run(TRAIN "--model " MODEL " --questions '%s/few.jsonl' --steps 1 --null-experts 0 --top-k 2 -o "
-                     "'%s/start'",
-               folder, folder),
-           0, "step 1/1");
-    write_recipe(state, "recipe.json", "");
-    return 0;
-}
-
-static json_t *load(void **state, const char *name)
-{
-    json_error_t error;
-    json_t *document = json_load_file(in_folder(state, name).text, JSON_REJECT_DUPLICATES, &error);
-    if (document == NULL) {
-        fail_msg("%s: line %d: %s", name, error.line, error.text);
-    }
-    return document;
-}
 
 /* The settings, without what was timed. */
 static json_t *load_settings(void **state, const char *name)
@@ -226,47 +171,12 @@ static void from_scratch(void **state)
     assert_true(exists(folder, "scratch/results.md"));
 }
 
-/* Every router from the same start, with its sweeps: what a setting gives is what `eval' says of its folder. */
-static void routers_from_the_same_start(void **state)
-{
-    const char *folder = *state;
-    expect(run(FULL "-o '%s/routers' --routers --starts 1", folder, folder), 0, "## Wanted load, 1 start");
-    json_t *results = load(state, "routers/routers.json");
-    const json_t *settings = at(results, "settings");
-    assert_int_equal(json_array_size(settings), 30);
-    for (size_t i = 0; i < 30; i += 13) {
-        const json_t *setting = json_array_get(settings, i);
-        char part[64];
-        (void)snprintf(part, sizeof part, "acc       %6.2f", 100.0 * json_real_value(at(setting, "acc")));
-        expect(run(ADAMOE " eval --threads 1 --model '%s/routers/start-1/%s' --questions '%s/few.jsonl'",
-                   folder, json_string_value(at(setting, "setting")), folder),
-               0, part);
-        assert_true(json_real_value(at(setting, "executed_flops_per_token")) > 0.0);
-    }
-    json_decref(results);
-    expect(
-        run("grep -o '<title>[a-z_0-9.-]*: [0-9.]* %% at' '%s/routers/routers.html' | grep -c title", folder),
-        0, "25");
-    expect(run("cp '%s/routers/routers.md' '%s/before.md' && " FULL
-               "-o '%s/routers' --routers --starts 1 --resume > '%s/lines' && cmp '%s/routers/routers.md' "
-               "'%s/before.md' && echo same",
-               folder, folder, folder, folder, folder, folder, folder),
-           0, "same");
-    expect(run(FULL "-o '%s/routers' --routers --starts 2 --resume", folder, folder), 2,
-           "pretrain: an object of options");
-    expect(run(ADAMOE " reproduce --routers"), 2, "go with --full");
-    expect(run(ADAMOE " reproduce --full --starts 2"), 2, "--starts goes with --routers");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_and_resumed),
-        cmocka_unit_test(a_run_is_its_commands),
-        cmocka_unit_test(a_study_grows),
-        cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(killed_and_resumed), cmocka_unit_test(a_run_is_its_commands),
+        cmocka_unit_test(a_study_grows),      cmocka_unit_test(what_is_refused),
         cmocka_unit_test(from_scratch),
-        cmocka_unit_test_setup_teardown(routers_from_the_same_start, make_toy, remove_folder),
     };
     return cmocka_run_group_tests(tests, make_toy, remove_folder);
 }
