@@ -94,9 +94,10 @@ static json_t *judged_json(const adamoe_calibration *c)
 {
     size_t all;
     const size_t within = adamoe_calibration_within(c, 0.15, &all);
-    return json_pack("{s:I,s:I,s:b,s:I,s:I}", "rounds", (json_int_t)c->rounds, "disturbed_rounds",
-                     (json_int_t)c->disturbed_rounds, "disturbed", c->disturbed ? 1 : 0, "runs",
-                     (json_int_t)all, "within_15_percent", (json_int_t)within);
+    return json_pack("{s:I,s:I,s:o,s:b,s:I,s:I}", "rounds", (json_int_t)c->rounds, "disturbed_rounds",
+                     (json_int_t)c->disturbed_rounds, "other_share", adamoe_json_number(c->other_share),
+                     "disturbed", c->disturbed ? 1 : 0, "runs", (json_int_t)all, "within_15_percent",
+                     (json_int_t)within);
 }
 
 json_t *adamoe_calibration_json(const adamoe_calibration *c)

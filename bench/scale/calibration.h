@@ -47,6 +47,8 @@ typedef struct adamoe_calibration {
     adamoe_cost_network network;
     /* rounds that count, and those that were repeated or, where too few were left, counted all the same */
     size_t rounds, disturbed_rounds;
+    double
+        other_share; /* of the processors of rank 0's machine, used by others, mean of all rounds; written, not read */
     bool disturbed; /* too few rounds were undisturbed: nothing is to be judged by them */
     /* how far the model was from what was measured */
     adamoe_calibration_check check[ADAMOE_CALIBRATION_CHECKS];

@@ -99,7 +99,7 @@ static round_mark mark_round(void)
 /* Whether a machine of the run had more to do besides than `reproduce` allows a side. That something waits for a processor
  * is no sign here: ranks wait for each other, and for what carries their messages. */
 static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all, const round_mark *before,
-                                 bool *disturbed)
+                                 bool *disturbed, double *other_share)
 {
     round_mark after = mark_round();
     own->own = after.load.own - before->load.own;
@@ -114,6 +114,7 @@ static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all, 
     double any;
     ADAMOE_TRY(adamoe_measure_slowest(m->world, here ? 1.0 : 0.0, &any));
     *disturbed = any > 0.0;
+    *other_share = d.other_share;
     return adamoe_ok();
 }
 
@@ -212,12 +213,15 @@ static adamoe_status run_rounds(const adamoe_measure *m, timers *t, adamoe_round
     for (; done < most && rounds->count < t->planned; ++done) {
         const round_mark before = mark_round();
         bool disturbed = false;
+        double other_share = 0.0;
         ADAMOE_TRY(run_round(t, done));
-        ADAMOE_TRY(judge_round(m, &t->own, t->all, &before, &disturbed));
+        ADAMOE_TRY(judge_round(m, &t->own, t->all, &before, &disturbed, &other_share));
+        out->other_share += other_share;
         if (!disturbed) {
             rounds->number[rounds->count++] = done;
         }
     }
+    out->other_share /= (double)done;
     out->disturbed_rounds = done - rounds->count;
     out->disturbed = rounds->count < ADAMOE_LEAST_ROUNDS;
     if (out->disturbed) {

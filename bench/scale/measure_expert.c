@@ -86,12 +86,18 @@ static adamoe_status open_run(adamoe_expert_timer *t, size_t rows, double *secon
     return adamoe_timed_call_warm_up(m, &run->call, seconds, &run->calls);
 }
 
+/* Numbers of rows that are timed whatever they take: up to 8, at which weights are still what takes the time, so that more
+ * rows are not taken for as much slower. */
+#define LEAST_ROW_COUNTS 5
+
 static adamoe_status open_runs(adamoe_expert_timer *t, double *cost)
 {
     static const size_t rows[] = {1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048, 4096};
     double seconds = 0.0;
     *cost = 0.0;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && seconds < t->measure->most_seconds; ++i) {
+    for (size_t i = 0;
+         i < sizeof rows / sizeof *rows && (i < LEAST_ROW_COUNTS || seconds < t->measure->most_seconds);
+         ++i) {
         ADAMOE_TRY(open_run(t, rows[i], &seconds));
         *cost += 2.0 * seconds * (double)t->run[i].calls; /* one alone takes no longer */
     }

@@ -3,8 +3,8 @@
  */
 #include "layers/random_layer.h"
 #include "mpi/placement.h"
-#include "mpi/sharded.h"
 #include "plan.h"
+#include "ranks/spread_layer.h"
 #include "router.h"
 #include "scale/measure.h"
 #include "scale/selections.h"
@@ -43,47 +43,31 @@ typedef struct token_run {
 /* One layer, whose experts live on the ranks in blocks. */
 struct adamoe_layer_timer {
     const adamoe_measure *measure;
-    uint32_t *rank_of_expert; /* [experts] */
-    adamoe_random_layer layer;
-    adamoe_sharded *sharded;
-    adamoe_prepared *prepared;
+    adamoe_spread_layer layer;
+    adamoe_spread_kernel kernel;
     size_t runs;
     token_run run[TOKEN_COUNTS];
 };
 
-/* ------------------------------------------------------------------------------------------------ weights */
-
-/* Weights of the experts that live here; the others' memory is never touched. */
-static void fill_own(const adamoe_measure *m, const uint32_t *rank_of_expert, adamoe_random_layer *layer)
-{
-    for (size_t e = 0; e < layer->layer.experts; ++e) {
-        const adamoe_expert *expert = &layer->layer.expert[e];
-        const adamoe_matrix *const matrix[] = {&expert->w1, &expert->w3, &expert->w2};
-        adamoe_splitmix64 random = adamoe_random_for("scale: layer", m->seed + e);
-        for (size_t i = 0; i < 3 && rank_of_expert[e] == m->world->rank; ++i) {
-            adamoe_random_values(&random, matrix[i]->dtype, adamoe_weight_bound(matrix[i]->columns),
-                                 matrix[i]->rows * matrix[i]->columns, (void *)(uintptr_t)matrix[i]->data);
-        }
-    }
-}
+/* ------------------------------------------------------------------------------------------------- the layer */
 
 static adamoe_status open_layer(adamoe_layer_timer *t)
 {
     const adamoe_measure *m = t->measure;
-    const adamoe_preset *p = m->preset;
-    const adamoe_layer_sizes sizes = {p->hidden_size, p->intermediate_size, p->mixture.experts, 0};
-    const adamoe_expert_use none = {.experts = sizes.experts};
+    const size_t experts = m->preset->mixture.experts;
+    const adamoe_expert_use none = {.experts = experts};
     const adamoe_sharded_options options = {.world = m->world, .chunks = m->chunks, .overlap = true};
-    t->rank_of_expert = calloc(sizes.experts, sizeof *t->rank_of_expert);
-    if (t->rank_of_expert == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "layers: out of memory");
+    uint32_t *rank_of_expert = calloc(experts, sizeof *rank_of_expert);
+    adamoe_status status = rank_of_expert == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "layers: out of memory")
+                                                  : adamoe_place_experts(ADAMOE_EXPERTS_BLOCK, &none,
+                                                                         m->world->ranks, rank_of_expert);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_spread_layer_create(m->preset, m->seed, m->world->rank, rank_of_expert, &t->layer);
     }
-    ADAMOE_TRY(adamoe_place_experts(ADAMOE_EXPERTS_BLOCK, &none, m->world->ranks, t->rank_of_expert));
-    ADAMOE_TRY(adamoe_random_layer_allocate(sizes, p->weights, &t->layer));
-    fill_own(m, t->rank_of_expert, &t->layer);
-    ADAMOE_TRY(adamoe_sharded_create(m->kernel, &options, &t->sharded));
-    return adamoe_sharded_kernel(t->sharded)
-        ->prepare(&m->machine->host, &t->layer.layer, m->machine->placement, &t->prepared);
+    free(rank_of_expert);
+    ADAMOE_TRY(status);
+    ADAMOE_TRY(adamoe_spread_kernel_open(m->kernel, &options, &t->layer, &t->kernel));
+    return adamoe_spread_kernel_hold(&t->kernel, m->machine, 1);
 }
 
 /* --------------------------------------------------------------------------------------------------- runs */
@@ -116,7 +100,7 @@ static adamoe_status make_plan(const adamoe_layer_timer *t, adamoe_mixture mixtu
     const adamoe_measure *m = t->measure;
     const size_t k = mixture.top_k;
     adamoe_routing *routing = NULL;
-    ADAMOE_TRY(adamoe_crossing_create(m->world->ranks, mixture.experts, t->rank_of_expert,
+    ADAMOE_TRY(adamoe_crossing_create(m->world->ranks, mixture.experts, t->layer.rank_of_expert,
                                       adamoe_wire_of(m->kernel, m->preset->hidden_size),
                                       &out->crossing[side]));
     adamoe_crossing_add(&out->crossing[side], id, m->world->ranks * tokens, k);
@@ -164,7 +148,7 @@ static void close_run(token_run *run)
 static void choose(adamoe_layer_timer *t, token_run *run, size_t round, size_t variant)
 {
     run->call.plan = run->round[round].plan[variant / 2];
-    adamoe_sharded_set_overlap(t->sharded, variant % 2 == 1);
+    adamoe_sharded_set_overlap(t->kernel.sharded, variant % 2 == 1);
 }
 
 /* How many calls a mean is taken of, and the seconds of a round; *longest is those of a call. */
@@ -194,9 +178,9 @@ static adamoe_status open_run(adamoe_layer_timer *t, size_t tokens, double *long
         ADAMOE_TRY(draw_round(t, tokens, i, &run->round[i]));
     }
     /* A layer over ranks has workspace of its own, whatever its rows. */
-    ADAMOE_TRY(adamoe_timed_call_open(t->measure, adamoe_sharded_kernel(t->sharded), t->prepared,
-                                      t->measure->preset->hidden_size, run->round[0].plan[BASELINE],
-                                      &run->call));
+    ADAMOE_TRY(adamoe_timed_call_open(t->measure, adamoe_sharded_kernel(t->kernel.sharded),
+                                      t->kernel.prepared[0], t->measure->preset->hidden_size,
+                                      run->round[0].plan[BASELINE], &run->call));
     return warm_up(t, run, longest);
 }
 
@@ -224,22 +208,14 @@ void adamoe_layer_timer_close(adamoe_layer_timer *t)
     for (size_t i = 0; i < TOKEN_COUNTS; ++i) {
         close_run(&t->run[i]);
     }
-    if (t->prepared != NULL) {
-        adamoe_sharded_kernel(t->sharded)->release(t->prepared);
-    }
-    adamoe_sharded_free(t->sharded);
-    adamoe_random_layer_free(&t->layer);
-    free(t->rank_of_expert);
+    adamoe_spread_kernel_close(&t->kernel);
+    adamoe_spread_layer_free(&t->layer);
     free(t);
 }
 
 adamoe_own_experts adamoe_layer_timer_own(const adamoe_layer_timer *t)
 {
-    adamoe_own_experts own = {adamoe_sharded_own(t->prepared), 0};
-    for (size_t e = 0; e < t->layer.layer.experts; ++e) {
-        own.count += t->rank_of_expert[e] == t->measure->world->rank;
-    }
-    return own;
+    return (adamoe_own_experts){adamoe_sharded_own(t->kernel.prepared[0]), t->layer.own};
 }
 
 size_t adamoe_layer_timer_sizes(const adamoe_layer_timer *t)

@@ -4,6 +4,7 @@
 #include "scale/timed_call.h"
 #include "layers/random_layer.h"
 #include "machine/clock.h"
+#include "ranks/common_time.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -46,17 +47,8 @@ void adamoe_timed_call_close(adamoe_timed_call *call)
 
 adamoe_status adamoe_measure_slowest(const adamoe_world *world, double own, double *out)
 {
-    double *all = calloc(world->ranks, sizeof *all);
-    if (all == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "times of %u ranks: out of memory", world->ranks);
-    }
-    const adamoe_status status = adamoe_world_gather(world, &own, sizeof own, all);
     *out = own;
-    for (uint32_t r = 0; r < world->ranks && world->rank == 0; ++r) {
-        *out = fmax(*out, all[r]);
-    }
-    free(all);
-    return status.code != ADAMOE_OK ? status : adamoe_world_broadcast(world, out, sizeof *out);
+    return adamoe_slowest_of_ranks(world, out, 1);
 }
 
 /* On ranks below `ranks`. */

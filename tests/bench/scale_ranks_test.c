@@ -49,8 +49,9 @@ static void check_document(const json_t *document)
                 number(bytes, "centre") <= number(bytes, "high"));
     assert_true(number(time, "low") <= number(time, "centre") &&
                 number(time, "centre") <= number(time, "high"));
+    /* Of the four of each number of tokens one was fitted to; a machine that is quick comes to more than one number. */
     assert_true(number(json_object_get(document, "judged"), "runs") ==
-                3.0); /* one of the four was fitted to */
+                3.0 * (double)json_array_size(json_object_get(document, "measured_reductions")));
 }
 
 static void ranks_are_calibrated(void **state)
