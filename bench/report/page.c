@@ -150,6 +150,7 @@ static void write_navigation(const adamoe_report *report, FILE *out)
     write_link(out, report->evaluations > 0 || has_kind(report, ADAMOE_RESULT_FLOPS), "flops", "FLOPs");
     write_link(out, adamoe_report_has_stages(report), "stages", "Stages");
     write_link(out, report->evaluations > 0, "load", "Load");
+    write_link(out, adamoe_report_has_communication(report), "communication", "Between ranks");
     write_link(out, has_kind(report, ADAMOE_RESULT_ROUTERS), "routers", "Routers");
     write_link(out, has_kind(report, ADAMOE_RESULT_SCALE), "scale", "Ranks");
     write_link(out, true, "environment", "Environment");
@@ -195,6 +196,7 @@ void adamoe_report_write(const adamoe_report *report, FILE *out)
     adamoe_report_flops(report, out);
     adamoe_report_stages(report, out);
     adamoe_report_load(report, out);
+    adamoe_report_communication(report, out);
     adamoe_report_routers(report, out);
     adamoe_report_scale(report, out);
     adamoe_report_environment(report, out);

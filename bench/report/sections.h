@@ -18,12 +18,16 @@ void adamoe_report_accuracy(const adamoe_report *report, FILE *out);
 void adamoe_report_flops(const adamoe_report *report, FILE *out);
 void adamoe_report_stages(const adamoe_report *report, FILE *out);
 void adamoe_report_compared(const adamoe_report *report, FILE *out);
+void adamoe_report_communication(const adamoe_report *report, FILE *out);
 void adamoe_report_routers(const adamoe_report *report, FILE *out);
 void adamoe_report_scale(const adamoe_report *report, FILE *out);
 void adamoe_report_environment(const adamoe_report *report, FILE *out);
 
 /* Whether an evaluation tells where its time went. */
 bool adamoe_report_has_stages(const adamoe_report *report);
+
+/* Whether an evaluation ran over several ranks. */
+bool adamoe_report_has_communication(const adamoe_report *report);
 
 /* Cases of all files that passed and that failed. */
 void adamoe_report_count_checks(const adamoe_report *report, size_t *passed, size_t *failed);

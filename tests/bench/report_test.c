@@ -337,6 +337,36 @@ static void routers_stand_side_by_side(void **state)
     free(page);
 }
 
+/* What an evaluation over ranks adds to its result; and what is missing. */
+static void what_travelled_is_shown(void **state)
+{
+    write_text(
+        in_folder(state, "r.json").text,
+        "{\"results\":{\"arc\":{\"acc,none\":0.5}},\"config\":{},\"adamoe\":{\"communication\":{\"ranks\":2,"
+        "\"experts\":\"<b>\",\"bytes\":1500000,\"predicted_bytes\":1500000,\"bytes_reduction\":0.25,"
+        "\"by_rank\":[{\"machine\":\"<i>\",\"rows_sent\":77,\"waiting_seconds\":0.5},3]}}}");
+    report(state, "r.json");
+    char *page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "<a href=\"#communication\">Between ranks</a>");
+    expect_part(
+        page,
+        "2 ranks, experts by &lt;b&gt;, inputs in ?: 1.50 MB travelled, as the routing predicts, to the byte");
+    expect_part(page, "25.00 % of the bytes were saved");
+    expect_part(page, "&lt;i&gt;");
+    expect_part(page, "<td class=\"n\">77.0</td>");
+    free(page);
+    write_text(
+        in_folder(state, "r.json").text,
+        "{\"results\":{\"arc\":{\"acc,none\":0.5}},\"config\":{},\"adamoe\":{\"communication\":{\"bytes\":1,"
+        "\"predicted_bytes\":2}}}");
+    report(state, "r.json");
+    page = page_of(state);
+    expect_well_formed(page);
+    expect_part(page, "which the routing does not predict");
+    free(page);
+}
+
 /* What `adamoe scale` writes, with its error where something was measured; and what is missing. */
 static void ranks_are_predicted(void **state)
 {
@@ -427,6 +457,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_the_verbs_write_is_shown, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(eval_tells_the_histogram_of_each_layer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(routers_stand_side_by_side, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_travelled_is_shown, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(ranks_are_predicted, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_no_result_is_refused, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_page_that_cannot_be_written, make_folder, remove_folder),
