@@ -322,9 +322,12 @@ static adamoe_status place_experts(const adamoe_bench_command *o, uint32_t ranks
     return adamoe_ok();
 }
 
-/* A recording that does not fit is refused by a process alone too, where all experts are in one place. */
+/* A recording that does not fit is refused by a process alone too, where all experts are in one place; and so is a result
+ * that would replace it. */
 static adamoe_status check_placement(const adamoe_bench_command *o)
 {
+    const adamoe_result_file file = {"--json", o->json};
+    ADAMOE_TRY(adamoe_check_result_files(&file, 1, &o->rank.recording, 1, &o->common));
     uint32_t *rank_of_expert = calloc(o->layer.preset->mixture.experts, sizeof *rank_of_expert);
     const adamoe_status status = rank_of_expert == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "out of memory")
                                                         : place_experts(o, 1, rank_of_expert);
@@ -369,6 +372,11 @@ static adamoe_status list_facts(const over_ranks *r, adamoe_rank_facts *facts)
     adamoe_rank_fact_options(facts, r->count, r->arguments);
     adamoe_rank_fact_add(facts, "timing", "%zu repetitions of %g s", r->flags->repetitions,
                          r->flags->least_seconds);
+    adamoe_rank_fact_add(facts, "numbers of threads in --threads", "%zu", o->threads.count);
+    if (o->kernels ==
+        0) { /* named ones are among the options; what a machine takes by itself is its own choice */
+        adamoe_rank_fact_add(facts, "kernel", "%s", o->layer.fallback->name);
+    }
     if (o->common.plugin != NULL) {
         ADAMOE_TRY(adamoe_rank_fact_file(facts, "plugin", o->common.plugin));
     }

@@ -12,13 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const work_counters[] = {
-    "executed_flops", "touched_bytes", "expert_rows", "products", "touched_experts", "load",
-    /* between ranks, of one call or of a whole recording */
-    "rows_sent_per_call", "inputs_sent_per_call", "bytes_sent_per_call", "rows", "rows_sent", "inputs_sent",
-    "request_bytes", "result_bytes"};
+static const char *const work_counters[] = {"executed_flops", "touched_bytes",   "expert_rows",
+                                            "products",       "touched_experts", "load"};
+
+/* Between ranks, of one call or of a whole recording. */
+static const char *const wire_counters[] = {
+    "rows_sent_per_call", "inputs_sent_per_call", "bytes_sent_per_call", "rows",
+    "rows_sent",          "inputs_sent",          "request_bytes",       "result_bytes"};
 
 #define WORK_COUNTERS (sizeof work_counters / sizeof *work_counters)
+#define WIRE_COUNTERS (sizeof wire_counters / sizeof *wire_counters)
 
 /* Repetitions of one benchmark that are looked at. */
 #define MOST_REPETITIONS 1000
@@ -196,6 +199,14 @@ static const char *error_of(const json_t *list)
     return NULL;
 }
 
+/* Whether experts were placed by the same recording; names of benchmarks have the order alone. */
+static bool same_placement(const json_t *base, const json_t *now)
+{
+    const json_t *before = json_object_get(json_object_get(base, "communication"), "recording");
+    const json_t *after = json_object_get(json_object_get(now, "communication"), "recording");
+    return before == NULL || after == NULL ? before == after : json_equal(before, after) == 1;
+}
+
 static adamoe_status compare_benchmark(adamoe_result_comparison *comparison, const char *name,
                                        const json_t *base, const json_t *now)
 {
@@ -222,6 +233,10 @@ static adamoe_status compare_benchmark(adamoe_result_comparison *comparison, con
     }
     for (size_t i = 0; i < WORK_COUNTERS; ++i) {
         ADAMOE_TRY(compare_counter(comparison, name, work_counters[i], base, now));
+    }
+    for (size_t i = 0; i < WIRE_COUNTERS && same_placement(json_array_get(base, 0), json_array_get(now, 0));
+         ++i) {
+        ADAMOE_TRY(compare_counter(comparison, name, wire_counters[i], base, now));
     }
     ADAMOE_TRY(compare_bits(comparison, name, json_array_get(base, 0), json_array_get(now, 0)));
     return compare_times(comparison, name, base, now);

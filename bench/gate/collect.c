@@ -178,7 +178,8 @@ static adamoe_status count_wire(const adamoe_collect_options *o, const char *rec
     add(&c, "--record", record);
     const adamoe_status status = run(o->program, &c, &scale);
     if (status.code != ADAMOE_OK) {
-        return o->is_older ? adamoe_ok() : status;
+        /* A program that does not know these options yet says so; any other failure is one. */
+        return o->is_older && status.code == ADAMOE_BAD_INPUT ? adamoe_ok() : status;
     }
     const adamoe_status kept = keep_orders(scale, benchmarks);
     json_decref(scale);

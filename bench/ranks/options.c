@@ -9,6 +9,13 @@
 
 const adamoe_rank_options adamoe_rank_defaults = {.chunks = 2, .patience = ADAMOE_PATIENCE};
 
+bool adamoe_rank_options_given(const adamoe_rank_options *options)
+{
+    const adamoe_rank_options *d = &adamoe_rank_defaults;
+    return options->experts != d->experts || options->recording != NULL || options->chunks != d->chunks ||
+           options->one_after_the_other || options->patience < d->patience || options->patience > d->patience;
+}
+
 enum { OPTION_EXPERTS = 0x200, OPTION_RECORDING, OPTION_CHUNKS, OPTION_IN_TURN, OPTION_PATIENCE };
 
 static const struct argp_option options_list[] = {

@@ -20,6 +20,9 @@ typedef struct adamoe_rank_options {
 
 extern const adamoe_rank_options adamoe_rank_defaults;
 
+/* Whether any of them is other than its default: for a verb, or a form of one, that takes some or none. */
+bool adamoe_rank_options_given(const adamoe_rank_options *options);
+
 /* --rank-... as a child parser; its input is an adamoe_rank_options. */
 extern const struct argp adamoe_rank_argp;
 

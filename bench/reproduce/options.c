@@ -114,11 +114,12 @@ static void check_together(const adamoe_reproduce_options *o, struct argp_state 
             "-o, --seeds, --sweep-seeds, --resume, --from-scratch, --recipe, --routers and --starts go with --full");
     }
     if (o->full && (o->sides.model != NULL || o->sides.baseline != NULL || o->sides.rounds != 0 ||
-                    o->sides.processes != 0 || o->json != NULL || o->evaluate_only)) {
+                    o->sides.processes != 0 || o->json != NULL || o->evaluate_only ||
+                    adamoe_rank_options_given(&o->sides.ranks))) {
         argp_error(
             state,
             "--full trains its models, and writes into -o: --model, --baseline, --processes, --rounds, "
-            "--json and --evaluate-only do not go with it");
+            "--json, --evaluate-only and the --rank- options do not go with it");
     }
     if (o->claim && (o->full || o->evaluate_only || o->sides.model != NULL || o->sides.baseline != NULL ||
                      o->sides.untouched != NULL || o->sides.questions != NULL || o->sides.rounds != 0 ||

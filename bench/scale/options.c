@@ -182,6 +182,9 @@ static error_t parse_rates(int key, char *value, struct argp_state *state, adamo
 /* What cannot go together, and what has to be there. */
 static void check_options(struct argp_state *state, const adamoe_scale_options *o)
 {
+    if (adamoe_rank_options_given(&o->rank)) {
+        argp_error(state, "the --rank- options are for --calibrate; where experts live is --place");
+    }
     if (o->subject.preset != NULL && o->subject.config != NULL) {
         argp_error(state, "--preset and --config are two layers");
     }
@@ -239,6 +242,10 @@ static void check_calibrate(struct argp_state *state, const adamoe_scale_options
         o->total != 0 || o->order != ADAMOE_EXPERTS_BLOCK) {
         argp_error(state,
                    "--calibrate goes with --preset and the options of kernel, machine and ranks alone");
+    }
+    if (o->rank.experts != ADAMOE_EXPERTS_BLOCK || o->rank.recording != NULL || o->rank.one_after_the_other) {
+        argp_error(state, "--calibrate times experts in blocks, with overlap and without: --rank-experts, "
+                          "--rank-recording and --rank-no-overlap do not go with it");
     }
 }
 

@@ -1,6 +1,7 @@
 /*
- * float32 on the bfloat16 tiles of AMX: a float has 24 significant bits, which are three bfloat16s of eight. Each part of
- * an input has a product of its own with each part of a weight, the smallest first. Before it is included is defined:
+ * float32 on the bfloat16 tiles of AMX: a float has 24 significant bits, which are three bfloat16s of eight. Parts of
+ * an input have products of their own with parts of a weight, the smallest part of the weight first. Before it is included is
+ * defined:
  *   WEIGHT_PARTS              1 for bfloat16 weights: three products, and nothing but sums is rounded;
  *                             3 for float32 weights: six products of nine. The others, of either sign, are together at
  *                             most two units of 2^-24 of the product, and mostly a fifth of one.

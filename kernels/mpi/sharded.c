@@ -152,8 +152,8 @@ adamoe_status adamoe_sharded_create(const adamoe_kernel *inner, const adamoe_sha
     s->inner = inner;
     s->options = *options;
     s->kernel = *inner;
-    *out = s;
     if (options->world->ranks == 1) {
+        *out = s;
         return adamoe_ok();
     }
     if (inner->combine == NULL) {
@@ -170,6 +170,7 @@ adamoe_status adamoe_sharded_create(const adamoe_kernel *inner, const adamoe_sha
         return adamoe_error(ADAMOE_ENVIRONMENT, "experts on ranks: no room for more than %d kernels",
                             ADAMOE_REMOTE_SLOTS);
     }
+    *out = s;
     return adamoe_ok();
 }
 

@@ -69,10 +69,11 @@ typedef struct packed_products {
     size_t weight_group;              /* the same in the weights; a multiple of input_group */
     size_t input_bytes, weight_bytes; /* of one term; of one of its parts, in the inputs */
     size_t input_parts;               /* of a term; 0 is 1 */
-    size_t weight_parts; /* the same, of weights that `quantise` cuts as it does inputs, each output
-                                                in a step of its own: the first so many of its parts; 0: as they are */
-    size_t neighbours;   /* terms of an output side by side in weights; 0: the group */
-    bool whole_depth;    /* one block of depth: sums stay where they are summed */
+    size_t
+        weight_parts; /* the same, of weights that `quantise` cuts as it does inputs, each output in a step of its
+                            own: the first so many of its parts; 0: as they are */
+    size_t neighbours;                       /* terms of an output side by side in weights; 0: the group */
+    bool whole_depth;                        /* one block of depth: sums stay where they are summed */
     packed_tiles tile[PACKED_MOST_ROWS + 1]; /* [1 .. most_rows] */
 
     /* Where weights are narrower than what is multiplied: expands a panel of `groups` groups to `to`, and the

@@ -7,7 +7,7 @@
 
 #include "adamoe.h"
 
-/* Kernels in processes of their own that a program can have at a time. */
+/* Kernels in processes of their own, and kernels whose experts live on ranks, that a program can have at a time. */
 #define ADAMOE_REMOTE_SLOTS 32
 
 /* What the functions of a place call. */

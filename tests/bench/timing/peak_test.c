@@ -142,7 +142,11 @@ static void a_peak_is_that_of_both_operands(void **state)
     assert_ok(adamoe_peak_meter_create(team, &meter));
     assert_ok(adamoe_peak_meter_burst(meter, halves | mixed, 1));
     assert_ok(adamoe_peak_meter_read(meter, mixed, &peak));
-    assert_true(strncmp(peak.path, adamoe_cpu_has("fma") ? "vfmadd" : "none", 4) == 0);
+    if (!adamoe_cpu_has("fma")) {
+        assert_string_equal(peak.path, "none");
+    } else if (strncmp(peak.path, "vfmadd", 6) != 0 && strstr(peak.path, "parts") == NULL) {
+        fail_msg("float32 by bfloat16: %s", peak.path); /* in parts where there are tiles, real or emulated */
+    }
     assert_ok(adamoe_peak_meter_read(meter, halves, &peak));
     assert_true(peak.bursts == 1);
     print_message("bfloat16 by bfloat16: %.0f GFLOP/s by %s\n", peak.gflops, peak.path);

@@ -410,7 +410,7 @@ static void the_definition_is_near(void **state)
     check_counters(thread, 3);
 }
 
-/* Which message is spoilt, once: the first of a rank with a tag (exchange.c: 0 head, 1 index), and its
+/* Which message is spoilt, once: the first of a rank with a tag (exchange_parts.h: 0 head, 1 index), and its
  * byte, from its end where that is negative. */
 typedef struct spoilt {
     uint32_t from, tag;
