@@ -343,8 +343,7 @@ adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_ker
     return adamoe_ok();
 }
 
-/* The order in which codes matter to the one who reads a single one. */
-static int gravity(adamoe_code code)
+int adamoe_bench_gravity(adamoe_code code)
 {
     switch (code) {
     case ADAMOE_OK:
@@ -367,7 +366,7 @@ adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer)
             const adamoe_status *status = g->status.code != ADAMOE_OK             ? &g->status
                                           : g->member[i].status.code != ADAMOE_OK ? &g->member[i].status
                                                                                   : &g->member[i].possible;
-            if (worst == NULL || gravity(status->code) > gravity(worst->code)) {
+            if (worst == NULL || adamoe_bench_gravity(status->code) > adamoe_bench_gravity(worst->code)) {
                 worst = status;
                 name = g->bench[i].name;
             }

@@ -57,6 +57,9 @@ adamoe_status adamoe_bench_layer_add(adamoe_bench_layer *layer, const adamoe_ker
  * check failed or a time is impossible (timing/possible.h); else another error, NOT_SUPPORTED last. */
 adamoe_status adamoe_bench_layer_status(const adamoe_bench_layer *layer);
 
+/* The order in which codes matter to the one who reads a single one: DIFFERENCE is the largest, OK 0. */
+int adamoe_bench_gravity(adamoe_code code);
+
 /* True where a policy or a topology was asked for, and stands in the names. */
 bool adamoe_bench_places(const adamoe_bench_options *options);
 

@@ -3,6 +3,7 @@
  */
 #include "bench/over_ranks.h"
 #include "bench/over_ranks_parts.h"
+#include "bench/saved.h"
 #include "program/environment.h"
 #include "program/held_signals.h"
 #include "program/json_output.h"
@@ -33,9 +34,9 @@ static adamoe_status run_threads(over_ranks_sweep *s, uint32_t threads)
     if (s->prints) {
         print_head(s);
     }
-    const adamoe_status status = o->saved ? over_ranks_saved(s) : over_ranks_layers(s);
+    ADAMOE_TRY(o->saved ? over_ranks_saved(s) : over_ranks_layers(s)); /* as below: the end of the run */
     adamoe_machine_close(&s->machine);
-    return status;
+    return adamoe_ok();
 }
 
 static adamoe_status write_json(const over_ranks_sweep *s, const adamoe_load_mark *before)
@@ -72,6 +73,9 @@ static adamoe_status run_sweep(over_ranks_sweep *s)
 
 adamoe_status adamoe_bench_over_ranks_run(const adamoe_bench_over_ranks *o)
 {
+    if (o->saved) {
+        ADAMOE_TRY(adamoe_bench_saved_check(o->layer->preset, o->layer->timing.repetitions));
+    }
     over_ranks_sweep s = {.options = o,
                           .setting = {.world = o->world,
                                       .ranks_here = o->ranks_here,

@@ -26,44 +26,97 @@ typedef struct member {
 typedef struct group {
     over_ranks_sweep *sweep;
     size_t tokens;
-    adamoe_traffic traffic; /* of this rank */
-    size_t batches;         /* the same on all ranks */
-    member *member;         /* [kernels] */
-    double *room;           /* [MOST_CALLS] */
+    float *logits;           /* [tokens of all ranks, n + m] while batches are made */
+    adamoe_traffic *traffic; /* [batches] of this rank, a batch each */
+    size_t batches;          /* the same on all ranks */
+    member *member;          /* [kernels] */
+    double *room;            /* [MOST_CALLS] */
 } group;
 
 /* ------------------------------------------------------------------------------------------------- traffic */
 
-/* This rank's part of tokens of all ranks, which are as the pattern or the recording says together. */
-static adamoe_status make_traffic(group *g)
+static size_t all_experts(const group *g)
+{
+    const adamoe_mixture mixture = g->sweep->options->layer->preset->mixture;
+    return mixture.experts + mixture.null_experts;
+}
+
+/* Of the tokens of all ranks, which together are as the pattern or the recording says. */
+static adamoe_status draw_logits(group *g)
 {
     const adamoe_bench_options *o = g->sweep->options->layer;
-    const adamoe_world *world = g->sweep->setting.world;
-    const size_t all = o->preset->mixture.experts + o->preset->mixture.null_experts,
-                 tokens = g->tokens * world->ranks;
-    ADAMOE_TRY(
-        adamoe_ask_memory("logits", (double)(tokens * all) * sizeof(float), "fewer tokens (--tokens)"));
-    float *logits = calloc(tokens * all + 1, sizeof *logits);
-    if (logits == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", tokens);
+    const size_t tokens = g->tokens * g->sweep->setting.world->ranks;
+    ADAMOE_TRY(adamoe_ask_memory("logits", (double)(tokens * all_experts(g)) * sizeof(float),
+                                 "fewer tokens (--tokens)"));
+    g->logits = calloc(tokens * all_experts(g) + 1, sizeof *g->logits);
+    g->traffic = calloc(o->preset->mixture.experts, sizeof *g->traffic);
+    return g->logits != NULL && g->traffic != NULL
+               ? adamoe_bench_logits(o, tokens, g->logits)
+               : adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", tokens);
+}
+
+/* The next batch of this rank: its tokens, the logit of true expert i being that of expert i + step, going round. */
+static adamoe_status add_batch(group *g, size_t step)
+{
+    const adamoe_bench_options *o = g->sweep->options->layer;
+    const uint32_t rank = g->sweep->setting.world->rank;
+    const size_t n = o->preset->mixture.experts, all = all_experts(g);
+    const float *own = g->logits + rank * g->tokens * all;
+    float *moved = malloc((g->tokens * all + 1) * sizeof *moved);
+    if (moved == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", g->tokens);
     }
-    adamoe_status status = adamoe_bench_logits(o, tokens, logits);
-    if (status.code == ADAMOE_OK) {
-        status =
-            adamoe_traffic_create(adamoe_preset_selection(o->preset), logits + world->rank * g->tokens * all,
-                                  g->tokens, o->timing.seed + world->rank, !o->timing.hot, &g->traffic);
+    for (size_t i = 0; i < g->tokens * all; ++i) {
+        const size_t token = i / all, expert = i % all;
+        moved[token * all + (expert < n ? (expert + step) % n : expert)] = own[i];
     }
-    free(logits);
+    const adamoe_status status =
+        adamoe_traffic_create(adamoe_preset_selection(o->preset), moved, g->tokens,
+                              g->sweep->setting.timing.seed + rank, false, &g->traffic[g->batches]);
+    free(moved);
+    g->batches += status.code == ADAMOE_OK;
     return status;
 }
 
-/* As many batches as every rank has. */
-static adamoe_status agree_on_batches(group *g)
+/* Experts that the tokens of all ranks select in one batch; the same on all ranks. */
+static adamoe_status count_touched(const group *g, size_t *out)
 {
-    double least = -(double)g->traffic.batches; /* the largest of the negative is the least */
-    ADAMOE_TRY(adamoe_slowest_of_ranks(g->sweep->setting.world, &least, 1));
-    g->batches = (size_t)-least;
-    return adamoe_ok();
+    const adamoe_plan *plan = g->traffic[0].batch[0].plan;
+    double *touched = calloc(plan->experts, sizeof *touched);
+    if (touched == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory");
+    }
+    for (size_t e = 0; e < plan->experts; ++e) {
+        touched[e] = plan->offset[e] < plan->offset[e + 1] ? 1.0 : 0.0;
+    }
+    const adamoe_status status =
+        adamoe_slowest_of_ranks(g->sweep->setting.world, touched, plan->experts); /* 1 if it is on any */
+    *out = 0;
+    for (size_t e = 0; e < plan->experts; ++e) {
+        *out += touched[e] > 0.0;
+    }
+    free(touched);
+    return status;
+}
+
+/* One batch, or as many as touch different experts, as adamoe_traffic_create makes them of all tokens: every rank moves on by
+ * the same step, so that in each batch the tokens of all ranks are as they are in the first. */
+static adamoe_status make_traffic(group *g)
+{
+    const adamoe_world *world = g->sweep->setting.world;
+    const size_t n = g->sweep->options->layer->preset->mixture.experts;
+    size_t touched = 0;
+    adamoe_status status = draw_logits(g);
+    status = status.code == ADAMOE_OK ? add_batch(g, 0) : status;
+    ADAMOE_TRY(adamoe_world_agree(world, status));
+    ADAMOE_TRY(count_touched(g, &touched));
+    const size_t wanted = g->sweep->setting.timing.hot || touched == 0 ? 1 : n / touched;
+    while (status.code == ADAMOE_OK && g->batches < wanted) {
+        status = add_batch(g, g->batches * touched);
+    }
+    free(g->logits);
+    g->logits = NULL;
+    return adamoe_world_agree(world, status);
 }
 
 /* ------------------------------------------------------------------------------------------------ one kernel */
@@ -89,8 +142,8 @@ static adamoe_status prepare(group *g, member *m)
                                          .each = g->batches};
     ADAMOE_TRY(adamoe_spread_variant_room(&m->variant));
     for (size_t b = 0; b < g->batches; ++b) {
-        m->variant.x[b] = g->traffic.batch[b].x;
-        m->variant.plan[b] = g->traffic.batch[b].plan;
+        m->variant.x[b] = g->traffic[b].batch[0].x;
+        m->variant.plan[b] = g->traffic[b].batch[0].plan;
     }
     return adamoe_spread_variant_open(&m->variant);
 }
@@ -119,7 +172,8 @@ static adamoe_status make(group *g, member *m)
     ADAMOE_TRY(choose_calls(g, m));
     const size_t calls = m->variant.calls, once = (calls > 1 ? (calls + g->batches - 1) / g->batches : 0) + 1;
     ADAMOE_TRY(adamoe_spread_variant_copies(&m->variant, once, g->sweep->options->kernels));
-    m->empties_caches = m->variant.copies < m->variant.copies_wanted;
+    m->empties_caches = once < m->variant.copies_wanted;
+    m->variant.copies_wanted = m->empties_caches ? once : m->variant.copies_wanted;
     return adamoe_ok();
 }
 
@@ -217,10 +271,7 @@ static adamoe_status show(group *g, member *m, const member *first, const char *
     if (g->sweep->prints) {
         print_member(m, 1e-9 * flops / m->seconds.median);
         over_ranks_print_traffic(traffic, (double)round->bytes / (double)g->batches);
-        if (m->variant.copies < m->variant.copies_wanted && !m->empties_caches) {
-            printf("  Capped: %zu of %zu copies of the weights\n", m->variant.copies,
-                   m->variant.copies_wanted);
-        }
+        over_ranks_print_cap(&m->variant);
         (void)fflush(stdout);
     }
     return json_array_append_new(g->sweep->entries, member_json(g, m, name, round, flops, traffic)) == 0
@@ -228,7 +279,8 @@ static adamoe_status show(group *g, member *m, const member *first, const char *
                : adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
 }
 
-static adamoe_status report(group *g, member *m, const member *first)
+/* *first is the base of the speedups: the first whose result and traffic are right. */
+static adamoe_status report(group *g, member *m, const member **first)
 {
     const adamoe_bench_over_ranks *o = g->sweep->options;
     adamoe_spread_wire round;
@@ -246,8 +298,9 @@ static adamoe_status report(group *g, member *m, const member *first)
     ADAMOE_TRY(adamoe_spread_variant_round(&m->variant, &round));
     m->status = adamoe_spread_variant_traffic(&m->variant, 0, o->mpi, &traffic);
     over_ranks_keep(g->sweep, name, &m->status);
+    *first = *first == NULL && m->status.code == ADAMOE_OK ? m : *first;
     const adamoe_status status = o->world->rank == 0 && m->status.code == ADAMOE_OK
-                                     ? show(g, m, first, name, &round, &traffic)
+                                     ? show(g, m, *first, name, &round, &traffic)
                                      : adamoe_ok();
     adamoe_traffic_report_free(&traffic);
     return m->status.code == ADAMOE_ENVIRONMENT ? m->status : status;
@@ -262,8 +315,7 @@ static adamoe_status report_all(group *g)
                adamoe_bench_routing_name(g->sweep->options->layer));
     }
     for (size_t i = 0; i < count; ++i) {
-        first = first == NULL && g->member[i].status.code == ADAMOE_OK ? &g->member[i] : first;
-        ADAMOE_TRY(report(g, &g->member[i], first));
+        ADAMOE_TRY(report(g, &g->member[i], &first));
     }
     return adamoe_ok();
 }
@@ -273,8 +325,8 @@ static adamoe_status report_all(group *g)
 static adamoe_status run_group(group *g)
 {
     const adamoe_bench_over_ranks *o = g->sweep->options;
-    ADAMOE_TRY(adamoe_world_agree(o->world, make_traffic(g)));
-    ADAMOE_TRY(agree_on_batches(g));
+    ADAMOE_TRY(make_traffic(g));
+    ADAMOE_TRY(adamoe_spread_ask_weights(&g->sweep->setting, &g->sweep->layer, o->kernel, o->kernels));
     for (size_t i = 0; i < o->kernels; ++i) {
         ADAMOE_TRY(make(g, &g->member[i]));
     }
@@ -290,7 +342,10 @@ static void close_group(group *g)
     }
     free(g->member);
     free(g->room);
-    adamoe_traffic_free(&g->traffic);
+    for (size_t b = 0; b < g->batches; ++b) {
+        adamoe_traffic_free(&g->traffic[b]);
+    }
+    free(g->traffic);
 }
 
 static adamoe_status run_tokens(over_ranks_sweep *s, size_t tokens)

@@ -6,14 +6,9 @@
 
 #include <stdio.h>
 
-static int gravity(adamoe_code code)
-{
-    return code == ADAMOE_OK ? 0 : code == ADAMOE_NOT_SUPPORTED ? 1 : 2;
-}
-
 void over_ranks_keep(over_ranks_sweep *s, const char *name, const adamoe_status *status)
 {
-    if (gravity(status->code) > gravity(s->worst.code)) {
+    if (adamoe_bench_gravity(status->code) > adamoe_bench_gravity(s->worst.code)) {
         s->worst = adamoe_error(status->code, "%s: %.300s", name, status->message);
     }
 }
@@ -66,4 +61,14 @@ void over_ranks_print_traffic(const adamoe_traffic_report *t, double bytes_per_c
         "largest over mean load %.3f\n",
         "", 1e-6 * bytes_per_call, 1e-6 * (double)sum.bytes, 100.0 * sum.kept_share,
         100.0 * (communication - waiting) / communication, sum.largest_over_mean_load);
+}
+
+void over_ranks_print_cap(const adamoe_spread_variant *v)
+{
+    if (v->copies < v->copies_wanted) {
+        printf(
+            "  Capped: %zu of %zu copies of the weights, for which half of the available memory is room: some of "
+            "them may be in a cache\n",
+            v->copies, v->copies_wanted);
+    }
 }

@@ -19,7 +19,7 @@ typedef struct over_ranks_sweep {
     adamoe_status worst; /* a wrong result, or a kernel that cannot run here; the same on all ranks */
 } over_ranks_sweep;
 
-/* Keeps a wrong result before one that cannot run, and either before none. */
+/* Keeps the worst, by adamoe_bench_gravity: of equal ones the first. */
 void over_ranks_keep(over_ranks_sweep *sweep, const char *name, const adamoe_status *status);
 
 /* "layer/PRESET/KERNEL/tokens:T/routing:R/threads:N/ranks:R[/experts:E][/hot]". */
@@ -35,6 +35,9 @@ void over_ranks_set_wire(json_t *entry, const adamoe_spread_wire *round, size_t 
 
 /* Two lines on what travelled. */
 void over_ranks_print_traffic(const adamoe_traffic_report *traffic, double bytes_per_call);
+
+/* A line where memory left too few copies of the weights for cold ones. */
+void over_ranks_print_cap(const adamoe_spread_variant *variant);
 
 /* Takes what the sweep's machine is and the kernels, one number of tokens after the other. */
 adamoe_status over_ranks_layers(over_ranks_sweep *sweep);

@@ -155,11 +155,12 @@ static adamoe_status choose_passes(pair *p)
     return adamoe_ok();
 }
 
-/* Both sides' copies are the same ones: every call goes to the next, whatever its side. */
+/* Both sides' copies are the same ones: every call goes to the next, whatever its side. Nothing empties the caches between
+ * repetitions, so that there are as many copies as outlast them, however few calls a repetition has. */
 static adamoe_status take_times(pair *p)
 {
     ADAMOE_TRY(choose_passes(p));
-    ADAMOE_TRY(adamoe_spread_variant_copies(&p->side[ADAPTIVE], 2 * p->passes * p->trace.batches, 1));
+    ADAMOE_TRY(adamoe_spread_variant_copies(&p->side[ADAPTIVE], SIZE_MAX, 1));
     p->side[BASELINE].copies = p->side[ADAPTIVE].copies;
     for (int which = 0; which < SIDES; ++which) {
         p->side[which].predicted = 0;
@@ -264,6 +265,7 @@ static adamoe_status show(const pair *p, const char *name, const adamoe_traffic_
     if (p->sweep->prints) {
         print_point(point, traffic, p->tokens);
         over_ranks_print_traffic(traffic, (double)round->bytes / (double)p->trace.batches);
+        over_ranks_print_cap(&p->side[ADAPTIVE]);
         (void)fflush(stdout);
     }
     return json_array_append_new(p->sweep->entries, point_json(p, name, point, traffic, round)) == 0
@@ -296,6 +298,7 @@ static adamoe_status report(pair *p, const char *name, adamoe_status *wrong)
 
 static adamoe_status run_pair(pair *p, const char *name, adamoe_status *wrong)
 {
+    ADAMOE_TRY(adamoe_spread_ask_weights(&p->sweep->setting, &p->sweep->layer, &p->kernel, 1));
     *wrong = adamoe_world_agree(p->sweep->setting.world, open_pair(p));
     for (int which = 0; which < SIDES && wrong->code == ADAMOE_OK; ++which) {
         ADAMOE_TRY(adamoe_spread_variant_check(&p->side[which], wrong));

@@ -12,6 +12,9 @@
 #include <math.h>
 #include <stdio.h>
 
+/* As many pairs as adamoe_saved_judge takes. */
+#define MOST_REPETITIONS 200
+
 /* -------------------------------------------------------------------------------------------------- table */
 
 static void print_head(const adamoe_bench_saved *o, const adamoe_kernel *kernel, uint32_t threads)
@@ -212,14 +215,22 @@ static adamoe_status run_sweep(sweep *s)
     return adamoe_ok();
 }
 
+adamoe_status adamoe_bench_saved_check(const adamoe_preset *preset, size_t repetitions)
+{
+    if (preset->mixture.null_experts == 0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts", preset->name);
+    }
+    return repetitions <= MOST_REPETITIONS
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "--benchmark_repetitions: %zu: with --saved at most %d",
+                              repetitions, MOST_REPETITIONS);
+}
+
 adamoe_status adamoe_bench_saved_run(const adamoe_bench_saved *options)
 {
     const adamoe_result_file file = {"--json", options->json};
     adamoe_load_mark before;
-    if (options->preset->mixture.null_experts == 0) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts",
-                            options->preset->name);
-    }
+    ADAMOE_TRY(adamoe_bench_saved_check(options->preset, options->measure.repetitions));
     ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, options->common));
     sweep s = {.options = options,
                .machine = {.fallback = options->fallback},

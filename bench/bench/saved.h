@@ -22,7 +22,11 @@ typedef struct adamoe_bench_saved {
     const adamoe_common_options *common; /* where they come from: never written to */
 } adamoe_bench_saved;
 
-/* Errors: BAD_INPUT for a preset without null experts; what the measuring reports, a kernel that cannot run
+/* What can be refused before anything is timed. Errors: BAD_INPUT for a preset without null experts, and for more repetitions
+ * than adamoe_saved_judge takes. */
+adamoe_status adamoe_bench_saved_check(const adamoe_preset *preset, size_t repetitions);
+
+/* Errors: those of the check; what the measuring reports, a kernel that cannot run
  * here among it; the file. */
 adamoe_status adamoe_bench_saved_run(const adamoe_bench_saved *options);
 

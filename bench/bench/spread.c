@@ -148,6 +148,9 @@ adamoe_status adamoe_spread_variant_check(adamoe_spread_variant *v, adamoe_statu
 
 /* ------------------------------------------------------------------------------------------------- weights */
 
+/* Of weights: what is asked for besides, for rounding up and for the work of a call. */
+#define MARGIN 1.1
+
 /* Bytes of this rank's experts that one call reads at least: those that its own tokens select. */
 static double touched_bytes(const adamoe_spread_variant *v, double expert_bytes)
 {
@@ -158,6 +161,28 @@ static double touched_bytes(const adamoe_spread_variant *v, double expert_bytes)
         touched += layer->rank_of_expert[e] == layer->rank && plan->offset[e + 1] > plan->offset[e];
     }
     return expert_bytes * (double)(touched == 0 ? 1 : touched);
+}
+
+adamoe_status adamoe_spread_ask_weights(const adamoe_spread_setting *s, const adamoe_spread_layer *layer,
+                                        const adamoe_kernel *const *kernel, size_t kernels)
+{
+    const adamoe_preset *p = layer->preset;
+    const char *why_not = NULL;
+    double bytes = layer->copies == 0 ? adamoe_spread_layer_bytes(layer) : 0.0;
+    for (size_t i = 0; i < kernels; ++i) {
+        bytes += !kernel[i]->supported(&why_not)
+                     ? 0.0
+                     : adamoe_expert_cost_of(p->hidden_size, p->intermediate_size, kernel[i]->weight).bytes *
+                           (double)layer->own;
+    }
+    char what[64];
+    (void)snprintf(what, sizeof what, "%.32s, ranks of this machine: %u", p->name, s->ranks_here);
+    ADAMOE_TRY(adamoe_world_barrier(s->world)); /* all have given back what they had before */
+    return adamoe_world_agree(
+        s->world,
+        adamoe_ask_memory(what, MARGIN * bytes * s->ranks_here,
+                          kernels > 1 ? "time one kernel at a time (--kernel), or a smaller layer (--preset)"
+                                      : "time a smaller layer (--preset), or spread it over more machines"));
 }
 
 adamoe_status adamoe_spread_variant_copies(adamoe_spread_variant *v, size_t most, size_t sharing)

@@ -60,6 +60,14 @@ adamoe_status adamoe_spread_variant_call(void *variant);
  * are judged. *wrong is the same on all ranks: what the lowest one with a wrong result found. Errors: what ends the run. */
 adamoe_status adamoe_spread_variant_check(adamoe_spread_variant *variant, adamoe_status *wrong);
 
+/* Asks for what the first copy of the weights takes, for all ranks of this machine together, before any of them takes it:
+ * as stored, unless the layer holds one, and prepared for each of the kernels that can run here. Leaves out the weights of
+ * other ranks' experts that a check makes. The same on all ranks. Errors: ENVIRONMENT, which says what helps; those of
+ * messages. */
+adamoe_status adamoe_spread_ask_weights(const adamoe_spread_setting *setting,
+                                        const adamoe_spread_layer *layer, const adamoe_kernel *const *kernel,
+                                        size_t kernels);
+
 /* Copies of the weights that outlast the caches of every rank, at most `most` of them, as far as half of the memory goes:
  * `sharing` kernels hold as many. The same on all ranks. Errors: memory; those of messages. */
 adamoe_status adamoe_spread_variant_copies(adamoe_spread_variant *variant, size_t most, size_t sharing);

@@ -258,6 +258,8 @@ static void bench_tells_what_is_saved(void **state)
                               "--benchmark_repetitions=2";
     expect(run("%s --preset olmoe", base), 2, "--saved: the preset olmoe has no null experts");
     expect(run("%s --hot", base), 2, "--saved goes without --hot");
+    expect(run("%s --benchmark_repetitions=201", base), 2,
+           "--benchmark_repetitions: 201: with --saved at most 200");
     expect(run("%s --benchmark_filter=x", base), 2, "--saved: --benchmark_filter=x: not without the library");
     expect(run("%s --json %s/no/s.json", base, folder), 4, "no/s.json: create: ");
     expect(run("%s --tokens 1", base), 0,
