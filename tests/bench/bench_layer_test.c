@@ -172,7 +172,8 @@ static void one_repetition_is_cold_behind_a_large_cache(void **state)
     for (size_t tokens = 1; tokens <= 16; tokens += 15) {
         assert_timed(run(&kernel, tokens == 1 ? "large-cache" : "large-cache-sixteen", tokens, false));
         const size_t each = latest.member.calls + 1, first = call_count - REPETITIONS * each;
-        assert_true(latest.member.calls > 1 && call_count == EARLIER_CALLS + REPETITIONS * each);
+        /* How many calls fit into a repetition is up to the machine: with the one before it there are two at least. */
+        assert_true(latest.member.calls >= 1 && call_count == EARLIER_CALLS + REPETITIONS * each);
         assert_true(latest.member.copies == latest.member.copies_wanted && latest.member.copies <= each);
         for (size_t r = 0; r < REPETITIONS; ++r) {
             for (size_t i = 0; i < each; ++i) {
