@@ -45,8 +45,10 @@ static double counter(const json_t *entry, const char *name)
 static void a_peer_is_set_against_the_best_of_ours(void **state)
 {
     const char *folder = list(state, "# ours are beside it\\n\\nc-client  " CLIENT "  \\n");
-    expect(run(BENCH " --kernel reference --kernel onednn-f32", folder), 0,
-           " times as fast as onednn-f32, the best of ours with weights in float32; plain C 17");
+    /* Which of ours is the best is up to the moment. */
+    const outcome *text = run(BENCH " --kernel reference --kernel onednn-f32", folder);
+    expect(text, 0, " times as fast as ");
+    expect(text, 0, ", the best of ours with weights in float32; plain C 17");
     const outcome *got = run(BENCH " --kernel reference --kernel onednn-f32 --json -", folder);
     assert_int_equal(got->code, 0);
     json_error_t error;

@@ -487,10 +487,10 @@ static void parts_have_the_range_of_floats(void **state)
                     continue; /* zeros, or infinities: nothing to judge */
                 }
                 for (size_t i = 0; i < ROWS * DEPTH; ++i) {
-                    w[i] = ldexpf(2.0f * adamoe_splitmix64_uniform(&random) - 1.0f, of_w + 1);
+                    w[i] = ldexpf(adamoe_splitmix64_uniform(&random), of_w + 1);
                 }
                 for (size_t i = 0; i < COUNT * DEPTH; ++i) {
-                    x[i] = ldexpf(2.0f * adamoe_splitmix64_uniform(&random) - 1.0f, of_x + 1);
+                    x[i] = ldexpf(adamoe_splitmix64_uniform(&random), of_x + 1);
                 }
                 const adamoe_matrix matrix = {w, ADAMOE_F32, ROWS, DEPTH};
                 multiply(split, &matrix, x, COUNT, y);
@@ -499,7 +499,8 @@ static void parts_have_the_range_of_floats(void **state)
                 assert_ok(
                     adamoe_matrix_yardstick(&matrix, adamoe_kernel_arithmetic(split), x, COUNT, &yardstick));
                 const adamoe_verdict verdict = adamoe_judge(&yardstick, y, 1.0);
-                if (!verdict.passed || verdict.vacuous) { /* nothing overflows here: all is judged */
+                /* Nothing overflows here, so that all is judged; but of weights below 2^-126 bfloat16 may keep none. */
+                if (!verdict.passed || (verdict.vacuous && of_w >= -126)) {
                     fail_msg("%s: x of 2^%d, weights of 2^%d: element %zu: %a, expected %a: %.3g of what is "
                              "allowed",
                              split->name, of_x, of_w, verdict.worst, (double)y[verdict.worst],
