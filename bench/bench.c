@@ -402,7 +402,6 @@ static adamoe_status run_ranks(over_ranks *r)
     }
     const bool fallback = o->saved && o->kernels == 0;
     adamoe_bench_over_ranks run = {.world = world,
-                                   .ranks_here = adamoe_launch_of_process().ranks_here,
                                    .rank = &o->rank,
                                    .rank_of_expert = r->rank_of_expert,
                                    .layer = &o->layer,
@@ -431,9 +430,8 @@ static int bench_over_ranks(adamoe_bench_command *o, const adamoe_library_flags 
                                               "over ranks not with %s: the library's report is one "
                                               "process's",
                                               flags->other);
-    if (status.code == ADAMOE_OK && o->saved && o->layer.preset->mixture.null_experts == 0) {
-        status = adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts",
-                              o->layer.preset->name);
+    if (status.code == ADAMOE_OK && o->saved) {
+        status = adamoe_bench_saved_check(o->layer.preset, flags->repetitions);
     }
     if (status.code == ADAMOE_OK) {
         status = adamoe_ranks_open(o->rank.patience, &r.ranks);

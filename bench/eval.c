@@ -7,6 +7,7 @@
 #include "program/json_output.h"
 #include "program/result_files.h"
 #include "ranks/agreement.h"
+#include "ranks/shared_load.h"
 #include "eval/routing_record.h"
 #include "numbers.h"
 #include "verbs.h"
@@ -233,14 +234,18 @@ static adamoe_status report_once(const eval_options *o, adamoe_evaluation *e, co
 static adamoe_status run_on(const eval_options *o, const adamoe_kernel *kernel, const adamoe_machine *machine)
 {
     adamoe_evaluation e;
+    adamoe_shared_load load;
     adamoe_load_mark before;
-    adamoe_mark_load(&before);
+    adamoe_shared_load_begin(&load);
     adamoe_status status = adamoe_evaluation_open(&o->evaluate, kernel, machine, &e);
     if (o->evaluate.registry == NULL) {
         e.dense_product = o->dense_product;
     }
     if (status.code == ADAMOE_OK) {
         status = adamoe_evaluation_run(&e);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_shared_load_end(o->evaluate.world, &load, &before);
     }
     if (status.code == ADAMOE_OK) {
         status = report_once(o, &e, &before);
@@ -337,7 +342,6 @@ static adamoe_status run_ranks(eval_options *o, adamoe_registry **registry)
 {
     const adamoe_kernel *kernel = NULL;
     o->evaluate.world = adamoe_ranks_world(o->ranks);
-    o->evaluate.ranks_here = adamoe_launch_of_process().ranks_here;
     adamoe_status status = o->evaluate.world->rank == 0 ? check_files(o) : adamoe_ok();
     if (status.code == ADAMOE_OK) {
         status = adamoe_choose_kernel(&o->common, registry, &kernel);

@@ -242,7 +242,6 @@ static adamoe_status complete(const adamoe_side_options *given, reproduction *r,
 {
     *out = *given;
     out->world = r->world;
-    out->ranks_here = adamoe_launch_of_process().ranks_here;
     if (given->model == NULL) {
         ADAMOE_TRY(find(shipped.model, &r->path[0], &out->model));
     }

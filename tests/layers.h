@@ -104,7 +104,7 @@ static const layer house[] = {
     {"bench/train", "reference reference/gradient datasets datasets/files datasets/generate "
                     "datasets/safetensors kernels/machine kernels/train kernels/train/lora "
                     "kernels/train/model bench/eval bench/layers bench/program"},
-    {"bench/reproduce/sides", "bench/eval bench/program bench/statistics"},
+    {"bench/reproduce/sides", "bench/eval bench/program bench/ranks bench/statistics"},
     {"bench/reproduce/study",
      "reference datasets/config datasets/files bench/program bench/report bench/statistics bench/reproduce/sides"},
     {"bench/reproduce",
@@ -123,7 +123,7 @@ static const layer house[] = {
     {"tests/kernels", "reference/ datasets/ kernels/ bench/layers bench/timing tests"},
     {"tests/kernels/remote", "reference/ kernels/ tests"},
     {"tests/kernels/mpi", "reference/ kernels/ bench/layers tests"},
-    {"tests/bench", "reference/ datasets/ kernels/ bench/ tests"},
+    {"tests/bench", "reference/ datasets/ kernels/ bench/ tests tests/kernels/mpi"},
     {"tests/bench/check", "reference/ datasets/ kernels/ bench/ tests"},
     {"tests/bench/timing", "reference/ datasets/ kernels/ bench/ tests"},
     {"tests/fuzz", "reference/ datasets/"},

@@ -4,10 +4,11 @@
 #include "bench/over_ranks.h"
 #include "bench/over_ranks_parts.h"
 #include "bench/saved.h"
-#include "program/environment.h"
 #include "program/held_signals.h"
 #include "program/json_output.h"
 #include "program/result_files.h"
+#include "ranks/machines.h"
+#include "ranks/shared_load.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,11 +57,13 @@ static adamoe_status write_json(const over_ranks_sweep *s, const adamoe_load_mar
 static adamoe_status run_sweep(over_ranks_sweep *s)
 {
     const adamoe_bench_over_ranks *o = s->options;
+    adamoe_shared_load load;
     adamoe_load_mark before;
-    adamoe_mark_load(&before);
+    adamoe_shared_load_begin(&load);
     for (size_t i = 0; i < o->thread_counts; ++i) {
         ADAMOE_TRY(run_threads(s, (uint32_t)o->threads[i]));
     }
+    ADAMOE_TRY(adamoe_shared_load_end(o->world, &load, &before));
     if (s->prints) {
         adamoe_print_disturbance(&before);
     }
@@ -73,20 +76,17 @@ static adamoe_status run_sweep(over_ranks_sweep *s)
 
 adamoe_status adamoe_bench_over_ranks_run(const adamoe_bench_over_ranks *o)
 {
-    if (o->saved) {
-        ADAMOE_TRY(adamoe_bench_saved_check(o->layer->preset, o->layer->timing.repetitions));
-    }
     over_ranks_sweep s = {.options = o,
-                          .setting = {.world = o->world,
-                                      .ranks_here = o->ranks_here,
-                                      .rank = o->rank,
-                                      .timing = o->layer->timing},
+                          .setting = {.world = o->world, .rank = o->rank, .timing = o->layer->timing},
                           .entries = json_array(),
                           .prints = o->world->rank == 0 && adamoe_json_leaves_stdout(o->json),
                           .worst = adamoe_ok()};
     s.setting.machine = &s.machine;
-    adamoe_status status = adamoe_spread_layer_create(o->layer->preset, s.setting.timing.seed, o->world->rank,
-                                                      o->rank_of_expert, &s.layer);
+    adamoe_status status = adamoe_ranks_here(o->world, &s.setting.ranks_here);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_spread_layer_create(o->layer->preset, s.setting.timing.seed, o->world->rank,
+                                            o->rank_of_expert, &s.layer);
+    }
     if (status.code == ADAMOE_OK) {
         status = run_sweep(&s);
     }

@@ -55,24 +55,21 @@ static adamoe_status draw_logits(group *g)
                : adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", tokens);
 }
 
-/* The next batch of this rank: its tokens, the logit of true expert i being that of expert i + step, going round. */
+/* The next batch of this rank: its tokens, with the true experts moved on by `step`. */
 static adamoe_status add_batch(group *g, size_t step)
 {
     const adamoe_bench_options *o = g->sweep->options->layer;
     const uint32_t rank = g->sweep->setting.world->rank;
-    const size_t n = o->preset->mixture.experts, all = all_experts(g);
+    const size_t all = all_experts(g);
     const float *own = g->logits + rank * g->tokens * all;
     float *moved = malloc((g->tokens * all + 1) * sizeof *moved);
     if (moved == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", g->tokens);
     }
-    for (size_t i = 0; i < g->tokens * all; ++i) {
-        const size_t token = i / all, expert = i % all;
-        moved[token * all + (expert < n ? (expert + step) % n : expert)] = own[i];
-    }
-    const adamoe_status status =
-        adamoe_traffic_create(adamoe_preset_selection(o->preset), moved, g->tokens,
-                              g->sweep->setting.timing.seed + rank, false, &g->traffic[g->batches]);
+    const adamoe_selection selection = adamoe_preset_selection(o->preset);
+    adamoe_traffic_move_on(selection, own, g->tokens, step, moved);
+    const adamoe_status status = adamoe_traffic_create(
+        selection, moved, g->tokens, g->sweep->setting.timing.seed + rank, false, &g->traffic[g->batches]);
     free(moved);
     g->batches += status.code == ADAMOE_OK;
     return status;

@@ -10,7 +10,6 @@
 
 typedef struct adamoe_bench_over_ranks {
     const adamoe_world *world;
-    uint32_t ranks_here;
     char mpi[96];
     const adamoe_rank_options *rank;
     const uint32_t *rank_of_expert; /* [experts] of the preset's layer */

@@ -12,9 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 
-/* As many pairs as adamoe_saved_judge takes. */
-#define MOST_REPETITIONS 200
-
 /* -------------------------------------------------------------------------------------------------- table */
 
 static void print_head(const adamoe_bench_saved *o, const adamoe_kernel *kernel, uint32_t threads)
@@ -220,10 +217,10 @@ adamoe_status adamoe_bench_saved_check(const adamoe_preset *preset, size_t repet
     if (preset->mixture.null_experts == 0) {
         return adamoe_error(ADAMOE_BAD_INPUT, "--saved: the preset %s has no null experts", preset->name);
     }
-    return repetitions <= MOST_REPETITIONS
+    return repetitions <= ADAMOE_SAVED_MOST_PAIRS
                ? adamoe_ok()
                : adamoe_error(ADAMOE_BAD_INPUT, "--benchmark_repetitions: %zu: with --saved at most %d",
-                              repetitions, MOST_REPETITIONS);
+                              repetitions, ADAMOE_SAVED_MOST_PAIRS);
 }
 
 adamoe_status adamoe_bench_saved_run(const adamoe_bench_saved *options)

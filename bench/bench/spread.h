@@ -14,7 +14,7 @@
 /* What all that is timed in a run has in common. */
 typedef struct adamoe_spread_setting {
     const adamoe_world *world;
-    uint32_t ranks_here;
+    uint32_t ranks_here; /* on the machine of this one */
     const adamoe_rank_options *rank;
     const adamoe_machine *machine;
     adamoe_timing_options timing;

@@ -10,6 +10,7 @@
 #include "machine/clock.h"
 #include "machine/host.h"
 #include "machine/memory.h"
+#include "ranks/machines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,6 @@ const adamoe_evaluate_options adamoe_evaluate_defaults = {
     .show_progress = true,
     .measure_peak = true,
     .world = &adamoe_alone,
-    .ranks_here = 1,
     .ranks = {.chunks = 1},
 };
 
@@ -146,10 +146,10 @@ static adamoe_status make_prompts(adamoe_evaluation *e)
 
 /* Half of what is free may hold prepared weights; activations, results and other programs need the rest. It is shared by
  * the ranks that are here, and each of them holds its part of the experts, which are nearly all of a model of many. */
-static size_t memory_for_weights(const adamoe_evaluation *e)
+static size_t memory_for_weights(const adamoe_evaluation *e, uint32_t ranks_here)
 {
     const size_t half = adamoe_available_memory() / 2;
-    const double share = (double)half / e->options.ranks_here * e->options.world->ranks;
+    const double share = (double)half / ranks_here * e->options.world->ranks;
     return share < (double)SIZE_MAX ? (size_t)share : half;
 }
 
@@ -166,17 +166,19 @@ static adamoe_status prepare(adamoe_evaluation *e)
             .kernel = e->kernel, .team = m->team, .placement = m->placement, .host = &m->host};
         return adamoe_lora_network_create(e->lora, &with, &e->network);
     }
+    uint32_t ranks_here;
+    ADAMOE_TRY(adamoe_ranks_here(world, &ranks_here));
     const adamoe_sharded_options spread = adamoe_rank_sharded(&e->options.ranks, &e->assignment, world);
     ADAMOE_TRY(adamoe_sharded_create(e->kernel, &spread, &e->sharded));
     ADAMOE_TRY(adamoe_forward_create(adamoe_sharded_kernel(e->sharded),
                                      adamoe_checkpoint_model(e->folder.checkpoint), m->team, m->placement,
-                                     &m->host, memory_for_weights(e), &e->forward));
+                                     &m->host, memory_for_weights(e, ranks_here), &e->forward));
     if (world->ranks > 1 && !adamoe_forward_is_resident(e->forward)) {
         return adamoe_error(
             ADAMOE_NOT_SUPPORTED,
             "%s: %u ranks, %u of them here, have no memory to hold its weights, and layer by layer they "
             "are not run over ranks",
-            e->options.model, world->ranks, e->options.ranks_here);
+            e->options.model, world->ranks, ranks_here);
     }
     return e->router.router == NULL ? adamoe_ok() : adamoe_forward_use_router(e->forward, &e->router);
 }

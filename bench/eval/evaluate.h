@@ -35,7 +35,6 @@ typedef struct adamoe_evaluate_options {
     const char *journal;       /* file of what is finished, to go on from; NULL: none. Rank 0's */
     const char *identity;      /* of the run that it is of */
     const adamoe_world *world; /* whose ranks share questions and experts */
-    uint32_t ranks_here;       /* of them on this machine */
     adamoe_rank_options ranks; /* how */
     /* The fastest of its kernels with weights of `dtype` computes; NULL: the given one. */
     const adamoe_registry *registry;

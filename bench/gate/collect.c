@@ -5,6 +5,7 @@
 #include "adapters.h"
 #include "config/config.h"
 #include "program/child_process.h"
+#include "program/held_signals.h"
 #include "program/options.h"
 #include "files/json_file.h"
 #include "router_file.h"
@@ -193,12 +194,16 @@ static adamoe_status evaluate_and_count(const adamoe_collect_options *o, json_t 
     if (!has_routing(o->model)) {
         return evaluate(o, NULL, evaluation);
     }
-    ADAMOE_TRY(make_record(&record));
-    adamoe_status status = evaluate(o, record.path, evaluation);
+    adamoe_hold_signals(); /* an interrupt ends the child, and the recording does not stay behind */
+    adamoe_status status = make_record(&record);
     if (status.code == ADAMOE_OK) {
-        status = count_wire(o, record.path, benchmarks);
+        status = evaluate(o, record.path, evaluation);
+        if (status.code == ADAMOE_OK) {
+            status = count_wire(o, record.path, benchmarks);
+        }
+        remove_record(&record);
     }
-    remove_record(&record);
+    adamoe_release_signals();
     return status;
 }
 

@@ -73,8 +73,8 @@ static size_t touched_experts(const adamoe_plan *plan)
     return count;
 }
 
-/* The logit of true expert i becomes that of expert i + step, going round. */
-static void move_on(adamoe_selection selection, const float *logits, size_t tokens, size_t step, float *moved)
+void adamoe_traffic_move_on(adamoe_selection selection, const float *logits, size_t tokens, size_t step,
+                            float *moved)
 {
     const size_t n = selection.mixture.experts, all = all_experts(selection);
     memcpy(moved, logits, tokens * all * sizeof *moved);
@@ -92,7 +92,7 @@ static adamoe_status add_moved(adamoe_selection selection, const float *logits, 
     if (moved == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "routing: out of memory for %zu tokens", traffic->tokens);
     }
-    move_on(selection, logits, traffic->tokens, step, moved);
+    adamoe_traffic_move_on(selection, logits, traffic->tokens, step, moved);
     const adamoe_status status = adamoe_traffic_batch_create(selection, moved, traffic->tokens, seed,
                                                              &traffic->batch[traffic->batches]);
     free(moved);

@@ -36,6 +36,10 @@ adamoe_status adamoe_traffic_batch_create(adamoe_selection selection, const floa
                                           uint64_t seed, adamoe_traffic_batch *out);
 void adamoe_traffic_batch_free(adamoe_traffic_batch *batch);
 
+/* Logits [tokens, n + m] of which that of true expert i has become that of expert i + step, going round. */
+void adamoe_traffic_move_on(adamoe_selection selection, const float *logits, size_t tokens, size_t step,
+                            float *moved);
+
 /* The batches of a benchmark: one, or with `rotate` as many as touch different experts. Moved batches of an
  * unbalanced routing may share some experts. */
 adamoe_status adamoe_traffic_create(adamoe_selection selection, const float *logits, size_t tokens,

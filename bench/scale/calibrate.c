@@ -3,10 +3,10 @@
  * that are run here.
  */
 #include "scale/calibrate.h"
-#include "program/environment.h"
 #include "program/json_output.h"
 #include "program/result_files.h"
 #include "ranks/agreement.h"
+#include "ranks/shared_load.h"
 #include "scale/measure.h"
 #include "scale/show.h"
 
@@ -63,9 +63,10 @@ static adamoe_status measure(const adamoe_scale_options *o, adamoe_ranks *ranks,
     const adamoe_machine_options wanted = adamoe_options_for_machine(&o->common);
     const adamoe_world *world = adamoe_ranks_world(ranks);
     adamoe_machine machine;
+    adamoe_shared_load load;
     adamoe_load_mark before;
     ADAMOE_TRY(adamoe_machine_open(&wanted, &machine));
-    adamoe_mark_load(&before);
+    adamoe_shared_load_begin(&load);
     const adamoe_measure m = {.world = world,
                               .machine = &machine,
                               .kernel = kernel,
@@ -78,6 +79,9 @@ static adamoe_status measure(const adamoe_scale_options *o, adamoe_ranks *ranks,
                               .stop = stop,
                               .stop_context = ranks};
     adamoe_status status = adamoe_measure_all(&m, &c);
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_shared_load_end(world, &load, &before);
+    }
     if (status.code == ADAMOE_OK && world->rank == 0) {
         status = report(o, &c, &before);
     }

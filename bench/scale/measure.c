@@ -2,9 +2,9 @@
  * Rounds of a calibration: planned, said, run, judged by what else the machine had to do, and evaluated.
  */
 #include "scale/measure.h"
-#include "fnv1a.h"
 #include "machine/clock.h"
-#include "program/environment.h"
+#include "ranks/machines.h"
+#include "ranks/shared_load.h"
 
 #include <math.h>
 #include <sched.h>
@@ -19,26 +19,7 @@ typedef struct seat {
     uint64_t machine;
     uint32_t threads;
     cpu_set_t processors;
-    double own; /* processor seconds of this rank in a round */
 } seat;
-
-/* Network namespaces and containers of one machine have hosts of their own, but one kernel. */
-static uint64_t hash_machine(void)
-{
-    char text[256] = "";
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file == NULL || fgets(text, sizeof text, file) == NULL) {
-        (void)gethostname(text, sizeof text - 1);
-    }
-    if (file != NULL) {
-        (void)fclose(file);
-    }
-    uint64_t hash = ADAMOE_FNV1A_START;
-    for (const char *c = text; *c != '\0'; ++c) {
-        hash = adamoe_fnv1a_mix(hash, (unsigned char)*c);
-    }
-    return hash;
-}
 
 /* Those of all ranks, on every rank. */
 static adamoe_status gather_seats(const adamoe_world *world, const seat *own, seat *all)
@@ -65,54 +46,16 @@ static double ranks_per_processor(const seat *all, uint32_t ranks, const seat *o
 
 /* ---------------------------------------------------------------------------------------------- disturbance */
 
-/* Processor seconds of the program that carries messages in an emulated network, which is part of the run: the process that
- * ci/emulate_network.sh names. */
-static double carrier_seconds(void)
+/* Whether a machine of the run had more to do besides than `reproduce` allows a side. */
+static adamoe_status judge_round(const adamoe_measure *m, const adamoe_shared_load *load, bool *disturbed,
+                                 double *other_share)
 {
-    char path[64];
-    double ticks[2];
-    const char *text = getenv("NETWORK_RELAY");
-    (void)snprintf(path, sizeof path, "/proc/%.20s/stat", text == NULL ? "" : text);
-    FILE *file = text == NULL ? NULL : fopen(path, "re");
-    if (file == NULL) {
-        return 0.0;
-    }
-    const bool read = fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &ticks[0],
-                             &ticks[1]) == 2;
-    (void)fclose(file);
-    return read ? (ticks[0] + ticks[1]) / (double)sysconf(_SC_CLK_TCK) : 0.0;
-}
-
-/* The work of this rank so far, and of what carries its messages. */
-typedef struct round_mark {
-    adamoe_load_mark load;
-    double carrier;
-} round_mark;
-
-static round_mark mark_round(void)
-{
-    round_mark m = {.carrier = carrier_seconds()};
-    adamoe_mark_load(&m.load);
-    return m;
-}
-
-/* Whether a machine of the run had more to do besides than `reproduce` allows a side. That something waits for a processor
- * is no sign here: ranks wait for each other, and for what carries their messages. */
-static adamoe_status judge_round(const adamoe_measure *m, seat *own, seat *all, const round_mark *before,
-                                 bool *disturbed, double *other_share)
-{
-    round_mark after = mark_round();
-    own->own = after.load.own - before->load.own;
-    ADAMOE_TRY(gather_seats(m->world, own, all));
-    after.load.own = before->load.own + after.carrier - before->carrier;
-    for (uint32_t r = 0; r < m->world->ranks; ++r) {
-        after.load.own += all[r].machine == own->machine ? all[r].own : 0.0;
-    }
-    const adamoe_disturbance d = adamoe_disturbance_between(&before->load, &after.load);
-    const bool here = d.steal_share > ADAMOE_MOST_STEAL || d.other_share > ADAMOE_MOST_OTHER ||
-                      d.fault_rate > ADAMOE_MOST_FAULTS;
+    adamoe_load_mark before, after;
+    ADAMOE_TRY(adamoe_shared_load_end(m->world, load, &before));
+    adamoe_mark_load(&after);
+    const adamoe_disturbance d = adamoe_disturbance_between(&before, &after);
     double any;
-    ADAMOE_TRY(adamoe_measure_slowest(m->world, here ? 1.0 : 0.0, &any));
+    ADAMOE_TRY(adamoe_measure_slowest(m->world, d.disturbed ? 1.0 : 0.0, &any));
     *disturbed = any > 0.0;
     *other_share = d.other_share;
     return adamoe_ok();
@@ -125,7 +68,6 @@ typedef struct timers {
     adamoe_expert_timer *expert;
     adamoe_wire_timer *wire;
     adamoe_layer_timer *layers;
-    seat own, *all; /* [ranks] */
     size_t planned;
 } timers;
 
@@ -134,22 +76,23 @@ static void close_timers(timers *t)
     adamoe_expert_timer_close(t->expert);
     adamoe_wire_timer_close(t->wire);
     adamoe_layer_timer_close(t->layers);
-    free(t->all);
 }
 
-static adamoe_status find_seats(const adamoe_measure *m, timers *t, adamoe_calibration *out)
+static adamoe_status find_seats(const adamoe_measure *m, adamoe_calibration *out)
 {
-    t->own = (seat){.machine = hash_machine(), .threads = m->machine->team->threads};
-    t->all = calloc(m->world->ranks, sizeof *t->all);
-    if (t->all == NULL) {
+    seat own = {.machine = adamoe_machine_identity(), .threads = m->machine->team->threads};
+    seat *all = calloc(m->world->ranks, sizeof *all);
+    if (all == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "ranks: out of memory");
     }
-    if (sched_getaffinity(0, sizeof t->own.processors, &t->own.processors) != 0) {
-        CPU_ZERO(&t->own.processors);
+    if (sched_getaffinity(0, sizeof own.processors, &own.processors) != 0) {
+        CPU_ZERO(&own.processors);
     }
-    ADAMOE_TRY(gather_seats(m->world, &t->own, t->all));
-    return adamoe_measure_slowest(m->world, ranks_per_processor(t->all, m->world->ranks, &t->own),
-                                  &out->ranks_per_processor);
+    const adamoe_status status = gather_seats(m->world, &own, all);
+    const double sharing = status.code == ADAMOE_OK ? ranks_per_processor(all, m->world->ranks, &own) : 1.0;
+    free(all);
+    ADAMOE_TRY(status);
+    return adamoe_measure_slowest(m->world, sharing, &out->ranks_per_processor);
 }
 
 /* Numbers of tokens that fit into the budget with enough rounds, from the smallest on, and how many rounds. */
@@ -182,7 +125,7 @@ static void plan(const adamoe_measure *m, timers *t, double parts)
 static adamoe_status open_timers(const adamoe_measure *m, timers *t, adamoe_calibration *out)
 {
     double expert = 0.0, wire = 0.0;
-    ADAMOE_TRY(find_seats(m, t, out));
+    ADAMOE_TRY(find_seats(m, out));
     if (m->world->ranks > 1) {
         ADAMOE_TRY(adamoe_wire_timer_open(m, &t->wire, &wire));
         ADAMOE_TRY(adamoe_layer_timer_open(m, &t->layers));
@@ -211,11 +154,12 @@ static adamoe_status run_rounds(const adamoe_measure *m, timers *t, adamoe_round
     const size_t most = t->planned + t->planned / 2;
     size_t done = 0;
     for (; done < most && rounds->count < t->planned; ++done) {
-        const round_mark before = mark_round();
+        adamoe_shared_load load;
         bool disturbed = false;
         double other_share = 0.0;
+        adamoe_shared_load_begin(&load);
         ADAMOE_TRY(run_round(t, done));
-        ADAMOE_TRY(judge_round(m, &t->own, t->all, &before, &disturbed, &other_share));
+        ADAMOE_TRY(judge_round(m, &load, &disturbed, &other_share));
         out->other_share += other_share;
         if (!disturbed) {
             rounds->number[rounds->count++] = done;

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_PAIRS 200
-#define LEVEL      0.95
+#define LEVEL 0.95
 
 /* --------------------------------------------------------------------------------------------- accounting */
 
@@ -89,10 +88,11 @@ static adamoe_status median_of(const double *seconds, size_t count, double *out)
 static adamoe_status centre_of_ratios(const double *numerator, const double *denominator, size_t count,
                                       adamoe_estimate *out)
 {
-    double logarithm[MOST_PAIRS], centre = 0.0;
+    double logarithm[ADAMOE_SAVED_MOST_PAIRS], centre = 0.0;
     adamoe_interval interval;
-    if (count > MOST_PAIRS) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "saved: %zu repetitions, at most %d", count, MOST_PAIRS);
+    if (count > ADAMOE_SAVED_MOST_PAIRS) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "saved: %zu repetitions, at most %d", count,
+                            ADAMOE_SAVED_MOST_PAIRS);
     }
     for (size_t i = 0; i < count; ++i) {
         logarithm[i] = log(numerator[i] / denominator[i]);

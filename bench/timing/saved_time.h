@@ -37,7 +37,9 @@ typedef struct adamoe_saved_point {
 void adamoe_saved_account(const adamoe_preset *preset, adamoe_arithmetic weight,
                           const adamoe_saved_trace *trace, adamoe_rates rates, adamoe_saved_point *out);
 
-/* Seconds of pairs: baseline[i] and adaptive[i] of the same repetition, 1 to 200 of them. Fills medians and
+#define ADAMOE_SAVED_MOST_PAIRS 200
+
+/* Seconds of pairs: baseline[i] and adaptive[i] of the same repetition, 1 to ADAMOE_SAVED_MOST_PAIRS of them. Fills medians and
  * time reductions: 1 less the exponential of Hodges and Lehmann's centre of the logarithms of adaptive over
  * baseline, and its 95 % interval, which is infinite for fewer than 6 pairs. Errors: memory. */
 adamoe_status adamoe_saved_judge(const double *baseline, const double *adaptive, size_t count,

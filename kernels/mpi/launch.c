@@ -39,11 +39,9 @@ adamoe_launch adamoe_launch_of_process(void)
     /* Open MPI's, then those of MPICH and its kin. */
     static const char *const ranks[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", NULL};
     static const char *const rank[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", NULL};
-    static const char *const here[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", NULL};
     adamoe_launch launch = {.ranks = number_in(ranks, 1)};
     launch.ranks = launch.ranks == 0 ? 1 : launch.ranks;
     launch.rank = launch.ranks == 1 ? 0 : number_in(rank, 0);
-    launch.ranks_here = launch.ranks == 1 ? 1 : number_in(here, 1);
     return launch;
 }
 

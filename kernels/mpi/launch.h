@@ -12,7 +12,6 @@
 /* What mpirun (or another launcher of MPI) tells a process in its environment, before MPI is started. */
 typedef struct adamoe_launch {
     uint32_t rank, ranks; /* 0 of 1 where it was started alone */
-    uint32_t ranks_here;  /* of them on this machine; 1 where the launcher does not tell */
 } adamoe_launch;
 
 adamoe_launch adamoe_launch_of_process(void);

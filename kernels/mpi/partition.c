@@ -5,6 +5,8 @@
 #include "mpi/metis_module.h"
 #include "mpi/module.h"
 
+#include <string.h>
+
 static adamoe_status open_module(adamoe_module *out, const adamoe_metis_module **metis)
 {
     const void *found = NULL;
@@ -35,6 +37,10 @@ adamoe_status adamoe_partition(size_t vertices, const uint64_t *weight, const ui
 {
     adamoe_module module;
     const adamoe_metis_module *metis = NULL;
+    if (parts == 1) { /* nothing is cut, and METIS not needed */
+        memset(part, 0, vertices * sizeof *part);
+        return adamoe_ok();
+    }
     ADAMOE_TRY(open_module(&module, &metis));
     const adamoe_status status = metis->partition(vertices, weight, edge, parts, room, part);
     adamoe_module_close(&module);

@@ -2,6 +2,7 @@
  * A top-k model against one with null experts on the same questions and kernel: opening, running, judging.
  */
 #include "reproduce/sides/side_by_side.h"
+#include "ranks/shared_load.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,6 @@ static adamoe_evaluate_options quiet_options(const adamoe_side_options *o, const
     options.questions = o->questions;
     if (o->world != NULL) {
         options.world = o->world;
-        options.ranks_here = o->ranks_here;
         options.ranks = o->ranks;
     }
     options.show_progress = false;
@@ -223,10 +223,11 @@ adamoe_status adamoe_side_by_side_time(adamoe_side_by_side *sides)
 
 adamoe_status adamoe_side_by_side_time_here(adamoe_side_by_side *sides)
 {
+    adamoe_shared_load load;
     adamoe_load_mark before, after;
     sides->rounds = 1;
     ADAMOE_TRY(run_round(sides, 0));
-    adamoe_mark_load(&before);
+    adamoe_shared_load_begin(&load);
     for (size_t i = 0; i < sides->processes; ++i) {
         ADAMOE_TRY(run_round(sides, i));
         sides->vanilla.seconds[i] = sides->vanilla.evaluation.seconds;
@@ -236,6 +237,7 @@ adamoe_status adamoe_side_by_side_time_here(adamoe_side_by_side *sides)
             sides->adaptive.stage_seconds[j] += sides->adaptive.evaluation.clock.seconds[j];
         }
     }
+    ADAMOE_TRY(adamoe_shared_load_end(sides->adaptive.evaluation.options.world, &load, &before));
     adamoe_mark_load(&after);
     sides->time.disturbance = adamoe_disturbance_between(&before, &after);
     return adamoe_side_by_side_judge_time(sides);

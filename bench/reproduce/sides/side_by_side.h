@@ -59,7 +59,6 @@ typedef struct adamoe_side_options {
     size_t processes;          /* 0: ADAMOE_SIDE_PROCESSES */
     size_t rounds;             /* measured ones in each; 0: ADAMOE_SIDE_ROUNDS */
     const adamoe_world *world; /* NULL: a process alone */
-    uint32_t ranks_here;
     adamoe_rank_options ranks;
 } adamoe_side_options;
 

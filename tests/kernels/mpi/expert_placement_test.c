@@ -96,6 +96,20 @@ static void use_clusters(const uint32_t *of, size_t experts, adamoe_splitmix64 *
     }
 }
 
+/* Of a process alone, whether METIS is there or not. */
+static void one_rank_has_all(void **state)
+{
+    (void)state;
+    uint32_t rank[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    adamoe_expert_use use;
+    assert_ok(adamoe_expert_use_create(8, &use));
+    assert_ok(adamoe_place_experts(ADAMOE_EXPERTS_TOGETHER, &use, 1, rank));
+    for (size_t e = 0; e < 8; ++e) {
+        assert_int_equal(rank[e], 0);
+    }
+    adamoe_expert_use_free(&use);
+}
+
 /* Experts that go together are found, however they are numbered. */
 static void clusters_are_found(void **state)
 {
@@ -178,6 +192,7 @@ int main(void)
         cmocka_unit_test(counts_are_those_of_the_tokens),
         cmocka_unit_test(block_and_turn),
         cmocka_unit_test(the_heaviest_goes_first),
+        cmocka_unit_test(one_rank_has_all),
         cmocka_unit_test(clusters_are_found),
         cmocka_unit_test(every_order_keeps_to_the_room),
     };

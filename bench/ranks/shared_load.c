@@ -1,0 +1,69 @@
+/*
+ * What else a machine had to do while a run over ranks went on: see shared_load.h.
+ */
+#include "ranks/shared_load.h"
+#include "ranks/machines.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Of the process that ci/emulate_network.sh names. */
+static double carrier_seconds(void)
+{
+    char path[64];
+    double ticks[2];
+    const char *text = getenv("NETWORK_RELAY");
+    (void)snprintf(path, sizeof path, "/proc/%.20s/stat", text == NULL ? "" : text);
+    FILE *file = text == NULL ? NULL : fopen(path, "re");
+    if (file == NULL) {
+        return 0.0;
+    }
+    const bool read = fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &ticks[0],
+                             &ticks[1]) == 2;
+    (void)fclose(file);
+    return read ? (ticks[0] + ticks[1]) / (double)sysconf(_SC_CLK_TCK) : 0.0;
+}
+
+void adamoe_shared_load_begin(adamoe_shared_load *out)
+{
+    out->carrier = carrier_seconds();
+    adamoe_mark_load(&out->mark);
+}
+
+/* What a rank used, and where. */
+typedef struct use {
+    uint64_t machine;
+    double seconds;
+} use;
+
+adamoe_status adamoe_shared_load_end(const adamoe_world *world, const adamoe_shared_load *load,
+                                     adamoe_load_mark *out)
+{
+    adamoe_shared_load now;
+    *out = load->mark;
+    if (world->ranks == 1) {
+        return adamoe_ok();
+    }
+    use *all = calloc(world->ranks, sizeof *all);
+    if (all == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "ranks: out of memory");
+    }
+    adamoe_status status = adamoe_world_barrier(world);
+    adamoe_shared_load_begin(&now);
+    const use own = {adamoe_machine_identity(), now.mark.own - load->mark.own};
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_world_gather(world, &own, sizeof own, all);
+    }
+    if (status.code == ADAMOE_OK) {
+        status = adamoe_world_broadcast(world, all, world->ranks * sizeof *all);
+    }
+    out->own -= now.carrier - load->carrier;
+    for (uint32_t r = 0; r < world->ranks; ++r) {
+        out->own -= r != world->rank && all[r].machine == own.machine ? all[r].seconds : 0.0;
+    }
+    out->waiting = (double)NAN;
+    free(all);
+    return status;
+}
