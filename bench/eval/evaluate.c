@@ -309,11 +309,15 @@ static adamoe_status score_batch(adamoe_evaluation *e, size_t first, size_t end)
     return status;
 }
 
-/* The faster of before and after: a machine that was disturbed once had its peak all the same. Of several ranks, the sum. */
+/* The faster of before and after: a machine that was disturbed once had its peak all the same. Of several ranks, the sum;
+ * those that share processors have each a whole one for the few milliseconds of a burst, and a part of it otherwise. */
 static adamoe_status measure_peak(adamoe_evaluation *e)
 {
     if (e->options.measure_peak && is_fast(e)) {
+        double sharing;
+        ADAMOE_TRY(adamoe_ranks_per_processor(e->options.world, e->machine->team->threads, &sharing));
         adamoe_fma_peak peak = adamoe_measure_fma_peak(e->machine->team, 5);
+        peak.gflops /= sharing;
         ADAMOE_TRY(adamoe_gather_sum(e->options.world, &peak.gflops));
         e->peak = peak.gflops > e->peak.gflops ? peak : e->peak;
     }

@@ -6,43 +6,7 @@
 #include "ranks/machines.h"
 #include "ranks/shared_load.h"
 
-#include <math.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-/* ------------------------------------------------------------------------------------- where the ranks are */
-
-/* Which machine a rank is on, and what it may use there. */
-typedef struct seat {
-    uint64_t machine;
-    uint32_t threads;
-    cpu_set_t processors;
-} seat;
-
-/* Those of all ranks, on every rank. */
-static adamoe_status gather_seats(const adamoe_world *world, const seat *own, seat *all)
-{
-    all[world->rank] = *own; /* of a process alone */
-    ADAMOE_TRY(adamoe_world_gather(world, own, sizeof *own, all));
-    return adamoe_world_broadcast(world, all, world->ranks * sizeof *all);
-}
-
-static double ranks_per_processor(const seat *all, uint32_t ranks, const seat *own)
-{
-    double threads = 0.0;
-    cpu_set_t processors;
-    CPU_ZERO(&processors);
-    for (uint32_t r = 0; r < ranks; ++r) {
-        if (all[r].machine == own->machine) {
-            threads += all[r].threads;
-            CPU_OR(&processors, &processors, &all[r].processors);
-        }
-    }
-    const int count = CPU_COUNT(&processors); /* 0: not to be found out */
-    return count == 0 ? 1.0 : fmax(1.0, threads / count);
-}
 
 /* ---------------------------------------------------------------------------------------------- disturbance */
 
@@ -78,20 +42,10 @@ static void close_timers(timers *t)
     adamoe_layer_timer_close(t->layers);
 }
 
-static adamoe_status find_seats(const adamoe_measure *m, adamoe_calibration *out)
+static adamoe_status find_sharing(const adamoe_measure *m, adamoe_calibration *out)
 {
-    seat own = {.machine = adamoe_machine_identity(), .threads = m->machine->team->threads};
-    seat *all = calloc(m->world->ranks, sizeof *all);
-    if (all == NULL) {
-        return adamoe_error(ADAMOE_ENVIRONMENT, "ranks: out of memory");
-    }
-    if (sched_getaffinity(0, sizeof own.processors, &own.processors) != 0) {
-        CPU_ZERO(&own.processors);
-    }
-    const adamoe_status status = gather_seats(m->world, &own, all);
-    const double sharing = status.code == ADAMOE_OK ? ranks_per_processor(all, m->world->ranks, &own) : 1.0;
-    free(all);
-    ADAMOE_TRY(status);
+    double sharing;
+    ADAMOE_TRY(adamoe_ranks_per_processor(m->world, m->machine->team->threads, &sharing));
     return adamoe_measure_slowest(m->world, sharing, &out->ranks_per_processor);
 }
 
@@ -125,7 +79,7 @@ static void plan(const adamoe_measure *m, timers *t, double parts)
 static adamoe_status open_timers(const adamoe_measure *m, timers *t, adamoe_calibration *out)
 {
     double expert = 0.0, wire = 0.0;
-    ADAMOE_TRY(find_seats(m, out));
+    ADAMOE_TRY(find_sharing(m, out));
     if (m->world->ranks > 1) {
         ADAMOE_TRY(adamoe_wire_timer_open(m, &t->wire, &wire));
         ADAMOE_TRY(adamoe_layer_timer_open(m, &t->layers));

@@ -3,12 +3,14 @@
  * which sees the processor time of the whole process for its own.
  */
 #include "kernels/mpi/threads_world.h"
+#include "machine/team.h"
 #include "test.h"
 #include "ranks/machines.h"
 #include "ranks/shared_load.h"
 
-#define RANKS 3
-#define WORK  0.05 /* processor seconds */
+#define RANKS   3
+#define WORK    0.05 /* processor seconds */
+#define THREADS 2    /* of a rank */
 
 static double own_seconds(void)
 {
@@ -30,6 +32,7 @@ typedef struct rank_load {
     adamoe_load_mark mark;
     adamoe_status status;
     uint32_t here;
+    double sharing;
 } rank_load;
 
 static void *run_rank(void *context)
@@ -40,6 +43,9 @@ static void *run_rank(void *context)
     r->status = adamoe_shared_load_end(&r->world, &r->load, &r->mark);
     if (r->status.code == ADAMOE_OK) {
         r->status = adamoe_ranks_here(&r->world, &r->here);
+    }
+    if (r->status.code == ADAMOE_OK) {
+        r->status = adamoe_ranks_per_processor(&r->world, THREADS, &r->sharing);
     }
     return NULL;
 }
@@ -72,18 +78,24 @@ static void a_process_alone_has_its_own(void **state)
     assert_memory_equal(&mark.waiting, &load.mark.waiting, sizeof mark.waiting); /* may be a NaN */
     assert_ok(adamoe_ranks_here(&adamoe_alone, &here));
     assert_int_equal(here, 1);
+    double sharing = 0.0;
+    assert_ok(adamoe_ranks_per_processor(&adamoe_alone, 1000000, &sharing));
+    assert_true(sharing == 1.0); /* a rank's own threads are not ranks */
 }
 
 static void other_ranks_work_for_the_run(void **state)
 {
     (void)state;
     rank_load rank[RANKS];
+    const double processors = adamoe_available_processors();
+    const double sharing = fmax(1.0, RANKS * THREADS / processors) / fmax(1.0, THREADS / processors);
     run_ranks(rank);
     for (uint32_t r = 0; r < RANKS; ++r) {
         assert_true(rank[r].mark.own <= rank[r].load.mark.own - (RANKS - 1) * WORK);
         assert_true(isnan(rank[r].mark.waiting));
         assert_true(rank[r].mark.seconds == rank[r].load.mark.seconds);
         assert_int_equal(rank[r].here, RANKS);
+        assert_true(rank[r].sharing == sharing);
     }
 }
 
