@@ -1,10 +1,12 @@
 /*
  * How much a machine had to do besides, from the counters that Linux keeps. Left out: what a limit of a
- * control group takes away, and memory bandwidth that others use without using more processors.
+ * control group takes away, memory bandwidth that others use without using more processors, and children whose parent
+ * ended before them.
  */
 #include "machine/clock.h"
 #include "program/environment.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +23,53 @@ static double used_by(int who)
 {
     struct rusage usage;
     return getrusage(who, &usage) == 0 ? seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime) : NAN;
+}
+
+double adamoe_process_seconds(long process)
+{
+    char path[64], line[1024];
+    double tick[4];
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", process);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return 0.0;
+    }
+    const size_t length = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[length] = '\0';
+    const char *name_end = strrchr(line, ')'); /* a name may have blanks and brackets */
+    const bool read = name_end != NULL &&
+                      sscanf(name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf %lf %lf",
+                             &tick[0], &tick[1], &tick[2], &tick[3]) == 4;
+    return read ? (tick[0] + tick[1] + tick[2] + tick[3]) / (double)sysconf(_SC_CLK_TCK) : 0.0;
+}
+
+#define MOST_GENERATIONS 16
+
+/* Of those that the threads of a process started and that still run, kernels of other processes among them, and of those
+ * that they started. */
+static double used_by_descendants(long process, size_t generations)
+{
+    char path[96];
+    double seconds = 0.0;
+    (void)snprintf(path, sizeof path, "/proc/%ld/task", process);
+    DIR *threads = generations == 0 ? NULL : opendir(path);
+    const struct dirent *thread;
+    while (threads != NULL && (thread = readdir(threads)) != NULL) {
+        (void)snprintf(path, sizeof path, "/proc/%ld/task/%.20s/children", process, thread->d_name);
+        FILE *file = fopen(path, "re");
+        long child;
+        while (file != NULL && fscanf(file, "%ld", &child) == 1) {
+            seconds += adamoe_process_seconds(child) + used_by_descendants(child, generations - 1);
+        }
+        if (file != NULL) {
+            fclose(file);
+        }
+    }
+    if (threads != NULL) {
+        closedir(threads);
+    }
+    return seconds;
 }
 
 /* /proc/stat counts ticks: user, nice, system, idle, iowait, irq, softirq, steal. */
@@ -69,7 +118,8 @@ static double faults_of(int who)
 void adamoe_mark_load(adamoe_load_mark *out)
 {
     *out = (adamoe_load_mark){.seconds = adamoe_now(),
-                              .own = used_by(RUSAGE_SELF) + used_by(RUSAGE_CHILDREN),
+                              .own = used_by(RUSAGE_SELF) + used_by(RUSAGE_CHILDREN) +
+                                     used_by_descendants((long)getpid(), MOST_GENERATIONS),
                               .disk_faults = faults_of(RUSAGE_SELF) + faults_of(RUSAGE_CHILDREN),
                               .busy = NAN,
                               .steal = NAN,

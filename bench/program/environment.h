@@ -29,7 +29,7 @@ json_t *adamoe_libraries_json(void);
 /* Counters of the system at one moment; those that it does not have are NaN. */
 typedef struct adamoe_load_mark {
     double seconds;      /* of the monotonic clock */
-    double own;          /* processor seconds of this process and its children that ended */
+    double own;          /* processor seconds of this process and of all that it started */
     double busy, steal;  /* processor seconds of the machine; taken by the hypervisor */
     double waiting;      /* seconds in which something waited for a processor */
     double load_average; /* of the last minute */
@@ -39,6 +39,10 @@ typedef struct adamoe_load_mark {
 } adamoe_load_mark;
 
 void adamoe_mark_load(adamoe_load_mark *out);
+
+/* Processor seconds of a process that runs and of its children that ended, in ticks of a hundredth; 0 where there is no
+ * such process. */
+double adamoe_process_seconds(long process);
 
 /* What happened between two marks besides the program's own work. A NaN could not be found out. */
 typedef struct adamoe_disturbance {

@@ -5,25 +5,13 @@
 #include "ranks/machines.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Of the process that ci/emulate_network.sh names. */
 static double carrier_seconds(void)
 {
-    char path[64];
-    double ticks[2];
     const char *text = getenv("NETWORK_RELAY");
-    (void)snprintf(path, sizeof path, "/proc/%.20s/stat", text == NULL ? "" : text);
-    FILE *file = text == NULL ? NULL : fopen(path, "re");
-    if (file == NULL) {
-        return 0.0;
-    }
-    const bool read = fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &ticks[0],
-                             &ticks[1]) == 2;
-    (void)fclose(file);
-    return read ? (ticks[0] + ticks[1]) / (double)sysconf(_SC_CLK_TCK) : 0.0;
+    return text == NULL ? 0.0 : adamoe_process_seconds(strtol(text, NULL, 10));
 }
 
 void adamoe_shared_load_begin(adamoe_shared_load *out)

@@ -5,6 +5,8 @@
 #include "program/environment.h"
 #include "files/json_file.h"
 
+#include <signal.h>
+
 static adamoe_disturbance between(double own, double busy, double steal)
 {
     const adamoe_load_mark before = {.processors = 2.0};
@@ -67,6 +69,33 @@ static void marks_count_the_work(void **state)
     assert_true(after.seconds > before.seconds && before.processors >= 1.0);
     assert_true(isnan(after.busy) || after.busy >= before.busy);
     assert_true(isnan(after.waiting) || after.waiting >= before.waiting);
+}
+
+/* A kernel in a process of its own computes for this one: here one that a child started, and that still runs. */
+static void who_was_started_works_for_the_program(void **state)
+{
+    (void)state;
+    adamoe_load_mark before, after;
+    if (access("/proc/thread-self/children", R_OK) != 0) {
+        print_message("this kernel does not list the children of a process\n");
+        skip();
+    }
+    adamoe_mark_load(&before);
+    FILE *busy = popen("(while :; do :; done) & echo $!; wait", "r");
+    long process = 0;
+    assert_non_null(busy);
+    assert_int_equal(fscanf(busy, "%ld", &process), 1);
+    do {
+        assert_int_equal(usleep(20000), 0);
+        adamoe_mark_load(&after);
+    } while (adamoe_process_seconds(process) < 0.3);
+    adamoe_mark_load(&after);
+    assert_true(after.own - before.own >= 0.3);
+    assert_int_equal(kill((pid_t)process, SIGKILL), 0);
+    (void)pclose(busy);
+    assert_true(adamoe_process_seconds(process) == 0.0);
+    adamoe_mark_load(&before);
+    assert_true(before.own >= after.own - 0.02); /* it ended: what it used is known to the hundredth */
 }
 
 /* The first line of /proc/stat is all processors together, those that follow are one each. */
@@ -146,6 +175,7 @@ int main(void)
         cmocka_unit_test(shares_are_of_all_processors),
         cmocka_unit_test(a_short_run_tells_nothing),
         cmocka_unit_test(marks_count_the_work),
+        cmocka_unit_test(who_was_started_works_for_the_program),
         cmocka_unit_test(all_processors_count),
         cmocka_unit_test_setup_teardown(every_result_carries_it, make_folder, remove_folder),
     };
