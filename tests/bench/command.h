@@ -40,7 +40,8 @@ static inline bool is_running(const char *part)
     return found;
 }
 
-/* Waits a little: what is killed takes a moment. */
+/* Waits a little: what is killed takes a moment. `part` has the path of the test's own build or source: another suite may run
+ * on the machine. */
 static inline void expect_nothing_running(const char *part)
 {
     for (int i = 0; i < 100 && is_running(part); ++i) {

@@ -72,7 +72,7 @@ static void mistakes_are_caught(void **state)
         if (got->code != 1 || strstr(got->text, "index [") == NULL) {
             fail_msg("mistake %zu: exit code %d, expected 1; printed: %s", i + 1, got->code, got->text);
         }
-        expect_nothing_running("mistakes.py");
+        expect_nothing_running(SOURCE_PATH("tests/kernels/remote/mistakes.py"));
     }
 }
 
@@ -97,7 +97,7 @@ static void broken_python_fails_one_case(void **state)
                                " check --command '%s " SCRIPT("broken") " %s' --kernel broken" ZERO_CASE,
                                interpreter, cases[i].how),
                            cases[i].message);
-        expect_nothing_running("broken.py");
+        expect_nothing_running(SOURCE_PATH("tests/kernels/remote/broken.py"));
     }
     expect(
         run(ADAMOE " check --command '%s " SCRIPT("broken") " skip' --kernel broken" ZERO_CASE, interpreter),
@@ -106,7 +106,7 @@ static void broken_python_fails_one_case(void **state)
                                                                            " --timeout 4",
                            interpreter),
                        "hung: no result after 4 s");
-    expect_nothing_running("broken.py");
+    expect_nothing_running(SOURCE_PATH("tests/kernels/remote/broken.py"));
 }
 
 static void a_device_that_only_copies_reach(void **state)

@@ -15,7 +15,7 @@ static void the_c_client_passes(void **state)
     expect(got, 0, "not tried: ");
     expect(got, 0, "the kernel runs in a process of its own");
     expect(run(ADAMOE " check" CLIENT " --kernel c-client --tier bitwise --case tokens:33/"), 0, " 0 failed");
-    expect_nothing_running("remote_client");
+    expect_nothing_running(ADAMOE_CLIENTS "/remote_client");
 }
 
 static void other_verbs_take_it(void **state)
@@ -35,7 +35,7 @@ static void other_verbs_take_it(void **state)
     expect(
         run(ADAMOE " eval --model " MODEL " --questions " QUESTIONS " --limit 1" CLIENT " --kernel c-client"),
         3, "layer 0: c-client: it takes no weights in bfloat16");
-    expect_nothing_running("remote_client");
+    expect_nothing_running(ADAMOE_CLIENTS "/remote_client");
 }
 
 /* Each of these is one failed case and exit code 1 under check. */
@@ -54,7 +54,7 @@ static void broken_ones_fail_one_case(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         expect_one_failure(run(ADAMOE " check%s --kernel broken", cases[i].options), cases[i].message);
-        expect_nothing_running("remote_broken");
+        expect_nothing_running(ADAMOE_CLIENTS "/remote_broken");
     }
     /* With the right answer and no misdeed there is nothing to fail. */
     expect(run(ADAMOE " check" BROKEN("zeros") ZERO_CASE " --kernel broken"), 0, "1 vacuous");
@@ -81,7 +81,7 @@ static void other_verbs_exit_with_their_codes(void **state)
     expect(run(ADAMOE " layer " LAYER BROKEN("cannot") " --kernel broken"), 3,
            "cannot run here: no such device");
     expect(run(ADAMOE " layer " LAYER BROKEN("zeros") " --kernel broken"), 1, "");
-    expect_nothing_running("remote_broken");
+    expect_nothing_running(ADAMOE_CLIENTS "/remote_broken");
 }
 
 int main(void)
