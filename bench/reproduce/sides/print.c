@@ -29,21 +29,23 @@ static const char *verdict(double p)
     return p < ADAMOE_SIDE_LEVEL ? "is distinguishable from zero" : "is not distinguishable from zero";
 }
 
-/* What is said of the time: nothing is claimed of one that was measured while something else went on. */
+/* What is said of the time: nothing is claimed of one that was measured while something else went on, nor of one start of
+ * ranks, since starts differ by more than rounds. */
 static void describe_time(const adamoe_side_by_side *sides, char *text, size_t size)
 {
     const adamoe_time_reduction *t = &sides->time;
+    const bool over_ranks = sides->adaptive.result.traffic != NULL;
     const int used = snprintf(
         text, size,
         "the measured time reduction of %.1f %% (95 %% interval %.1f to %.1f, t-test p = %.2g over %zu "
         "%s of %zu round%s) ",
         100.0 * t->centre, 100.0 * t->interval.low, 100.0 * t->interval.high, t->p, sides->processes,
-        sides->adaptive.result.traffic == NULL ? "processes" : "turns", sides->rounds,
-        sides->rounds == 1 ? "" : "s");
+        over_ranks ? "turns" : "processes", sides->rounds, sides->rounds == 1 ? "" : "s");
     (void)(t->disturbance.disturbed
                ? snprintf(text + used, size - (size_t)used, "is no claim, for the machine was disturbed: %s",
                           adamoe_describe_disturbance(&t->disturbance).text)
-               : snprintf(text + used, size - (size_t)used, "%s", verdict(t->p)));
+               : snprintf(text + used, size - (size_t)used, "%s",
+                          over_ranks ? "is no claim, for the ranks were started once" : verdict(t->p)));
 }
 
 adamoe_conclusion adamoe_side_by_side_conclusion(const adamoe_side_by_side *sides)
