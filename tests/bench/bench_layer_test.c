@@ -120,14 +120,14 @@ static size_t count_bits(uint64_t bits)
 /* Calls before any that is timed: the check, and three that tell how many there shall be. */
 enum { EARLIER_CALLS = 4 };
 
-/* The fewest bytes that were touched between two uses of one weight, the use itself included; SIZE_MAX where
- * none was used twice. */
-static size_t least_distance(void)
+/* The fewest bytes that were touched between two uses of one weight by calls[begin .. end), the use itself included; SIZE_MAX
+ * where none was used twice. */
+static size_t least_distance(size_t begin, size_t end)
 {
     const size_t expert_bytes = 3 * 64 * 96 * sizeof(float);
-    const size_t count = call_count < MOST_CALLS ? call_count : MOST_CALLS;
+    const size_t count = end < MOST_CALLS ? end : MOST_CALLS;
     size_t least = SIZE_MAX;
-    for (size_t i = EARLIER_CALLS; i < count; ++i) {
+    for (size_t i = begin; i < count; ++i) {
         size_t bytes = 0;
         for (size_t j = i; j < count; ++j) {
             if (j > i && calls[j].prepared == calls[i].prepared &&
@@ -150,7 +150,7 @@ static void cold_weights_are_cold(void **state)
     kernel.experts = experts_that_note;
     for (size_t i = 0; i < 2; ++i) {
         assert_timed(run(&kernel, names[i], tokens[i], false));
-        const size_t distance = least_distance();
+        const size_t distance = least_distance(EARLIER_CALLS, call_count);
         print_message("%zu tokens: a weight is used again after %.1f MB; the last cache holds %.1f MB\n",
                       tokens[i], (double)distance / 1e6, (double)adamoe_last_level_cache() / 1e6);
         assert_true(distance != SIZE_MAX); /* the rotation has come round, or this shows nothing */
@@ -158,8 +158,8 @@ static void cold_weights_are_cold(void **state)
     }
 }
 
-/* A cache that a repetition does not fill: no weight is used twice in a repetition and the call before it, and
- * there are no more copies than that takes. */
+/* A cache that a repetition may not fill: no weight is used twice in a repetition and the call before it but where what lies
+ * between fills the cache twice, and there are no more copies than calls. */
 static void one_repetition_is_cold_behind_a_large_cache(void **state)
 {
     (void)state;
@@ -175,16 +175,12 @@ static void one_repetition_is_cold_behind_a_large_cache(void **state)
         /* How many calls fit into a repetition is up to the machine: with the one before it there are two at least. */
         assert_true(latest.member.calls >= 1 && call_count == EARLIER_CALLS + REPETITIONS * each);
         assert_true(latest.member.copies == latest.member.copies_wanted && latest.member.copies <= each);
-        for (size_t r = 0; r < REPETITIONS; ++r) {
-            for (size_t i = 0; i < each; ++i) {
-                for (size_t j = i + 1; j < each; ++j) {
-                    const touch *a = &calls[first + r * each + i], *b = &calls[first + r * each + j];
-                    assert_false(a->prepared == b->prepared && (a->experts & b->experts) != 0);
-                }
-            }
-        }
         print_message("%zu tokens: %zu copies for repetitions of %zu calls\n", tokens, latest.member.copies,
                       latest.member.calls);
+        for (size_t r = 0; r < REPETITIONS; ++r) {
+            const size_t begin = first + r * each;
+            assert_true(least_distance(begin, begin + each) >= 2 * adamoe_last_level_cache());
+        }
     }
     assert_int_equal(kept == NULL ? unsetenv(ADAMOE_LAST_LEVEL_CACHE_VARIABLE)
                                   : setenv(ADAMOE_LAST_LEVEL_CACHE_VARIABLE, kept, 1),
