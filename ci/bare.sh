@@ -80,7 +80,8 @@ timed "ci/test.sh" inside sh ci/test.sh
 timed "adamoe check" inside build/release/bin/adamoe check
 lesser="SSE41"
 grep -qw avx512f /proc/cpuinfo && lesser="$lesser AVX2"
-grep -qw amx_tile /proc/cpuinfo && lesser="$lesser AVX512_CORE AVX512_CORE_BF16"
+grep -qw avx512_bf16 /proc/cpuinfo && lesser="$lesser AVX512_CORE"
+grep -qw amx_tile /proc/cpuinfo && lesser="$lesser AVX512_CORE_BF16"
 for isa in $lesser; do
     kernels="--kernel onednn-f32"
     case $isa in AVX512*) kernels="$kernels --kernel onednn-bf16" ;; esac

@@ -35,6 +35,7 @@ if [ -s "$failed" ]; then
     echo
     grep -v "Built target" "$log" >&2 || true
     echo "ci/build.sh: the build of preset $preset failed" >&2
+    [ "$(cat "$failed")" = build ] || echo "ci/build.sh: if a package is missing: sh ci/install.sh" >&2
     exit 1
 fi
 echo " ($(($(date +%s) - begin)) s)"

@@ -32,7 +32,7 @@ say "building this tree"
 sh ci/build.sh release
 say "building $base"
 sh "$tree/ci/build.sh" release
-say "comparing: checks, work, accuracy, then rounds of both builds in turn, some two minutes"
+say "comparing: checks, work, accuracy, then rounds of both builds in turn, two to four minutes"
 code=0
 build/release/bin/adamoe gate --against "$tree/build/release" --baseline ci/baselines/gate.json "$@" || code=$?
 say "done, exit code $code"

@@ -60,6 +60,19 @@ static bool differ(const json_t *base, const json_t *now, const char *key)
     return before != NULL && after != NULL && !json_equal(before, after);
 }
 
+/* Load matters to a result that has times: a check has none, and what `gate` times it watches itself. */
+static void note_disturbance(adamoe_result_comparison *comparison, result_kind kind, const json_t *base,
+                             const json_t *now)
+{
+    const bool has_times = kind == RESULT_BENCH || kind == RESULT_EVAL;
+    if (has_times && json_is_true(part_of(base, "run", "disturbed"))) {
+        adamoe_add_note(comparison, "The base run was disturbed by other load.");
+    }
+    if (has_times && json_is_true(part_of(now, "run", "disturbed"))) {
+        adamoe_add_note(comparison, "The new run was disturbed by other load.");
+    }
+}
+
 static void note_environment(adamoe_result_comparison *comparison, const json_t *base, const json_t *now)
 {
     const char *before = json_string_value(part_of(base, "machine", "cpu"));
@@ -70,12 +83,6 @@ static void note_environment(adamoe_result_comparison *comparison, const json_t 
     }
     if (differ(base, now, "build_type") || differ(base, now, "compiler")) {
         adamoe_add_note(comparison, "Another compiler or build type.");
-    }
-    if (json_is_true(part_of(base, "run", "disturbed"))) {
-        adamoe_add_note(comparison, "The base run was disturbed by other load.");
-    }
-    if (json_is_true(part_of(now, "run", "disturbed"))) {
-        adamoe_add_note(comparison, "The new run was disturbed by other load.");
     }
 }
 
@@ -100,6 +107,7 @@ adamoe_status adamoe_compare_results(adamoe_result_comparison *comparison, const
     result_kind kind;
     ADAMOE_TRY(check_kinds(base_path, base, now_path, now, &kind));
     note_environment(comparison, environment_of(base), environment_of(now));
+    note_disturbance(comparison, kind, environment_of(base), environment_of(now));
     switch (kind) {
     case RESULT_CHECK:
         return adamoe_compare_check(comparison, base, now);

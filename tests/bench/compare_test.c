@@ -74,6 +74,22 @@ static void a_larger_error_within_the_bound_is_shown(void **state)
     expect(compare(state, ""), 0, "largest error/bound 0.4062 -> 0.7188; grown");
 }
 
+/* Of a run beside other load. */
+static json_t *disturbed(json_t *result)
+{
+    json_object_set_new(result, "environment", json_pack("{s:{s:b}}", "run", "disturbed", 1));
+    return result;
+}
+
+static void load_is_no_news_of_a_check(void **state)
+{
+    write_json(state, "base.json", check("passed", "passed", 0.4));
+    write_json(state, "new.json", disturbed(check("passed", "passed", 0.4)));
+    const outcome *o = compare(state, "");
+    expect(o, 0, "0 regressions, 0 missing");
+    assert_null(strstr(o->text, "disturbed"));
+}
+
 /* -------------------------------------------------------------------------------------------------- bench */
 
 #define MOST_REPETITIONS 64
@@ -148,6 +164,13 @@ static void speed_needs_significance_and_size(void **state)
     expect(compare(state, ""), 0, "not distinguishable");
     write_json(state, "new.json", bench(1.0, 0.8 / 1.5, 2, 2)); /* 2 / C(14, 2) > 0.01 */
     expect(compare(state, "--alpha 0.01"), 0, "too few repetitions: p cannot be below 0.022");
+}
+
+static void load_is_news_of_a_bench(void **state)
+{
+    write_json(state, "base.json", bench(1.0, 0.8, 12, 1));
+    write_json(state, "new.json", disturbed(bench(1.0, 0.8, 12, 2)));
+    expect(compare(state, ""), 0, "The new run was disturbed by other load.");
 }
 
 static void bare_times_are_not_judged(void **state)
@@ -419,9 +442,11 @@ int main(void)
         TEST(a_check_that_fails_now_is_one),
         TEST(a_check_that_is_missing_is_said),
         TEST(a_larger_error_within_the_bound_is_shown),
+        TEST(load_is_no_news_of_a_check),
         TEST(work_is_compared_to_the_last_digit),
         TEST(an_error_is_a_regression),
         TEST(speed_needs_significance_and_size),
+        TEST(load_is_news_of_a_bench),
         TEST(bare_times_are_not_judged),
         TEST(answers_are_paired_by_question),
         TEST(repeated_ids_are_paired_in_order),
