@@ -4,6 +4,7 @@
 #include "program/child_process.h"
 #include "machine/clock.h"
 #include "machine/spawn.h"
+#include "program/held_signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,6 +104,23 @@ adamoe_status adamoe_child_hear(adamoe_child *child, double seconds, char *line,
     return adamoe_ok();
 }
 
+/* A signal may come between the question and the wait, so that the wait is short. */
+#define LONGEST_WAIT 200 /* ms */
+
+/* Until there is something to read. */
+static void wait_for_output(const adamoe_child *child)
+{
+    struct pollfd waiting = {.fd = child->output, .events = POLLIN};
+    bool told = false;
+    int ready;
+    while ((ready = poll(&waiting, 1, LONGEST_WAIT)) == 0 || (ready < 0 && errno == EINTR)) {
+        if (adamoe_signal_is_held() && !told) {
+            (void)kill(child->pid, SIGTERM);
+            told = true;
+        }
+    }
+}
+
 adamoe_status adamoe_child_read_all(adamoe_child *child, char **text, size_t *length)
 {
     size_t capacity = 0;
@@ -118,6 +136,7 @@ adamoe_status adamoe_child_read_all(adamoe_child *child, char **text, size_t *le
             }
             *text = grown;
         }
+        wait_for_output(child);
         const ssize_t count = read(child->output, *text + *length, capacity - *length - 1);
         if (count > 0) {
             *length += (size_t)count;

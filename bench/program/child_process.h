@@ -29,7 +29,8 @@ __attribute__((format(printf, 2, 3))) adamoe_status adamoe_child_say(adamoe_chil
  * come, it is longer than `size`, the child has gone; the message says how it ended. */
 adamoe_status adamoe_child_hear(adamoe_child *child, double seconds, char *line, size_t size);
 
-/* Reads everything until the child closes its output; *text is zero-terminated and freed with free(). */
+/* Reads everything until the child closes its output; *text is zero-terminated and freed with free(). A signal that
+ * adamoe_hold_signals holds back is passed on, so that the child ends and with it the wait. */
 adamoe_status adamoe_child_read_all(adamoe_child *child, char **text, size_t *length);
 
 /* Closes its input, waits for it, and describes how it ended: its exit code, or -1 and `how` says the signal.

@@ -5,7 +5,6 @@
 #include "program/held_signals.h"
 
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #define SIGNALS 3
@@ -33,6 +32,15 @@ void adamoe_hold_signals(void)
         held[i] = sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL &&
                   sigaction(signals[i], &action, NULL) == 0;
     }
+}
+
+bool adamoe_signal_is_held(void)
+{
+    bool any = false;
+    for (size_t i = 0; i < SIGNALS; ++i) {
+        any = any || (held[i] && came[i] != 0);
+    }
+    return any;
 }
 
 void adamoe_release_signals(void)

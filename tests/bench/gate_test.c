@@ -229,6 +229,23 @@ static void the_slower_side_is_told(void **state)
     expect(run(GATE " --against %s/slow%s", folder, options), 1, "improved   speed    tiny/onednn-f32");
 }
 
+/* The reference would need the better part of an hour for the questions. */
+static void a_signal_ends_the_evaluation_too(void **state)
+{
+    const char *folder = *state;
+    const outcome *o = run(
+        "mkdir %s/kept && for i in $(seq 100); do cat '" SOURCE_PATH(
+            "datasets/wordnet/test.jsonl") "'; done > %s/q && "
+                                           "{ TMPDIR=%s/kept " GATE
+                                           " --check-case rows:16/columns:4096 --model '" SOURCE_PATH(
+                                               "datasets/tiny-adamoe") "' "
+                                                                       "--questions %s/q --limit 95200 --write-baseline %s/base.json & "
+                                                                       "until ls %s/kept/adamoe-gate.* >%s/ls 2>&1; do sleep 0.05; done; sleep 0.5; kill -TERM $!; wait $!; }",
+        folder, folder, folder, folder, folder, folder, folder);
+    assert_int_equal(o->code, 128 + SIGTERM);
+    expect(run("ls %s/kept | wc -l; ls %s", folder, folder), 0, "0\nkept\nls\nq\n");
+}
+
 static void usage_is_checked_before_the_work(void **state)
 {
     const char *folder = *state;
@@ -297,6 +314,7 @@ int main(void)
         TEST(plugins_of_both_sides_may_differ),
         TEST(a_worker_that_goes_wrong_is_named),
         TEST(the_slower_side_is_told),
+        TEST(a_signal_ends_the_evaluation_too),
         TEST(usage_is_checked_before_the_work),
         TEST(results_are_whole_or_not_there),
         TEST(the_worker_answers),
