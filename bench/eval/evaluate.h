@@ -81,6 +81,9 @@ typedef struct adamoe_evaluation {
 adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
                                      const adamoe_machine *machine, adamoe_evaluation *out);
 
+/* The model's, as it is run; of adapters, their base's. */
+const adamoe_config *adamoe_evaluation_config(const adamoe_evaluation *evaluation);
+
 /* Scores all questions once more; counts and seconds are those of this run alone. Of several ranks, rank 0 has them in the
  * end, and the outcomes of all questions. */
 adamoe_status adamoe_evaluation_run(adamoe_evaluation *evaluation);
