@@ -123,14 +123,16 @@ static json_t *kernel_json(const adamoe_kernel *kernel)
             json_array_append_new(promised, json_string(guarantees[i].name));
         }
     }
-    return json_pack("{s:o,s:o,s:b,s:b,s:o,s:{s:s,s:s,s:s,s:s},s:b,s:o,s:o}", "name",
+    return json_pack("{s:o,s:o,s:b,s:b,s:o,s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s},s:b,s:o,s:o}", "name",
                      adamoe_json_text(kernel->name), "summary", adamoe_json_text(kernel->summary),
                      "supported", why_not == NULL, "emulated", is_emulated(kernel), "why_not",
                      why_not == NULL ? json_null() : adamoe_json_text(why_not), "arithmetic", "x",
                      adamoe_arithmetic_name(kernel->x), "h", adamoe_arithmetic_name(kernel->h), "weight",
                      adamoe_arithmetic_name(kernel->weight), "accumulate",
-                     adamoe_arithmetic_name(kernel->accumulate), "dense_product", kernel->multiply != NULL,
-                     "same_bits", promised, "implementation", adamoe_json_text(implementation));
+                     adamoe_arithmetic_name(kernel->accumulate), "up", adamoe_arithmetic_name(kernel->up),
+                     "down", adamoe_arithmetic_name(kernel->down), "y", adamoe_arithmetic_name(kernel->y),
+                     "dense_product", kernel->multiply != NULL, "same_bits", promised, "implementation",
+                     adamoe_json_text(implementation));
 }
 
 static json_t *caches_json(const adamoe_cpu *cpu)
@@ -289,6 +291,20 @@ static void print_onednn(void)
     }
 }
 
+/* What is rounded besides operands, of those kernels that do so. */
+static void print_rounded_results(const adamoe_kernel *kernel)
+{
+    const adamoe_arithmetic kinds[] = {kernel->up, kernel->down, kernel->y};
+    static const char *const names[] = {"w1 x and w3 x", "w2 h", "y"};
+    const char *separator = "; rounded to bfloat16 too: ";
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
+        if (kinds[i] == ADAMOE_BFLOAT16) {
+            printf("%s%s", separator, names[i]);
+            separator = ", ";
+        }
+    }
+}
+
 static void print_kernel(const adamoe_kernel *kernel, bool is_default)
 {
     const char *why_not = obstacle(kernel);
@@ -298,9 +314,11 @@ static void print_kernel(const adamoe_kernel *kernel, bool is_default)
     printf("  %s%s%s%s%s\n",
            why_not == NULL ? "runs here" : "cannot run here: ", why_not == NULL ? "" : why_not,
            is_emulated(kernel) ? ", emulated" : "", implementation[0] == '\0' ? "" : ", on ", implementation);
-    printf("  x %s, h %s, weights %s, sums %s%s\n", adamoe_arithmetic_name(kernel->x),
+    printf("  x %s, h %s, weights %s, sums %s", adamoe_arithmetic_name(kernel->x),
            adamoe_arithmetic_name(kernel->h), adamoe_arithmetic_name(kernel->weight),
-           adamoe_arithmetic_name(kernel->accumulate), kernel->multiply == NULL ? "; no dense product" : "");
+           adamoe_arithmetic_name(kernel->accumulate));
+    print_rounded_results(kernel);
+    printf("%s\n", kernel->multiply == NULL ? "; no dense product" : "");
     printf("  same bits for any:");
     for (size_t i = 0; i < GUARANTEES; ++i) {
         if ((kernel->guarantees & guarantees[i].bit) != 0) {

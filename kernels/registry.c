@@ -137,6 +137,20 @@ static adamoe_status check_arithmetic(const char *path, const adamoe_kernel *ker
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: accumulation of type %u: unknown", path,
                             kernel->name, (unsigned)kernel->accumulate);
     }
+    const adamoe_arithmetic results[] = {kernel->up, kernel->down, kernel->y};
+    for (size_t i = 0; i < 3; ++i) {
+        if (results[i] != ADAMOE_FLOAT32 && results[i] != ADAMOE_BFLOAT16) {
+            return adamoe_error(
+                ADAMOE_BAD_INPUT, "%s: kernel %s: up, down, y of type %u, %u, %u: float32 or bfloat16", path,
+                kernel->name, (unsigned)kernel->up, (unsigned)kernel->down, (unsigned)kernel->y);
+        }
+    }
+    if (kernel->y == ADAMOE_BFLOAT16 && kernel->combine != NULL) {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT,
+            "%s: kernel %s: it rounds y, so `combine' of rounded outputs cannot give its bits", path,
+            kernel->name);
+    }
     if (!isfinite(kernel->silu_error) || kernel->silu_error < 0.0f) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: an error of silu of %g", path, kernel->name,
                             (double)kernel->silu_error);

@@ -428,6 +428,13 @@ typedef struct adamoe_kernel {
      * output to float32, whatever it sums in. */
     adamoe_status (*combine)(const adamoe_run *run, size_t hidden_size, const float *x, const float *outputs,
                              const adamoe_plan *plan, float *y);
+
+    /* What is rounded on the way besides operands: w1 x and w3 x, before silu; w2 h, the output of a row; y, the weighted
+     * sum. Each is ADAMOE_FLOAT32, which is 0, so that a kernel compiled without these fields has it, or
+     * ADAMOE_BFLOAT16, as engines do whose tensors are bfloat16 from layer to layer. Where there is a self_scale, y may be
+     * rounded before self_scale * x is added, after it, or both times. A kernel that rounds y has no `combine`: a sum
+     * of rounded sums is no rounded sum. `multiply` has nothing to do with them. */
+    adamoe_arithmetic up, down, y;
 } adamoe_kernel;
 
 /* The kernels that a shared object brings. It defines one object of this type by the name below. */

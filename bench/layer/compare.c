@@ -19,8 +19,11 @@
 
 /* Files are written by float32 programs: operands as stored, sums in float32. Their exponentials may miss by
  * a few units; 4 is what the vector mathematics libraries in use state. */
-static const adamoe_declared file_arithmetic = {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32,
-                                                ADAMOE_FLOAT32, 4.0};
+static const adamoe_declared file_arithmetic = {.x = ADAMOE_FLOAT32,
+                                                .h = ADAMOE_FLOAT32,
+                                                .weight = ADAMOE_FLOAT32,
+                                                .accumulate = ADAMOE_FLOAT32,
+                                                .silu_error = 4.0};
 
 typedef struct comparing {
     const adamoe_layer_run *run;

@@ -1,4 +1,5 @@
-"""kt-kernel of KTransformers: its AVX2 experts in bfloat16, called below KTMoEWrapper, whose loader takes files alone.
+"""kt-kernel of KTransformers: its experts in bfloat16, called below KTMoEWrapper, whose loader takes files alone. On
+processors with bfloat16 products that is its class for AMX, which does without tiles there; elsewhere the one for AVX2.
 
     adamoe check --command 'python3 bench/peers/ktransformers.py' --kernel kt-bfloat16
 """
@@ -10,7 +11,9 @@ import numpy
 import torch
 from kt_kernel import kt_kernel_ext as ext
 
-VERSION = f"kt-kernel {kt_kernel.__version__}, torch {torch.__version__}, AVX2BF16_MOE"
+with open("/proc/cpuinfo") as processor:
+    CLASS = "AMXBF16_MOE" if "avx512_bf16" in processor.read() else "AVX2BF16_MOE"
+VERSION = f"kt-kernel {kt_kernel.__version__}, torch {torch.__version__}, {CLASS}"
 MOST_TOKENS, MOST_EXPERTS = 4096, 16  # of a call and of a token: buffers are made for them
 pools = {}
 
@@ -41,15 +44,15 @@ class Packed:
         config.pool, config.max_len = self.pool.backend_, MOST_TOKENS
         one = [[w[e].data_ptr() for e in range(n)] for w in self.weights]
         config.gate_projs, config.up_projs, config.down_projs = [one[0]], [one[1]], [one[2]]
-        self.moe = ext.moe.AVX2BF16_MOE(config)
+        self.moe = getattr(ext.moe, CLASS)(config)
         self.pool.submit(self.moe.load_weights_task(self.order.data_ptr()))
         self.pool.sync()
 
 
-@adamoe_kernel.kernel("kt-bfloat16", x="bfloat16", h="bfloat16", weight="bfloat16", silu_error=4,
-                      weights=("float32", "float16", "bfloat16"), implementation=VERSION, setup=Packed)
+@adamoe_kernel.kernel("kt-bfloat16", x="bfloat16", h="bfloat16", weight="bfloat16", up="bfloat16", down="bfloat16", y="bfloat16",
+                      silu_error=4, weights=("float32", "float16", "bfloat16"), implementation=VERSION, setup=Packed)
 def experts(layer, x, plan):
-    """kt-kernel, AVX2, bfloat16"""
+    """kt-kernel, bfloat16"""
     packed = layer.state
     ids, weights = plan.topk(null_id=-1)
     if plan.tokens > MOST_TOKENS or ids.shape[1] > min(MOST_EXPERTS, layer.experts):

@@ -38,8 +38,8 @@ def stack(layer):
     return w13.reshape(n, 2 * ff, d).transpose(1, 2), w2.transpose(1, 2)
 
 
-@adamoe_kernel.kernel("torch-grouped", x="bfloat16", h="bfloat16", weight="bfloat16", silu_error=4, weights=ALL,
-                      implementation=VERSION, setup=stack,
+@adamoe_kernel.kernel("torch-grouped", x="bfloat16", h="bfloat16", weight="bfloat16", up="bfloat16", down="bfloat16",
+                      silu_error=4, weights=ALL, implementation=VERSION, setup=stack,
                       why_not=None if hasattr(torch, "_grouped_mm") else f"{VERSION} has no torch._grouped_mm")
 def grouped(layer, x, plan):
     """PyTorch bfloat16, all experts in one torch._grouped_mm"""

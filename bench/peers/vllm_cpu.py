@@ -30,8 +30,8 @@ def pack(layer, dtype):
     return packed
 
 
-def declare(name, dtype, operand):
-    @adamoe_kernel.kernel(name, x=operand, h=operand, weight=operand, silu_error=4, weights=ALL,
+def declare(name, dtype, operand, silu_error):
+    @adamoe_kernel.kernel(name, x=operand, h=operand, weight=operand, y=operand, silu_error=silu_error, weights=ALL,
                           implementation=VERSION, setup=lambda layer: pack(layer, dtype), summary=f"vLLM, {operand}")
     def fused(layer, x, plan):
         torch.set_num_threads(layer.threads)
@@ -45,6 +45,6 @@ def declare(name, dtype, operand):
         return plan.add_self(y[:, : layer.hidden_size].float().numpy(), x)
 
 
-declare("vllm-float32", torch.float32, "float32")
-declare("vllm-bfloat16", torch.bfloat16, "bfloat16")
+declare("vllm-float32", torch.float32, "float32", 4)
+declare("vllm-bfloat16", torch.bfloat16, "bfloat16", 2**15 + 4)  # silu is rounded to bfloat16
 adamoe_kernel.run()

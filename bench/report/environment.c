@@ -108,7 +108,7 @@ static void write_top(FILE *out, const adamoe_source *source)
 
 static void write_kernel(FILE *out, const json_t *kernel)
 {
-    static const char *const operands[] = {"x", "h", "weight", "accumulate"};
+    static const char *const operands[] = {"x", "h", "weight", "accumulate", "up", "down", "y"};
     const json_t *arithmetic = json_object_get(kernel, "arithmetic");
     const bool runs = json_is_true(json_object_get(kernel, "supported"));
     size_t i;
@@ -133,8 +133,8 @@ static void write_kernel(FILE *out, const json_t *kernel)
 
 static void write_kernels(FILE *out, const json_t *kernels)
 {
-    static const char *const titles[] = {"kernel",    "x", "h", "weights", "sums", "same bits for any",
-                                         "runs there"};
+    static const char *const titles[] = {"kernel",     "x",    "h", "weights",           "sums",
+                                         "w1 x, w3 x", "w2 h", "y", "same bits for any", "runs there"};
     size_t i;
     const json_t *kernel;
     (void)fputs("<h4>Kernels</h4>\n", out);

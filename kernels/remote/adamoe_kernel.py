@@ -180,12 +180,13 @@ def _array(memory, dtype, at, shape):
 
 
 def kernel(name=None, *, silu_error, x="float32", h="float32", weight="float32", accumulate="float32",
-           guarantees=(), weights=("float32",), tiles=None, summary=None, implementation=None, why_not=None, setup=None):
+           up="float32", down="float32", y="float32", guarantees=(), weights=("float32",), tiles=None, summary=None, implementation=None, why_not=None, setup=None):
     """Makes a function of (layer, x, plan) a kernel. What is declared is what it is judged by:
 
     silu_error      the largest relative error of its silu, in units of 2^-24; 4 is that of z / (1 + exp(-z)) in float32
     x, h, weight    what its operands are rounded to: float32, bfloat16 or int8
     accumulate      what its sums are kept in: float32, int32 (of int8) or float64
+    up, down, y     what w1 x and w3 x, w2 h, and y are rounded to: float32 or bfloat16
     guarantees      of "runs", "threads", "batch", "placement": for which its bits are the same. The environment's
                     ADAMOE_PROMISE=runs,batch promises in the author's place, to see whether it would hold
     weights         stored weights that it takes: "float32", "float16", "bfloat16"
@@ -198,7 +199,8 @@ def kernel(name=None, *, silu_error, x="float32", h="float32", weight="float32",
     def declare(function):
         own = name or function.__name__.replace("_", "-")
         announced = {"name": own, "summary": summary or (function.__doc__ or "in Python").strip().splitlines()[0],
-                     "x": x, "h": h, "weight": weight, "accumulate": accumulate, "silu_error": silu_error,
+                     "x": x, "h": h, "weight": weight, "accumulate": accumulate, "up": up, "down": down,
+                     "y": y, "silu_error": silu_error,
                      "guarantees": list(guarantees) + [g for g in _promised if g not in guarantees], "weights": list(weights), "tiles": tiles or {},
                      "implementation": implementation or f"numpy {numpy.__version__}"}
         if why_not is not None:

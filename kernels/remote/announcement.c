@@ -57,6 +57,14 @@ static adamoe_status read_arithmetic(const json_t *kernel, const char *name, con
                                          : wrong(name, key, "float32, bfloat16, int8, int32 or float64");
 }
 
+/* What need not be said: float32 then. */
+static adamoe_status read_result(const json_t *kernel, const char *name, const char *key,
+                                 adamoe_arithmetic *out)
+{
+    *out = ADAMOE_FLOAT32;
+    return json_object_get(kernel, key) == NULL ? adamoe_ok() : read_arithmetic(kernel, name, key, out);
+}
+
 /* A list of names as bits; 0 where there is no list. */
 static adamoe_status read_set(const json_t *kernel, const char *name, const char *key,
                               const char *const *names, size_t count, uint32_t *out)
@@ -109,6 +117,9 @@ static adamoe_status read_declarations(const json_t *kernel, const char *name, a
     ADAMOE_TRY(read_arithmetic(kernel, name, "h", &k->h));
     ADAMOE_TRY(read_arithmetic(kernel, name, "weight", &k->weight));
     ADAMOE_TRY(read_arithmetic(kernel, name, "accumulate", &k->accumulate));
+    ADAMOE_TRY(read_result(kernel, name, "up", &k->up));
+    ADAMOE_TRY(read_result(kernel, name, "down", &k->down));
+    ADAMOE_TRY(read_result(kernel, name, "y", &k->y));
     if (!json_is_number(silu_error)) {
         return wrong(name, "silu_error", "a number, in units of 2^-24");
     }

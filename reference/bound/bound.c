@@ -32,7 +32,10 @@ adamoe_declared adamoe_kernel_arithmetic(const adamoe_kernel *kernel)
                              .h = kernel->h,
                              .weight = kernel->weight,
                              .accumulate = kernel->accumulate,
-                             .silu_error = (double)kernel->silu_error};
+                             .silu_error = (double)kernel->silu_error,
+                             .up = kernel->up,
+                             .down = kernel->down,
+                             .y = kernel->y};
 }
 
 /* A sum in ascending order, and what bounds the rounding of its steps. */
@@ -137,7 +140,7 @@ static value round_to_step(value x, double step, double reach, double rounded)
         return (value){rounded, x.variance, x.slack + step};
     }
     const double position = x.exact / step - floor(x.exact / step); /* boundaries lie at one half */
-    const bool may_flip = fabs(position - 0.5) * step <= reach;
+    const bool may_flip = reach > 0.0 && fabs(position - 0.5) * step <= reach; /* a half is rounded to even */
     return (value){.exact = rounded, .variance = 0.0, .slack = may_flip ? step : 0.0};
 }
 
@@ -146,12 +149,32 @@ static double reach_of(const value *x, double lambda)
     return lambda * sqrt(x->variance) + x->slack;
 }
 
+/* The same for bfloat16, whose steps double from one power of two to the next: just above one, what was computed may
+ * be below it, where boundaries are closer. */
+static value round_to_bfloat16(value x, double lambda)
+{
+    const double reach = reach_of(&x, lambda), step = bfloat16_step(x.exact);
+    const double widest = bfloat16_step(fabs(x.exact) + reach);
+    const double narrowest = bfloat16_step(fmax(fabs(x.exact) - reach, 0.0));
+    double rounded = x.exact;
+    adamoe_round_operand(ADAMOE_BFLOAT16, &rounded, 1);
+    value out = round_to_step(x, step, reach, rounded);
+    if (out.slack > 0.0 || (narrowest < step && reach >= narrowest / 2.0)) {
+        out.slack = (reach >= step ? x.slack : 0.0) + widest;
+    }
+    out.slack += overflow_slack(fabs(rounded) + step);
+    return out;
+}
+
+static value round_result(adamoe_arithmetic kind, value x, double lambda)
+{
+    return kind == ADAMOE_BFLOAT16 ? round_to_bfloat16(x, lambda) : x;
+}
+
 static void round_h_to_bfloat16(value *h, size_t count, double lambda)
 {
     for (size_t i = 0; i < count; ++i) {
-        double rounded = h[i].exact;
-        adamoe_round_operand(ADAMOE_BFLOAT16, &rounded, 1);
-        h[i] = round_to_step(h[i], bfloat16_step(h[i].exact), reach_of(&h[i], lambda), rounded);
+        h[i] = round_to_bfloat16(h[i], lambda);
     }
 }
 
@@ -216,6 +239,7 @@ static double round_h(adamoe_arithmetic kind, value *h, size_t count, double lam
 typedef struct output_sum {
     ascending_sum sum;
     double variance, slack;
+    double routed; /* before self_scale * x was added */
 } output_sum;
 
 /* Workspace of one expert and one token. */
@@ -275,9 +299,9 @@ static double expert_hidden(const adamoe_expert *expert, const adamoe_declared *
     const size_t d = expert->w1.columns, ff = expert->w1.rows;
     for (size_t i = 0; i < ff; ++i) {
         load_row(&expert->w1, i, kind->weight, w->row);
-        const value gate = dot(kind->accumulate, w->row, w->x, d);
+        const value gate = round_result(kind->up, dot(kind->accumulate, w->row, w->x, d), lambda);
         load_row(&expert->w3, i, kind->weight, w->row);
-        const value up = dot(kind->accumulate, w->row, w->x, d);
+        const value up = round_result(kind->up, dot(kind->accumulate, w->row, w->x, d), lambda);
         w->h[i] = silu_times(gate, up, kind->silu_error);
     }
     return round_h(kind->h, w->h, ff, lambda, w->row);
@@ -286,13 +310,14 @@ static double expert_hidden(const adamoe_expert *expert, const adamoe_declared *
 /* y += combine * e with e = w2 h: e is stored in float32, and the product may be rounded
  * before it is added. */
 static void add_expert(const adamoe_expert *expert, const adamoe_declared *kind, double combine,
-                       double h_factor_error, workspace *w)
+                       double lambda, double h_factor_error, workspace *w)
 {
     const size_t d = expert->w2.rows, ff = expert->w2.columns;
     for (size_t c = 0; c < d; ++c) {
         load_row(&expert->w2, c, kind->weight, w->row);
         value e = dot(kind->accumulate, w->row, w->h, ff);
         e.slack += h_factor_error * fabs(e.exact);
+        e = round_result(kind->down, e, lambda);
         add_term(&w->y[c].sum, combine * e.exact);
         w->y[c].variance += square(combine) * (e.variance + square(FLOAT_ROUNDOFF * e.exact));
         w->y[c].slack += carried(combine, e.slack) + FLOAT_UNDERFLOW;
@@ -309,16 +334,34 @@ static void add_token(const adamoe_layer *layer, const adamoe_declared *kind, co
         const double scale = plan->dispatch == NULL ? 1.0 : (double)plan->dispatch[row];
         load_input(kind->x, x + plan->input[row] * d, scale, d, w);
         const double h_factor_error = expert_hidden(expert, kind, lambda, w);
-        add_expert(expert, kind, (double)plan->combine[i], h_factor_error, w);
+        add_expert(expert, kind, (double)plan->combine[i], lambda, h_factor_error, w);
     }
     for (size_t c = 0; c < d && plan->self_scale != NULL; ++c) {
+        w->y[c].routed = w->y[c].sum.exact;
         add_term(&w->y[c].sum, (double)plan->self_scale[t] * (double)x[t * d + c]);
     }
 }
 
+void adamoe_yardstick_round(adamoe_yardstick *yardstick, size_t at, double lambda, const double *routed)
+{
+    double *const expected = &yardstick->expected[at], *const spread = &yardstick->spread[at];
+    double *const slack = &yardstick->slack[at];
+    if (routed != NULL) { /* half a step each time */
+        const double reach = lambda * *spread + *slack;
+        const double total = fabs(*expected) + reach, before = fabs(*routed) + reach;
+        *slack += (bfloat16_step(total) + bfloat16_step(before)) / 2.0 +
+                  overflow_slack(fmax(total, before) + bfloat16_step(fmax(total, before)));
+        return;
+    }
+    const value y = round_to_bfloat16((value){*expected, square(*spread), *slack}, lambda);
+    *expected = y.exact;
+    *spread = sqrt(y.variance);
+    *slack = y.slack;
+}
+
 /* The outer sum is in float32 whatever the inner ones are in, at the least its result is stored as that. */
-static void finish_token(const adamoe_plan *plan, size_t t, size_t d, const workspace *w,
-                         adamoe_yardstick *out)
+static void finish_token(const adamoe_plan *plan, const adamoe_declared *kind, double lambda, size_t t,
+                         size_t d, const workspace *w, adamoe_yardstick *out)
 {
     const size_t terms = plan->token_offset[t + 1] - plan->token_offset[t] + (plan->self_scale != NULL);
     for (size_t c = 0; c < d; ++c) {
@@ -326,14 +369,26 @@ static void finish_token(const adamoe_plan *plan, size_t t, size_t d, const work
         out->expected[t * d + c] = y->sum.exact;
         out->spread[t * d + c] = sqrt(y->variance + accumulation_variance(ADAMOE_FLOAT32, terms, &y->sum));
         out->slack[t * d + c] = y->slack + sum_overflow_slack(ADAMOE_FLOAT32, &y->sum);
+        if (kind->y == ADAMOE_BFLOAT16) {
+            adamoe_yardstick_round(out, t * d + c, lambda, plan->self_scale != NULL ? &y->routed : NULL);
+        }
     }
+}
+
+/* How many numbers of a tensor may be on the wrong side of a boundary, each with a chance of its own. */
+static size_t count_roundings(const adamoe_declared *kind, const adamoe_layer *layer, const adamoe_plan *plan)
+{
+    const size_t d = layer->hidden_size, ff = layer->intermediate_size;
+    return plan->rows *
+               (ff * (kind->up == ADAMOE_BFLOAT16 ? 3 : 1) + (kind->down == ADAMOE_BFLOAT16 ? d : 0)) +
+           (kind->y == ADAMOE_BFLOAT16 ? plan->tokens * d : 0);
 }
 
 adamoe_status adamoe_layer_yardstick(const adamoe_layer *layer, adamoe_declared arithmetic, const float *x,
                                      const adamoe_plan *plan, adamoe_yardstick *out)
 {
     const size_t d = layer->hidden_size;
-    const double lambda = adamoe_bound_factor(plan->rows * layer->intermediate_size, ADAMOE_FALSE_ALARM);
+    const double lambda = adamoe_bound_factor(count_roundings(&arithmetic, layer, plan), ADAMOE_FALSE_ALARM);
     workspace w;
     if (!allocate_workspace(d, layer->intermediate_size, &w)) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "yardstick: out of memory");
@@ -341,7 +396,7 @@ adamoe_status adamoe_layer_yardstick(const adamoe_layer *layer, adamoe_declared 
     for (size_t t = 0; t < plan->tokens; ++t) {
         memset(w.y, 0, d * sizeof *w.y);
         add_token(layer, &arithmetic, x, plan, t, lambda, &w);
-        finish_token(plan, t, d, &w, out);
+        finish_token(plan, &arithmetic, lambda, t, d, &w, out);
     }
     free_workspace(&w);
     return adamoe_ok();

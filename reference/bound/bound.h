@@ -9,7 +9,7 @@
  * element therefore exceeds lambda u sqrt(V) with probability at most 2 exp(-lambda^2 / 2) (Azuma's
  * inequality); lambda follows from the probability of a false alarm that one accepts for a whole tensor.
  * Errors are carried through silu and the products to first order, and through the rounding of h to bfloat16
- * or int8 as what it is: nothing, unless the value sits within its error of a rounding boundary; then one
+ * or int8, and of what else a kernel rounds to bfloat16 on the way, as what it is: nothing, unless the value sits within its error of a rounding boundary; then one
  * step. The error of int8's scale is one factor of the whole product with h.
  *
  * Where what is computed on the way, a term, a partial sum, an h or an output, is beyond float32, infinities and NaN
@@ -37,6 +37,7 @@ void adamoe_yardstick_free(adamoe_yardstick *yardstick);
 typedef struct adamoe_declared {
     adamoe_arithmetic x, h, weight, accumulate;
     double silu_error; /* in units of 2^-24 */
+    adamoe_arithmetic up, down, y;
 } adamoe_declared;
 
 adamoe_declared adamoe_kernel_arithmetic(const adamoe_kernel *kernel);
@@ -44,6 +45,11 @@ adamoe_declared adamoe_kernel_arithmetic(const adamoe_kernel *kernel);
 /* The yardstick of adamoe_kernel.experts: out has plan->tokens * hidden_size elements. Errors: memory. */
 adamoe_status adamoe_layer_yardstick(const adamoe_layer *layer, adamoe_declared arithmetic, const float *x,
                                      const adamoe_plan *plan, adamoe_yardstick *out);
+
+/* Element `at` of y rounded to bfloat16: `yardstick` has what is known of it before. lambda is the bound factor of the
+ * tensor. Where self_scale * x was added to the sum of the experts, `routed` is that sum, and either of the two may
+ * be what is rounded; else it is NULL. */
+void adamoe_yardstick_round(adamoe_yardstick *yardstick, size_t at, double lambda, const double *routed);
 
 /* The yardstick of adamoe_kernel.multiply: out has count * matrix->rows elements. Errors: memory. */
 adamoe_status adamoe_matrix_yardstick(const adamoe_matrix *matrix, adamoe_declared arithmetic, const float *x,

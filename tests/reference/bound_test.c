@@ -156,10 +156,26 @@ static adamoe_verdict verdict_of(const problem *p, adamoe_declared kind, const f
 
 enum { KINDS = 4 };
 static const adamoe_declared kinds[KINDS] = {
-    {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0},
-    {ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 4.0},
-    {ADAMOE_FLOAT32, ADAMOE_FLOAT32, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, 4.0},
-    {ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT8, ADAMOE_FLOAT32, 4.0},
+    {.x = ADAMOE_FLOAT32,
+     .h = ADAMOE_FLOAT32,
+     .weight = ADAMOE_FLOAT32,
+     .accumulate = ADAMOE_FLOAT32,
+     .silu_error = 4.0},
+    {.x = ADAMOE_BFLOAT16,
+     .h = ADAMOE_BFLOAT16,
+     .weight = ADAMOE_BFLOAT16,
+     .accumulate = ADAMOE_FLOAT32,
+     .silu_error = 4.0},
+    {.x = ADAMOE_FLOAT32,
+     .h = ADAMOE_FLOAT32,
+     .weight = ADAMOE_BFLOAT16,
+     .accumulate = ADAMOE_FLOAT32,
+     .silu_error = 4.0},
+    {.x = ADAMOE_INT8,
+     .h = ADAMOE_INT8,
+     .weight = ADAMOE_INT8,
+     .accumulate = ADAMOE_FLOAT32,
+     .silu_error = 4.0},
 };
 
 static void print_kind(adamoe_declared kind)
@@ -241,7 +257,12 @@ static void drop_the_tail_of_h(const problem *p, adamoe_declared kind, float *y)
 static void round_everything_to_bfloat16(const problem *p, adamoe_declared kind, float *y)
 {
     (void)kind;
-    float_layer(p, (adamoe_declared){ADAMOE_BFLOAT16, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0},
+    float_layer(p,
+                (adamoe_declared){.x = ADAMOE_BFLOAT16,
+                                  .h = ADAMOE_BFLOAT16,
+                                  .weight = ADAMOE_FLOAT32,
+                                  .accumulate = ADAMOE_FLOAT32,
+                                  .silu_error = 4.0},
                 ASCENDING, y);
 }
 
@@ -366,7 +387,11 @@ static void honest_sums_that_cancel_pass(void **state)
 static void integer_steps_that_cancel_pass(void **state)
 {
     (void)state;
-    const adamoe_declared int8 = {ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT8, ADAMOE_INT32, 4.0};
+    const adamoe_declared int8 = {.x = ADAMOE_INT8,
+                                  .h = ADAMOE_INT8,
+                                  .weight = ADAMOE_INT8,
+                                  .accumulate = ADAMOE_INT32,
+                                  .silu_error = 4.0};
     const float weight[] = {1.0f, -1.0f, -1.0f};
     const adamoe_matrix matrix = {weight, ADAMOE_F32, 1, 3};
     size_t residues = 0;
@@ -422,8 +447,16 @@ static void rounding_does_not_hide_a_large_error(void **state)
 {
     (void)state;
     static const adamoe_declared rounded_h[] = {
-        {ADAMOE_FLOAT32, ADAMOE_BFLOAT16, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0},
-        {ADAMOE_FLOAT32, ADAMOE_INT8, ADAMOE_FLOAT32, ADAMOE_FLOAT32, 4.0},
+        {.x = ADAMOE_FLOAT32,
+         .h = ADAMOE_BFLOAT16,
+         .weight = ADAMOE_FLOAT32,
+         .accumulate = ADAMOE_FLOAT32,
+         .silu_error = 4.0},
+        {.x = ADAMOE_FLOAT32,
+         .h = ADAMOE_INT8,
+         .weight = ADAMOE_FLOAT32,
+         .accumulate = ADAMOE_FLOAT32,
+         .silu_error = 4.0},
     };
     problem *p = calloc(1, sizeof *p);
     float y[MAX_T * MAX_D];

@@ -24,6 +24,7 @@ static const struct {
     {"plan", ""},
     {"product", ""},
     {"rounding", ""},
+    {"results", "--tier exact --tier bound"},
     {"order", "--tier bitwise"},
     {"memory", ""},
     {"routing", "--case /route/"},

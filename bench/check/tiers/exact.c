@@ -34,7 +34,7 @@ typedef struct exact_trial {
 typedef struct integer_sum {
     int64_t value, magnitude;
     size_t terms;
-    double inner;
+    double inner, steps; /* of y: of the outputs that are rounded to bfloat16, weighted */
 } integer_sum;
 
 static int64_t size_of(int64_t value)
@@ -65,6 +65,16 @@ static integer_sum product(exact_trial *trial, const adamoe_matrix *matrix, size
     return sum;
 }
 
+/* What is rounded to bfloat16 on the way: an integer again. */
+static int64_t rounded(adamoe_arithmetic kind, int64_t value)
+{
+    double number = (double)value;
+    if (kind == ADAMOE_BFLOAT16) {
+        adamoe_round_operand(ADAMOE_BFLOAT16, &number, 1);
+    }
+    return (int64_t)number;
+}
+
 /* h to whole steps, of which the channel `full` has 127; a half to the even one. */
 static void round_to_steps(const exact_trial *trial, int64_t *h, size_t count)
 {
@@ -75,18 +85,20 @@ static void round_to_steps(const exact_trial *trial, int64_t *h, size_t count)
 }
 
 /* y += combine E(x): silu(a) is a, as a is 0 or at least 40. */
-static void add_expert(exact_trial *trial, const adamoe_expert *expert, const int64_t *x, int64_t combine,
-                       int64_t *h, integer_sum *y)
+static void add_expert(const adamoe_kernel *kernel, exact_trial *trial, const adamoe_expert *expert,
+                       const int64_t *x, int64_t combine, int64_t *h, integer_sum *y)
 {
     for (size_t i = 0; i < expert->w1.rows; ++i) {
-        const int64_t gate = product(trial, &expert->w1, i, x).value;
+        const int64_t gate = rounded(kernel->up, product(trial, &expert->w1, i, x).value);
         trial->exact = trial->exact && (gate == 0 || gate >= 40);
-        h[i] = gate * product(trial, &expert->w3, i, x).value;
+        h[i] = gate * rounded(kernel->up, product(trial, &expert->w3, i, x).value);
     }
     round_to_steps(trial, h, expert->w1.rows);
     for (size_t c = 0; c < expert->w2.rows; ++c) {
         const integer_sum output = product(trial, &expert->w2, c, h);
-        add(&y[c], combine * output.value);
+        add(&y[c], combine * rounded(kernel->down, output.value));
+        y[c].steps +=
+            kernel->down == ADAMOE_BFLOAT16 ? 0x1p-7 * (double)size_of(combine * output.value) : 0.0;
         y[c].inner += (double)(size_of(combine) * output.magnitude);
         y[c].terms += combine != 0 ? output.terms : 0;
     }
@@ -94,15 +106,16 @@ static void add_expert(exact_trial *trial, const adamoe_expert *expert, const in
 
 /* How far a silu that is not z, by its declared error, may carry y from the integers. Each term w2 h passes through
  * silu, through at most six more roundings (the products with w3 x, with w2 and with the weight, and with two scales
- * of int8, one of which is a quotient), and through no more additions than there are terms. Denormal results have
- * absolute errors besides, of factors up to 2. */
+ * of int8, one of which is a quotient), and through no more additions than there are terms. Outputs that are rounded
+ * may then be a step off. Denormal results have absolute errors besides, of factors up to 2. */
 static double silu_slack(const adamoe_kernel *kernel, const integer_sum *y, double unit)
 {
     if (adamoe_exact_silu(kernel) || y->inner == 0.0) {
         return 0.0;
     }
     const double roundings = (double)kernel->silu_error + 6.0 + (double)y->terms;
-    return 0x1p-24 * roundings * y->inner * unit + (unit < 1.0 ? 0x1p-149 * (double)(y->terms + 3) : 0.0);
+    return (0x1p-24 * roundings * y->inner + y->steps) * unit +
+           (unit < 1.0 ? 0x1p-149 * (double)(y->terms + 3) : 0.0);
 }
 
 static void expect_token(const adamoe_checking *k, exact_trial *trial, size_t t, int64_t *x, int64_t *h,
@@ -120,16 +133,21 @@ static void expect_token(const adamoe_checking *k, exact_trial *trial, size_t t,
             x[j] =
                 (int64_t)scale * adamoe_exact_steps(&trial->data, plan->input[row], plan->input[row] * d + j);
         }
-        add_expert(trial, &trial->data.layer.expert[adamoe_plan_expert(plan, row)], x,
+        add_expert(k->kernel, trial, &trial->data.layer.expert[adamoe_plan_expert(plan, row)], x,
                    (int64_t)((double)plan->combine[i] / unit), h, y);
     }
     for (size_t j = 0; j < d; ++j) {
+        const double routed = (double)y[j].value * unit;
         if (plan->self_scale != NULL) {
             add(&y[j], (int64_t)((double)plan->self_scale[t] / unit * (double)trial->data.x[t * d + j]));
         }
         trial->exact = trial->exact && y[j].magnitude <= LARGEST_EXACT;
         trial->yardstick.expected[t * d + j] = (double)y[j].value * unit;
         trial->yardstick.slack[t * d + j] = silu_slack(k->kernel, &y[j], unit);
+        if (k->kernel->y == ADAMOE_BFLOAT16) {
+            adamoe_yardstick_round(&trial->yardstick, t * d + j, 0.0,
+                                   plan->self_scale == NULL ? NULL : &routed);
+        }
     }
 }
 

@@ -144,9 +144,10 @@ static size_t selected_count(const adamoe_config *c)
  * and their rounding has the deviation 1 / sqrt(12). 0 where nothing is rounded beyond float32. */
 static double operand_roundoff(const adamoe_kernel *kernel)
 {
-    const adamoe_arithmetic kinds[] = {kernel->x, kernel->h, kernel->weight};
+    const adamoe_arithmetic kinds[] = {kernel->x,  kernel->h,    kernel->weight,
+                                       kernel->up, kernel->down, kernel->y};
     double roundoff = 0.0;
-    for (size_t i = 0; i < 3; ++i) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
         roundoff = fmax(roundoff, kinds[i] == ADAMOE_BFLOAT16 ? 0x1p-9
                                   : kinds[i] == ADAMOE_INT8   ? 3.0 / (127.0 * sqrt(12.0))
                                                               : 0.0);

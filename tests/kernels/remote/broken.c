@@ -54,11 +54,11 @@ static void announce(void)
     const int length = snprintf(
         text, sizeof text,
         "{\"adamoe\":%d,\"kernels\":[{\"name\":\"%s\",\"x\":\"%s\",\"h\":\"float32\","
-        "\"weight\":\"float32\",\"accumulate\":\"%s\",\"silu_error\":%s,\"guarantees\":[\"%s\"]%s}]}",
+        "\"weight\":\"float32\",\"accumulate\":\"%s\",\"silu_error\":%s,\"guarantees\":[\"%s\"]%s%s}]}",
         does("version") ? 2 : 1, does("name") ? "Two Words" : "broken",
         does("arithmetic") ? "float8" : "float32", does("sums") ? "int32" : "float32",
         does("silu") ? "-1" : "4", does("promise") ? "speed" : "runs",
-        does("cannot") ? ",\"why_not\":\"no such device\"" : "");
+        does("cannot") ? ",\"why_not\":\"no such device\"" : "", does("result") ? ",\"y\":\"int8\"" : "");
     if (does("no-kernels")) {
         say("{\"adamoe\":1,\"kernels\":[]}", 25);
     } else if (does("no-json")) {
