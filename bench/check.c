@@ -300,6 +300,21 @@ static adamoe_status report(session *s, json_t *kernels, size_t *failed, size_t 
     return adamoe_ok();
 }
 
+/* A kernel that refuses everything fails nowhere, and is not right for that. */
+static adamoe_status check_something_ran(const session *s)
+{
+    for (size_t i = 0; i < s->checks.count; ++i) {
+        const adamoe_kernel_check *check = &s->checks.kernel[i];
+        const char *reason = "";
+        if (adamoe_check_ran_nothing(s->options, check, &reason)) {
+            return adamoe_error(ADAMOE_NOT_SUPPORTED,
+                                "%s: no verdict: each case that calls its experts was skipped: %.300s",
+                                check->name, reason);
+        }
+    }
+    return adamoe_ok();
+}
+
 /* Takes over the reference to `kernels`. */
 static adamoe_status write_json(const session *s, json_t *kernels)
 {
@@ -328,7 +343,7 @@ static adamoe_status finish(session *s)
     ADAMOE_TRY(write_json(s, kernels));
     ADAMOE_TRY(adamoe_check_write_junit(s->options, &s->checks));
     ADAMOE_TRY(adamoe_check_write_tap(s->options, &s->checks));
-    return failed == 0 ? adamoe_ok()
+    return failed == 0 ? check_something_ran(s)
                        : adamoe_error(ADAMOE_DIFFERENCE, "%zu case%s of %zu kernel%s failed", failed,
                                       failed == 1 ? "" : "s", failed_kernels, failed_kernels == 1 ? "" : "s");
 }

@@ -188,11 +188,55 @@ static adamoe_status compare_with_build(session *s)
     return adamoe_compare_speed(&s->comparison, &s->speed, s->cases, s->count);
 }
 
+static bool is_asked_for(const adamoe_gate_options *o, const char *kernel, size_t length)
+{
+    bool asked = o->kernels == 0;
+    for (size_t i = 0; i < o->kernels; ++i) {
+        asked = asked || (strlen(o->kernel[i]) == length && strncmp(o->kernel[i], kernel, length) == 0);
+    }
+    return asked;
+}
+
+/* The kernel in the name of what is timed, PRESET/KERNEL/tokens:...; NULL of what travels, which is no kernel's. */
+static const char *kernel_in(const char *name)
+{
+    const char *slash = name == NULL || strncmp(name, "wire/", 5) == 0 ? NULL : strchr(name, '/');
+    return slash == NULL ? NULL : slash + 1;
+}
+
+/* What a baseline has of kernels that were not asked for is not missing: it is left out, and that is said. */
+static void leave_out_other_kernels(const adamoe_gate_options *o, json_t *gate,
+                                    adamoe_result_comparison *comparison)
+{
+    json_t *checks = json_object_get(json_object_get(gate, "check"), "kernels");
+    json_t *benchmarks = json_object_get(gate, "benchmarks");
+    size_t others = 0;
+    for (size_t i = json_array_size(checks); i-- > 0;) {
+        const char *name = json_string_value(json_object_get(json_array_get(checks, i), "kernel"));
+        if (name != NULL && !is_asked_for(o, name, strlen(name))) {
+            (void)json_array_remove(checks, i);
+            ++others;
+        }
+    }
+    for (size_t i = json_array_size(benchmarks); i-- > 0;) {
+        const char *kernel =
+            kernel_in(json_string_value(json_object_get(json_array_get(benchmarks, i), "name")));
+        if (kernel != NULL && !is_asked_for(o, kernel, strcspn(kernel, "/"))) {
+            (void)json_array_remove(benchmarks, i);
+        }
+    }
+    if (others > 0) {
+        adamoe_add_note(comparison, "Left out by --kernel: %zu other kernel%s of the baseline.", others,
+                        others == 1 ? "" : "s");
+    }
+}
+
 static adamoe_status compare_with_baseline(session *s)
 {
     json_t *base = NULL;
     adamoe_status status = adamoe_json_read(s->options->baseline, &base);
     if (status.code == ADAMOE_OK) {
+        leave_out_other_kernels(s->options, json_object_get(base, "gate"), &s->comparison);
         status = adamoe_compare_results(&s->comparison, s->options->baseline, base, "this build", s->now,
                                         (adamoe_sample_logs){0});
     }

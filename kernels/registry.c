@@ -137,20 +137,6 @@ static adamoe_status check_arithmetic(const char *path, const adamoe_kernel *ker
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: accumulation of type %u: unknown", path,
                             kernel->name, (unsigned)kernel->accumulate);
     }
-    const adamoe_arithmetic results[] = {kernel->up, kernel->down, kernel->y};
-    for (size_t i = 0; i < 3; ++i) {
-        if (results[i] != ADAMOE_FLOAT32 && results[i] != ADAMOE_BFLOAT16) {
-            return adamoe_error(
-                ADAMOE_BAD_INPUT, "%s: kernel %s: up, down, y of type %u, %u, %u: float32 or bfloat16", path,
-                kernel->name, (unsigned)kernel->up, (unsigned)kernel->down, (unsigned)kernel->y);
-        }
-    }
-    if (kernel->y == ADAMOE_BFLOAT16 && kernel->combine != NULL) {
-        return adamoe_error(
-            ADAMOE_BAD_INPUT,
-            "%s: kernel %s: it rounds y, so `combine' of rounded outputs cannot give its bits", path,
-            kernel->name);
-    }
     if (!isfinite(kernel->silu_error) || kernel->silu_error < 0.0f) {
         return adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: an error of silu of %g", path, kernel->name,
                             (double)kernel->silu_error);
@@ -251,8 +237,23 @@ static adamoe_kernel *copy_kernels(const adamoe_plugin *plugin)
     return whole;
 }
 
-static adamoe_status check_backward(const char *path, const adamoe_kernel *kernel)
+/* What stands behind the table of ABI 1: looked at in a whole kernel alone. */
+static adamoe_status check_newer_fields(const char *path, const adamoe_kernel *kernel)
 {
+    const adamoe_arithmetic results[] = {kernel->up, kernel->down, kernel->y};
+    for (size_t i = 0; i < 3; ++i) {
+        if (results[i] != ADAMOE_FLOAT32 && results[i] != ADAMOE_BFLOAT16) {
+            return adamoe_error(
+                ADAMOE_BAD_INPUT, "%s: kernel %s: up, down, y of type %u, %u, %u: float32 or bfloat16", path,
+                kernel->name, (unsigned)kernel->up, (unsigned)kernel->down, (unsigned)kernel->y);
+        }
+    }
+    if (kernel->y == ADAMOE_BFLOAT16 && kernel->combine != NULL) {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT,
+            "%s: kernel %s: it rounds y, so `combine' of rounded outputs cannot give its bits", path,
+            kernel->name);
+    }
     return (kernel->backward == NULL) == (kernel->backward_work_bytes == NULL)
                ? adamoe_ok()
                : adamoe_error(ADAMOE_BAD_INPUT, "%s: kernel %s: a part of the backward pass is missing", path,
@@ -264,7 +265,7 @@ static adamoe_status add_kernels(adamoe_registry *registry, const char *path, vo
                                  adamoe_kernel *whole, size_t count)
 {
     for (size_t i = 0; i < count; ++i) {
-        ADAMOE_TRY(check_backward(path, &whole[i]));
+        ADAMOE_TRY(check_newer_fields(path, &whole[i]));
     }
     const adamoe_kernel **kernel =
         realloc(registry->kernel, (registry->count + count) * sizeof *registry->kernel);
@@ -367,7 +368,10 @@ static adamoe_status add_remote(adamoe_registry *registry, const char *name, ada
     }
     registry->remote = grown;
     for (size_t i = 0; i < count; ++i) {
-        const adamoe_status status = check_kernel(registry, name, adamoe_remote_at(remote, i));
+        adamoe_status status = check_kernel(registry, name, adamoe_remote_at(remote, i));
+        if (status.code == ADAMOE_OK) {
+            status = check_newer_fields(name, adamoe_remote_at(remote, i));
+        }
         if (status.code != ADAMOE_OK) {
             registry->count = before;
             return status;

@@ -43,6 +43,24 @@ adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_ch
     return adamoe_ok();
 }
 
+bool adamoe_check_ran_nothing(const adamoe_check_options *options, const adamoe_kernel_check *check,
+                              const char **reason)
+{
+    size_t skipped = 0;
+    if (options->part != NULL || options->tiers != 0 || check->why_not != NULL || check->not_loaded) {
+        return false;
+    }
+    for (size_t i = 0; i < check->count; ++i) {
+        if (strstr(check->cases[i], "/experts/") != NULL) {
+            if (check->results[i].status != ADAMOE_CHECK_SKIPPED) {
+                return false;
+            }
+            *reason = skipped++ == 0 ? check->results[i].detail : *reason;
+        }
+    }
+    return skipped > 0;
+}
+
 const char *adamoe_check_tier_text(const adamoe_kernel_check *check, size_t i)
 {
     return check->not_loaded ? "load" : adamoe_tier_names[check->results[i].tier];
@@ -249,8 +267,11 @@ json_t *adamoe_check_json(const adamoe_check_options *options, const adamoe_kern
             return NULL;
         }
     }
+    const char *reason = "";
+    const bool nothing = adamoe_check_ran_nothing(options, check, &reason);
     const adamoe_check_status status = check->why_not != NULL                     ? ADAMOE_CHECK_SKIPPED
                                        : summary->count[ADAMOE_CHECK_FAILED] > 0  ? ADAMOE_CHECK_FAILED
+                                       : nothing                                  ? ADAMOE_CHECK_SKIPPED
                                        : summary->count[ADAMOE_CHECK_PASSED] > 0  ? ADAMOE_CHECK_PASSED
                                        : summary->count[ADAMOE_CHECK_VACUOUS] > 0 ? ADAMOE_CHECK_VACUOUS
                                                                                   : ADAMOE_CHECK_SKIPPED;

@@ -17,6 +17,12 @@ typedef struct adamoe_check_summary {
 /* Errors: memory. */
 adamoe_status adamoe_summarise_check(const adamoe_kernel_check *check, adamoe_check_summary *out);
 
+/* Whether the kernel's own work was not looked at: of all cases, every one that calls `experts` was skipped, by the kernel
+ * or for it. The rest would be the program's own router and attention, which serve in its name. *reason is the
+ * first of theirs. False where some cases alone were asked for. */
+bool adamoe_check_ran_nothing(const adamoe_check_options *options, const adamoe_kernel_check *check,
+                              const char **reason);
+
 /* The tier whose rule decided case i. */
 const char *adamoe_check_tier_text(const adamoe_kernel_check *check, size_t i);
 
@@ -31,8 +37,8 @@ adamoe_failure_text adamoe_describe_failure(const adamoe_check_options *options,
 
 void adamoe_print_failure(const adamoe_check_options *options, const adamoe_kernel_check *check, size_t i);
 
-/* `widest` is the length of the longest name among the kernels. One line for the kernel and one for each tier, one for each reason for which cases were skipped, and one for all
- * that was not tried. */
+/* `widest` is the length of the longest name among the kernels. One line for the kernel and one for each tier, one for each
+ * reason for which cases were skipped, and one for all that was not tried. */
 void adamoe_print_check(const adamoe_kernel_check *check, const adamoe_check_summary *summary, int widest);
 
 /* NULL where there is no memory. */

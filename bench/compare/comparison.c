@@ -109,13 +109,16 @@ adamoe_status adamoe_comparison_outcome(const adamoe_result_comparison *comparis
 {
     const size_t worse = adamoe_count_verdict(comparison, ADAMOE_VERDICT_REGRESSION);
     const size_t missing = adamoe_count_verdict(comparison, ADAMOE_VERDICT_MISSING);
-    if (comparison->unchanged == 0 &&
-        adamoe_count_verdict(comparison, ADAMOE_VERDICT_NOT_JUDGED) == comparison->count) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "nothing could be compared%s%.400s",
-                            comparison->count > 0 ? ": " : "",
-                            comparison->count > 0 ? comparison->finding[0].note : "");
+    const bool fails = worse > 0 || (missing > 0 && comparison->options.missing_fails);
+    if (!fails && comparison->unchanged == 0 &&
+        adamoe_count_verdict(comparison, ADAMOE_VERDICT_NOT_JUDGED) + missing == comparison->count) {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT, "nothing could be compared%s%.400s", comparison->count > 0 ? ": " : "",
+            comparison->count == 0                   ? ""
+            : comparison->finding[0].note[0] != '\0' ? comparison->finding[0].note
+                                                     : "what the one has is missing in the other");
     }
-    if (worse == 0 && (missing == 0 || !comparison->options.missing_fails)) {
+    if (!fails) {
         return adamoe_ok();
     }
     return adamoe_error(ADAMOE_DIFFERENCE, "%zu regression%s, %zu missing", worse, worse == 1 ? "" : "s",

@@ -85,8 +85,8 @@ adamoe_status adamoe_judge_comparison(adamoe_result_comparison *comparison);
 
 size_t adamoe_count_verdict(const adamoe_result_comparison *comparison, adamoe_verdict_kind verdict);
 
-/* DIFFERENCE where there is a regression, or something missing that must not be; BAD_INPUT where nothing
- * could be compared: that proves nothing. */
+/* DIFFERENCE where there is a regression, or something missing that must not be; BAD_INPUT where nothing could be
+ * compared, since all is missing or not judged: that proves nothing. */
 adamoe_status adamoe_comparison_outcome(const adamoe_result_comparison *comparison);
 
 void adamoe_free_comparison(adamoe_result_comparison *comparison);

@@ -22,6 +22,7 @@ typedef struct runner {
     bool empties_caches;       /* before each repetition */
     double repetition_seconds; /* about */
     adamoe_run run;
+    float *judged;              /* [tokens, hidden_size] of the first batch, found right */
     adamoe_router_step *router; /* with options.stages */
     double stage_seconds[ADAMOE_STAGES];
 } runner;
@@ -90,24 +91,64 @@ static adamoe_status call_either_way(const group *g, runner *r, sums *s)
 
 /* ------------------------------------------------------------------------------------------------ making */
 
-static adamoe_status make_run(const group *g, runner *r)
+/* A kernel may answer for each object otherwise. */
+static adamoe_status reserve_work(const group *g, runner *r)
 {
-    const adamoe_kernel *kernel = r->member->kernel;
     const adamoe_host *host = g->machine->host;
     const adamoe_plan *plan = g->traffic->batch[0].plan;
+    size_t most = 0;
+    for (size_t i = 0; i < r->copies; ++i) {
+        const size_t bytes = r->member->kernel->work_bytes(r->prepared[i], plan->rows, plan->tokens);
+        most = bytes > most ? bytes : most;
+    }
+    if (r->run.work == NULL || most > r->run.work_bytes) {
+        host->release(host->context, r->run.work);
+        r->run.work = host->allocate(host->context, most, 64);
+        r->run.work_bytes = most;
+    }
     r->run.team = g->machine->team;
-    r->run.work_bytes = kernel->work_bytes(r->prepared[0], plan->rows, plan->tokens);
-    r->run.work = host->allocate(host->context, r->run.work_bytes, 64);
     return r->run.work != NULL ? adamoe_ok() : adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+}
+
+/* On cleared memory, so that what is not written is seen; NaN is no result. */
+static adamoe_status call_on_cleared(const group *g, runner *r)
+{
+    memset(g->y, 0xff, g->traffic->tokens * g->weights->preset->hidden_size * sizeof *g->y);
+    return call(g, r);
+}
+
+static adamoe_status judge_first_batch(const group *g, const runner *r)
+{
+    return adamoe_bench_check(r->member->kernel, &g->weights->copy[0].layer, &g->traffic->batch[0],
+                              g->traffic->tokens, g->y, g->machine->team);
 }
 
 static adamoe_status check(const group *g, runner *r)
 {
-    const size_t tokens = g->traffic->tokens, d = g->weights->preset->hidden_size;
-    memset(g->y, 0xff, tokens * d * sizeof *g->y); /* NaN: what is not written is seen */
-    ADAMOE_TRY(call(g, r));
-    return adamoe_bench_check(r->member->kernel, &g->weights->copy[0].layer, &g->traffic->batch[0], tokens,
-                              g->y, g->machine->team);
+    const size_t bytes = g->traffic->tokens * g->weights->preset->hidden_size * sizeof *g->y;
+    r->judged = malloc(bytes + 1);
+    if (r->judged == NULL) {
+        return adamoe_error(ADAMOE_ENVIRONMENT, "bench: out of memory");
+    }
+    ADAMOE_TRY(call_on_cleared(g, r));
+    ADAMOE_TRY(judge_first_batch(g, r));
+    memcpy(r->judged, g->y, bytes);
+    return adamoe_ok();
+}
+
+/* All copies hold the same weights, so that the last one has to give what the first one gave, or something as right. */
+static adamoe_status check_last_copy(const group *g, runner *r)
+{
+    const size_t bytes = g->traffic->tokens * g->weights->preset->hidden_size * sizeof *g->y;
+    r->turn = (r->copies - 1) * g->traffic->batches;
+    adamoe_status status = call_on_cleared(g, r);
+    if (status.code == ADAMOE_OK && memcmp(g->y, r->judged, bytes) != 0) {
+        status = judge_first_batch(g, r);
+    }
+    return status.code == ADAMOE_OK
+               ? status
+               : adamoe_error(status.code, "on the last copy of the weights, after it was timed: %.400s",
+                              status.message);
 }
 
 /* Selects the same experts on every batch as was wanted. */
@@ -203,7 +244,7 @@ static adamoe_status make(const group *g, runner *r)
     ADAMOE_TRY(make_member(g, member));
     ADAMOE_TRY(hold(g, r, 1));
     r->copies = 1;
-    ADAMOE_TRY(make_run(g, r));
+    ADAMOE_TRY(reserve_work(g, r));
     ADAMOE_TRY(check(g, r));
     if (g->options->stages) {
         ADAMOE_TRY(make_router(g, r));
@@ -223,7 +264,7 @@ static adamoe_status add_copies(const group *g, runner *r)
 {
     ADAMOE_TRY(hold(g, r, r->member->copies));
     r->copies = r->member->copies;
-    return adamoe_ok();
+    return reserve_work(g, r);
 }
 
 /* ------------------------------------------------------------------------------------------------ timing */
@@ -440,6 +481,10 @@ static adamoe_status run(group *g)
         r->member->status = runs(r) ? add_copies(g, r) : r->member->status;
     }
     ADAMOE_TRY(time_all(g));
+    for (size_t i = 0; i < g->count; ++i) {
+        runner *r = &g->runner[i];
+        r->member->status = runs(r) ? check_last_copy(g, r) : r->member->status;
+    }
     return summarise(g);
 }
 
@@ -464,6 +509,7 @@ adamoe_status adamoe_bench_group_run(const adamoe_bench_machine *machine, adamoe
     }
     for (size_t i = 0; g.runner != NULL && i < count; ++i) {
         adamoe_router_step_free(g.runner[i].router);
+        free(g.runner[i].judged);
         machine->host->release(machine->host->context, g.runner[i].run.work);
     }
     free(g.runner);

@@ -296,13 +296,14 @@ static void an_older_plugin_has_no_newer_fields(void **state)
     adamoe_registry *registry = NULL;
     assert_ok(adamoe_registry_create(&registry));
     build_changed(*state, "s/= sizeof(adamoe_kernel),/= offsetof(adamoe_kernel, backward_work_bytes), "
-                          ".backward_work_bytes = (void *)1, .backward = (void *)1,/");
+                          ".backward_work_bytes = (void *)1, .backward = (void *)1, .y = ADAMOE_INT8,/");
     assert_ok(adamoe_registry_load(registry, in_folder(state, "plugin.so").text));
     const adamoe_kernel *kernel = adamoe_registry_find(registry, "example");
     assert_non_null(kernel);
     assert_non_null(kernel->experts);
     assert_null(kernel->backward_work_bytes);
     assert_null(kernel->backward);
+    assert_true(kernel->y == ADAMOE_FLOAT32);
     adamoe_registry_free(registry);
 }
 

@@ -181,6 +181,16 @@ static adamoe_status change_the_modes(adamoe_prepared *prepared, const adamoe_ru
     return zeros(prepared, run, x, plan, y);
 }
 
+static adamoe_status refuse(const adamoe_host *host, const adamoe_layer *layer,
+                            const adamoe_placement *placement, adamoe_prepared **out)
+{
+    (void)host;
+    (void)layer;
+    (void)placement;
+    *out = NULL;
+    return adamoe_error(ADAMOE_NOT_SUPPORTED, "broken: no layer suits it");
+}
+
 #define KERNEL(NAME, EXPERTS, RELEASE)                                                                       \
     static const adamoe_kernel EXPERTS##_kernel = {                                                          \
         .abi = ADAMOE_ABI,                                                                                   \
@@ -213,7 +223,22 @@ KERNEL("writing-to-input", write_to_the_input, release);
 KERNEL("changing-modes", change_the_modes, release);
 KERNEL("leaking", zeros, leak);
 
+/* In silence: it says that it runs here. */
+static const adamoe_kernel refusing_kernel = {
+    .abi = ADAMOE_ABI,
+    .struct_size = sizeof(adamoe_kernel),
+    .name = "refusing",
+    .summary = "refuses every layer",
+    .silu_error = 4.0f,
+    .supported = supported,
+    .prepare = refuse,
+    .release = release,
+    .work_bytes = work_bytes,
+    .experts = zeros,
+};
+
 static const adamoe_kernel *const kernels[] = {
+    &refusing_kernel,
     &crash_kernel,
     &crash_once_kernel,
     &claim_shortage_kernel,

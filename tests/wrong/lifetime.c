@@ -261,5 +261,41 @@ static void run_in_process_scratch(kernel_call *c)
 WRONG_KERNEL(scratch_of_process, "wrong-scratch-of-process", "all objects use the same scratch",
              ADAMOE_FLOAT32, .run = run_in_process_scratch);
 
-EXPORT_KERNELS(&third_call, &call_counter, &input_by_address, &product_by_address, &plan_by_address,
-               &cleared_once, &prepared_once, &table_freed, &scratch_of_process);
+/* The team and the workspace of the first call, in all further ones. Wrong where the caller brings others. */
+typedef struct kept_run {
+    const adamoe_team *team;
+    void *work;
+    size_t bytes;
+} kept_run;
+
+static void run_with_kept_team(kernel_call *c)
+{
+    kept_run *kept = c->prepared->own;
+    kept->team = kept->team == NULL ? c->run->team : kept->team;
+    adamoe_run run = *c->run;
+    run.team = kept->team;
+    kernel_call call = *c;
+    call.run = &run;
+    honest_run(&call);
+}
+WRONG_KERNEL(team_kept, "wrong-team-kept", "the team of the first call runs all of them", ADAMOE_FLOAT32,
+             .run = run_with_kept_team, .own_bytes = sizeof(kept_run));
+
+/* One that is large enough. */
+static void run_in_kept_work(kernel_call *c)
+{
+    kept_run *kept = c->prepared->own;
+    if (kept->bytes < c->run->work_bytes) {
+        *kept = (kept_run){.work = c->run->work, .bytes = c->run->work_bytes};
+    }
+    kernel_call call = *c;
+    call.outputs = (float *)kept->work + ((float *)(void *)c->outputs - (float *)c->run->work);
+    call.scratch = (float *)kept->work + (c->scratch - (float *)c->run->work);
+    honest_run(&call);
+}
+WRONG_KERNEL(work_kept, "wrong-work-kept",
+             "the workspace of an earlier call is used as long as it is large enough", ADAMOE_FLOAT32,
+             .run = run_in_kept_work, .own_bytes = sizeof(kept_run));
+
+EXPORT_KERNELS(&team_kept, &work_kept, &third_call, &call_counter, &input_by_address, &product_by_address,
+               &plan_by_address, &cleared_once, &prepared_once, &table_freed, &scratch_of_process);

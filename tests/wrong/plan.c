@@ -89,6 +89,18 @@ static void gather_unscaled(const kernel_call *c, size_t row, float *input)
 WRONG_KERNEL(dispatch_ignored, "wrong-dispatch-ignored", "inputs are not scaled", ADAMOE_FLOAT32,
              .gather = gather_unscaled);
 
+/* Identity experts where inputs are scaled: both at once. */
+static void combine_one_scale(const kernel_call *c, size_t token)
+{
+    adamoe_plan plan = *c->plan;
+    kernel_call call = *c;
+    plan.self_scale = plan.dispatch != NULL ? NULL : plan.self_scale;
+    call.plan = &plan;
+    honest_combine(&call, token);
+}
+WRONG_KERNEL(one_scale, "wrong-one-scale", "identity experts are forgotten where inputs are scaled",
+             ADAMOE_FLOAT32, .combine = combine_one_scale);
+
 static void swap_experts(packed_expert *expert, size_t experts)
 {
     const packed_expert first = expert[0];
@@ -227,6 +239,6 @@ WRONG_KERNEL(y_assumed_zero, "wrong-y-assumed-zero", "outputs are added to what 
              .combine = combine_onto_y);
 
 EXPORT_KERNELS(&last_token_dropped, &off_by_one, &expert_0_skipped, &rows_65536, &offset_16_bit,
-               &input_in_order, &dispatch_ignored, &experts_swapped, &combine_by_row_, &slots_are_tokens,
-               &two_experts_at_most, &combine_renormalised_, &identity_forgotten, &identity_needs_rows,
-               &null_rows_unwritten, &y_assumed_zero);
+               &input_in_order, &dispatch_ignored, &one_scale, &experts_swapped, &combine_by_row_,
+               &slots_are_tokens, &two_experts_at_most, &combine_renormalised_, &identity_forgotten,
+               &identity_needs_rows, &null_rows_unwritten, &y_assumed_zero);

@@ -231,6 +231,61 @@ static void combine_1024_listed(const kernel_call *c, size_t token)
 WRONG_KERNEL(identity_1024, "wrong-identity-1024", "the same behind 1024", ADAMOE_FLOAT32,
              .combine = combine_1024_listed);
 
-EXPORT_KERNELS(&depth_overwritten, &depth_tail_stale, &int8_compensation, &second_row_block,
-               &second_column_block, &tail_of_27, &hidden_8192, &intermediate_8192, &experts_257,
-               &experts_1025, &inputs_257, &rows_16_bit, &identity_256, &identity_1024);
+/* Of a whole number of blocks, two at least, the last block is taken for the rest, and there is none: right for every other
+ * size. */
+static float dot_without_last(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r,
+                              const operand *x, size_t depth)
+{
+    const size_t lost = matrix->columns > depth && matrix->columns % depth == 0;
+    (void)c;
+    (void)row;
+    return add_terms(matrix, r, x->value, 0, matrix->columns - lost, 0.0f);
+}
+
+static float dot_of_128(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r,
+                        const operand *x)
+{
+    return dot_without_last(c, row, matrix, r, x, 128);
+}
+WRONG_KERNEL(depth_of_128, "wrong-depth-multiple-of-128",
+             "the last of 256, 384, ... terms is lost; nobody says 128", ADAMOE_FLOAT32, .dot = dot_of_128);
+
+static float dot_of_256(const kernel_call *c, size_t row, const packed_matrix *matrix, size_t r,
+                        const operand *x)
+{
+    return dot_without_last(c, row, matrix, r, x, 256);
+}
+WRONG_TILES(depth_of_256, "wrong-depth-multiple-of-256", "the last of 512, 768, ... terms is lost",
+            ADAMOE_FLOAT32, (.rows = 4, .columns = 8, .depth = 256), .dot = dot_of_256);
+
+/* The same for the rows of an expert. */
+static void gather_without_last(const kernel_call *c, size_t row, float *input)
+{
+    enum { ROWS = 64 };
+    const size_t e = honest_expert_of(c->plan, row), d = c->prepared->hidden_size;
+    const size_t end = c->plan->offset[e + 1], rows = end - c->plan->offset[e];
+    honest_gather(c, row, input);
+    if (row + 1 == end && rows > ROWS && rows % ROWS == 0) {
+        memset(input, 0, d * sizeof *input);
+    }
+}
+WRONG_TILES(rows_of_64, "wrong-rows-multiple-of-64", "the last of 128, 192, ... rows is lost", ADAMOE_FLOAT32,
+            (.rows = 64, .columns = 8, .depth = 4), .gather = gather_without_last);
+
+/* h in bfloat16 where an expert is large, which is not what it declares. */
+static void round_large_h(const kernel_call *c, size_t row, operand *h, size_t count)
+{
+    (void)row;
+    h->scale = 1.0f;
+    for (size_t i = 0; i < count && c->prepared->hidden_size >= 512 && count >= 512; ++i) {
+        h->value[i] = round_to_bfloat16(h->value[i]);
+    }
+}
+WRONG_KERNEL(h_of_large, "wrong-h-of-large-in-bf16",
+             "h of experts of 512 by 512 and more is rounded to bfloat16", ADAMOE_FLOAT32,
+             .round_h = round_large_h);
+
+EXPORT_KERNELS(&depth_of_128, &depth_of_256, &rows_of_64, &h_of_large, &depth_overwritten, &depth_tail_stale,
+               &int8_compensation, &second_row_block, &second_column_block, &tail_of_27, &hidden_8192,
+               &intermediate_8192, &experts_257, &experts_1025, &inputs_257, &rows_16_bit, &identity_256,
+               &identity_1024);

@@ -224,6 +224,28 @@ static void round_normal_rows(adamoe_arithmetic kind, packed_matrix *matrix)
 WRONG_KERNEL(int8_tiny_rows, "wrong-int8-tiny-weights", "a denormal scale of a row of weights is taken for 0",
              ADAMOE_INT8, .round_matrix = round_normal_rows);
 
-EXPORT_KERNELS(&silu_above, &silu_below, &silu_far_below, &silu_piece, &weight_negative, &weight_denormal,
-               &weight_zero, &null_token_nan, &infinity_clamped, &nan_payload, &minus_zero, &signed_zero,
-               &int8_24_bits, &int8_in_float, &int8_tiny_rows);
+/* ------------------------------------------------------------------------------- K, of int8 and identity */
+
+/* x is rounded to int8 for everything: what is not finite is in no step, and the identity expert does not see it either. */
+static void combine_of_finite(const kernel_call *c, size_t token)
+{
+    const adamoe_plan *plan = c->plan;
+    const size_t d = c->prepared->hidden_size;
+    adamoe_plan routed = *plan;
+    kernel_call call = *c;
+    const bool rows = plan->token_offset[token] < plan->token_offset[token + 1];
+    routed.self_scale = rows ? NULL : plan->self_scale;
+    call.plan = &routed;
+    honest_combine(&call, token);
+    for (size_t i = 0; i < d && rows && plan->self_scale != NULL; ++i) {
+        const float x = c->x[token * d + i];
+        c->y[token * d + i] = fmaf(plan->self_scale[token], isfinite(x) ? x : 0.0f, c->y[token * d + i]);
+    }
+}
+WRONG_KERNEL(identity_of_finite, "wrong-identity-of-finite",
+             "an identity expert beside true ones passes on what is finite alone", ADAMOE_INT8,
+             .combine = combine_of_finite);
+
+EXPORT_KERNELS(&identity_of_finite, &silu_above, &silu_below, &silu_far_below, &silu_piece, &weight_negative,
+               &weight_denormal, &weight_zero, &null_token_nan, &infinity_clamped, &nan_payload, &minus_zero,
+               &signed_zero, &int8_24_bits, &int8_in_float, &int8_tiny_rows);

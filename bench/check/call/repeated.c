@@ -16,6 +16,7 @@ struct adamoe_repeated {
     size_t x_width, y_width;
     size_t calls;
     adamoe_guarded buffer[BUFFERS]; /* in the same place in every call */
+    adamoe_team team[2];            /* one of them, in turn, as the caller's; the other is none */
 };
 
 /* ------------------------------------------------------------------------------------------------ buffers */
@@ -63,23 +64,40 @@ static bool is_clean_behind(const adamoe_repeated *o, size_t buffer, size_t coun
     return adamoe_guarded_intact(b);
 }
 
-/* The workspace stays where it is as long as it is large enough; in every other call it holds what the one before
- * left there. */
+/* Calls after which workspace and team stand elsewhere: a kernel keeps neither from call to call. */
+#define CALLS_IN_PLACE 8
+
+/* Elsewhere than the old one, which is gone then. */
+static bool move_work(adamoe_repeated *o, size_t bytes)
+{
+    adamoe_guarded moved = {.body = NULL};
+    if (adamoe_guarded_create(2 * bytes, 64, ADAMOE_GUARD_BACK, &moved).code != ADAMOE_OK) {
+        o->call.host.failed = o->call.host.failed || bytes < ADAMOE_GUARDED_MOST;
+        check_call_wrong(&o->call, "there is no memory for the workspace of %zu bytes that it asks for",
+                         bytes);
+        return false;
+    }
+    adamoe_guarded_free(&o->call.work);
+    o->call.work = moved;
+    return true;
+}
+
+/* The workspace stays where it is for some calls, as long as it is large enough; in every other call it holds what the
+ * one before left there. */
 static bool reserve_work(adamoe_repeated *o, size_t bytes, adamoe_run *run)
 {
-    adamoe_guarded *work = &o->call.work;
-    if (work->body == NULL || work->bytes < bytes) {
-        adamoe_guarded_free(work);
-        if (adamoe_guarded_create(2 * bytes, 64, ADAMOE_GUARD_BACK, work).code != ADAMOE_OK) {
-            o->call.host.failed = o->call.host.failed || bytes < ADAMOE_GUARDED_MOST;
-            check_call_wrong(&o->call, "there is no memory for the workspace of %zu bytes that it asks for",
-                             bytes);
+    const adamoe_guarded *work = &o->call.work;
+    if (work->body == NULL || work->bytes < bytes || o->calls % CALLS_IN_PLACE == CALLS_IN_PLACE - 1) {
+        if (!move_work(o, bytes)) {
             return false;
         }
     } else if (o->calls % 2 == 0 && work->bytes > 0) {
         memset(work->data, 0xff, work->bytes);
     }
-    *run = (adamoe_run){.team = &o->call.team.team, .work = work->data, .work_bytes = bytes};
+    const size_t turn = (o->calls + 1) / CALLS_IN_PLACE % 2;
+    o->team[turn] = o->call.team.team;
+    o->team[1 - turn] = (adamoe_team){.threads = 0};
+    *run = (adamoe_run){.team = &o->team[turn], .work = work->data, .work_bytes = bytes};
     return true;
 }
 

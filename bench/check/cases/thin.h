@@ -16,15 +16,16 @@ typedef struct adamoe_thin_size {
     size_t turn; /* small sizes and types of weights change with it */
 } adamoe_thin_size;
 
-#define ADAMOE_MOST_THIN_SIZES 21
+#define ADAMOE_MOST_THIN_SIZES 96
 
 typedef struct adamoe_thin_sizes {
     adamoe_thin_size at[ADAMOE_MOST_THIN_SIZES];
     size_t count;
 } adamoe_thin_sizes;
 
-/* For each tile that the kernel declares, tile - 1, tile, tile + 1, 2 tile + 1 and 3 tile + 1; and sizes that no
- * tile names and that tables and counters end at. `tiles` may be NULL. */
+/* For each tile that the kernel declares, tile - 1, tile, tile + 1, 2 tile, 2 tile + 1, 3 tile and 3 tile + 1; and for
+ * those that it does not, sizes that tables and counters end at, and multiples of every likely tile. Each comes
+ * with stored weights of float32 too, for kernels that take no others. `tiles` may be NULL. */
 adamoe_thin_sizes adamoe_choose_thin_sizes(const adamoe_tiles *tiles, bool exhaustive);
 
 /* Every number of rows up to here: kernels have code of their own for what a block of rows leaves. */

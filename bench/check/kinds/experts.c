@@ -37,6 +37,13 @@ static const adamoe_case single_cases[] = {
     /* longer sums, which kernels split: with few tokens, so that the reference is quick */
     {LONG, .weights = ADAMOE_F32, .tokens = 5, .hidden_size = 1031, .intermediate_size = 257},
     {LONG, .weights = ADAMOE_BF16, .tokens = 5, .hidden_size = 256, .intermediate_size = 1024},
+    /* both sizes large, and multiples of many blocks */
+    {.weights = ADAMOE_F32,
+     .tokens = 3,
+     .hidden_size = 768,
+     .intermediate_size = 1536,
+     .mixture = {2, 1, 2},
+     .pattern = ADAMOE_PATTERN_RANDOM},
     /* more rows than 16 bits count */
     {.weights = ADAMOE_F32,
      .tokens = 65600,
@@ -91,6 +98,24 @@ static adamoe_status list_pairs(adamoe_case_list *list, const adamoe_grid_sizes 
     return status;
 }
 
+/* Identity experts take the input as it is, true ones scaled: what no router here asks for at once, and the contract
+ * does. */
+static adamoe_status list_both_scales(adamoe_case_list *list)
+{
+    for (size_t i = 0; i < ADAMOE_CASE_DTYPES; ++i) {
+        const adamoe_case c = {.hidden_size = 9 + 8 * i,
+                               .intermediate_size = 5 + 6 * i,
+                               .tokens = 6 + i,
+                               .mixture = {3, 2, 3},
+                               .pattern = ADAMOE_PATTERN_RANDOM,
+                               .null_kind = ADAMOE_NULL_IDENTITY,
+                               .dispatch = true,
+                               .weights = adamoe_case_dtypes[i]};
+        ADAMOE_TRY(adamoe_case_list_add(list, c));
+    }
+    return adamoe_ok();
+}
+
 /* What Soft MoE asks of a kernel: as many inputs as rows, and rows in the sums of many tokens. */
 static adamoe_status list_slots(adamoe_case_list *list)
 {
@@ -109,6 +134,7 @@ static adamoe_status list_exact(adamoe_case_list *list, const adamoe_tiles *tile
     const adamoe_grid_sizes g = adamoe_choose_sizes(tiles, exhaustive ? 300 : 150);
     ADAMOE_TRY(list_pairs(list, &g));
     ADAMOE_TRY(list_slots(list));
+    ADAMOE_TRY(list_both_scales(list));
     return adamoe_list_thin_layers(list, tiles, exhaustive);
 }
 
@@ -150,6 +176,7 @@ static adamoe_status list_bound(adamoe_case_list *list, const adamoe_tiles *tile
     for (size_t i = 0; i < COUNT_OF(single_cases); ++i) {
         ADAMOE_TRY(adamoe_case_list_add(list, single_cases[i]));
     }
+    ADAMOE_TRY(list_both_scales(list));
     ADAMOE_TRY(list_magnitudes(list));
     ADAMOE_TRY(adamoe_list_sweeps(list));
     return adamoe_list_thin_layers(list, tiles, exhaustive);

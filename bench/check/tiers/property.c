@@ -191,16 +191,17 @@ static adamoe_status scaled_combine(const trial *t)
     return status;
 }
 
-/* y of what is poisoned. Int8 has no value for what is not finite, but an identity expert passes it on. */
+/* y of what is poisoned. Int8 has no value for what is not finite, but an identity expert passes on the channel that has
+ * it. */
 static bool shows_poison(const trial *t, size_t token, const char *what)
 {
     const size_t width = t->k->c->hidden_size;
     const adamoe_plan *plan = t->data->plan;
-    return adamoe_is_without_places(plan, token)
+    const bool by_identity = adamoe_is_without_places(plan, token) || t->k->kernel->x == ADAMOE_INT8;
+    return by_identity
                ? plan->self_scale == NULL ||
                      adamoe_check_nowhere_finite(t->k, t->got + token * width + width - 1, token, 1, 1, what)
-               : t->k->kernel->x == ADAMOE_INT8 ||
-                     adamoe_check_nowhere_finite(t->k, t->got + token * width, token, width, width, what);
+               : adamoe_check_nowhere_finite(t->k, t->got + token * width, token, width, width, what);
 }
 
 /* A token with experts, and all without. All of y that is not theirs is as it was. */

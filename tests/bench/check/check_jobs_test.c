@@ -89,13 +89,21 @@ static void hangs_are_not_waited_for_without_end(void **state)
     expect(got, 1, "skipped 5: not run: the kernel ended or hung its process too often");
 }
 
+/* What the program's own router does in its name is no verdict on a kernel. */
+static void a_kernel_that_refuses_everything_does_not_pass(void **state)
+{
+    (void)state;
+    expect(run(CHECK "--plugin '" ADAMOE_BROKEN "' --kernel refusing"), 3,
+           "refusing: no verdict: each case that calls its experts was skipped: ");
+}
+
 static void a_plugin_that_crashes_as_it_loads_is_one_line(void **state)
 {
     (void)state;
     const outcome *got =
         run(CHECK "--plugin '" ADAMOE_CRASHING "' --kernel reference --case exact/multiply/rows:3/");
     expect(got, 1, "FAILED " ADAMOE_CRASHING " load: load: the process that loaded it ended by signal 6");
-    expect(got, 1, "reference    26 cases: 26 passed, 0 failed");
+    expect(got, 1, "reference    38 cases: 38 passed, 0 failed");
 }
 
 /* There is nothing to judge then, and a script must not take it for a wrong kernel. */
@@ -169,6 +177,7 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test(a_crash_ends_one_case),
         cmocka_unit_test(hangs_are_not_waited_for_without_end),
+        cmocka_unit_test(a_kernel_that_refuses_everything_does_not_pass),
         cmocka_unit_test(a_plugin_that_crashes_as_it_loads_is_one_line),
         cmocka_unit_test(a_plugin_that_is_refused_is_bad_input),
         cmocka_unit_test(what_is_not_tried_is_said),
