@@ -28,9 +28,9 @@ typedef struct compare_options {
 } compare_options;
 
 static const struct argp_option options_list[] = {
-    {"base-samples", OPTION_BASE_SAMPLES, "FILE", 0, "Of results of eval: what its --samples wrote, so that",
-     0},
-    {"new-samples", OPTION_NEW_SAMPLES, "FILE", 0, "answers are paired by question", 0},
+    {"base-samples", OPTION_BASE_SAMPLES, "FILE", 0,
+     "Of results of eval: what --samples wrote of the base, so that answers are paired by question", 0},
+    {"new-samples", OPTION_NEW_SAMPLES, "FILE", 0, "The same of the new result", 0},
     {"alpha", OPTION_ALPHA, "P", 0, "Probability of a false alarm in the whole comparison (default: 0.05)",
      0},
     {"minimum-effect", OPTION_MINIMUM_EFFECT, "F", 0, "Smallest slowdown that counts (default: 0.03)", 0},

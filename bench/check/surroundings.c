@@ -18,7 +18,7 @@ static size_t first_row(const adamoe_check_result *result)
 
 static void print_line(const char *name, const adamoe_surroundings *around, const double *value)
 {
-    printf("    %-9s", name);
+    printf("    %-10s", name);
     for (size_t j = 0; j < around->columns; ++j) {
         printf(" %14.7g", value[j]);
     }
@@ -37,7 +37,7 @@ void adamoe_print_surroundings(const adamoe_check_result *result)
         printf("   row %zu\n", result->row + r - around->above);
         print_line("expected", around, around->expected[r]);
         print_line("got", around, around->got[r]);
-        print_line("share", around, around->share[r]);
+        print_line("err/bound", around, around->share[r]);
     }
 }
 

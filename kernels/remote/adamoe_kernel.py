@@ -235,7 +235,8 @@ class _Server:
         function, setup = self.kernels[message["kernel"]]
         layer = Layer(_map(descriptors[0], message["bytes"], mmap.PROT_READ), message)
         if setup is not None:
-            layer.state = setup(layer)
+            made = setup(layer)
+            layer.state = layer.state if made is None else made  # it may have set it by itself
         self.layers[message["object"]] = function, layer
         return {"ok": True}
 
