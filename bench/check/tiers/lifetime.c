@@ -3,6 +3,7 @@
  */
 #include "check/tiers/lifetime.h"
 #include "check/tiers/arrange.h"
+#include "bound/judge.h"
 #include "plan.h"
 
 #include <stdlib.h>
@@ -219,8 +220,8 @@ bool adamoe_lifetime_differs(const adamoe_lifetime *t, size_t i, bool other, con
 {
     const adamoe_lifetime_call *c = &t->call[i];
     const size_t width = other ? t->other_width : t->y_width;
-    return guarantees_bits(t) &&
-           memcmp(y, other ? c->other : c->expected, c->tokens * width * sizeof *y) != 0;
+    return guarantees_bits(t) ? memcmp(y, other ? c->other : c->expected, c->tokens * width * sizeof *y) != 0
+                              : !adamoe_judge(&c->yardstick[other], y, 2.0).passed;
 }
 
 bool adamoe_lifetime_judge(const adamoe_lifetime *t, size_t i, bool other, const float *y, const char *what)
