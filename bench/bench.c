@@ -369,17 +369,12 @@ static adamoe_status list_facts(const over_ranks *r, adamoe_rank_facts *facts)
 {
     const adamoe_bench_command *o = r->command;
     ADAMOE_TRY(adamoe_rank_fact_program(facts));
-    adamoe_rank_fact_options(facts, r->count, r->arguments);
+    ADAMOE_TRY(adamoe_rank_fact_options(facts, NULL, r->count, r->arguments));
     adamoe_rank_fact_add(facts, "timing", "%zu repetitions of %g s", r->flags->repetitions,
                          r->flags->least_seconds);
     adamoe_rank_fact_add(facts, "numbers of threads in --threads", "%zu", o->threads.count);
-    if (o->kernels ==
-        0) { /* named ones are among the options; what a machine takes by itself is its own choice */
-        adamoe_rank_fact_add(facts, "kernel", "%s", o->layer.fallback->name);
-    }
-    if (o->common.plugin != NULL) {
-        ADAMOE_TRY(adamoe_rank_fact_file(facts, "plugin", o->common.plugin));
-    }
+    /* Named ones are among the options; what a machine takes by itself is its own choice. */
+    ADAMOE_TRY(adamoe_rank_fact_kernels(facts, &o->common, o->kernels == 0 ? o->layer.fallback : NULL));
     if (o->layer.recorded != NULL) {
         ADAMOE_TRY(adamoe_rank_fact_file(facts, "recorded routing", o->layer.recorded));
     }

@@ -40,7 +40,8 @@ typedef struct eval_options {
     adamoe_evaluate_options evaluate;
     const char *json, *samples, *routing;
     bool resume;
-    char journal[4096], identity[512];
+    char journal[4096];
+    adamoe_rank_facts facts;   /* whose run a journal is */
     const char *dense_product; /* the kernel that it is borrowed from, or NULL */
     int dtype;                 /* of the kernel's weights; -1: the default kernel, or the one that is named */
 } eval_options;
@@ -290,19 +291,21 @@ static adamoe_status take_dtype(const adamoe_registry *registry, const adamoe_ke
                               dtype_names[o->dtype], kernel->name, adamoe_arithmetic_name(kernel->weight));
 }
 
+static adamoe_status list_inputs(const eval_options *o, adamoe_rank_facts *facts)
+{
+    ADAMOE_TRY(adamoe_rank_fact_model(facts, "model", o->evaluate.model));
+    return adamoe_rank_fact_file(facts, "questions", o->evaluate.questions);
+}
+
 static adamoe_status list_facts(const eval_options *o, const adamoe_kernel *kernel, adamoe_rank_facts *facts)
 {
     ADAMOE_TRY(adamoe_rank_fact_program(facts));
-    adamoe_rank_fact_options(facts, o->count, o->arguments);
-    adamoe_rank_fact_add(facts, "kernel", "%s", kernel->name);
-    if (o->common.plugin != NULL) {
-        ADAMOE_TRY(adamoe_rank_fact_file(facts, "plugin", o->common.plugin));
-    }
+    ADAMOE_TRY(adamoe_rank_fact_options(facts, &eval_argp, o->count, o->arguments));
+    ADAMOE_TRY(adamoe_rank_fact_kernels(facts, &o->common, kernel));
     if (o->evaluate.ranks.recording != NULL) {
         ADAMOE_TRY(adamoe_rank_fact_file(facts, "recording", o->evaluate.ranks.recording));
     }
-    ADAMOE_TRY(adamoe_rank_fact_file(facts, "model", o->evaluate.model));
-    return adamoe_rank_fact_file(facts, "questions", o->evaluate.questions);
+    return list_inputs(o, facts);
 }
 
 /* All ranks are to do the same; rank 0 looks after the files of the results. */
@@ -316,25 +319,24 @@ static adamoe_status agree(const eval_options *o, adamoe_status status, const ad
     return adamoe_rank_agree(world, status, &facts);
 }
 
-/* Whose run a journal is: what decides the results, and nothing else. */
-static adamoe_status name_journal(eval_options *o, const adamoe_kernel *kernel)
+/* Whose run a journal is: what decides the results, and nothing else. What is a fact by itself is not among the options
+ * too, and the kernel is added where it has been chosen. */
+static adamoe_status name_journal(eval_options *o)
 {
-    static const char *const free_ones[] = {"--threads", "--numa",   "--rank-", "--json",
-                                            "--samples", "--resume", "--stages"};
-    adamoe_rank_facts facts = {.count = 0};
+    static const char *const others[] = {"--threads",   "--numa",   "--rank-",  "--json",
+                                         "--samples",   "--resume", "--stages", "--model",
+                                         "--questions", "--kernel", "--plugin", "--command"};
     if (!o->resume) {
         return adamoe_ok();
     }
-    ADAMOE_TRY(adamoe_rank_fact_program(&facts));
-    adamoe_rank_fact_add(&facts, "kernel", "%s", kernel->name);
-    ADAMOE_TRY(adamoe_rank_fact_file(&facts, "model", o->evaluate.model));
-    ADAMOE_TRY(adamoe_rank_fact_file(&facts, "questions", o->evaluate.questions));
-    adamoe_rank_fact_options_without(&facts, o->count, o->arguments, free_ones,
-                                     sizeof free_ones / sizeof *free_ones);
-    adamoe_rank_facts_describe(&facts, o->identity, sizeof o->identity);
+    ADAMOE_TRY(adamoe_rank_fact_program(&o->facts));
+    ADAMOE_TRY(adamoe_rank_fact_kernels(&o->facts, &o->common, NULL));
+    ADAMOE_TRY(list_inputs(o, &o->facts));
+    ADAMOE_TRY(adamoe_rank_fact_options_without(&o->facts, &eval_argp, o->count, o->arguments, others,
+                                                sizeof others / sizeof *others));
     (void)snprintf(o->journal, sizeof o->journal, "%s.partial", o->samples);
     o->evaluate.journal = o->journal;
-    o->evaluate.identity = o->identity;
+    o->evaluate.run = &o->facts;
     return adamoe_ok();
 }
 
@@ -350,7 +352,7 @@ static adamoe_status run_ranks(eval_options *o, adamoe_registry **registry)
         status = take_dtype(*registry, kernel, o);
     }
     if (status.code == ADAMOE_OK) {
-        status = name_journal(o, kernel);
+        status = name_journal(o);
     }
     ADAMOE_TRY(agree(o, status, kernel));
     const adamoe_kernel whole = adamoe_with_dense_product(*registry, kernel, &o->dense_product);

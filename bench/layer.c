@@ -409,8 +409,8 @@ static adamoe_status run_on_machine(layer_options *o, const adamoe_kernel *kerne
 static adamoe_status list_facts(const layer_options *o, const adamoe_kernel *kernel, adamoe_rank_facts *facts)
 {
     ADAMOE_TRY(adamoe_rank_fact_program(facts));
-    adamoe_rank_fact_options(facts, o->count, o->arguments);
-    adamoe_rank_fact_add(facts, "kernel", "%s", kernel->name);
+    ADAMOE_TRY(adamoe_rank_fact_options(facts, &layer_argp, o->count, o->arguments));
+    ADAMOE_TRY(adamoe_rank_fact_kernels(facts, &o->common, kernel));
     if (o->rank.recording != NULL) {
         ADAMOE_TRY(adamoe_rank_fact_file(facts, "recording", o->rank.recording));
     }

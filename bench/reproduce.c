@@ -279,18 +279,20 @@ static adamoe_status check_files(reproduction *r)
 
 static adamoe_status list_facts(const reproduction *r, adamoe_rank_facts *facts)
 {
-    const char *const inputs[] = {r->files.model, r->files.baseline, r->files.untouched, r->files.questions,
-                                  r->files.ranks.recording};
-    static const char *const names[] = {"model", "baseline", "untouched model", "questions", "recording"};
+    const char *const models[] = {r->files.model, r->files.baseline, r->files.untouched};
+    static const char *const names[] = {"model", "baseline", "untouched model"};
     ADAMOE_TRY(adamoe_rank_fact_program(facts));
-    adamoe_rank_fact_options(facts, r->count, r->arguments);
-    adamoe_rank_fact_add(facts, "kernel", "%s", r->kernel->name);
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; ++i) {
-        if (inputs[i] != NULL) {
-            ADAMOE_TRY(adamoe_rank_fact_file(facts, names[i], inputs[i]));
+    ADAMOE_TRY(adamoe_rank_fact_options(facts, NULL, r->count, r->arguments));
+    ADAMOE_TRY(adamoe_rank_fact_kernels(facts, &r->options->common, r->kernel));
+    for (size_t i = 0; i < sizeof models / sizeof *models; ++i) {
+        if (models[i] != NULL) {
+            ADAMOE_TRY(adamoe_rank_fact_model(facts, names[i], models[i]));
         }
     }
-    return adamoe_ok();
+    if (r->files.ranks.recording != NULL) {
+        ADAMOE_TRY(adamoe_rank_fact_file(facts, "recording", r->files.ranks.recording));
+    }
+    return adamoe_rank_fact_file(facts, "questions", r->files.questions);
 }
 
 /* What can go wrong with files goes wrong before the work. */

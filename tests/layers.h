@@ -60,7 +60,7 @@ static const layer house[] = {
     {"bench/layers", "reference reference/routers datasets/safetensors kernels/machine"},
     {"bench/program", "reference reference/routers/model bench/layers datasets datasets/files "
                       "datasets/tokenizer kernels kernels/machine kernels/mpi kernels/onednn kernels/remote"},
-    {"bench/ranks", "reference kernels/machine kernels/mpi bench/layers bench/program"},
+    {"bench/ranks", "reference datasets kernels/machine kernels/mpi bench/layers bench/program"},
     {"bench/timing",
      "reference reference/bound reference/gradient kernels/machine kernels/model kernels/peaks kernels/remote "
      "kernels/train bench/layers bench/program bench/statistics"},

@@ -101,16 +101,20 @@ static adamoe_status begin_journal(adamoe_evaluation *e)
     }
     adamoe_journal_close(e->journal, true);
     e->journal = NULL;
-    const adamoe_journal_subject subject = {.identity = o->identity,
-                                            .count = e->count,
+    const adamoe_journal_subject subject = {.count = e->count,
                                             .prompt = e->prompt,
                                             .outcome = e->outcome,
                                             .scorer = &e->scorer,
                                             .seconds = &e->seconds,
                                             .next = &e->next};
+    adamoe_rank_facts run = *o->run;
+    adamoe_rank_fact_add(&run, "kernel", "%s", e->kernel->name);
+    if (e->dense_product != NULL) {
+        adamoe_rank_fact_add(&run, "dense product", "%s", e->dense_product);
+    }
     adamoe_status status = adamoe_ok();
     if (o->world->rank == 0) {
-        status = adamoe_journal_open(o->journal, &subject, &e->journal);
+        status = adamoe_journal_open(o->journal, &run, &subject, &e->journal);
     }
     ADAMOE_TRY(adamoe_world_agree(o->world, status));
     e->resumed = e->next;

@@ -30,12 +30,12 @@ typedef struct adamoe_evaluate_options {
     size_t batch_tokens;         /* tokens run together */
     bool show_progress;          /* on standard error, where that is a terminal */
     bool record_routing;
-    bool measure_peak;         /* of FMA, before and after scoring */
-    bool stages;               /* the seconds of the forward pass, stage by stage */
-    const char *journal;       /* file of what is finished, to go on from; NULL: none. Rank 0's */
-    const char *identity;      /* of the run that it is of */
-    const adamoe_world *world; /* whose ranks share questions and experts */
-    adamoe_rank_options ranks; /* how */
+    bool measure_peak;            /* of FMA, before and after scoring */
+    bool stages;                  /* the seconds of the forward pass, stage by stage */
+    const char *journal;          /* file of what is finished, to go on from; NULL: none. Rank 0's */
+    const adamoe_rank_facts *run; /* that it is of, less the kernel */
+    const adamoe_world *world;    /* whose ranks share questions and experts */
+    adamoe_rank_options ranks;    /* how */
     /* The fastest of its kernels with weights of `dtype` computes; NULL: the given one. */
     const adamoe_registry *registry;
     adamoe_arithmetic dtype;

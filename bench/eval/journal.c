@@ -5,9 +5,11 @@
 #include "program/json_output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct adamoe_journal {
@@ -21,131 +23,128 @@ static adamoe_status failed(const adamoe_journal *j, const char *doing)
     return adamoe_error(ADAMOE_ENVIRONMENT, "%s: %s: %s", j->path, doing, strerror(errno));
 }
 
-/* ------------------------------------------------------------------------------------------------ numbers */
+static adamoe_status no_journal(const adamoe_journal *j)
+{
+    return adamoe_error(ADAMOE_BAD_INPUT, "%s: it is not what an interrupted `adamoe eval --resume' left",
+                        j->path);
+}
 
-/* The arrays of the counts, one after the other. */
-typedef struct numbers {
+/* ---------------------------------------------------------------------------------------------- whose it is */
+
+static json_t *fact_json(const adamoe_rank_fact *fact)
+{
+    char print[40];
+    (void)snprintf(print, sizeof print, "%016llx-%016llx", (unsigned long long)fact->whole,
+                   (unsigned long long)fact->content);
+    return json_pack("{s:o,s:s}", "value", adamoe_json_text(fact->value), "print", print);
+}
+
+static bool read_fact(const char *name, const json_t *json, adamoe_rank_facts *facts)
+{
+    const char *value = json_string_value(json_object_get(json, "value")),
+               *print = json_string_value(json_object_get(json, "print"));
+    unsigned long long whole, content;
+    char more;
+    if (value == NULL || print == NULL || facts->count == ADAMOE_RANK_FACTS ||
+        sscanf(print, "%16llx-%16llx%c", &whole, &content, &more) != 2) {
+        return false;
+    }
+    adamoe_rank_fact *fact = &facts->fact[facts->count++];
+    (void)snprintf(fact->name, sizeof fact->name, "%s", name);
+    (void)snprintf(fact->value, sizeof fact->value, "%s", value);
+    fact->whole = whole;
+    fact->content = content;
+    return true;
+}
+
+/* The first line, with its end; NULL for want of memory. */
+static char *write_header(const adamoe_rank_facts *run)
+{
+    json_t *facts = json_object(), *all = json_pack("{s:b,s:o}", "partial", 1, "run", facts);
+    for (size_t i = 0; i < run->count; ++i) {
+        (void)json_object_set_new(facts, run->fact[i].name, fact_json(&run->fact[i]));
+    }
+    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT), *line = NULL;
+    if (text != NULL && asprintf(&line, "%s\n", text) < 0) {
+        line = NULL;
+    }
+    free(text);
+    json_decref(all);
+    return line;
+}
+
+static adamoe_status check_header(const adamoe_journal *j, const json_t *line, const adamoe_rank_facts *run)
+{
+    const json_t *facts = json_object_get(line, "run"), *fact;
+    adamoe_rank_facts left = {.count = 0};
+    adamoe_rank_difference d;
     const char *name;
-    uint64_t *value;
-    size_t count;
-} numbers;
-
-#define NUMBERS 5
-
-static void list_numbers(const adamoe_journal *j, uint64_t work[4], numbers list[NUMBERS])
-{
-    adamoe_scorer *s = j->subject.scorer;
-    adamoe_route_counts *c = &s->counts;
-    list[0] = (numbers){"work", work, 4};
-    list[1] = (numbers){"expert_rows", c->expert_rows, c->layers};
-    list[2] = (numbers){"histogram", c->histogram, c->layers * (c->top_k + 1)};
-    list[3] = (numbers){"selections", c->selections, c->layers * c->experts};
-    list[4] = (numbers){"adapted_rows", s->adapted_rows, ADAMOE_MAPS};
-}
-
-static json_t *numbers_json(const numbers *n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < n->count; ++i) {
-        (void)json_array_append_new(list, json_integer((json_int_t)n->value[i]));
+    bool good = json_is_true(json_object_get(line, "partial")) && json_is_object(facts);
+    json_object_foreach((json_t *)(uintptr_t)facts, name, fact)
+    {
+        good = good && read_fact(name, fact, &left);
     }
-    return list;
-}
-
-static bool take_numbers(const json_t *line, numbers *n)
-{
-    const json_t *list = json_object_get(line, n->name);
-    bool good = json_array_size(list) == n->count;
-    for (size_t i = 0; i < n->count && good; ++i) {
-        const json_t *value = json_array_get(list, i);
-        good = json_is_integer(value) && json_integer_value(value) >= 0;
-        n->value[i] = (uint64_t)json_integer_value(value);
+    if (!good) {
+        return no_journal(j);
     }
-    return good;
+    return !adamoe_rank_facts_differ(&left, run, &d)
+               ? adamoe_ok()
+               : adamoe_error(
+                     ADAMOE_BAD_INPUT,
+                     "%s: it was left by another run, which differs in its %s: %s; this one: %s. Remove it to "
+                     "begin anew",
+                     j->path, d.name, d.one, d.other);
 }
 
 /* ------------------------------------------------------------------------------------------------ reading */
 
-static bool take_logprobs(const adamoe_journal *j, const json_t *list, size_t q)
+static json_t *parse(const char *text, ssize_t length)
 {
-    const adamoe_prompt *prompt = &j->subject.prompt[q];
-    adamoe_outcome *outcome = &j->subject.outcome[q];
-    bool good = json_array_size(list) == prompt->choices;
-    for (size_t c = 0; c < prompt->choices && good; ++c) {
-        const json_t *value = json_array_get(list, c);
-        good = json_is_number(value);
-        outcome->logprob[c] = json_number_value(value);
-    }
-    if (good) {
-        adamoe_predict(prompt, outcome);
-    }
-    return good;
+    return json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, NULL);
 }
 
-/* False where the line is not a step that follows the last one. */
-static bool take_step(adamoe_journal *j, const json_t *line)
-{
-    const json_t *list = json_object_get(line, "logprob"), *seconds = json_object_get(line, "seconds");
-    const size_t first = *j->subject.next, count = json_array_size(list);
-    uint64_t work[4] = {0};
-    numbers all[NUMBERS];
-    if (json_integer_value(json_object_get(line, "first")) != (json_int_t)first ||
-        count > j->subject.count - first || !json_is_number(seconds)) {
-        return false;
-    }
-    for (size_t i = 0; i < count; ++i) {
-        if (!take_logprobs(j, json_array_get(list, i), first + i)) {
-            return false;
-        }
-    }
-    list_numbers(j, work, all);
-    for (size_t i = 0; i < NUMBERS; ++i) {
-        if (!take_numbers(line, &all[i])) {
-            return false;
-        }
-    }
-    j->subject.scorer->work = (adamoe_work){work[0], work[1], work[2], work[3]};
-    *j->subject.seconds = json_number_value(seconds);
-    *j->subject.next = first + count;
-    return true;
-}
-
-static adamoe_status check_identity(const adamoe_journal *j, const json_t *line)
-{
-    const char *identity = json_string_value(json_object_get(line, "run"));
-    if (!json_is_true(json_object_get(line, "partial")) || identity == NULL) {
-        return adamoe_error(ADAMOE_BAD_INPUT, "%s: it is not what an interrupted `adamoe eval --resume' left",
-                            j->path);
-    }
-    return strcmp(identity, j->subject.identity) == 0
-               ? adamoe_ok()
-               : adamoe_error(
-                     ADAMOE_BAD_INPUT,
-                     "%s: it was left by another run: %.180s; this one is %.180s. Remove it to begin anew",
-                     j->path, identity, j->subject.identity);
-}
-
-/* Whole lines from the beginning; *end is where the first one that is none begins. */
-static adamoe_status read_lines(adamoe_journal *j, long *end)
+/* The first line, of which the end may have cut off a part; *end is where it ends, or 0 where it is to be written. */
+static adamoe_status read_header(adamoe_journal *j, const adamoe_rank_facts *run, const char *header,
+                                 long *end)
 {
     char *text = NULL;
-    size_t room = 0, lines = 0;
-    ssize_t length = 0;
+    size_t room = 0;
+    errno = 0;
+    const ssize_t length = getline(&text, &room, j->file);
     adamoe_status status = adamoe_ok();
     *end = 0;
-    while (status.code == ADAMOE_OK && (length = getline(&text, &room, j->file)) > 0 &&
-           text[length - 1] == '\n') {
-        json_t *line = json_loadb(text, (size_t)length, 0, NULL);
-        const bool good = line != NULL && (lines == 0 || take_step(j, line));
-        if (lines == 0) {
-            status = check_identity(j, line);
-        }
+    if (length < 0 && (ferror(j->file) || errno == ENOMEM)) {
+        status = failed(j, "read");
+    } else if (length > 0 && text[length - 1] != '\n') {
+        /* What is written over must be known to be worth nothing. */
+        status = (size_t)length < strlen(header) && memcmp(text, header, (size_t)length) == 0 ? adamoe_ok()
+                                                                                              : no_journal(j);
+    } else if (length > 0) {
+        json_t *line = parse(text, length);
+        status = check_header(j, line, run);
         json_decref(line);
-        if (!good) {
-            break;
-        }
-        ++lines;
         *end = ftell(j->file);
+    }
+    free(text);
+    return status;
+}
+
+/* Whole lines; *end is where the first one begins that is none. */
+static adamoe_status read_steps(adamoe_journal *j, long *end)
+{
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t length = 0;
+    bool taken = true;
+    adamoe_status status = adamoe_ok();
+    while (taken && status.code == ADAMOE_OK && (length = getline(&text, &room, j->file)) > 0 &&
+           text[length - 1] == '\n') {
+        json_t *line = parse(text, length);
+        status = adamoe_journal_step_take(&j->subject, line, &taken);
+        json_decref(line);
+        if (taken) {
+            *end = ftell(j->file);
+        }
     }
     free(text);
     return status;
@@ -153,30 +152,43 @@ static adamoe_status read_lines(adamoe_journal *j, long *end)
 
 /* ------------------------------------------------------------------------------------------------ writing */
 
-/* Takes over the line. */
-static adamoe_status write_line(adamoe_journal *j, json_t *line)
+static adamoe_status begin_with(adamoe_journal *j, const adamoe_rank_facts *run, const char *header)
 {
-    errno = ENOMEM;
-    const bool written = line != NULL && json_dumpf(line, j->file, JSON_COMPACT) == 0 &&
-                         fputc('\n', j->file) != EOF && fflush(j->file) == 0;
-    const adamoe_status status = written ? adamoe_ok() : failed(j, "write");
-    json_decref(line);
-    return status;
-}
-
-static adamoe_status begin(adamoe_journal *j)
-{
-    long end = 0;
-    ADAMOE_TRY(read_lines(j, &end));
+    long end;
+    ADAMOE_TRY(read_header(j, run, header, &end));
+    if (end > 0) {
+        ADAMOE_TRY(read_steps(j, &end));
+    }
     if (ftruncate(fileno(j->file), end) != 0 || fseek(j->file, end, SEEK_SET) != 0) {
         return failed(j, "write");
     }
-    return end > 0 ? adamoe_ok()
-                   : write_line(j, json_pack("{s:b,s:s}", "partial", 1, "run", j->subject.identity));
+    return end > 0 || (fputs(header, j->file) != EOF && fflush(j->file) == 0) ? adamoe_ok()
+                                                                              : failed(j, "write");
 }
 
-adamoe_status adamoe_journal_open(const char *path, const adamoe_journal_subject *subject,
-                                  adamoe_journal **out)
+/* Nothing but a file can be gone on with; a pipe would be waited for. */
+static adamoe_status open_file(adamoe_journal *j)
+{
+    struct stat facts;
+    const int file = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    if (file < 0) {
+        return failed(j, "create");
+    }
+    if (fstat(file, &facts) == 0 && !S_ISREG(facts.st_mode)) {
+        (void)close(file);
+        return no_journal(j);
+    }
+    j->file = fdopen(file, "r+");
+    if (j->file == NULL) {
+        const adamoe_status status = failed(j, "create");
+        (void)close(file);
+        return status;
+    }
+    return adamoe_ok();
+}
+
+adamoe_status adamoe_journal_open(const char *path, const adamoe_rank_facts *run,
+                                  const adamoe_journal_subject *subject, adamoe_journal **out)
 {
     adamoe_journal *j = calloc(1, sizeof *j);
     if (j == NULL || (j->path = strdup(path)) == NULL) {
@@ -185,33 +197,24 @@ adamoe_status adamoe_journal_open(const char *path, const adamoe_journal_subject
     }
     j->subject = *subject;
     *out = j;
-    j->file = fopen(path, "a+e"); /* creates it and keeps what is there */
-    if (j->file != NULL) {
-        j->file = freopen(path, "r+e", j->file);
-    }
-    return j->file == NULL ? failed(j, "create") : begin(j);
+    ADAMOE_TRY(open_file(j));
+    char *header = write_header(run);
+    const adamoe_status status = header == NULL ? adamoe_error(ADAMOE_ENVIRONMENT, "%s: out of memory", path)
+                                                : begin_with(j, run, header);
+    free(header);
+    return status;
 }
 
 adamoe_status adamoe_journal_add(adamoe_journal *j, size_t first)
 {
-    const adamoe_work *w = &j->subject.scorer->work;
-    uint64_t work[4] = {w->tokens, w->expert_rows, w->visible_keys, w->head_positions};
-    numbers all[NUMBERS];
-    json_t *logprob = json_array();
-    for (size_t q = first; q < *j->subject.next; ++q) {
-        json_t *list = json_array();
-        for (size_t c = 0; c < j->subject.prompt[q].choices; ++c) {
-            (void)json_array_append_new(list, json_real(j->subject.outcome[q].logprob[c]));
-        }
-        (void)json_array_append_new(logprob, list);
-    }
-    json_t *line = json_pack("{s:I,s:o,s:f}", "first", (json_int_t)first, "logprob", logprob, "seconds",
-                             *j->subject.seconds);
-    list_numbers(j, work, all);
-    for (size_t i = 0; i < NUMBERS; ++i) {
-        (void)json_object_set_new(line, all[i].name, numbers_json(&all[i]));
-    }
-    return write_line(j, line);
+    json_t *line = NULL;
+    ADAMOE_TRY(adamoe_journal_step_write(&j->subject, first, &line));
+    errno = ENOMEM;
+    const bool written =
+        json_dumpf(line, j->file, JSON_COMPACT) == 0 && fputc('\n', j->file) != EOF && fflush(j->file) == 0;
+    const adamoe_status status = written ? adamoe_ok() : failed(j, "write");
+    json_decref(line);
+    return status;
 }
 
 void adamoe_journal_close(adamoe_journal *j, bool is_needed)

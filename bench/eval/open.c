@@ -264,6 +264,7 @@ adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, con
 
 void adamoe_evaluation_free(adamoe_evaluation *e)
 {
+    adamoe_journal_close(e->journal, true);
     for (size_t q = 0; q < e->count; ++q) {
         if (e->prompt != NULL) {
             adamoe_prompt_free(&e->prompt[q]);

@@ -253,15 +253,23 @@ static adamoe_status run_segments(scoring *s, const adamoe_batch_hooks *hooks)
                                                           s->target, s->targets, s->score);
 }
 
-static adamoe_status run(scoring *s, size_t count)
+static adamoe_status add_prompts(scoring *s, size_t count)
 {
     for (size_t p = 0; p < count; ++p) {
         ADAMOE_TRY(add_prompt(s, p));
+    }
+    s->first_target[s->segments] = s->targets;
+    return adamoe_ok();
+}
+
+static adamoe_status run(scoring *s, size_t count)
+{
+    ADAMOE_TRY(add_prompts(s, count));
+    for (size_t p = 0; p < count; ++p) {
         for (size_t c = 0; c < s->prompt[p].choices; ++c) {
             s->logprob[p][c] = 0.0;
         }
     }
-    s->first_target[s->segments] = s->targets;
     const adamoe_batch_hooks hooks = {
         .context = s, .routed = take_routing, .logits = take_logits, .planned = take_plan};
     adamoe_scorer *scorer = s->scorer;
@@ -292,6 +300,19 @@ static adamoe_status allocate(scoring *s, size_t prompts)
                : adamoe_error(ADAMOE_ENVIRONMENT, "score: out of memory");
 }
 
+static void release(const scoring *s)
+{
+    for (size_t i = 0; i < s->segments; ++i) {
+        free(s->joined[i]);
+    }
+    free(s->segment);
+    free(s->joined);
+    free(s->first_target);
+    free(s->target);
+    free(s->purpose);
+    free(s->score);
+}
+
 adamoe_status adamoe_score(adamoe_scorer *scorer, const adamoe_prompt *prompt, size_t count,
                            double *const *logprob)
 {
@@ -300,15 +321,20 @@ adamoe_status adamoe_score(adamoe_scorer *scorer, const adamoe_prompt *prompt, s
     if (status.code == ADAMOE_OK) {
         status = run(&s, count);
     }
-    for (size_t i = 0; i < s.segments; ++i) {
-        free(s.joined[i]);
+    release(&s);
+    return status;
+}
+
+adamoe_status adamoe_prompts_work(const adamoe_config *config, const adamoe_prompt *prompt, size_t count,
+                                  adamoe_work *out)
+{
+    scoring s = {.prompt = prompt};
+    adamoe_status status = allocate(&s, count);
+    if (status.code == ADAMOE_OK) {
+        status = add_prompts(&s, count);
     }
-    free(s.segment);
-    free(s.joined);
-    free(s.first_target);
-    free(s.target);
-    free(s.purpose);
-    free(s.score);
+    *out = status.code == ADAMOE_OK ? adamoe_batch_work(config, s.segment, s.segments) : (adamoe_work){0};
+    release(&s);
     return status;
 }
 

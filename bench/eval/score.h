@@ -48,6 +48,10 @@ void adamoe_scorer_free(adamoe_scorer *scorer);
 adamoe_status adamoe_score(adamoe_scorer *scorer, const adamoe_prompt *prompt, size_t count,
                            double *const *logprob);
 
+/* The work of prompts that routing does not decide: *out has no expert_rows. Errors: memory. */
+adamoe_status adamoe_prompts_work(const adamoe_config *config, const adamoe_prompt *prompt, size_t count,
+                                  adamoe_work *out);
+
 /* Tokens that a prompt adds to a batch. */
 size_t adamoe_prompt_tokens(const adamoe_prompt *prompt);
 

@@ -12,14 +12,20 @@
 
 #include <stdio.h>
 
-static adamoe_status agree(const adamoe_world *world, adamoe_status status, const adamoe_kernel *kernel,
-                           int count, char *const *arguments)
+static adamoe_status list_facts(const adamoe_scale_options *o, const adamoe_kernel *kernel, int count,
+                                char *const *arguments, adamoe_rank_facts *facts)
+{
+    ADAMOE_TRY(adamoe_rank_fact_program(facts));
+    ADAMOE_TRY(adamoe_rank_fact_options(facts, &adamoe_scale_argp, count, arguments));
+    return adamoe_rank_fact_kernels(facts, &o->common, kernel);
+}
+
+static adamoe_status agree(const adamoe_scale_options *o, const adamoe_world *world, adamoe_status status,
+                           const adamoe_kernel *kernel, int count, char *const *arguments)
 {
     adamoe_rank_facts facts = {.count = 0};
     if (status.code == ADAMOE_OK && world->ranks > 1) {
-        status = adamoe_rank_fact_program(&facts);
-        adamoe_rank_fact_options(&facts, count, arguments);
-        adamoe_rank_fact_add(&facts, "kernel", "%s", kernel->name);
+        status = list_facts(o, kernel, count, arguments, &facts);
     }
     return adamoe_rank_agree(world, status, &facts);
 }
@@ -100,7 +106,7 @@ static adamoe_status run(const adamoe_scale_options *o, adamoe_ranks *ranks, int
     if (status.code == ADAMOE_OK) {
         status = adamoe_choose_kernel(&o->common, registry, &kernel);
     }
-    ADAMOE_TRY(agree(world, status, kernel, count, arguments));
+    ADAMOE_TRY(agree(o, world, status, kernel, count, arguments));
     return measure(o, ranks, kernel);
 }
 
