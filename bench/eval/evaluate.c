@@ -133,30 +133,6 @@ static adamoe_status keep_step(adamoe_evaluation *e, size_t first)
     return e->journal == NULL ? adamoe_ok() : adamoe_journal_add(e->journal, first);
 }
 
-adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
-{
-    adamoe_scorer_free(&e->scorer);
-    e->next = 0;
-    e->seconds = 0.0;
-    e->own_questions = e->own_tokens = 0;
-    if (e->options.stages) {
-        if (e->forward == NULL) {
-            return adamoe_error(ADAMOE_BAD_INPUT, "--stages: %s",
-                                e->lora != NULL ? "adapters do not tell theirs" : "the naive model has none");
-        }
-        e->clock = (adamoe_forward_clock){0};
-        adamoe_forward_time_stages(e->forward, &e->clock);
-    }
-    if (e->lora != NULL) {
-        ADAMOE_TRY(adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer));
-    } else {
-        ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
-                                        e->options.record_routing, e->router.router != NULL, &e->scorer));
-    }
-    ADAMOE_TRY(begin_traffic(e));
-    return begin_journal(e);
-}
-
 /* What ranks counted, on rank 0. */
 static adamoe_status gather_all(adamoe_evaluation *e)
 {
@@ -180,6 +156,32 @@ static adamoe_status gather_all(adamoe_evaluation *e)
     adamoe_traffic_describe(&e->traffic, &e->options.ranks, e->kernel);
     e->traffic.batch_tokens = e->options.batch_tokens;
     return adamoe_gather_counts(world, &e->scorer);
+}
+
+adamoe_status adamoe_evaluation_begin(adamoe_evaluation *e)
+{
+    adamoe_scorer_free(&e->scorer);
+    e->next = 0;
+    e->seconds = 0.0;
+    e->own_questions = e->own_tokens = 0;
+    if (e->options.stages) {
+        if (e->forward == NULL) {
+            return adamoe_error(ADAMOE_BAD_INPUT, "--stages: %s",
+                                e->lora != NULL ? "adapters do not tell theirs" : "the naive model has none");
+        }
+        e->clock = (adamoe_forward_clock){0};
+        adamoe_forward_time_stages(e->forward, &e->clock);
+    }
+    if (e->lora != NULL) {
+        ADAMOE_TRY(adamoe_scorer_create_adapted(&e->lora->model, e->network, &e->scorer));
+    } else {
+        ADAMOE_TRY(adamoe_scorer_create(adamoe_checkpoint_model(e->folder.checkpoint), e->forward,
+                                        e->options.record_routing, e->router.router != NULL, &e->scorer));
+    }
+    ADAMOE_TRY(begin_traffic(e));
+    ADAMOE_TRY(begin_journal(e));
+    /* Where no step is left, none will end the run. */
+    return e->next == e->count ? gather_all(e) : adamoe_ok();
 }
 
 /* This rank's questions of a step; one that has none takes part in the exchanges all the same. */

@@ -24,20 +24,26 @@ static adamoe_model first_layer(const adamoe_model *model)
     return first;
 }
 
+#define SEQUENCES ((size_t)(ADAMOE_CHOICE_TOKENS / ADAMOE_CHOICE_SEQUENCE))
+
 typedef struct measured_batch {
     uint32_t token[ADAMOE_CHOICE_TOKENS];
-    adamoe_segment segment[ADAMOE_CHOICE_TOKENS / ADAMOE_CHOICE_SEQUENCE];
-    size_t segments;
+    adamoe_segment segment[SEQUENCES];
 } measured_batch;
+
+/* A model of a shorter context has shorter ones, and as many. */
+static size_t sequence_length(const adamoe_config *config)
+{
+    return config->context < ADAMOE_CHOICE_SEQUENCE ? config->context : ADAMOE_CHOICE_SEQUENCE;
+}
 
 static void make_batch(const adamoe_config *config, measured_batch *batch)
 {
-    const size_t length = config->context < ADAMOE_CHOICE_SEQUENCE ? config->context : ADAMOE_CHOICE_SEQUENCE;
+    const size_t length = sequence_length(config);
     for (size_t i = 0; i < ADAMOE_CHOICE_TOKENS; ++i) {
         batch->token[i] = (uint32_t)(i * 7919 % config->vocab_size);
     }
-    batch->segments = sizeof batch->segment / sizeof *batch->segment;
-    for (size_t s = 0; s < batch->segments; ++s) {
+    for (size_t s = 0; s < SEQUENCES; ++s) {
         batch->segment[s] =
             (adamoe_segment){batch->token + s * ADAMOE_CHOICE_SEQUENCE, length, ADAMOE_NO_PARENT, length};
     }
@@ -46,10 +52,10 @@ static void make_batch(const adamoe_config *config, measured_batch *batch)
 static adamoe_status time_batch(adamoe_forward *forward, const measured_batch *batch, double *seconds)
 {
     const adamoe_batch_hooks none = {.context = NULL};
-    ADAMOE_TRY(adamoe_forward_batch(forward, batch->segment, batch->segments, &none));
+    ADAMOE_TRY(adamoe_forward_batch(forward, batch->segment, SEQUENCES, &none));
     for (size_t i = 0; i < ADAMOE_CHOICE_REPETITIONS; ++i) {
         const double start = adamoe_now();
-        ADAMOE_TRY(adamoe_forward_batch(forward, batch->segment, batch->segments, &none));
+        ADAMOE_TRY(adamoe_forward_batch(forward, batch->segment, SEQUENCES, &none));
         const double took = adamoe_now() - start;
         *seconds = i == 0 || took < *seconds ? took : *seconds;
     }
@@ -156,7 +162,7 @@ adamoe_status adamoe_choose_fastest(const adamoe_registry *registry, adamoe_arit
                                     const adamoe_model *model, const adamoe_machine *machine,
                                     adamoe_kernel_choice *out)
 {
-    *out = (adamoe_kernel_choice){.dtype = dtype, .tokens = ADAMOE_CHOICE_TOKENS};
+    *out = (adamoe_kernel_choice){.dtype = dtype, .tokens = SEQUENCES * sequence_length(&model->config)};
     ADAMOE_TRY(list_candidates(registry, out));
     if (count_able(out, &out->chosen) > 1) {
         measure(registry, model, machine, out);

@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-/* Tokens of the measured batch, in sequences of so many, and how often it is run; one run more warms up. */
+/* Tokens of the measured batch, in sequences of so many, or of the model's context where that is shorter, and how often it is run; one run more warms up. */
 #define ADAMOE_CHOICE_TOKENS      512
 #define ADAMOE_CHOICE_SEQUENCE    64
 #define ADAMOE_CHOICE_REPETITIONS 5
@@ -28,7 +28,7 @@ typedef struct adamoe_candidate {
 
 typedef struct adamoe_kernel_choice {
     adamoe_arithmetic dtype;
-    size_t tokens;
+    size_t tokens;               /* of the measured batch */
     adamoe_candidate *candidate; /* [count] in the order of the registry */
     size_t count;
     size_t chosen; /* of the candidates */

@@ -23,15 +23,15 @@ void adamoe_wire_count_free(adamoe_wire_count *c)
 
 static bool make_room(adamoe_wire_count *c, size_t tokens)
 {
-    if (tokens < c->room) {
-        return true;
+    if (tokens < c->room || c->failed) {
+        return !c->failed;
     }
     free(c->seen);
     free(c->choice);
-    c->room = tokens + 1;
-    c->seen = calloc(c->room, sizeof *c->seen);
-    c->choice = calloc(c->room * c->baseline_k + 1, sizeof *c->choice);
-    c->failed = c->failed || c->seen == NULL || c->choice == NULL;
+    c->seen = calloc(tokens + 1, sizeof *c->seen);
+    c->choice = calloc(c->baseline_k + 1, (tokens + 1) * sizeof *c->choice);
+    c->failed = c->seen == NULL || c->choice == NULL;
+    c->room = c->failed ? 0 : tokens + 1;
     return !c->failed;
 }
 

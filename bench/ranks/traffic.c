@@ -48,6 +48,7 @@ adamoe_traffic_total adamoe_traffic_sum(const adamoe_traffic_report *report)
     for (uint32_t r = 0; r < report->ranks; ++r) {
         const adamoe_rank_traffic *rank = &report->rank[r];
         const uint64_t load = rank->counters.rows_kept + rank->counters.rows_served;
+        t.tokens += rank->tokens;
         t.rows_kept += rank->counters.rows_kept;
         t.rows_sent += rank->counters.rows_sent;
         t.bytes += rank->counters.bytes_sent;
@@ -89,7 +90,8 @@ void adamoe_traffic_print(const adamoe_traffic_report *report)
                (double)c->bytes_received * 1e-6, c->seconds, c->arithmetic, c->waiting);
     }
     if (t.rows_kept + t.rows_sent == 0) {
-        printf("Every rank has all experts: no row travels.\n");
+        printf("%s: no row travels.\n",
+               t.tokens == 0 ? "Nothing was left to run" : "Every rank has all experts");
         return;
     }
     printf("%.1f %% of the rows stay; %.3f MB travel", 100.0 * t.kept_share, (double)t.bytes * 1e-6);

@@ -35,7 +35,7 @@ typedef struct adamoe_traffic_report {
 
 /* Sums and ratios of a report; what has no denominator is NaN. */
 typedef struct adamoe_traffic_total {
-    uint64_t rows_kept, rows_sent, bytes, predicted_bytes, baseline_bytes;
+    uint64_t tokens, rows_kept, rows_sent, bytes, predicted_bytes, baseline_bytes;
     double kept_share;             /* rows_kept / (rows_kept + rows_sent) */
     double bytes_reduction;        /* 1 - bytes / baseline_bytes */
     double largest_over_mean_load; /* of the rows that a rank computed */

@@ -154,6 +154,18 @@ static void the_fastest_of_a_type_is_taken_and_named(void **state)
     expect(run(EVAL " --dtype int4"), 2, "--dtype: `int4' is not one of: float32, bfloat16, int8");
 }
 
+/* Its sequences are as long as the context lets them be, and what is told is what was run. */
+static void a_short_context_is_measured_with_fewer_tokens(void **state)
+{
+    const char *folder = *state;
+    expect(run("cp -r " MODEL
+               " %s/m && chmod -R u+w %s/m && sed -i 's/\\(max_position_embeddings\": \\)512/\\132/' "
+               "%s/m/config.json && " ADAMOE " eval --model %s/m --questions " QUESTIONS
+               " --limit 1 --dtype float32",
+               folder, folder, folder, folder),
+           0, "on the first layer with 256 tokens, the least time of 5:");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +177,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_path_that_is_not_utf8, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(stages_add_up, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(the_fastest_of_a_type_is_taken_and_named, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_short_context_is_measured_with_fewer_tokens, make_folder,
+                                        remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,6 +109,49 @@ static void ranks_that_differ_are_refused(void **state)
     assert_false(exists(folder, "r"));
 }
 
+/* What is loaded is not in the command line: a plugin of another build may stand at the same path. */
+static void plugins_that_differ_are_refused(void **state)
+{
+    const char *folder = *state;
+    static const char *const verbs[] = {" layer " LAYER, " scale --preset tiny --calibrate c.json",
+                                        " reproduce --evaluate-only --model " TINY_MODEL
+                                        " --questions " WORDNET,
+                                        " eval --model " TINY_MODEL " --questions " WORDNET,
+                                        " bench --preset tiny --tokens 5 --kernel leaking"};
+    SKIP_WITHOUT_MPI;
+    expect(run("cd %s && mkdir a b && cp '" ADAMOE_BROKEN "' a/k && cp a/k b/k && echo >>b/k", folder), 0,
+           "");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+        expect_once(run("cd %s && " MPIRUN " -n 1 --wdir $PWD/a " ADAMOE
+                        "%s --plugin ./k : -n 1 --wdir $PWD/b " ADAMOE "%s --plugin ./k",
+                        folder, verbs[i], verbs[i]),
+                    2, "rank 1 differs from rank 0 in its plugin: ./k with other contents");
+    }
+    expect_once(run("cd %s && cp '" ADAMOE_CLIENTS
+                    "/remote_client' a/c && cp a/c b/c && echo >>b/c && " MPIRUN " -n 1 --wdir $PWD/a " ADAMOE
+                    " layer " LAYER " --command ./c : -n 1 --wdir $PWD/b " ADAMOE " layer " LAYER
+                    " --command ./c",
+                    folder),
+                2, "rank 1 differs from rank 0 in its command: ./c with other contents");
+}
+
+/* A journal in which nothing is missing: its run ended before the results were written. */
+static void a_finished_run_tells_its_ranks(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    expect(run("cd %s && " MPIRUN " -n 2 " EVAL " --resume --samples s --json /dev/full", folder), 4,
+           "/dev/full");
+    expect_once(run("cd %s && " MPIRUN " -n 2 " EVAL " --resume --samples s --json r.json", folder), 0,
+                "24 of 24 questions were finished");
+    json_t *all = load_json(folder, "r.json");
+    const json_t *cost = json_object_get(all, "adamoe"), *traffic = json_object_get(cost, "communication");
+    assert_int_equal(whole_number(cost, "threads"), 2);
+    assert_int_equal(whole_number(traffic, "ranks"), 2);
+    assert_int_equal(whole_number(traffic, "rows_sent"), 0);
+    json_decref(all);
+}
+
 /* What few runs need is not in the start of all, nor in the data of every thread. */
 static void the_program_is_linked_with_neither_mpi_nor_metis(void **state)
 {
@@ -186,6 +229,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(ranks_share_questions_alone_on_the_naive_model, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(ranks_that_differ_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(plugins_that_differ_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_finished_run_tells_its_ranks, make_folder, remove_folder),
         cmocka_unit_test(the_program_is_linked_with_neither_mpi_nor_metis),
         cmocka_unit_test_setup_teardown(info_tells_where_ranks_are, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_layer_is_that_of_one_rank, make_folder, remove_folder),
