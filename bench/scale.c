@@ -120,6 +120,22 @@ __attribute__((format(printf, 2, 3))) static void assume(adamoe_scale_document *
     va_end(arguments);
 }
 
+static void assume_drawn(adamoe_scale_document *d, const adamoe_selections *selections, double skew)
+{
+    const size_t k = selections->mixture.top_k, sure = adamoe_selections_sure(selections->mixture);
+    if (sure == k) {
+        assume(d,
+               "a token's %zu selections are all true experts; expert e is liked with weight 1 / (1 + e)^%g",
+               k, skew);
+        return;
+    }
+    assume(
+        d,
+        "of a token's %zu selections %zu are true experts for want of null ones, and each of the others with "
+        "probability %.4g, independently; expert e is liked with weight 1 / (1 + e)^%g",
+        k, sure, (selections->load - (double)sure) / (double)(k - sure), skew);
+}
+
 static void list_assumptions(const adamoe_scale_options *o, const adamoe_scale_subject *subject,
                              const adamoe_calibration *c, adamoe_scale_setting *s, adamoe_scale_document *d)
 {
@@ -135,11 +151,7 @@ static void list_assumptions(const adamoe_scale_options *o, const adamoe_scale_s
             "neighbours, and begins again where they end",
             o->subject.record, subject->record.tokens - subject->record.tokens / 2, subject->record.tokens);
     } else {
-        assume(
-            d,
-            "each of a token's %zu selections is a true expert with probability load / k, independently; expert "
-            "e is liked with weight 1 / (1 + e)^%g",
-            subject->adaptive.selections.mixture.top_k, o->subject.skew);
+        assume_drawn(d, &subject->adaptive.selections, o->subject.skew);
     }
     if (o->subject.record != NULL && o->subject.baseline_record == NULL) {
         assume(d,

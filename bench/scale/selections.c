@@ -11,12 +11,14 @@ adamoe_status adamoe_selections_drawn(adamoe_mixture mixture, double load, const
                                       adamoe_selections *out)
 {
     *out = (adamoe_selections){
-        .mixture = mixture, .load = load, .until = malloc(mixture.experts * sizeof *out->until)};
+        .mixture = mixture, .load = load, .until = malloc(2 * mixture.experts * sizeof *out->until)};
     if (out->until == NULL) {
         return adamoe_error(ADAMOE_ENVIRONMENT, "selections: out of memory");
     }
     double sum = 0.0;
+    out->liking = out->until + mixture.experts;
     for (size_t e = 0; e < mixture.experts; ++e) {
+        out->liking[e] = liking[e];
         out->until[e] = sum += liking[e];
     }
     return adamoe_ok();
@@ -93,32 +95,74 @@ static bool is_taken(const uint32_t *id, size_t count, uint32_t expert)
     return false;
 }
 
+/* By its weight among those that are not taken; where they weigh nothing, which is what a weight too small for a number
+ * comes to, the first of them: the limit of ever larger differences, since weights fall with the numbers of experts. */
+static uint32_t pick_of_rest(const adamoe_selections *selections, const uint32_t *id, size_t count,
+                             adamoe_splitmix64 *random)
+{
+    const size_t experts = selections->mixture.experts;
+    uint32_t first = 0, last;
+    double rest = 0.0, sum = 0.0;
+    while (is_taken(id, count, first)) {
+        ++first;
+    }
+    for (size_t e = first; e < experts; ++e) {
+        rest += is_taken(id, count, (uint32_t)e) ? 0.0 : selections->liking[e];
+    }
+    const double at = uniform(random) * rest;
+    last = first;
+    for (size_t e = first; e < experts; ++e) {
+        if (!is_taken(id, count, (uint32_t)e) && selections->liking[e] > 0.0) {
+            last = (uint32_t)e;
+            sum += selections->liking[e];
+            if (sum > at) {
+                return last;
+            }
+        }
+    }
+    return last;
+}
+
+/* Tries by the weights of all, before those of the rest are added up. */
+#define QUICK_PICKS 16
+
 /* An expert that is not among id[count]: by its weight among all, again where it is taken already, which is the same as
- * by its weight among those that are left. Where those that are left weigh next to nothing, the first of them. */
+ * by its weight among those that are left. Where those hardly ever come, from them alone: still the same. */
 static uint32_t pick(const adamoe_selections *selections, const uint32_t *id, size_t count,
                      adamoe_splitmix64 *random)
 {
     const double all = selections->until[selections->mixture.experts - 1];
-    for (size_t tries = 0; tries < 100000; ++tries) {
+    for (size_t tries = 0; tries < QUICK_PICKS; ++tries) {
         const uint32_t expert = expert_at(selections, uniform(random) * all);
         if (!is_taken(id, count, expert)) {
             return expert;
         }
     }
-    uint32_t expert = 0;
-    while (is_taken(id, count, expert)) {
-        ++expert;
+    return pick_of_rest(selections, id, count, random);
+}
+
+size_t adamoe_selections_sure(adamoe_mixture mixture)
+{
+    return mixture.top_k > mixture.null_experts ? mixture.top_k - mixture.null_experts : 0;
+}
+
+/* How many of a token's k selections are true: never so few that the others are more than there are null experts. */
+static size_t draw_true_ones(adamoe_mixture mixture, double load, adamoe_splitmix64 *random)
+{
+    const size_t sure = adamoe_selections_sure(mixture);
+    const double others = (double)(mixture.top_k - sure), load_of_others = load - (double)sure;
+    size_t true_ones = 0;
+    for (size_t j = 0; j < mixture.top_k; ++j) {
+        const bool is_true = uniform(random) * others < load_of_others;
+        true_ones += j < sure || is_true;
     }
-    return expert;
+    return true_ones;
 }
 
 static void draw_token(const adamoe_selections *selections, adamoe_splitmix64 *random, uint32_t *id)
 {
     const size_t k = selections->mixture.top_k;
-    size_t true_ones = 0;
-    for (size_t j = 0; j < k; ++j) {
-        true_ones += uniform(random) * (double)k < selections->load;
-    }
+    const size_t true_ones = draw_true_ones(selections->mixture, selections->load, random);
     for (size_t j = 0; j < k; ++j) {
         id[j] = j < true_ones ? pick(selections, id, j, random)
                               : (uint32_t)(selections->mixture.experts + j - true_ones);
@@ -147,11 +191,7 @@ void adamoe_selections_take(const adamoe_selections *selections, size_t layer, s
 static void cut_token(adamoe_mixture mixture, double load, adamoe_splitmix64 *random, const uint32_t *likes,
                       uint32_t *id)
 {
-    const size_t k = mixture.top_k;
-    size_t true_ones = 0;
-    for (size_t j = 0; j < k; ++j) {
-        true_ones += uniform(random) * (double)k < load;
-    }
+    const size_t k = mixture.top_k, true_ones = draw_true_ones(mixture, load, random);
     for (size_t j = 0; j < k; ++j) {
         id[j] = j < true_ones ? likes[j] : (uint32_t)(mixture.experts + j - true_ones);
     }

@@ -15,12 +15,17 @@ typedef struct adamoe_selections {
     adamoe_mixture mixture; /* top_k at most n where there are no null experts */
     double load; /* mean number of true experts for a token: wanted where drawn, counted where recorded */
     const adamoe_recorded_routing *recorded; /* NULL: drawn */
-    double *until; /* [n] drawn: how often experts 0 .. e are picked, in running sums */
+    double *until;  /* [n] drawn: how often experts 0 .. e are picked, in running sums */
+    double *liking; /* [n] drawn: how often each is, behind them */
 } adamoe_selections;
 
-/* Drawn: each of the k selections of a token is true with probability load / k, independently, and the true ones are
- * picked one after the other without repetition with weights liking[e], which are above 0. load is at most k, and k at
- * most n. Errors: memory. */
+/* Selections of a token that are true whatever it likes, for want of null experts: k - m, or 0. */
+size_t adamoe_selections_sure(adamoe_mixture mixture);
+
+/* Drawn: of the k selections of a token `sure` are true, and each other one with probability (load - sure) / (k - sure),
+ * independently; true ones are picked one after the other without repetition with weights liking[e], of which one at
+ * least is above 0; where those that are left weigh 0, the first of them. load is from `sure`
+ * to k, and k at most n. Errors: memory. */
 adamoe_status adamoe_selections_drawn(adamoe_mixture mixture, double load, const double *liking,
                                       adamoe_selections *out);
 /* The recording, of 2 tokens at least, must outlive *out. */
@@ -36,8 +41,8 @@ void adamoe_selections_take(const adamoe_selections *selections, size_t layer, s
                             adamoe_splitmix64 *random, uint32_t *id);
 
 /* The same tokens with null experts and without: each likes max(k, k0) different experts, the first one most, all alike
- * likely. At top-k0 it has the first k0 of them; with null experts as many of the first as of k selections are true, each
- * with probability load / k, and null experts for the others. adaptive is [tokens, k], baseline [tokens, k0]; neither k
+ * likely. At top-k0 it has the first k0 of them; with null experts as many of the first as of k selections are true, drawn
+ * as above, and null experts for the others. adaptive is [tokens, k], baseline [tokens, k0]; neither k
  * is above n. Errors: memory. */
 adamoe_status adamoe_selections_pair(adamoe_mixture mixture, double load, size_t baseline_k, size_t tokens,
                                      adamoe_splitmix64 *random, uint32_t *adaptive, uint32_t *baseline);

@@ -70,9 +70,15 @@ static adamoe_status check_mixture(const adamoe_scale_subject_options *o, const 
         return adamoe_error(ADAMOE_BAD_INPUT,
                             "--load: a config does not say how many true experts a token has");
     }
-    return found->load > (double)m.top_k || found->load <= 0.0
-               ? adamoe_error(ADAMOE_BAD_INPUT, "--load: %g is not above 0 and at most top-%zu", found->load,
-                              m.top_k)
+    if (found->load > (double)m.top_k || found->load <= 0.0) {
+        return adamoe_error(ADAMOE_BAD_INPUT, "--load: %g is not above 0 and at most top-%zu", found->load,
+                            m.top_k);
+    }
+    return found->load < (double)adamoe_selections_sure(m)
+               ? adamoe_error(ADAMOE_BAD_INPUT,
+                              "--load: %g, but of top-%zu with %zu null expert%s at least %zu are true",
+                              found->load, m.top_k, m.null_experts, m.null_experts == 1 ? "" : "s",
+                              adamoe_selections_sure(m))
                : adamoe_ok();
 }
 

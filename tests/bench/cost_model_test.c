@@ -220,6 +220,60 @@ static void drawn_tokens_have_the_load(void **state)
     adamoe_selections_free(&s);
 }
 
+/* Of three selections two are true at least where there is one null expert: it has no second one to go to. */
+static void no_token_has_more_null_experts_than_there_are(void **state)
+{
+    (void)state;
+    enum { TOKENS = 20000 };
+    static uint32_t id[TOKENS * 3], baseline[TOKENS * 2];
+    const adamoe_mixture mixture = {4, 1, 3};
+    const double liking[] = {1.0, 1.0, 1.0, 1.0};
+    adamoe_selections s;
+    adamoe_splitmix64 random = {13};
+    assert_ok(adamoe_selections_drawn(mixture, 2.25, liking, &s));
+    for (int pairs = 0; pairs < 2; ++pairs) {
+        size_t true_ones = 0;
+        if (pairs) {
+            assert_ok(adamoe_selections_pair(mixture, 2.25, 2, TOKENS, &random, id, baseline));
+        } else {
+            adamoe_selections_take(&s, 0, TOKENS, &random, id);
+        }
+        for (size_t i = 0; i < TOKENS * 3; ++i) {
+            assert_true(id[i] < 5);
+            true_ones += id[i] < 4;
+        }
+        assert_true(fabs((double)true_ones / TOKENS - 2.25) < 5 * sqrt(0.25 * 0.75 / TOKENS));
+    }
+    adamoe_selections_free(&s);
+}
+
+/* Whatever their weights, all that are left are picked as often as they weigh among each other; without a weight the
+ * first one is. Tries among all experts would never find the second one. */
+static void experts_that_are_hardly_liked_are_picked_too(void **state)
+{
+    (void)state;
+    enum { TOKENS = 20000 };
+    static uint32_t id[TOKENS * 3];
+    const double liking[] = {1.0, 3e-30, 1e-30, 0.0, 0.0};
+    adamoe_selections s;
+    adamoe_splitmix64 random = {14};
+    size_t seconds = 0;
+    assert_ok(adamoe_selections_drawn((adamoe_mixture){5, 0, 3}, 3.0, liking, &s));
+    adamoe_selections_take(&s, 0, TOKENS, &random, id);
+    for (size_t t = 0; t < TOKENS; ++t) {
+        const uint32_t *token = id + 3 * t;
+        assert_true(token[0] == 0 && token[1] + token[2] == 3 && (token[1] == 1 || token[1] == 2));
+        seconds += token[1] == 1;
+    }
+    assert_true(fabs((double)seconds / TOKENS - 0.75) < 5 * sqrt(0.25 * 0.75 / TOKENS));
+    adamoe_selections_free(&s);
+    const double nothing[] = {1.0, 0.0, 0.0, 0.0, 0.0};
+    assert_ok(adamoe_selections_drawn((adamoe_mixture){5, 0, 3}, 3.0, nothing, &s));
+    adamoe_selections_take(&s, 0, 1, &random, id);
+    assert_true(id[0] == 0 && id[1] == 1 && id[2] == 2);
+    adamoe_selections_free(&s);
+}
+
 /* With null experts a token has the first of the experts that it has without; in the mean as many as the load says. */
 static void both_sides_have_the_same_tokens(void **state)
 {
@@ -355,6 +409,8 @@ int main(void)
         cmocka_unit_test(ranks_wait_for_each_other),
         cmocka_unit_test(the_wire_is_found_again),
         cmocka_unit_test(drawn_tokens_have_the_load),
+        cmocka_unit_test(no_token_has_more_null_experts_than_there_are),
+        cmocka_unit_test(experts_that_are_hardly_liked_are_picked_too),
         cmocka_unit_test(both_sides_have_the_same_tokens),
         cmocka_unit_test(rounds_fit_the_budget),
         cmocka_unit_test(nothing_is_given_back_before_ranks_stop),

@@ -258,6 +258,11 @@ static void wrong_wishes_are_refused(void **state)
     expect(run(SCALE RATES "--preset mistral-7b"), 2,
            "--preset: mistral-7b: one expert: no row leaves its rank");
     expect(run(SCALE RATES "--preset tiny --load 3.5"), 2, "--load: 3.5 is not above 0 and at most top-3");
+    expect(run(SCALE RATES "--null-experts 0 --top-k 2 --load 1"), 2,
+           "--load: 1, but of top-2 with 0 null experts at least 2 are true");
+    expect(run(SCALE RATES "--null-experts 1"), 2,
+           "--load: 1.67, but of top-3 with 1 null expert at least 2");
+    expect(run(SCALE RATES "--null-experts 1 --load 2 --ranks 2 --draws 2"), 0, "load 2,");
     expect(run(SCALE RATES "--visible-keys 1e300"), 2, "--visible-keys: `1e300' is above 2^53");
     expect(run(SCALE RATES "--preset tiny --baseline-k 9"), 2, "--baseline-k: 9, there are 8 true experts");
     expect(run(SCALE RATES "--config '%s'", SOURCE_PATH("tests/golden/mixtral-8x7b/config.json")), 2,
