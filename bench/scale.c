@@ -52,6 +52,13 @@ static adamoe_status use_calibration(const adamoe_scale_options *o, const adamoe
     return adamoe_ok();
 }
 
+/* As many calls of each of a recording's layers, which differ: the layer's time is to be their mean. */
+static size_t calls_of_all_layers(size_t draws, const adamoe_selections *selections)
+{
+    const size_t layers = adamoe_selections_layers(selections);
+    return (draws + layers - 1) / layers * layers;
+}
+
 static adamoe_status make_setting(const adamoe_scale_options *o, const adamoe_scale_subject *subject,
                                   const adamoe_calibration *c, adamoe_scale_setting *out)
 {
@@ -64,7 +71,7 @@ static adamoe_status make_setting(const adamoe_scale_options *o, const adamoe_sc
                                                              : 512,
                                   .all_together = o->total != 0,
                                   .order = o->order,
-                                  .draws = o->draws,
+                                  .draws = calls_of_all_layers(o->draws, &subject->adaptive.selections),
                                   .seed = o->common.seed};
     if (c != NULL) {
         ADAMOE_TRY(use_calibration(o, subject, c, out));
@@ -148,8 +155,9 @@ static void list_assumptions(const adamoe_scale_options *o, const adamoe_scale_s
         assume(
             d,
             "selections are those of the second half of %.200s, %zu of %zu tokens of each layer; a call takes "
-            "neighbours, and begins again where they end",
-            o->subject.record, subject->record.tokens - subject->record.tokens / 2, subject->record.tokens);
+            "neighbours, and begins again where they end; calls are %zu of each of %zu layers",
+            o->subject.record, subject->record.tokens - subject->record.tokens / 2, subject->record.tokens,
+            s->draws / subject->record.layers, subject->record.layers);
     } else {
         assume_drawn(d, &subject->adaptive.selections, o->subject.skew);
     }
@@ -170,11 +178,13 @@ static void list_assumptions(const adamoe_scale_options *o, const adamoe_scale_s
     assume(d, "%s by the rate of the experts' arithmetic%s",
            subject->layers > 1 ? "router, attention and head" : "the router",
            subject->layers > 1 ? "" : "; no attention");
+    const char *weights = o->subject.config == NULL ? adamoe_arithmetic_name(subject->weight)
+                                                    : "bfloat16 whatever the config says of them";
     assume(
         d,
         "weights are in a rank's memory, %s; each expert with a row is read once for the rows of its own rank and "
         "once for those of others",
-        adamoe_arithmetic_name(subject->weight));
+        weights);
     if (s->compute.points > 0) {
         assume(d, "weights are as cold as those of %zu experts in turn, %.4g MB, that were timed",
                c->experts_in_turn, 1e-6 * (double)c->experts_in_turn * c->expert_bytes);

@@ -65,7 +65,10 @@ static const struct argp_option options_list[] = {
     {"gflops", OPTION_GFLOPS, "P", 0, "10^9 operations per second of a rank", 3},
     {"gbytes", OPTION_GBYTES, "M", 0, "10^9 bytes of weights per second that a rank reads", 3},
     {NULL, 0, NULL, 0, "The simulation:", 4},
-    {"draws", OPTION_DRAWS, "N", 0, "Simulated calls, whose mean and deviation are shown (default: 16)", 4},
+    {"draws", OPTION_DRAWS, "N", 0,
+     "Simulated calls, whose mean and deviation are shown (default: 16); more where a recording's layers are to come "
+     "alike often",
+     4},
     {"json", OPTION_JSON, "FILE", 0, "Write JSON, `-' for standard output", 4},
     {NULL, 0, NULL, 0, "Measuring instead of predicting, under mpirun or alone:", 5},
     {"calibrate", OPTION_CALIBRATE, "FILE", 0,

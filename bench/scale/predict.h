@@ -23,7 +23,7 @@ typedef struct adamoe_scale_setting {
     size_t tokens;     /* in one call: of each rank, or of all together */
     bool all_together;
     adamoe_expert_order order;
-    size_t draws; /* at least 2 */
+    size_t draws; /* at least 2, and as many for each layer of the selections */
     uint64_t seed;
 } adamoe_scale_setting;
 

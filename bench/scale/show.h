@@ -24,7 +24,7 @@ typedef struct adamoe_scale_order_row {
 } adamoe_scale_order_row;
 
 typedef struct adamoe_scale_text {
-    char text[400];
+    char text[480];
 } adamoe_scale_text;
 
 #define ADAMOE_SCALE_ASSUMPTIONS 16

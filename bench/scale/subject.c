@@ -97,6 +97,34 @@ static adamoe_status read_record(const char *option, const char *path, size_t ex
                : adamoe_ok();
 }
 
+/* A recording of a whole model has its layers; a preset is one layer, whatever model a recording is of. */
+static adamoe_status check_record(const adamoe_scale_subject_options *o, const adamoe_scale_subject *subject)
+{
+    return o->config == NULL || subject->record.layers == subject->layers
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_BAD_INPUT, "--record: %.200s: %zu layer%s, %.200s has %zu", o->record,
+                              subject->record.layers, subject->record.layers == 1 ? "" : "s", o->config,
+                              subject->layers);
+}
+
+/* The same tokens of the same layers, without null experts: else what differs is not what null experts save. */
+static adamoe_status check_baseline_record(const adamoe_scale_subject_options *o,
+                                           const adamoe_scale_subject *subject)
+{
+    const adamoe_recorded_routing *a = &subject->record, *b = &subject->baseline_record;
+    if (b->mixture.null_experts != 0) {
+        return adamoe_error(
+            ADAMOE_BAD_INPUT, "--baseline-record: %.300s: %zu null expert%s, the baseline has none",
+            o->baseline_record, b->mixture.null_experts, b->mixture.null_experts == 1 ? "" : "s");
+    }
+    return a->layers == b->layers && a->tokens == b->tokens
+               ? adamoe_ok()
+               : adamoe_error(
+                     ADAMOE_BAD_INPUT,
+                     "--baseline-record: %.200s: layers, tokens: %zu, %zu, but %zu, %zu in --record %.200s",
+                     o->baseline_record, b->layers, b->tokens, a->layers, a->tokens, o->record);
+}
+
 /* How often each expert is liked: by the option, or as the recording's judged half has it, all layers together, and half a
  * token more so that none is 0. */
 static void find_liking(const adamoe_scale_subject_options *o, const adamoe_scale_subject *subject,
@@ -172,10 +200,12 @@ static adamoe_status open_parts(const adamoe_scale_subject_options *o, adamoe_sc
     ADAMOE_TRY(check_mixture(o, &found));
     if (o->record != NULL) {
         ADAMOE_TRY(read_record("--record", o->record, found.mixture.experts, &out->record));
+        ADAMOE_TRY(check_record(o, out));
     }
     if (o->baseline_record != NULL) {
         ADAMOE_TRY(read_record("--baseline-record", o->baseline_record, found.mixture.experts,
                                &out->baseline_record));
+        ADAMOE_TRY(check_baseline_record(o, out));
     }
     ADAMOE_TRY(make_selections(o, &found, out));
     out->adaptive.layer = cost_of(out, &found, out->adaptive.selections.mixture.null_experts);

@@ -23,13 +23,15 @@ typedef struct adamoe_scale_subject {
     const char *name;
     size_t hidden_size, intermediate_size, layers;
     double head_flops;
-    adamoe_arithmetic weight; /* as stored */
+    adamoe_arithmetic
+        weight; /* as a preset's checkpoint stores it; of a config, which need not say, bfloat16 */
     adamoe_scale_side adaptive, baseline;
     adamoe_recorded_routing record, baseline_record; /* no ids: not given */
 } adamoe_scale_subject;
 
 /* Errors (BAD_INPUT), which name the option and what is wrong with it: a dense layer; a load, k or skew that the experts
- * do not allow; a recording of other experts; those of the files. *out may not move while it is used. */
+ * do not allow; a recording of other experts or layers, or a baseline's with null experts or other tokens; those of the
+ * files. *out may not move while it is used. */
 adamoe_status adamoe_scale_subject_open(const adamoe_scale_subject_options *options,
                                         adamoe_scale_subject *out);
 void adamoe_scale_subject_close(adamoe_scale_subject *subject);

@@ -120,23 +120,34 @@ static void a_config_has_a_whole_model(void **state)
 
 /* ---------------------------------------------------------------------------------------------- recordings */
 
-/* Selections [2 layers, 40 tokens, 2] of 4 true experts and one null expert: 0 goes with 2, 1 with 3. */
-static void write_record(const char *path)
+#define MOST_LAYERS 3
+
+/* Selections [layers, tokens, 2] of 4 true experts, and one null expert or none: 0 goes with 2, 1 with 3. The third layer
+ * has the null expert twice as often. */
+static void write_selections(const char *path, size_t layers, size_t tokens, size_t null_experts)
 {
-    int64_t id[2 * 40 * 2];
-    for (size_t i = 0; i < 2 * 40; ++i) {
+    static int64_t id[MOST_LAYERS * 40 * 2];
+    assert_true(layers <= MOST_LAYERS && tokens <= 40);
+    for (size_t i = 0; i < layers * tokens; ++i) {
+        const size_t every = i / tokens == 2 ? 5 : 10;
         id[2 * i] = (int64_t)(i % 2);
-        id[2 * i + 1] = i % 10 == 9 ? 4 : id[2 * i] + 2;
+        id[2 * i + 1] = null_experts > 0 && i % every == every - 1 ? 4 : id[2 * i] + 2;
     }
     const adamoe_tensor tensor = {.name = "selected_experts",
                                   .dtype = ADAMOE_I64,
                                   .rank = 3,
-                                  .shape = {2, 40, 2},
-                                  .elements = 160,
+                                  .shape = {layers, tokens, 2},
+                                  .elements = layers * tokens * 2,
                                   .data = id};
-    const adamoe_metadata metadata[] = {
-        {"num_local_experts", "4"}, {"num_null_experts", "1"}, {"num_experts_per_tok", "2"}};
+    const adamoe_metadata metadata[] = {{"num_local_experts", "4"},
+                                        {"num_null_experts", null_experts == 0 ? "0" : "1"},
+                                        {"num_experts_per_tok", "2"}};
     assert_ok(adamoe_safetensors_write(path, &tensor, 1, metadata, 3));
+}
+
+static void write_record(const char *path)
+{
+    write_selections(path, 2, 40, 1);
 }
 
 static const char small_config[] =
@@ -161,11 +172,12 @@ static const json_t *order_of(const json_t *document, const char *name)
 static void a_recording_is_counted(void **state)
 {
     write_record(in_folder(state, "r.safetensors").text);
+    write_selections(in_folder(state, "b.safetensors").text, 2, 40, 0);
     write_text(in_folder(state, "config.json").text, small_config);
     char arguments[1024];
     (void)snprintf(
         arguments, sizeof arguments,
-        "--config %s/config.json --record %s/r.safetensors --baseline-record %s/r.safetensors --ranks 2 "
+        "--config %s/config.json --record %s/r.safetensors --baseline-record %s/b.safetensors --ranks 2 "
         "--tokens 5" RATES,
         (const char *)*state, (const char *)*state, (const char *)*state);
     json_t *document = run_json(arguments);
@@ -188,9 +200,54 @@ static void a_recording_is_counted(void **state)
         assert_true(inputs == 4.0 * 4.0 || inputs == 4.0 * 6.0);
     }
     const json_t *row = json_array_get(json_object_get(document, "scale"), 0);
-    assert_true(number(row, "bytes_reduction") == 0.0); /* the same selections on both sides */
+    /* Of ten rows one is spared where the token with the null expert is on rank 1. */
+    assert_true(number(row, "bytes_reduction") > 0.0 && number(row, "bytes_reduction") < 0.1);
+    assert_true(number(block, "baseline.rows") == 80.0 && number(block, "baseline.rows_sent") == 40.0);
     assert_true(near(number(document, "adaptive.load"), 1.9));
     json_decref(document);
+}
+
+/* Two calls are asked for, three are made, one of each layer; each has all tokens of the judged half once, so that their
+ * mean is that of the recording. */
+static void all_layers_come_alike_often(void **state)
+{
+    write_selections(in_folder(state, "r.safetensors").text, 3, 40, 1);
+    char config[1024], arguments[1024];
+    (void)snprintf(config, sizeof config, "%s", small_config);
+    strstr(config, "\"num_hidden_layers\":2")[strlen("\"num_hidden_layers\":")] = '3';
+    write_text(in_folder(state, "config.json").text, config);
+    (void)snprintf(arguments, sizeof arguments,
+                   "--config %s/config.json --record %s/r.safetensors --ranks 2 --tokens 10 --draws 2" RATES,
+                   (const char *)*state, (const char *)*state);
+    json_t *document = run_json(arguments);
+    const json_t *row = json_array_get(json_object_get(document, "scale"), 0);
+    assert_true(number(document, "draws") == 3.0);
+    assert_true(near(number(document, "adaptive.load"), (1.9 + 1.9 + 1.8) / 3.0));
+    assert_true(near(number(row, "adaptive.load"), number(document, "adaptive.load")));
+    json_decref(document);
+    expect(run(SCALE "%s", arguments), 0, "calls are 1 of each of 3 layers");
+}
+
+static void recordings_must_fit(void **state)
+{
+    const char *folder = *state;
+    write_text(in_folder(state, "config.json").text, small_config);
+    write_record(in_folder(state, "r.safetensors").text);
+    write_selections(in_folder(state, "layers.safetensors").text, 1, 40, 0);
+    write_selections(in_folder(state, "tokens.safetensors").text, 2, 38, 0);
+    char begin[1024];
+    (void)snprintf(begin, sizeof begin, "cd '%s' && " SCALE RATES "--config config.json --ranks 2 --record ",
+                   folder);
+    expect(run("%s layers.safetensors", begin), 2,
+           "--record: layers.safetensors: 1 layer, config.json has 2");
+    expect(run("%s r.safetensors --baseline-record r.safetensors", begin), 2,
+           "--baseline-record: r.safetensors: 1 null expert, the baseline has none");
+    expect(
+        run("%s r.safetensors --baseline-record layers.safetensors", begin), 2,
+        "--baseline-record: layers.safetensors: layers, tokens: 1, 40, but 2, 40 in --record r.safetensors");
+    expect(run("%s r.safetensors --baseline-record tokens.safetensors", begin), 2,
+           "tokens.safetensors: layers, tokens: 2, 38, but 2, 40 in");
+    expect(run("%s r.safetensors", begin), 0, "bfloat16 whatever the config says");
 }
 
 /* ---------------------------------------------------------------------------------------------- calibrations */
@@ -282,6 +339,8 @@ int main(void)
         cmocka_unit_test(limits_are_what_they_must_be),
         cmocka_unit_test(a_config_has_a_whole_model),
         cmocka_unit_test_setup_teardown(a_recording_is_counted, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(all_layers_come_alike_often, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(recordings_must_fit, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_calibration_comes_back, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(wrong_wishes_are_refused, make_folder, remove_folder),
     };
