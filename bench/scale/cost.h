@@ -44,6 +44,12 @@
 
 #include "scale/crossing.h"
 
+/* What rates and times may be, options and files alike: far beyond any machine, and so that times, their sums and their
+ * squares are finite numbers. */
+#define ADAMOE_COST_LEAST_RATE   1.0  /* per second */
+#define ADAMOE_COST_MOST_RATE    1e21 /* per second */
+#define ADAMOE_COST_MOST_SECONDS 1e6
+
 typedef struct adamoe_cost_network {
     double latency, overhead; /* seconds */
     double rendezvous, eager; /* seconds, and bytes */

@@ -101,6 +101,26 @@ static double at_least_0(struct argp_state *state, const char *option, const cha
     return value;
 }
 
+/* So many `unit` per second. */
+static double rate(struct argp_state *state, const char *option, const char *text, double unit)
+{
+    const double value = unit * adamoe_parse_number(state, option, text);
+    if (!(value >= ADAMOE_COST_LEAST_RATE && value <= ADAMOE_COST_MOST_RATE)) {
+        argp_error(state, "%s: `%s' is not from %g to %g", option, text, ADAMOE_COST_LEAST_RATE / unit,
+                   ADAMOE_COST_MOST_RATE / unit);
+    }
+    return value;
+}
+
+static double microseconds(struct argp_state *state, const char *option, const char *text)
+{
+    const double seconds = 1e-6 * at_least_0(state, option, text);
+    if (seconds > ADAMOE_COST_MOST_SECONDS) {
+        argp_error(state, "%s: `%s' is above %g", option, text, 1e6 * ADAMOE_COST_MOST_SECONDS);
+    }
+    return seconds;
+}
+
 static void parse_ranks(struct argp_state *state, const char *text, adamoe_scale_options *o)
 {
     o->rank_counts = 0;
@@ -154,13 +174,13 @@ static error_t parse_rates(int key, char *value, struct argp_state *state, adamo
         o->calibration = value;
         return 0;
     case OPTION_LATENCY:
-        o->latency = 1e-6 * at_least_0(state, "--latency", value);
+        o->latency = microseconds(state, "--latency", value);
         return 0;
     case OPTION_OVERHEAD:
-        o->overhead = 1e-6 * at_least_0(state, "--overhead", value);
+        o->overhead = microseconds(state, "--overhead", value);
         return 0;
     case OPTION_BANDWIDTH:
-        o->bandwidth = 1e9 / 8.0 * positive(state, "--bandwidth", value);
+        o->bandwidth = rate(state, "--bandwidth", value, 1e9 / 8.0);
         return 0;
     case OPTION_HIDDEN_SHARE:
         o->hidden = at_least_0(state, "--hidden", value);
@@ -172,13 +192,49 @@ static error_t parse_rates(int key, char *value, struct argp_state *state, adamo
         o->wire = 1 + adamoe_parse_choice(state, "--wire", value, wires, 2);
         return 0;
     case OPTION_GFLOPS:
-        o->gflops = 1e9 * positive(state, "--gflops", value);
+        o->gflops = rate(state, "--gflops", value, 1e9);
         return 0;
     case OPTION_GBYTES:
-        o->gbytes = 1e9 * positive(state, "--gbytes", value);
+        o->gbytes = rate(state, "--gbytes", value, 1e9);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The first option that only measuring reads; NULL: none was given. */
+static const char *find_measuring(const adamoe_scale_options *o)
+{
+    const adamoe_common_options *c = &o->common;
+    const struct {
+        const char *name;
+        bool given;
+    } option[] = {{"--kernel", c->kernel != NULL},          {"--plugin", c->plugin != NULL},
+                  {"--command", c->commands != 0},          {"--threads", c->threads != 0},
+                  {"--numa", c->numa != ADAMOE_NUMA_LOCAL}, {"--numa-topology", c->topology != NULL},
+                  {"--longest", !isnan(o->longest)},        {"--budget", !isnan(o->budget)}};
+    for (size_t i = 0; i < sizeof option / sizeof *option; ++i) {
+        if (option[i].given) {
+            return option[i].name;
+        }
+    }
+    return NULL;
+}
+
+static bool has_visible_keys(const adamoe_scale_options *o)
+{
+    return o->subject.count.visible_keys != adamoe_count_defaults.visible_keys;
+}
+
+/* What nothing would read. */
+static void check_unread(struct argp_state *state, const adamoe_scale_options *o)
+{
+    const char *measuring = find_measuring(o);
+    if (measuring != NULL) {
+        argp_error(state, "%s belongs to --calibrate: nothing is measured without", measuring);
+    }
+    if (o->subject.config == NULL && has_visible_keys(o)) {
+        argp_error(state, "--visible-keys belongs to --config: a preset has no attention");
     }
 }
 
@@ -188,6 +244,7 @@ static void check_options(struct argp_state *state, const adamoe_scale_options *
     if (adamoe_rank_options_given(&o->rank)) {
         argp_error(state, "the --rank- options are for --calibrate; where experts live is --place");
     }
+    check_unread(state, o);
     if (o->subject.preset != NULL && o->subject.config != NULL) {
         argp_error(state, "--preset and --config are two layers");
     }
@@ -225,9 +282,15 @@ static const adamoe_preset *find_preset(const char *name)
     return &adamoe_presets[i];
 }
 
-/* Unless ranks were asked for, those that have a token. */
-static void fit_ranks(adamoe_scale_options *o)
+/* What was not asked for; of ranks, those that have a token. */
+static void fill_in(adamoe_scale_options *o)
 {
+    if (o->subject.preset == NULL && o->subject.config == NULL) {
+        o->subject.preset = find_preset("mixtral-8x7b");
+    }
+    o->draws = o->draws == 0 ? 16 : o->draws;
+    o->longest = isnan(o->longest) ? 1.0 : o->longest;
+    o->budget = isnan(o->budget) ? 60.0 : o->budget;
     while (!o->has_ranks && o->total != 0 && o->rank_counts > 1 && o->ranks[o->rank_counts - 1] > o->total) {
         --o->rank_counts;
     }
@@ -240,9 +303,10 @@ static void check_calibrate(struct argp_state *state, const adamoe_scale_options
                        !isnan(o->hidden) || !isnan(o->gflops) || !isnan(o->gbytes) || o->wire != 0;
     const adamoe_scale_subject_options *s = &o->subject;
     const bool subject = s->config != NULL || s->record != NULL || !isnan(s->load) || s->skew != 0.0 ||
-                         s->top_k != 0 || s->count.baseline_k != 0 || s->count.has_null_experts;
+                         s->top_k != 0 || s->count.baseline_k != 0 || s->count.has_null_experts ||
+                         has_visible_keys(o);
     if (rates || subject || o->calibration != NULL || o->json != NULL || o->has_ranks || o->tokens != 0 ||
-        o->total != 0 || o->order != ADAMOE_EXPERTS_BLOCK) {
+        o->total != 0 || o->draws != 0 || o->order != ADAMOE_EXPERTS_BLOCK) {
         argp_error(state,
                    "--calibrate goes with --preset and the options of kernel, machine and ranks alone");
     }
@@ -290,15 +354,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         o->json = value;
         return 0;
     case ARGP_KEY_END:
-        fit_ranks(o);
-        if (o->subject.preset == NULL && o->subject.config == NULL) {
-            o->subject.preset = find_preset("mixtral-8x7b");
-        }
         if (o->calibrate != NULL) {
             check_calibrate(state, o);
         } else {
             check_options(state, o);
         }
+        fill_in(o);
         return 0;
     default: {
         const error_t found = parse_subject(key, value, state, &o->subject);
@@ -329,9 +390,8 @@ void adamoe_scale_options_begin(adamoe_scale_options *o)
 {
     const double none = (double)NAN;
     *o = (adamoe_scale_options){.subject = {.load = none, .count = adamoe_count_defaults},
-                                .draws = 16,
-                                .longest = 1.0,
-                                .budget = 60.0,
+                                .longest = none,
+                                .budget = none,
                                 .common = {.seed = 1},
                                 .rank = adamoe_rank_defaults,
                                 .latency = none,

@@ -27,7 +27,7 @@ typedef struct adamoe_scale_options {
     double latency, overhead, bandwidth, hidden, gflops, gbytes; /* NaN: not given */
 } adamoe_scale_options;
 
-/* What holds where nothing is given. */
+/* Nothing is given; ranks from 2 on. The parser fills in what holds then. */
 void adamoe_scale_options_begin(adamoe_scale_options *options);
 
 /* Its input is an adamoe_scale_options that has begun. */

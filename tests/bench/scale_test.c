@@ -304,6 +304,46 @@ static void a_calibration_comes_back(void **state)
     expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: kernel, network: missing");
 }
 
+/* Nothing is measured without --calibrate, and nobody may believe that it was. */
+static void options_that_nothing_reads_are_refused(void **state)
+{
+    (void)state;
+    static const char *const option[][2] = {
+        {"--kernel", "nosuch"}, {"--plugin", "/nope.so"}, {"--command", "false"}, {"--threads", "1"},
+        {"--numa", "experts"},  {"--numa-topology", "0"}, {"--longest", "1"},     {"--budget", "1"}};
+    for (size_t i = 0; i < sizeof option / sizeof *option; ++i) {
+        char said[64];
+        (void)snprintf(said, sizeof said, "%s belongs to --calibrate", option[i][0]);
+        expect(run(SCALE RATES "%s %s", option[i][0], option[i][1]), 2, said);
+    }
+    expect(run(SCALE RATES "--visible-keys 3"), 2, "--visible-keys belongs to --config");
+    expect(run(SCALE "--calibrate c --draws 2"), 2, "--calibrate goes with --preset and");
+    expect(run(SCALE "--calibrate c --visible-keys 3"), 2, "--calibrate goes with --preset and");
+}
+
+/* What comes of other rates is no number. */
+static void rates_have_bounds(void **state)
+{
+    (void)state;
+    static const char *const option[][3] = {{"--gflops", "1e-320", "is not from 1e-09 to 1e+12"},
+                                            {"--gflops", "1e300", "is not from 1e-09 to 1e+12"},
+                                            {"--gbytes", "1e-10", "is not from 1e-09 to 1e+12"},
+                                            {"--bandwidth", "0", "is not from 8e-09 to 8e+12"},
+                                            {"--latency", "1e13", "is above 1e+12"},
+                                            {"--overhead", "1e300", "is above 1e+12"},
+                                            {"--latency", "-1", "is negative"}};
+    for (size_t i = 0; i < sizeof option / sizeof *option; ++i) {
+        char said[96];
+        (void)snprintf(said, sizeof said, "%s: `%s' %s", option[i][0], option[i][1], option[i][2]);
+        expect(run(SCALE RATES "%s %s", option[i][0], option[i][1]), 2, said);
+    }
+    const outcome *got =
+        run(SCALE "--ranks 2,4096 --latency 1e12 --bandwidth 8e-9 --gflops 1e-9 --gbytes 1e-9");
+    expect(got, 0, "PREDICTIONS");
+    assert_null(strstr(got->text, "nan"));
+    assert_null(strstr(got->text, "inf"));
+}
+
 static void wrong_wishes_are_refused(void **state)
 {
     expect(run(SCALE), 2, "--latency, --bandwidth, --gflops and --gbytes are required, or --calibration");
@@ -342,6 +382,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_layers_come_alike_often, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(recordings_must_fit, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_calibration_comes_back, make_folder, remove_folder),
+        cmocka_unit_test(options_that_nothing_reads_are_refused),
+        cmocka_unit_test(rates_have_bounds),
         cmocka_unit_test_setup_teardown(wrong_wishes_are_refused, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
