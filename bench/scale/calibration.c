@@ -133,47 +133,94 @@ json_t *adamoe_calibration_json(const adamoe_calibration *c)
 
 /* ------------------------------------------------------------------------------------------------ reading */
 
-static adamoe_status refuse(const char *path, const char *key)
+static adamoe_status refuse(const char *path, const char *place, const char *key)
 {
     return adamoe_error(ADAMOE_BAD_INPUT,
-                        "%.300s: %s: missing, or not what `adamoe scale --calibrate' writes", path, key);
+                        "%.300s: %s%s%s: missing, or not what `adamoe scale --calibrate' writes", path, place,
+                        place[0] == '\0' ? "" : ".", key);
 }
 
-/* A number of one of the keys, from `low` on. */
+/* A number of one of the keys, from `low` to `high`. */
 typedef struct wanted_number {
     const char *key;
-    double low, *to;
+    double low, high;
+    bool is_whole;
+    double *to;
 } wanted_number;
 
-static adamoe_status read_numbers(const char *path, const json_t *object, const wanted_number *wanted,
-                                  size_t count)
+static adamoe_status read_numbers(const char *path, const char *place, const json_t *object,
+                                  const wanted_number *wanted, size_t count)
 {
     for (size_t i = 0; i < count; ++i) {
-        const json_t *value = json_object_get(object, wanted[i].key);
-        if (!json_is_number(value) || !(json_number_value(value) >= wanted[i].low) ||
-            !(json_number_value(value) <= 1e300)) {
-            return refuse(path, wanted[i].key);
+        const wanted_number *w = &wanted[i];
+        const json_t *value = json_object_get(object, w->key);
+        const double number = json_is_number(value) ? json_number_value(value) : (double)NAN;
+        if (!(number >= w->low && number <= w->high) || (w->is_whole && number != floor(number))) {
+            return refuse(path, place, w->key);
         }
-        *wanted[i].to = json_number_value(value);
+        *w->to = number;
     }
     return adamoe_ok();
 }
+
+static adamoe_status read_truth(const char *path, const char *place, const json_t *object, const char *key,
+                                bool *out)
+{
+    const json_t *value = json_object_get(object, key);
+    *out = json_is_true(value);
+    return json_is_boolean(value) ? adamoe_ok() : refuse(path, place, key);
+}
+
+/* Control characters of ASCII, and those of Unicode, which UTF-8 writes as C2 80 to C2 9F. */
+static bool has_control(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; ++c) {
+        if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What will be printed: nothing that a terminal obeys. */
+static adamoe_status read_text(const char *path, const char *place, const json_t *object, const char *key,
+                               char *out, size_t room)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    if (text == NULL || has_control(text)) {
+        return refuse(path, place, key);
+    }
+    (void)snprintf(out, room, "%s", text);
+    return adamoe_ok();
+}
+
+#define LEAST_SECONDS 1e-12 /* of a call that was timed */
+#define MOST_COUNT    1e6
+#define MOST_SIZE     1e9
+#define MOST_BYTES    1e15
 
 static adamoe_status read_points(const char *path, const json_t *list, adamoe_cost_compute *out)
 {
     size_t i;
     const json_t *entry;
     if (json_array_size(list) == 0 || json_array_size(list) > ADAMOE_COST_POINTS) {
-        return refuse(path, "kernel: points");
+        return refuse(path, "kernel", "points");
     }
     json_array_foreach(list, i, entry)
     {
+        char place[48];
         adamoe_cost_point *p = &out->point[out->points++];
         const wanted_number wanted[] = {
-            {"rows", 1.0, &p->rows}, {"seconds", 1e-12, &p->seconds}, {"alone_seconds", 1e-12, &p->alone}};
-        ADAMOE_TRY(read_numbers(path, entry, wanted, 3));
-        if (i > 0 && p->rows <= out->point[i - 1].rows) {
-            return refuse(path, "kernel: points: rows that ascend");
+            {"rows", 1.0, MOST_SIZE, true, &p->rows},
+            {"seconds", LEAST_SECONDS, ADAMOE_COST_MOST_SECONDS, false, &p->seconds},
+            {"alone_seconds", LEAST_SECONDS, ADAMOE_COST_MOST_SECONDS, false, &p->alone}};
+        (void)snprintf(place, sizeof place, "kernel.points[%zu]", i);
+        ADAMOE_TRY(read_numbers(path, place, entry, wanted, sizeof wanted / sizeof *wanted));
+        if (i == 0 ? p->rows != 1.0 : p->rows <= out->point[i - 1].rows) {
+            return refuse(path, place, "rows, which ascend from 1");
+        }
+        if (p->alone > p->seconds) {
+            return refuse(path, place, "alone_seconds, at most seconds");
         }
     }
     return adamoe_ok();
@@ -182,48 +229,63 @@ static adamoe_status read_points(const char *path, const json_t *list, adamoe_co
 static adamoe_status read_kernel(const char *path, const json_t *kernel, adamoe_calibration *out)
 {
     double sizes[5];
-    const wanted_number wanted[] = {{"hidden_size", 1.0, &sizes[0]},
-                                    {"intermediate_size", 1.0, &sizes[1]},
-                                    {"input_bytes", 2.0, &sizes[2]},
-                                    {"threads", 1.0, &sizes[3]},
-                                    {"experts_in_turn", 1.0, &sizes[4]},
-                                    {"ranks_per_processor", 1.0, &out->ranks_per_processor},
-                                    {"expert_bytes", 1.0, &out->expert_bytes},
-                                    {"flops_per_second", 1.0, &out->compute.flops},
-                                    {"bytes_per_second", 1.0, &out->compute.bytes}};
-    ADAMOE_TRY(read_numbers(path, kernel, wanted, sizeof wanted / sizeof *wanted));
-    if (sizes[0] > 1e9 || sizes[1] > 1e9 || sizes[2] > 4.0 || sizes[3] > 1e6 || sizes[4] > 1e6 ||
-        !json_is_string(json_object_get(kernel, "name"))) {
-        return refuse(path, "kernel");
+    const wanted_number wanted[] = {
+        {"hidden_size", 1.0, MOST_SIZE, true, &sizes[0]},
+        {"intermediate_size", 1.0, MOST_SIZE, true, &sizes[1]},
+        {"input_bytes", 2.0, 4.0, true, &sizes[2]},
+        {"threads", 1.0, MOST_COUNT, true, &sizes[3]},
+        {"experts_in_turn", 1.0, MOST_COUNT, true, &sizes[4]},
+        {"ranks_per_processor", 1.0, MOST_COUNT, false, &out->ranks_per_processor},
+        {"expert_bytes", 1.0, MOST_BYTES, false, &out->expert_bytes},
+        {"flops_per_second", ADAMOE_COST_LEAST_RATE, ADAMOE_COST_MOST_RATE, false, &out->compute.flops},
+        {"bytes_per_second", ADAMOE_COST_LEAST_RATE, ADAMOE_COST_MOST_RATE, false, &out->compute.bytes}};
+    ADAMOE_TRY(read_numbers(path, "kernel", kernel, wanted, sizeof wanted / sizeof *wanted));
+    if (sizes[2] == 3.0) { /* bfloat16 or float32 */
+        return refuse(path, "kernel", "input_bytes");
     }
     out->hidden_size = (size_t)sizes[0];
     out->intermediate_size = (size_t)sizes[1];
     out->input_bytes = (size_t)sizes[2];
     out->threads = (uint32_t)sizes[3];
     out->experts_in_turn = (size_t)sizes[4];
-    (void)snprintf(out->kernel, sizeof out->kernel, "%s", json_string_value(json_object_get(kernel, "name")));
+    ADAMOE_TRY(read_text(path, "kernel", kernel, "name", out->kernel, sizeof out->kernel));
     return read_points(path, json_object_get(kernel, "points"), &out->compute);
 }
 
 static adamoe_status read_network(const char *path, const json_t *network, adamoe_calibration *out)
 {
     double ranks, chunks;
-    const wanted_number wanted[] = {{"ranks", 2.0, &ranks},
-                                    {"chunks", 1.0, &chunks},
-                                    {"latency_seconds", 0.0, &out->network.latency},
-                                    {"overhead_seconds", 0.0, &out->network.overhead},
-                                    {"rendezvous_seconds", 0.0, &out->network.rendezvous},
-                                    {"eager_bytes", 0.0, &out->network.eager},
-                                    {"bytes_per_second", 1.0, &out->network.bandwidth},
-                                    {"hidden_share", 0.0, &out->network.hidden}};
-    ADAMOE_TRY(read_numbers(path, network, wanted, sizeof wanted / sizeof *wanted));
-    if (ranks > 1e6 || chunks > 1e6 || out->network.hidden > 1.0) {
-        return refuse(path, "network");
-    }
+    adamoe_cost_network *n = &out->network;
+    const wanted_number wanted[] = {
+        {"ranks", 2.0, MOST_COUNT, true, &ranks},
+        {"chunks", 1.0, MOST_COUNT, true, &chunks},
+        {"latency_seconds", 0.0, ADAMOE_COST_MOST_SECONDS, false, &n->latency},
+        {"overhead_seconds", 0.0, ADAMOE_COST_MOST_SECONDS, false, &n->overhead},
+        {"rendezvous_seconds", 0.0, ADAMOE_COST_MOST_SECONDS, false, &n->rendezvous},
+        {"eager_bytes", 0.0, MOST_BYTES, false, &n->eager},
+        {"bytes_per_second", ADAMOE_COST_LEAST_RATE, ADAMOE_COST_MOST_RATE, false, &n->bandwidth},
+        {"hidden_share", 0.0, 1.0, false, &n->hidden}};
+    ADAMOE_TRY(read_numbers(path, "network", network, wanted, sizeof wanted / sizeof *wanted));
     out->ranks = (uint32_t)ranks;
-    out->network.overlap = true;
-    out->network.chunks = (uint32_t)chunks;
+    n->overlap = true;
+    n->chunks = (uint32_t)chunks;
     return adamoe_ok();
+}
+
+/* The ends of an interval, of which null is one that too few rounds do not have. */
+static adamoe_status read_interval(const char *path, const char *place, const json_t *entry,
+                                   adamoe_calibration_check *c)
+{
+    const double most = ADAMOE_COST_MOST_SECONDS / LEAST_SECONDS;
+    const wanted_number wanted[] = {{"low", 0.0, most, false, &c->low}, {"high", 0.0, most, false, &c->high}};
+    c->low = -(double)INFINITY;
+    c->high = (double)INFINITY;
+    for (size_t i = 0; i < 2; ++i) {
+        if (!json_is_null(json_object_get(entry, wanted[i].key))) {
+            ADAMOE_TRY(read_numbers(path, place, entry, &wanted[i], 1));
+        }
+    }
+    return c->low <= c->high ? adamoe_ok() : refuse(path, place, "low, at most high");
 }
 
 static adamoe_status read_checks(const char *path, const json_t *list, adamoe_calibration *out)
@@ -231,19 +293,20 @@ static adamoe_status read_checks(const char *path, const json_t *list, adamoe_ca
     size_t i;
     const json_t *entry;
     if (!json_is_array(list) || json_array_size(list) > ADAMOE_CALIBRATION_CHECKS) {
-        return refuse(path, "checks");
+        return refuse(path, "", "checks");
     }
     json_array_foreach(list, i, entry)
     {
+        char place[48];
         adamoe_calibration_check *c = &out->check[out->checks++];
-        const wanted_number wanted[] = {{"predicted", 0.0, &c->predicted}, {"measured", 1e-12, &c->measured}};
-        const char *what = json_string_value(json_object_get(entry, "what"));
-        ADAMOE_TRY(read_numbers(path, entry, wanted, 2));
-        (void)snprintf(c->what, sizeof c->what, "%s", what == NULL ? "?" : what);
-        c->fitted = json_is_true(json_object_get(entry, "fitted"));
-        const json_t *low = json_object_get(entry, "low"), *high = json_object_get(entry, "high");
-        c->low = json_is_number(low) ? json_number_value(low) : -(double)INFINITY; /* too few rounds */
-        c->high = json_is_number(high) ? json_number_value(high) : (double)INFINITY;
+        const wanted_number wanted[] = {
+            {"predicted", 0.0, ADAMOE_COST_MOST_SECONDS, false, &c->predicted},
+            {"measured", LEAST_SECONDS, ADAMOE_COST_MOST_SECONDS, false, &c->measured}};
+        (void)snprintf(place, sizeof place, "checks[%zu]", i);
+        ADAMOE_TRY(read_numbers(path, place, entry, wanted, sizeof wanted / sizeof *wanted));
+        ADAMOE_TRY(read_text(path, place, entry, "what", c->what, sizeof c->what));
+        ADAMOE_TRY(read_truth(path, place, entry, "fitted", &c->fitted));
+        ADAMOE_TRY(read_interval(path, place, entry, c));
     }
     return adamoe_ok();
 }
@@ -251,15 +314,12 @@ static adamoe_status read_checks(const char *path, const json_t *list, adamoe_ca
 static adamoe_status read_judged(const char *path, const json_t *judged, adamoe_calibration *out)
 {
     double rounds, disturbed;
-    const wanted_number wanted[] = {{"rounds", 1.0, &rounds}, {"disturbed_rounds", 0.0, &disturbed}};
-    ADAMOE_TRY(read_numbers(path, judged, wanted, 2));
-    if (rounds > 1e6 || disturbed > 1e6) {
-        return refuse(path, "judged");
-    }
+    const wanted_number wanted[] = {{"rounds", 1.0, MOST_COUNT, true, &rounds},
+                                    {"disturbed_rounds", 0.0, MOST_COUNT, true, &disturbed}};
+    ADAMOE_TRY(read_numbers(path, "judged", judged, wanted, sizeof wanted / sizeof *wanted));
     out->rounds = (size_t)rounds;
     out->disturbed_rounds = (size_t)disturbed;
-    out->disturbed = json_is_true(json_object_get(judged, "disturbed"));
-    return adamoe_ok();
+    return read_truth(path, "judged", judged, "disturbed", &out->disturbed);
 }
 
 static adamoe_status read_document(const char *path, const json_t *document, adamoe_calibration *out)
@@ -267,7 +327,7 @@ static adamoe_status read_document(const char *path, const json_t *document, ada
     const json_t *kernel = json_object_get(document, "kernel"),
                  *network = json_object_get(document, "network");
     if (kernel == NULL && network == NULL) {
-        return refuse(path, "kernel, network");
+        return refuse(path, "", "kernel, network");
     }
     if (kernel != NULL) {
         ADAMOE_TRY(read_kernel(path, kernel, out));

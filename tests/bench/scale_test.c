@@ -252,10 +252,9 @@ static void recordings_must_fit(void **state)
 
 /* ---------------------------------------------------------------------------------------------- calibrations */
 
-static void a_calibration_comes_back(void **state)
+static adamoe_calibration some_calibration(void)
 {
-    static adamoe_calibration c, back;
-    c = (adamoe_calibration){
+    return (adamoe_calibration){
         .kernel = "avx2-f32",
         .hidden_size = 64,
         .intermediate_size = 96,
@@ -282,6 +281,12 @@ static void a_calibration_comes_back(void **state)
         .check = {{"two ranks", 1.1e-3, 1e-3, 0.9, 1.2, false},
                   {"four ranks", 1.2e-3, 1e-3, -(double)INFINITY, (double)INFINITY, false}},
         .checks = 2};
+}
+
+static void a_calibration_comes_back(void **state)
+{
+    static adamoe_calibration c, back;
+    c = some_calibration();
     const char *path = in_folder(state, "c.json").text;
     json_t *json = adamoe_calibration_json(&c);
     assert_int_equal(json_dump_file(json, path, 0), 0);
@@ -299,9 +304,86 @@ static void a_calibration_comes_back(void **state)
     expect(run(SCALE "--preset olmoe --calibration %s", path), 2,
            "experts of 64 x 96 were measured, these have 2048 x 1024");
     write_text(path, "{\"checks\":[],\"network\":{\"ranks\":2}}");
-    expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: chunks: missing");
+    expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: network.chunks: missing");
     write_text(path, "{}");
     expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: kernel, network: missing");
+}
+
+/* The part of a document that a place names. */
+static json_t *part_of(json_t *document, const char *place)
+{
+    return strcmp(place, "checks[0]") == 0 ? json_array_get(json_object_get(document, "checks"), 0)
+           : strcmp(place, "kernel.points[0]") == 0
+               ? json_array_get(json_object_get(json_object_get(document, "kernel"), "points"), 0)
+               : json_object_get(document, place);
+}
+
+static const char *const wrong_values[][3] = {
+    /* place, key, value; NULL: none */
+    {"judged", "disturbed", NULL},
+    {"judged", "disturbed", "1"},
+    {"judged", "disturbed", "\"true\""},
+    {"judged", "rounds", "8.5"},
+    {"judged", "disturbed_rounds", "0.5"},
+    {"checks[0]", "fitted", NULL},
+    {"checks[0]", "fitted", "null"},
+    {"checks[0]", "low", "1.5"}, /* above high */
+    {"checks[0]", "low", NULL},
+    {"checks[0]", "high", "\"1.2\""},
+    {"checks[0]", "predicted", "1e300"},
+    {"checks[0]", "measured", "1e300"},
+    {"checks[0]", "what", NULL},
+    {"checks[0]", "what", "\"two\\u001b[31m\""},
+    {"checks[0]", "what", "\"two\\nranks\""},
+    {"checks[0]", "what", "\"two\\u009b31m\""},
+    {"checks[0]", "what", "\"two\\u007f\""},
+    {"kernel", "name", "\"\\u001b]0;\\u0007\""},
+    {"kernel", "input_bytes", "3"},
+    {"kernel", "threads", "2.5"},
+    {"kernel", "experts_in_turn", "1.5"},
+    {"kernel", "hidden_size", "64.5"},
+    {"kernel", "ranks_per_processor", "1e300"},
+    {"kernel", "flops_per_second", "1e300"},
+    {"kernel", "bytes_per_second", "1e-300"},
+    {"kernel", "expert_bytes", "1e300"},
+    {"kernel.points[0]", "rows", "1.5"},
+    {"kernel.points[0]", "rows", "2"}, /* not the first one */
+    {"kernel.points[0]", "seconds", "1e300"},
+    {"kernel.points[0]", "alone_seconds", "1"}, /* above seconds */
+    {"network", "ranks", "2.5"},
+    {"network", "chunks", "2.5"},
+    {"network", "latency_seconds", "1e300"},
+    {"network", "overhead_seconds", "1e300"},
+    {"network", "rendezvous_seconds", "1e300"},
+    {"network", "eager_bytes", "1e300"},
+    {"network", "bytes_per_second", "1e300"},
+    {"network", "hidden_share", "1.5"},
+};
+
+static void wrong_calibrations_are_refused(void **state)
+{
+    static adamoe_calibration c, back;
+    const char *path = in_folder(state, "c.json").text;
+    c = some_calibration();
+    for (size_t i = 0; i < sizeof wrong_values / sizeof *wrong_values; ++i) {
+        const char *place = wrong_values[i][0], *key = wrong_values[i][1], *value = wrong_values[i][2];
+        char said[96];
+        json_t *json = adamoe_calibration_json(&c), *part = part_of(json, place);
+        assert_non_null(json_object_get(part, key));
+        assert_int_equal(value == NULL
+                             ? json_object_del(part, key)
+                             : json_object_set_new(part, key, json_loads(value, JSON_DECODE_ANY, NULL)),
+                         0);
+        assert_int_equal(json_dump_file(json, path, 0), 0);
+        json_decref(json);
+        const adamoe_status status = adamoe_calibration_read(path, &back);
+        (void)snprintf(said, sizeof said, "c.json: %s.%s", place, key);
+        if (status.code != ADAMOE_BAD_INPUT || strstr(status.message, said) == NULL) {
+            fail_msg("%s, %s: %d, %s", said, value == NULL ? "absent" : value, (int)status.code,
+                     status.message);
+        }
+    }
+    expect(run(SCALE "--preset tiny --calibration %s", path), 2, "c.json: network.hidden_share: missing, or");
 }
 
 /* Nothing is measured without --calibrate, and nobody may believe that it was. */
@@ -382,6 +464,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_layers_come_alike_often, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(recordings_must_fit, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_calibration_comes_back, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(wrong_calibrations_are_refused, make_folder, remove_folder),
         cmocka_unit_test(options_that_nothing_reads_are_refused),
         cmocka_unit_test(rates_have_bounds),
         cmocka_unit_test_setup_teardown(wrong_wishes_are_refused, make_folder, remove_folder),
