@@ -149,8 +149,9 @@ static size_t memory_for_weights(const adamoe_evaluation *e, uint32_t ranks_here
     return share < (double)SIZE_MAX ? (size_t)share : half;
 }
 
-/* The naive model needs no preparation; everything else goes through the contract. */
-static adamoe_status prepare(adamoe_evaluation *e)
+/* The naive model needs no preparation; everything else goes through the contract. Without messages: one rank may fail
+ * here alone. */
+static adamoe_status prepare(adamoe_evaluation *e, uint32_t ranks_here)
 {
     if (strcmp(e->kernel->name, "reference") == 0 && e->router.router == NULL) {
         return adamoe_ok();
@@ -162,8 +163,6 @@ static adamoe_status prepare(adamoe_evaluation *e)
             .kernel = e->kernel, .team = m->team, .placement = m->placement, .host = &m->host};
         return adamoe_lora_network_create(e->lora, &with, &e->network);
     }
-    uint32_t ranks_here;
-    ADAMOE_TRY(adamoe_ranks_here(world, &ranks_here));
     const adamoe_sharded_options spread = adamoe_rank_sharded(&e->options.ranks, &e->assignment, world);
     ADAMOE_TRY(adamoe_sharded_create(e->kernel, &spread, &e->sharded));
     ADAMOE_TRY(adamoe_forward_create(adamoe_sharded_kernel(e->sharded),
@@ -234,7 +233,8 @@ static adamoe_status place_experts(adamoe_evaluation *e)
     return adamoe_rank_assignment_create(o, &subject, e->options.world->ranks, &e->assignment);
 }
 
-static adamoe_status open_all(adamoe_evaluation *e)
+/* What goes before preparing. Without messages. */
+static adamoe_status open_inputs(adamoe_evaluation *e)
 {
     const adamoe_evaluate_options *options = &e->options;
     ADAMOE_TRY(open_model(e));
@@ -249,17 +249,19 @@ static adamoe_status open_all(adamoe_evaluation *e)
         return adamoe_error(ADAMOE_ENVIRONMENT, "eval: out of memory");
     }
     ADAMOE_TRY(make_prompts(e));
-    if (options->registry != NULL) {
-        ADAMOE_TRY(choose_kernel(e));
-    }
-    return prepare(e);
+    return options->registry != NULL ? choose_kernel(e) : adamoe_ok();
 }
 
 adamoe_status adamoe_evaluation_open(const adamoe_evaluate_options *options, const adamoe_kernel *kernel,
                                      const adamoe_machine *machine, adamoe_evaluation *e)
 {
     *e = (adamoe_evaluation){.options = *options, .kernel = kernel, .machine = machine};
-    return adamoe_world_agree(options->world, open_all(e));
+    uint32_t ranks_here;
+    /* What can fail on one rank stands between messages that all send: a rank that went past those of the others would be
+     * waited for with messages of another size, for ever. */
+    ADAMOE_TRY(adamoe_world_agree(options->world, open_inputs(e)));
+    ADAMOE_TRY(adamoe_ranks_here(options->world, &ranks_here));
+    return adamoe_world_agree(options->world, prepare(e, ranks_here));
 }
 
 void adamoe_evaluation_free(adamoe_evaluation *e)
