@@ -466,5 +466,5 @@ int adamoe_verb_bench(int count, char **arguments)
     }
     adamoe_peers_free(&options.peers);
     free(flags.argument);
-    return adamoe_finish("bench", status);
+    return adamoe_finish_early("bench", status); /* flags are refused before it is known for how many ranks */
 }

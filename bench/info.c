@@ -12,6 +12,7 @@
 #include "onednn/faults.h"
 #include "program/options.h"
 #include "program/result_files.h"
+#include "ranks/agreement.h"
 #include "ranks/layout.h"
 #include "ranks/options.h"
 #include "machine/team.h"
@@ -28,6 +29,8 @@ enum {
 };
 
 typedef struct info_options {
+    int count; /* the command line */
+    char **arguments;
     adamoe_ranks *ranks;
     adamoe_rank_place *place; /* [ranks] on rank 0; NULL: alone */
     char mpi[96];
@@ -382,13 +385,35 @@ static adamoe_status report(info_options *o, const adamoe_registry *registry)
     return status;
 }
 
+/* Rank 0 looks after the file of the results. */
+static adamoe_status begin(const info_options *o, adamoe_registry **registry)
+{
+    const adamoe_result_file file = {"--json", o->json};
+    if (adamoe_ranks_world(o->ranks)->rank == 0) {
+        ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, &o->common));
+    }
+    ADAMOE_TRY(adamoe_registry_create(registry));
+    return adamoe_load_kernels(&o->common, *registry);
+}
+
+/* Every verb begins with the same messages, so that one that runs on some of the ranks alone is named. */
+static adamoe_status agree(const info_options *o, adamoe_status status)
+{
+    const adamoe_world *world = adamoe_ranks_world(o->ranks);
+    adamoe_rank_facts facts = {.count = 0};
+    if (status.code == ADAMOE_OK && world->ranks > 1) {
+        status = adamoe_rank_fact_program(&facts);
+    }
+    if (status.code == ADAMOE_OK && world->ranks > 1) {
+        status = adamoe_rank_fact_options(&facts, &info_argp, o->count, o->arguments);
+    }
+    return adamoe_rank_agree(world, status, &facts);
+}
+
 static adamoe_status run(info_options *o)
 {
     adamoe_registry *registry = NULL;
-    const adamoe_result_file file = {"--json", o->json};
-    ADAMOE_TRY(adamoe_check_result_files(&file, 1, NULL, 0, &o->common));
-    ADAMOE_TRY(adamoe_registry_create(&registry));
-    adamoe_status status = adamoe_load_kernels(&o->common, registry);
+    adamoe_status status = agree(o, begin(o, &registry));
     if (status.code == ADAMOE_OK) {
         status = report(o, registry);
     }
@@ -398,7 +423,7 @@ static adamoe_status run(info_options *o)
 
 int adamoe_verb_info(int count, char **arguments)
 {
-    info_options options = {0};
+    info_options options = {.count = count, .arguments = arguments};
     adamoe_parse(&info_argp, count, arguments, &options);
     adamoe_status status = adamoe_ranks_open(ADAMOE_PATIENCE, &options.ranks);
     if (status.code == ADAMOE_OK) {

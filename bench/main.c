@@ -51,6 +51,11 @@ static const verb verbs[] = {
     {"report", "results of the other verbs as one page with pictures", adamoe_verb_report, NO_TIMES, false},
 };
 
+static void print_version(FILE *stream)
+{
+    fprintf(stream, "adamoe %s\n", ADAMOE_VERSION);
+}
+
 static void print_help(FILE *stream)
 {
     fprintf(stream,
@@ -72,8 +77,13 @@ static void print_help(FILE *stream)
             "machine; 4 the environment failed (memory, disk, permission).\n");
 }
 
-static int finish(void)
+/* What every rank would print in the same way is rank 0's. */
+static int print_once(void (*print)(FILE *stream))
 {
+    if (adamoe_launch_of_process().rank > 0) {
+        return 0;
+    }
+    print(stdout);
     const adamoe_status status = adamoe_flush_output();
     if (status.code != ADAMOE_OK) {
         fprintf(stderr, "adamoe: %s\n", status.message);
@@ -96,17 +106,17 @@ static bool may_measure(const verb *v)
 /* Several processes that do the same would write over each other. */
 static int refuse_ranks(const verb *v)
 {
-    adamoe_launch_let_first_speak();
-    fprintf(stderr,
-            "adamoe %s: it was started as %u ranks, and does not run over ranks; these verbs do:", v->name,
-            adamoe_launch_of_process().ranks);
+    char list[256] = "";
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
         if (verbs[i].over_ranks) {
-            fprintf(stderr, " %s", verbs[i].name);
+            const size_t used = strlen(list);
+            (void)snprintf(list + used, sizeof list - used, " %s", verbs[i].name);
         }
     }
-    fprintf(stderr, "\n");
-    return 2;
+    return adamoe_finish_early(
+        v->name, adamoe_error(ADAMOE_BAD_INPUT,
+                              "it was started as %u ranks, and does not run over ranks; these verbs do:%s",
+                              adamoe_launch_of_process().ranks, list));
 }
 
 static int run_verb(const verb *v, int count, char **arguments)
@@ -117,9 +127,18 @@ static int run_verb(const verb *v, int count, char **arguments)
     }
     const adamoe_status status = adamoe_last_level_cache_check();
     if (status.code != ADAMOE_OK) {
-        return adamoe_finish(v->name, status);
+        return adamoe_finish_early(v->name, status);
     }
     return asks_for_help || may_measure(v) ? v->run(count, arguments) : (int)ADAMOE_NOT_SUPPORTED;
+}
+
+static int refuse_verb(const char *name)
+{
+    char rank[ADAMOE_LAUNCH_NAME];
+    adamoe_launch_let_first_speak();
+    adamoe_launch_name(rank);
+    fprintf(stderr, "adamoe: %s%s: no such verb; `adamoe --help` lists them\n", rank, name);
+    return 2;
 }
 
 int main(int count, char **arguments)
@@ -128,23 +147,21 @@ int main(int count, char **arguments)
     /* A limit on the size of files is an error of the write that meets it, which leaves nothing half-written. */
     (void)signal(SIGXFSZ, SIG_IGN);
     if (count < 2) {
+        adamoe_launch_let_first_speak();
         print_help(stderr);
         return 2;
     }
     const char *name = arguments[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        print_help(stdout);
-        return finish();
+        return print_once(print_help);
     }
     if (strcmp(name, "--version") == 0) {
-        printf("adamoe %s\n", ADAMOE_VERSION);
-        return finish();
+        return print_once(print_version);
     }
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
         if (strcmp(name, verbs[i].name) == 0) {
             return run_verb(&verbs[i], count - 1, arguments + 1);
         }
     }
-    fprintf(stderr, "adamoe: %s: no such verb; `adamoe --help` lists them\n", name);
-    return 2;
+    return refuse_verb(name);
 }

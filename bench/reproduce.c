@@ -277,6 +277,11 @@ static adamoe_status check_files(reproduction *r)
                                                            &r->options->common);
 }
 
+static adamoe_status choose_kernel(reproduction *r)
+{
+    return adamoe_choose_kernel(&r->options->common, &r->registry, &r->kernel);
+}
+
 static adamoe_status list_facts(const reproduction *r, adamoe_rank_facts *facts)
 {
     const char *const models[] = {r->files.model, r->files.baseline, r->files.untouched};
@@ -299,7 +304,10 @@ static adamoe_status list_facts(const reproduction *r, adamoe_rank_facts *facts)
 static adamoe_status open_all(reproduction *r)
 {
     adamoe_rank_facts facts = {.count = 0};
-    adamoe_status status = complete(&r->options->sides, r, &r->files);
+    adamoe_status status = choose_kernel(r);
+    if (status.code == ADAMOE_OK) {
+        status = complete(&r->options->sides, r, &r->files);
+    }
     if (status.code == ADAMOE_OK) {
         status = check_files(r);
     }
@@ -348,6 +356,7 @@ static adamoe_status run_all(reproduction *r)
 static adamoe_status time_once(reproduction *r)
 {
     r->files = r->options->sides;
+    ADAMOE_TRY(choose_kernel(r));
     ADAMOE_TRY(open_sides(r));
     return adamoe_side_by_side_time(&r->sides);
 }
@@ -379,8 +388,11 @@ static adamoe_status run_as_asked(reproduction *r)
     if (r->world->ranks > 1 && (!o->evaluate_only || o->full || o->time_sides)) {
         return adamoe_error(ADAMOE_BAD_INPUT, "over ranks: with --evaluate-only alone");
     }
-    ADAMOE_TRY(adamoe_world_agree(r->world, adamoe_choose_kernel(&o->common, &r->registry, &r->kernel)));
-    return o->full ? study(o, r->kernel) : o->time_sides ? time_once(r) : run_all(r);
+    if (o->full) {
+        ADAMOE_TRY(choose_kernel(r));
+        return study(o, r->kernel);
+    }
+    return o->time_sides ? time_once(r) : run_all(r);
 }
 
 int adamoe_verb_reproduce(int count, char **arguments)

@@ -318,10 +318,9 @@ int adamoe_verb_scale(int count, char **arguments)
         return adamoe_scale_calibrate(&options, count, arguments);
     }
     if (adamoe_launch_of_process().ranks > 1) {
-        adamoe_launch_let_first_speak();
-        return adamoe_finish("scale", adamoe_error(ADAMOE_BAD_INPUT,
-                                                   "started as several ranks, which only --calibrate "
-                                                   "asks for"));
+        return adamoe_finish_early("scale", adamoe_error(ADAMOE_BAD_INPUT,
+                                                         "started as several ranks, which only --calibrate "
+                                                         "asks for"));
     }
     return adamoe_finish("scale", run(&options));
 }

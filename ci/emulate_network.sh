@@ -26,6 +26,7 @@ shift $((OPTIND - 1))
 for number in "$nodes" "$delay" "$mbit"; do
     case $number in
     '' | *[!0-9]*) echo "ci/emulate_network.sh: $number: not a whole number" >&2; exit 2 ;;
+    ???????*) echo "ci/emulate_network.sh: $number: not below 1,000,000" >&2; exit 2 ;;
     esac
 done
 if [ "$nodes" -lt 2 ] || [ "$nodes" -gt 60 ] || [ "$mbit" -lt 1 ]; then

@@ -139,8 +139,8 @@ adamoe_status adamoe_spread_variant_check(adamoe_spread_variant *v, adamoe_statu
     v->router = router;
     ADAMOE_TRY(called);
     adamoe_status status = judge(v);
-    if (status.code == ADAMOE_DIFFERENCE) {
-        status = adamoe_error(status.code, "rank %u: %.480s", world->rank, status.message);
+    if (status.code == ADAMOE_DIFFERENCE && world->rank == 0) { /* of the others it is said anyway */
+        status = adamoe_error(status.code, "rank 0: %.480s", status.message);
     }
     *wrong = adamoe_world_agree(world, status);
     return wrong->code == ADAMOE_OK || wrong->code == ADAMOE_DIFFERENCE ? adamoe_ok() : *wrong;

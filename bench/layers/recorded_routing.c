@@ -49,6 +49,34 @@ static int64_t id_at(const adamoe_tensor *ids, size_t row, size_t j)
     return id;
 }
 
+/* The ids of one token, each an expert, none twice. */
+static adamoe_status check_row(const adamoe_safetensors *file, const adamoe_tensor *ids, size_t row,
+                               size_t experts)
+{
+    for (size_t j = 0; j < ids->shape[2]; ++j) {
+        const int64_t id = id_at(ids, row, j);
+        if (id < 0 || (uint64_t)id >= experts) {
+            return refuse_id(file, ids, row, id, "out of range");
+        }
+        for (size_t before = 0; before < j; ++before) {
+            if (id_at(ids, row, before) == id) {
+                return refuse_id(file, ids, row, id, "selected twice");
+            }
+        }
+    }
+    return adamoe_ok();
+}
+
+/* All of them, also those that are not read: whether a file is good depends on no seed. */
+static adamoe_status check_ids(const adamoe_safetensors *file, const adamoe_tensor *ids,
+                               adamoe_mixture mixture)
+{
+    for (size_t row = 0; row < ids->shape[0] * ids->shape[1]; ++row) {
+        ADAMOE_TRY(check_row(file, ids, row, mixture.experts + mixture.null_experts));
+    }
+    return adamoe_ok();
+}
+
 /* --------------------------------------------------------------------------------------------------- as ids */
 
 #define MOST_EXPERTS 65536
@@ -73,21 +101,10 @@ static adamoe_status read_mixture(const adamoe_safetensors *file, adamoe_mixture
 static adamoe_status read_ids(const adamoe_safetensors *file, const adamoe_tensor *ids,
                               adamoe_recorded_routing *out)
 {
-    const size_t k = out->mixture.top_k, all = out->mixture.experts + out->mixture.null_experts;
-    for (size_t row = 0; row < out->layers * out->tokens; ++row) {
-        uint32_t *token = out->id + row * k;
-        for (size_t j = 0; j < k; ++j) {
-            const int64_t id = id_at(ids, row, j);
-            if (id < 0 || (uint64_t)id >= all) {
-                return refuse_id(file, ids, row, id, "out of range");
-            }
-            for (size_t before = 0; before < j; ++before) {
-                if (token[before] == (uint32_t)id) {
-                    return refuse_id(file, ids, row, id, "selected twice");
-                }
-            }
-            token[j] = (uint32_t)id;
-        }
+    const size_t k = out->mixture.top_k;
+    ADAMOE_TRY(check_ids(file, ids, out->mixture));
+    for (size_t i = 0; i < out->layers * out->tokens * k; ++i) {
+        out->id[i] = (uint32_t)id_at(ids, i / k, i % k);
     }
     return adamoe_ok();
 }
@@ -149,19 +166,12 @@ static adamoe_status find_ids(const adamoe_safetensors *file, adamoe_mixture mix
 }
 
 /* Logits of the experts that one token selected; those of the others are negative already. */
-static adamoe_status read_token(const adamoe_safetensors *file, const adamoe_tensor *ids, size_t row,
-                                adamoe_mixture mixture, float *logits)
+static void read_token(const adamoe_tensor *ids, size_t row, float *logits)
 {
-    const size_t k = mixture.top_k, all = mixture.experts + mixture.null_experts;
+    const size_t k = ids->shape[2];
     for (size_t j = 0; j < k; ++j) {
-        const int64_t id = id_at(ids, row, j);
-        const bool outside = id < 0 || (uint64_t)id >= all;
-        if (outside || logits[id] > 0.0f) {
-            return refuse_id(file, ids, row, id, outside ? "out of range" : "selected twice");
-        }
-        logits[id] = 2.0f - (float)j / (float)k;
+        logits[id_at(ids, row, j)] = 2.0f - (float)j / (float)k;
     }
-    return adamoe_ok();
 }
 
 size_t adamoe_recorded_layer(size_t layers, uint64_t seed)
@@ -175,6 +185,7 @@ static adamoe_status read_tokens(const adamoe_safetensors *file, adamoe_mixture 
 {
     const adamoe_tensor *ids = NULL;
     ADAMOE_TRY(find_ids(file, mixture, &ids));
+    ADAMOE_TRY(check_ids(file, ids, mixture));
     const size_t all = mixture.experts + mixture.null_experts;
     adamoe_splitmix64 random = adamoe_random_for("recorded", seed);
     const size_t layer = adamoe_splitmix64_below(&random, ids->shape[0]);
@@ -185,7 +196,7 @@ static adamoe_status read_tokens(const adamoe_safetensors *file, adamoe_mixture 
             l[i] = -1.0f - (float)((double)(adamoe_splitmix64_next(&random) >> 41) * 0x1p-23);
         }
         const size_t row = layer * ids->shape[1] + (first + t) % ids->shape[1];
-        ADAMOE_TRY(read_token(file, ids, row, mixture, l));
+        read_token(ids, row, l);
     }
     return adamoe_ok();
 }

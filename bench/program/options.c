@@ -33,30 +33,82 @@ int adamoe_finish(const char *verb, adamoe_status status)
     return (int)status.code;
 }
 
+int adamoe_finish_early(const char *verb, adamoe_status status)
+{
+    char name[ADAMOE_LAUNCH_NAME];
+    if (status.code == ADAMOE_OK) {
+        return adamoe_finish(verb, status);
+    }
+    adamoe_launch_let_first_speak();
+    adamoe_launch_name(name);
+    return adamoe_finish(verb, adamoe_error(status.code, "%s%.480s", name, status.message));
+}
+
 /* argp ends the program itself after --help, with 0 even where the text could not be written. Of several ranks the first
- * says what is wrong with the options, and the others wait to be ended. */
-static bool parsing;
+ * prints; what the others would say of their options is kept, for one that has an error of its own. */
+static struct {
+    bool active;
+    FILE *out, *err; /* where a rank other than 0 prints meanwhile: nowhere, and to `text`; NULL: as always */
+    FILE *real_err;
+    char *text;
+    size_t size;
+} parsing;
+
+/* Where argp ends a rank other than 0. A text that all would print, as --help, has no error in it. */
+static void say_own_error(void)
+{
+    char name[ADAMOE_LAUNCH_NAME];
+    (void)fflush(parsing.err);
+    if (parsing.size > 0) {
+        adamoe_launch_let_first_speak();
+        adamoe_launch_name(name);
+        fprintf(parsing.real_err, "%s%s", name, parsing.text);
+    }
+}
 
 static void finish_help(void)
 {
-    if (parsing) {
-        adamoe_launch_let_first_speak();
+    if (parsing.active && parsing.err != NULL) {
+        say_own_error();
     }
-    const adamoe_status status = parsing ? adamoe_flush_output() : adamoe_ok();
+    const adamoe_status status = parsing.active ? adamoe_flush_output() : adamoe_ok();
     if (status.code != ADAMOE_OK) {
         fprintf(stderr, "adamoe: %s\n", status.message);
         _exit((int)status.code);
     }
 }
 
+static void begin_parsing(void)
+{
+    parsing.active = true;
+    if (adamoe_launch_of_process().rank > 0) {
+        parsing.out = fopen("/dev/null", "we");
+        parsing.err = parsing.out == NULL ? NULL : open_memstream(&parsing.text, &parsing.size);
+    }
+}
+
+static void end_parsing(void)
+{
+    if (parsing.out != NULL) {
+        (void)fclose(parsing.out);
+    }
+    if (parsing.err != NULL) {
+        (void)fclose(parsing.err);
+        free(parsing.text);
+    }
+    parsing.out = parsing.err = NULL;
+    parsing.active = false;
+}
+
 void adamoe_parse(const struct argp *argp, int count, char **arguments, void *input)
 {
     FILE *const out = stdout, *const err = stderr;
-    FILE *const nowhere = adamoe_launch_of_process().rank == 0 ? NULL : fopen("/dev/null", "we");
-    if (nowhere != NULL) {
-        stdout = stderr = nowhere;
+    begin_parsing();
+    parsing.real_err = err;
+    if (parsing.err != NULL) {
+        stdout = parsing.out;
+        stderr = parsing.err;
     }
-    parsing = true;
     (void)atexit(finish_help);
     /* argp names the program after its first argument. */
     char name[64];
@@ -65,12 +117,9 @@ void adamoe_parse(const struct argp *argp, int count, char **arguments, void *in
     arguments[0] = name;
     (void)argp_parse(argp, count, arguments, 0, NULL, input); /* ends the program on an error */
     arguments[0] = verb;
-    parsing = false;
-    if (nowhere != NULL) {
-        stdout = out;
-        stderr = err;
-        (void)fclose(nowhere);
-    }
+    stdout = out;
+    stderr = err;
+    end_parsing();
 }
 
 uint64_t adamoe_parse_count(struct argp_state *state, const char *option, const char *text, uint64_t low,

@@ -18,6 +18,10 @@ adamoe_status adamoe_flush_output(void);
  * could not be printed is an error too. */
 int adamoe_finish(const char *verb, adamoe_status status);
 
+/* The same before the ranks of a run have met, of which all may have the same error: it is said once. One that rank 0 has not
+ * is said with the number of the rank. */
+int adamoe_finish_early(const char *verb, adamoe_status status);
+
 /* The most --command that a verb takes. */
 #define ADAMOE_MOST_COMMANDS 16
 

@@ -16,6 +16,10 @@ bool adamoe_rank_options_given(const adamoe_rank_options *options)
            options->one_after_the_other || options->patience < d->patience || options->patience > d->patience;
 }
 
+/* Seconds: a few pulses may be late; and twelve days are longer than anybody waits. */
+#define LEAST_PATIENCE 3.0
+#define MOST_PATIENCE  1e6
+
 enum { OPTION_EXPERTS = 0x200, OPTION_RECORDING, OPTION_CHUNKS, OPTION_IN_TURN, OPTION_PATIENCE };
 
 static const struct argp_option options_list[] = {
@@ -53,10 +57,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_PATIENCE:
         o->patience = adamoe_parse_number(state, "--rank-patience", value);
-        if (o->patience < 3.0) {
-            argp_error(state,
-                       "--rank-patience: `%s' is below 3 s: a rank says about once a second that it is alive",
-                       value);
+        if (o->patience < LEAST_PATIENCE || o->patience > MOST_PATIENCE) {
+            argp_error(
+                state,
+                "--rank-patience: `%s' is not from %.0f to %.0f s: a rank says about once a second that it "
+                "is alive",
+                value, LEAST_PATIENCE, MOST_PATIENCE);
         }
         return 0;
     case ARGP_KEY_END:
@@ -78,18 +84,20 @@ void adamoe_rank_stop(const char *verb, adamoe_ranks *ranks, const adamoe_status
         return;
     }
     const adamoe_status cause = adamoe_ranks_cause(ranks, status);
-    const int code = adamoe_ranks_speaks(ranks, &cause) ? adamoe_finish(verb, cause) : (int)cause.code;
-    adamoe_ranks_abort(ranks, code);
+    adamoe_ranks_let_first_speak(ranks, &cause);
+    adamoe_ranks_abort(ranks, adamoe_finish(verb, cause));
 }
 
 int adamoe_rank_finish(const char *verb, adamoe_ranks *ranks, adamoe_status status)
 {
     if (ranks == NULL) {
-        adamoe_launch_let_first_speak();
-        return adamoe_finish(verb, status);
+        return adamoe_finish_early(verb, status);
     }
     if (status.code == ADAMOE_OK) {
         status = adamoe_flush_output();
+    }
+    if (status.code == ADAMOE_OK) { /* one that still writes its results is waited for as long as it lives */
+        status = adamoe_world_barrier(adamoe_ranks_world(ranks));
     }
     adamoe_rank_stop(verb, ranks, &status);
     adamoe_ranks_close(ranks);

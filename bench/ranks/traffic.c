@@ -119,20 +119,23 @@ static json_t *rank_json(const adamoe_rank_traffic *rank)
 json_t *adamoe_traffic_json(const adamoe_traffic_report *report)
 {
     const adamoe_traffic_total t = adamoe_traffic_sum(report);
+    /* Not counted, as by a bench without --saved, is not 0. */
+    const bool counted = t.baseline_bytes > 0 || t.bytes == 0;
     json_t *ranks = json_array();
     for (uint32_t r = 0; r < report->ranks; ++r) {
         json_array_append_new(ranks, rank_json(&report->rank[r]));
     }
-    json_t *all = json_pack(
-        "{s:I,s:o,s:s,s:o,s:I,s:b,s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:o,s:o,s:o}", "ranks",
-        (json_int_t)report->ranks, "mpi", adamoe_json_text(report->mpi), "experts", report->experts,
-        "recording", report->recording == NULL ? json_null() : adamoe_json_text(report->recording), "chunks",
-        (json_int_t)report->chunks, "overlap", (int)report->overlap, "inputs_travel_as",
-        report->bfloat16 ? "bfloat16" : "float32", "rows_kept", (json_int_t)t.rows_kept, "rows_sent",
-        (json_int_t)t.rows_sent, "kept_share", adamoe_json_number(t.kept_share), "bytes", (json_int_t)t.bytes,
-        "predicted_bytes", (json_int_t)t.predicted_bytes, "baseline_bytes", (json_int_t)t.baseline_bytes,
-        "bytes_reduction", adamoe_json_number(t.bytes_reduction), "largest_over_mean_load",
-        adamoe_json_number(t.largest_over_mean_load), "by_rank", ranks);
+    json_t *all =
+        json_pack("{s:I,s:o,s:s,s:o,s:I,s:b,s:s,s:I,s:I,s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "ranks",
+                  (json_int_t)report->ranks, "mpi", adamoe_json_text(report->mpi), "experts", report->experts,
+                  "recording", report->recording == NULL ? json_null() : adamoe_json_text(report->recording),
+                  "chunks", (json_int_t)report->chunks, "overlap", (int)report->overlap, "inputs_travel_as",
+                  report->bfloat16 ? "bfloat16" : "float32", "rows_kept", (json_int_t)t.rows_kept,
+                  "rows_sent", (json_int_t)t.rows_sent, "kept_share", adamoe_json_number(t.kept_share),
+                  "bytes", (json_int_t)t.bytes, "predicted_bytes", (json_int_t)t.predicted_bytes,
+                  "baseline_bytes", counted ? json_integer((json_int_t)t.baseline_bytes) : json_null(),
+                  "bytes_reduction", adamoe_json_number(t.bytes_reduction), "largest_over_mean_load",
+                  adamoe_json_number(t.largest_over_mean_load), "by_rank", ranks);
     if (all != NULL && report->batch_tokens > 0) {
         (void)json_object_set_new(all, "batch_tokens", json_integer((json_int_t)report->batch_tokens));
     }

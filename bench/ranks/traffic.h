@@ -28,7 +28,7 @@ typedef struct adamoe_traffic_report {
     const char *experts;       /* where they live */
     const char *recording;     /* by which; else NULL */
     uint32_t chunks;
-    uint64_t batch_tokens;  /* tokens that a rank runs together at most; 0: it does not apply */
+    uint64_t batch_tokens;  /* a step's tokens for each rank, on average at most; 0: it does not apply */
     bool overlap, bfloat16; /* of inputs on their way */
     char mpi[96];
 } adamoe_traffic_report;

@@ -67,8 +67,9 @@ static void plan(const adamoe_measure *m, timers *t, double parts)
     if (m->quiet || m->world->rank != 0) {
         return;
     }
-    printf("Plan: %zu rounds of %.2g s, %.3g s in all, at most %.3g s where rounds are disturbed", t->planned,
-           cost, cost * (double)t->planned, 1.5 * cost * (double)t->planned);
+    printf(
+        "Plan: %zu rounds of about %.2g s, %.3g s in all, half as many more where some are disturbed: %.3g s",
+        t->planned, cost, cost * (double)t->planned, 1.5 * cost * (double)t->planned);
     for (size_t i = 0; i < sizes; ++i) {
         printf("%s %zu", i == 0 ? "; layers at" : ",", adamoe_layer_timer_tokens(t->layers, i));
     }

@@ -128,7 +128,12 @@ void adamoe_calibration_print(const adamoe_calibration *c)
     const double error = adamoe_calibration_error(c, false), fitted = adamoe_calibration_error(c, true);
     size_t all;
     const size_t within = adamoe_calibration_within(c, 0.15, &all);
-    printf("\n%zu rounds count, %zu were disturbed\n", c->rounds, c->disturbed_rounds);
+    if (c->disturbed) {
+        printf("\nOf %zu rounds %zu were disturbed: all of them stand behind the figures\n", c->rounds,
+               c->disturbed_rounds);
+    } else {
+        printf("\n%zu rounds count, %zu more were disturbed\n", c->rounds, c->disturbed_rounds);
+    }
     if (c->disturbed && all > 0) {
         printf("The machine was disturbed in too many rounds: the model is not judged by these runs.\n");
         print_checks(c, false);

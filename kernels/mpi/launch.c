@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct adamoe_ranks {
     adamoe_world world;
@@ -39,17 +38,37 @@ adamoe_launch adamoe_launch_of_process(void)
     /* Open MPI's, then those of MPICH and its kin. */
     static const char *const ranks[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", NULL};
     static const char *const rank[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", NULL};
-    adamoe_launch launch = {.ranks = number_in(ranks, 1)};
-    launch.ranks = launch.ranks == 0 ? 1 : launch.ranks;
-    launch.rank = launch.ranks == 1 ? 0 : number_in(rank, 0);
-    return launch;
+    /* PMIx has no variable for how many there are; srun has. Without PMIX_RANK those are an allocation's, not a launch's. */
+    static const char *const slurm_ranks[] = {"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", NULL};
+    static const char *const slurm_rank[] = {"PMIX_RANK", NULL};
+    adamoe_launch launch = {.ranks = number_in(ranks, 0), .rank = number_in(rank, 0)};
+    if (launch.ranks == 0 && getenv("PMIX_RANK") != NULL) {
+        launch = (adamoe_launch){.ranks = number_in(slurm_ranks, 1), .rank = number_in(slurm_rank, 0)};
+    }
+    return launch.ranks > 1 ? launch : (adamoe_launch){.ranks = 1};
 }
+
+/* How long a launcher may take to end the others; and after which the next rank may think that it is the first. */
+#define END_SECONDS  3.0
+#define NEXT_SECONDS 0.5
+#define MOST_NEXT    32 /* a rank waits no longer than these, however many there are */
 
 void adamoe_launch_let_first_speak(void)
 {
-    if (adamoe_launch_of_process().rank > 0) {
-        (void)freopen("/dev/null", "w", stderr);
-        (void)nanosleep(&(struct timespec){2, 0}, NULL);
+    const uint32_t rank = adamoe_launch_of_process().rank;
+    const double seconds = END_SECONDS + NEXT_SECONDS * (rank > MOST_NEXT ? MOST_NEXT : rank);
+    const double start = adamoe_now();
+    while (rank > 0 && adamoe_now() - start < seconds) {
+        (void)nanosleep(&(struct timespec){0, 50000000L}, NULL);
+    }
+}
+
+void adamoe_launch_name(char text[static ADAMOE_LAUNCH_NAME])
+{
+    const uint32_t rank = adamoe_launch_of_process().rank;
+    text[0] = '\0';
+    if (rank > 0) {
+        (void)snprintf(text, ADAMOE_LAUNCH_NAME, "rank %u: ", rank);
     }
 }
 
@@ -72,6 +91,18 @@ static adamoe_status open_module(adamoe_ranks *r)
     return r->module->open(r->patience, &r->world);
 }
 
+/* A launcher of one MPI starts programs of another as so many worlds of one rank, which would all do the same. */
+static adamoe_status check_world(const adamoe_ranks *r)
+{
+    const adamoe_launch launch = adamoe_launch_of_process();
+    return r->world.ranks == launch.ranks && r->world.rank == launch.rank
+               ? adamoe_ok()
+               : adamoe_error(ADAMOE_ENVIRONMENT,
+                              "the launcher started rank %u of %u, which is rank %u of %u to this program's "
+                              "MPI: take the launcher of that one",
+                              launch.rank, launch.ranks, r->world.rank, r->world.ranks);
+}
+
 adamoe_status adamoe_ranks_open(double patience, adamoe_ranks **out)
 {
     adamoe_ranks *r = calloc(1, sizeof *r);
@@ -81,7 +112,10 @@ adamoe_status adamoe_ranks_open(double patience, adamoe_ranks **out)
     r->world = adamoe_alone;
     r->patience = patience;
     if (adamoe_launch_of_process().ranks > 1) {
-        const adamoe_status status = open_module(r);
+        adamoe_status status = open_module(r);
+        if (status.code == ADAMOE_OK) {
+            status = check_world(r);
+        }
         if (status.code != ADAMOE_OK) {
             free(r);
             return status;
@@ -123,27 +157,22 @@ adamoe_status adamoe_ranks_cause(const adamoe_ranks *r, const adamoe_status *met
                               : adamoe_error(met->code, "rank %u: %.480s", r->world.rank, met->message);
 }
 
-bool adamoe_ranks_speaks(adamoe_ranks *r, const adamoe_status *status)
+void adamoe_ranks_let_first_speak(adamoe_ranks *r, const adamoe_status *status)
 {
     if (r->module == NULL) {
-        return true;
+        return;
     }
     r->world.tell(r->world.state, status);
     uint32_t first = 0;
     while (first < r->world.rank && r->module->is_silent(&r->world, first)) {
         ++first;
     }
-    if (first == r->world.rank) {
-        /* The others should hear of it before they are ended. */
-        (void)nanosleep(&(struct timespec){0, 300000000L}, NULL);
-        return true;
-    }
-    /* The one who speaks ends this process too. */
+    /* The one who speaks lets the others hear of it before they are ended. */
+    const double seconds = first == r->world.rank ? 0.3 : r->patience + 2.0;
     const double start = adamoe_now();
-    while (adamoe_now() - start < r->patience + 2.0) {
+    while (adamoe_now() - start < seconds) {
         (void)nanosleep(&(struct timespec){0, 50000000L}, NULL);
     }
-    return true;
 }
 
 void adamoe_ranks_abort(adamoe_ranks *r, int code)

@@ -8,6 +8,7 @@
  */
 #include "mpi/mpi_module.h"
 
+#include <errno.h>
 #include <mpi.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,7 +23,7 @@ typedef struct pulse {
 } pulse;
 
 typedef struct other {
-    _Atomic double heard; /* when */
+    _Atomic double heard; /* when, or later by what this rank itself did not listen */
     pulse in, out;
     MPI_Request receiving, sending;
 } other;
@@ -41,8 +42,9 @@ typedef struct mpi_state {
     other *other; /* [ranks] */
     slot *slot;   /* [slots] */
     size_t slots, next;
-    double looked;       /* when silence was last looked for */
-    adamoe_status cause; /* what was found then, or told */
+    double looked;           /* when silence was last looked for */
+    _Atomic double listened; /* when pulses were last listened for */
+    adamoe_status cause;     /* what was found then, or told */
     pthread_t thread;
     atomic_bool ends;
     pthread_mutex_t mutex; /* of the two below */
@@ -54,12 +56,21 @@ typedef struct mpi_state {
 
 #define PULSE_SECONDS    1.0
 #define LOOK_NANOSECONDS 100000000L
+#define LOOK_SECONDS     (1e-9 * LOOK_NANOSECONDS)
 
 static double now(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A tenth of a second, or for as long as the process was stopped meanwhile. */
+static void nap(void)
+{
+    struct timespec left = {0, LOOK_NANOSECONDS};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
 }
 
 static adamoe_status mpi_error(const char *doing, int code)
@@ -80,26 +91,38 @@ static adamoe_status mpi_error(const char *doing, int code)
 
 /* ------------------------------------------------------------------------------------------------ pulses */
 
-static void hear(mpi_state *s, uint32_t rank)
+/* Whether a pulse of this rank can be received: a request that there is not would be done at once, as if one had come. */
+static bool listens(mpi_state *s, uint32_t rank)
 {
     other *o = &s->other[rank];
-    int done = 1;
-    while (MPI_Test(&o->receiving, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done != 0) {
-        atomic_store(&o->heard, now());
+    if (o->receiving == MPI_REQUEST_NULL &&
+        MPI_Irecv(&o->in, sizeof o->in, MPI_BYTE, (int)rank, 0, s->pulses, &o->receiving) != MPI_SUCCESS) {
+        o->receiving = MPI_REQUEST_NULL;
+    }
+    return o->receiving != MPI_REQUEST_NULL;
+}
+
+static void take_error(mpi_state *s, pulse *p)
+{
+    (void)pthread_mutex_lock(&s->mutex);
+    if (s->theirs.code == ADAMOE_OK) {
+        p->message[sizeof p->message - 1] = '\0';
+        s->theirs.code = (adamoe_code)p->code;
+        (void)snprintf(s->theirs.message, sizeof s->theirs.message, "%s", p->message);
+    }
+    (void)pthread_mutex_unlock(&s->mutex);
+    atomic_store(&s->told, true);
+}
+
+static void hear(mpi_state *s, uint32_t rank, double t)
+{
+    other *o = &s->other[rank];
+    int done = 0;
+    while (listens(s, rank) && MPI_Test(&o->receiving, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS &&
+           done != 0) {
+        atomic_store(&o->heard, t);
         if (o->in.code != 0) {
-            (void)pthread_mutex_lock(&s->mutex);
-            if (s->theirs.code == ADAMOE_OK) {
-                o->in.message[sizeof o->in.message - 1] = '\0';
-                s->theirs.code = (adamoe_code)o->in.code;
-                (void)snprintf(s->theirs.message, sizeof s->theirs.message, "%s", o->in.message);
-            }
-            (void)pthread_mutex_unlock(&s->mutex);
-            atomic_store(&s->told, true);
-        }
-        if (MPI_Irecv(&o->in, sizeof o->in, MPI_BYTE, (int)rank, 0, s->pulses, &o->receiving) !=
-            MPI_SUCCESS) {
-            o->receiving = MPI_REQUEST_NULL;
-            return;
+            take_error(s, &o->in);
         }
     }
 }
@@ -111,7 +134,10 @@ static void say(mpi_state *s, uint32_t rank, const pulse *what)
     int done = 1;
     if (MPI_Test(&o->sending, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done != 0) {
         o->out = *what;
-        (void)MPI_Isend(&o->out, sizeof o->out, MPI_BYTE, (int)rank, 0, s->pulses, &o->sending);
+        if (MPI_Isend(&o->out, sizeof o->out, MPI_BYTE, (int)rank, 0, s->pulses, &o->sending) !=
+            MPI_SUCCESS) {
+            o->sending = MPI_REQUEST_NULL;
+        }
     }
 }
 
@@ -125,6 +151,16 @@ static pulse own_pulse(mpi_state *s)
     return p;
 }
 
+/* While this process was stopped (a signal, a container that was paused) it could hear nobody, and often the others were
+ * stopped with it: of such a gap one period counts as their silence, the rest is this rank's own. */
+static void forgive_own_gap(mpi_state *s, double t)
+{
+    const double gap = t - atomic_load(&s->listened);
+    for (uint32_t r = 0; r < s->ranks && gap > PULSE_SECONDS; ++r) {
+        atomic_store(&s->other[r].heard, atomic_load(&s->other[r].heard) + gap - LOOK_SECONDS);
+    }
+}
+
 static void *keep_pulse(void *context)
 {
     mpi_state *s = context;
@@ -134,16 +170,18 @@ static void *keep_pulse(void *context)
         const double t = now();
         const bool due = urgent || t - said >= PULSE_SECONDS;
         const pulse p = own_pulse(s);
+        forgive_own_gap(s, t);
         for (uint32_t r = 0; r < s->ranks; ++r) {
             if (r != s->rank) {
-                hear(s, r);
+                hear(s, r, t);
                 if (due) {
                     say(s, r, &p);
                 }
             }
         }
+        atomic_store(&s->listened, t);
         said = due ? t : said;
-        (void)nanosleep(&(struct timespec){0, LOOK_NANOSECONDS}, NULL);
+        nap();
     }
     return NULL;
 }
@@ -157,9 +195,10 @@ static void fail(void *state, const adamoe_status *status)
     atomic_store(&s->says, true);
 }
 
-static bool is_silent_at(const mpi_state *s, uint32_t rank, double t)
+/* By when this rank last listened, not by now: the thread that computes may wake before the one that listens. */
+static bool is_silent_to(const mpi_state *s, uint32_t rank)
 {
-    return rank != s->rank && t - atomic_load(&s->other[rank].heard) > s->patience;
+    return rank != s->rank && atomic_load(&s->listened) - atomic_load(&s->other[rank].heard) > s->patience;
 }
 
 /* What another rank said, or that one says nothing. */
@@ -177,7 +216,7 @@ static adamoe_status look_at_others(mpi_state *s)
     }
     s->looked = t;
     for (uint32_t r = 0; r < s->ranks; ++r) {
-        if (is_silent_at(s, r, t)) {
+        if (is_silent_to(s, r)) {
             s->cause = adamoe_error(
                 ADAMOE_ENVIRONMENT,
                 "rank %u of %u has said nothing for %.1f s: it has ended, is stopped or cannot be "
@@ -234,13 +273,27 @@ static adamoe_status receive(void *state, uint32_t from, uint32_t tag, void *dat
     return adamoe_ok();
 }
 
+/* Of a message that is longer than its place MPI says that it was cut, and not by whom. */
+static adamoe_status test_error(const slot *at, uint32_t peer, int code)
+{
+    int class = code;
+    (void)MPI_Error_class(code, &class);
+    return class == MPI_ERR_TRUNCATE
+               ? adamoe_error(ADAMOE_ENVIRONMENT, "rank %u sent more than the %d bytes that were expected",
+                              peer, at->bytes)
+               : mpi_error("test", code);
+}
+
 static adamoe_status test(void *state, adamoe_message *message)
 {
     mpi_state *s = state;
     slot *at = &s->slot[message->id];
     MPI_Status how;
     int done = 0, bytes = 0;
-    TRY_MPI("test", MPI_Test(&at->request, &done, &how));
+    const int code = MPI_Test(&at->request, &done, &how);
+    if (code != MPI_SUCCESS) {
+        return test_error(at, message->peer, code);
+    }
     if (done == 0) {
         return look_at_others(s);
     }
@@ -266,14 +319,11 @@ static void free_state(mpi_state *s)
 
 static adamoe_status start_pulses(mpi_state *s)
 {
+    const double t = now();
+    atomic_store(&s->listened, t);
     for (uint32_t r = 0; r < s->ranks; ++r) {
-        other *o = &s->other[r];
-        o->receiving = o->sending = MPI_REQUEST_NULL;
-        atomic_store(&o->heard, now());
-        if (r != s->rank) {
-            TRY_MPI("receive",
-                    MPI_Irecv(&o->in, sizeof o->in, MPI_BYTE, (int)r, 0, s->pulses, &o->receiving));
-        }
+        s->other[r].receiving = s->other[r].sending = MPI_REQUEST_NULL;
+        atomic_store(&s->other[r].heard, t);
     }
     return pthread_create(&s->thread, NULL, keep_pulse, s) == 0
                ? adamoe_ok()
@@ -322,14 +372,17 @@ static adamoe_status open(double patience, adamoe_world *out)
     return status;
 }
 
-/* MPI ends with all ranks together, and waits for one that is gone for ever. */
+/* MPI ends with all ranks together, and waits for one that is gone for ever. Counts naps, in which it was stopped too, not
+ * seconds. */
 static void *end_anyway(void *context)
 {
     const mpi_state *s = context;
-    const double patience = s->patience;
-    (void)nanosleep(&(struct timespec){(time_t)patience, 0}, NULL);
+    const double naps = s->patience / LOOK_SECONDS;
+    for (double n = 0.0; n < naps; ++n) {
+        nap();
+    }
     fprintf(stderr, "adamoe: rank %u: MPI has not ended within %.0f s: another rank is gone\n", s->rank,
-            patience);
+            s->patience);
     _Exit((int)ADAMOE_ENVIRONMENT);
 }
 
@@ -367,7 +420,7 @@ static adamoe_status cause(const adamoe_world *world)
 
 static bool is_silent(const adamoe_world *world, uint32_t rank)
 {
-    return is_silent_at(world->state, rank, now());
+    return is_silent_to(world->state, rank);
 }
 
 static void abort_all(adamoe_world *world, int code)

@@ -14,10 +14,12 @@
 typedef struct adamoe_mpi_module {
     uint32_t version;
     /* Starts MPI. A rank that says nothing for `patience` seconds is taken for dead: each one says that it
-     * is alive about once a second, by a thread of its own, so that one that computes for long is not.
+     * is alive about once a second, by a thread of its own, so that one that computes for long is not. Seconds in
+     * which the rank that waits was itself stopped are not counted.
      * Errors: ENVIRONMENT. */
     adamoe_status (*open)(double patience, adamoe_world *out);
-    /* After the last message, by all ranks. */
+    /* By all ranks, when all have come to their end (a barrier): nobody says any more that it is alive, and what
+     * lasts longer than `patience` is taken for the end of a rank. */
     void (*close)(adamoe_world *world);
     /* What another rank said or did that ended this one's waiting; OK where it was nothing of theirs. */
     adamoe_status (*cause)(const adamoe_world *world);

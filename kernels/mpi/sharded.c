@@ -27,7 +27,13 @@ static void release(adamoe_prepared *p)
     free(p);
 }
 
-/* Keeps the owners of layer number `layers`. */
+/* Of a layer that is not prepared after all: the next one has its number. */
+static void forget_last(adamoe_sharded *s)
+{
+    free(s->assignment[--s->layers]);
+}
+
+/* Keeps the owners of layer number `layers`; after an error too, for the caller to forget. */
 static adamoe_status assign(adamoe_sharded *s, size_t experts)
 {
     const uint32_t ranks = s->options.world->ranks;
@@ -96,6 +102,7 @@ static adamoe_status prepare(void *context, const adamoe_host *host, const adamo
     }
     p->layer = (sharded_layer){
         .sharded = s, .layer = s->layers, .hidden_size = layer->hidden_size, .experts = layer->experts};
+    const size_t layers = s->layers;
     adamoe_status status = layer->experts == 1 ? adamoe_ok() : assign(s, layer->experts);
     if (status.code == ADAMOE_OK && layer->experts == 1) {
         status = s->inner->prepare(host, layer, placement, &p->layer.inner);
@@ -106,6 +113,9 @@ static adamoe_status prepare(void *context, const adamoe_host *host, const adamo
     if (status.code != ADAMOE_OK) {
         p->layer.inner = NULL; /* it has given back what it took */
         release(p);
+        if (s->layers > layers) {
+            forget_last(s);
+        }
         return status;
     }
     *out = p;

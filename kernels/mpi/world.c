@@ -132,7 +132,9 @@ adamoe_status adamoe_world_agree(const adamoe_world *world, adamoe_status own)
     adamoe_status status = adamoe_world_gather(world, &own, sizeof own, all);
     adamoe_status first = adamoe_ok();
     for (uint32_t r = 0; r < world->ranks && status.code == ADAMOE_OK && first.code == ADAMOE_OK; ++r) {
-        first = all[r];
+        first = r == 0 || all[r].code == ADAMOE_OK
+                    ? all[r]
+                    : adamoe_error(all[r].code, "rank %u: %.480s", r, all[r].message);
     }
     free(all);
     if (status.code == ADAMOE_OK) {

@@ -33,8 +33,8 @@ typedef struct adamoe_world {
     adamoe_status (*receive)(void *state, uint32_t from, uint32_t tag, void *data, size_t bytes,
                              adamoe_message *out);
     /* Sets message->done where it has arrived or left, without waiting. An error where less or more came
-     * than was expected, or where another rank has failed or has been silent for too long: it names that
-     * rank. */
+     * than was expected, or where another rank has been silent for too long: it names that rank. Where another
+     * rank has failed it is that rank's own error. */
     adamoe_status (*test)(void *state, adamoe_message *message);
     /* Tells the other ranks what ended this one: their next test returns it. */
     void (*tell)(void *state, const adamoe_status *status);
@@ -58,7 +58,8 @@ adamoe_status adamoe_world_broadcast(const adamoe_world *world, void *data, size
 adamoe_status adamoe_world_barrier(const adamoe_world *world);
 
 /* The error of a rank, after everybody has come here: that of the lowest rank that has one, on all ranks,
- * as its code and its message. So what one of them refuses at the start ends all, and is said once. */
+ * as its code and its message, which names that rank if it is not rank 0. So what one of them refuses at the
+ * start ends all, and is said once. */
 adamoe_status adamoe_world_agree(const adamoe_world *world, adamoe_status own);
 
 #endif

@@ -85,9 +85,9 @@ static void one_rank_that_fails_fails_all(void **state)
         const char *message;
     } cases[] = {{NO_FAULT, 0, ""},
                  {UNREADABLE_QUESTIONS, 0, "none.jsonl"},
-                 {UNREADABLE_QUESTIONS, 1, "none.jsonl"},
+                 {UNREADABLE_QUESTIONS, 1, "rank 1: "},
                  {UNPREPARED_WEIGHTS, 0, "no room on this rank"},
-                 {UNPREPARED_WEIGHTS, 2, "no room on this rank"}};
+                 {UNPREPARED_WEIGHTS, 2, "rank 2: "}};
     adamoe_registry *registry = NULL;
     assert_ok(adamoe_registry_create(&registry));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {

@@ -1,5 +1,6 @@
 /*
  * Ranks that are killed or stopped: the run ends soon, says so once, leaves nothing half-written, and can be gone on with.
+ * Ranks that are all stopped for a while, and one that takes long to write, are not taken for dead.
  */
 #include "bench/ranks.h"
 
@@ -49,9 +50,40 @@ static void a_run_that_lost_a_rank_is_gone_on_with(void **state)
     }
 }
 
+/* As a container that is paused: nobody was silent for as long as nobody listened. */
+static void a_run_that_was_stopped_as_a_whole_goes_on(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    const outcome *got =
+        run("cd %s && { " MPIRUN " -x ADAMOE_TEST_RUN=%s -n 3 " LONGER
+            " --rank-patience 3 --resume --samples s.jsonl & } ; main=$!; "
+            "until [ \"$(cat s.jsonl.partial 2>/dev/null | wc -l)\" -ge 2 ]; do sleep 0.02; done; "
+            "all=$(grep -lsz ADAMOE_TEST_RUN=%s /proc/[0-9]*/environ | tr -dc '0-9\\n' | tr '\\n' ' '); "
+            "kill -s STOP $all; sleep 5; kill -s CONT $all; wait $main",
+            folder, folder, folder);
+    expect(got, 0, "200 of");
+    assert_true(exists(folder, "s.jsonl"));
+}
+
+/* The others have come to their end, and wait for longer than they would for one that says nothing. */
+static void a_rank_that_still_writes_is_waited_for(void **state)
+{
+    const char *folder = *state;
+    SKIP_WITHOUT_MPI;
+    expect(run("cd %s && " MPIRUN " -x LD_PRELOAD=" SHELL_WORD(
+                   ADAMOE_SLOW_SYNC) " -x ADAMOE_TEST_SYNC_SECONDS=6 -n 3 " EVAL
+                                     " --rank-patience 3 --json slow.json && [ \"$(ls)\" = slow.json ]",
+               folder),
+           0, "24 of");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_run_that_was_stopped_as_a_whole_goes_on, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_rank_that_still_writes_is_waited_for, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_run_that_lost_a_rank_is_gone_on_with, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,6 +148,14 @@ static void what_does_not_fit_is_refused(void **state)
         adamoe_recorded_logits(write_recording(state, &recorded[0][0][0], "8", 2), mixture, 4, 1, logits),
         ADAMOE_BAD_INPUT, "tensor selected_experts: missing, or not I64 [layers, tokens, 3]");
     int64_t bad[2][3][3];
+    /* One token of one of the two layers, whichever is drawn. */
+    for (uint64_t seed = 0; seed < 8; ++seed) {
+        memcpy(bad, recorded, sizeof bad);
+        bad[1][2][1] = bad[1][2][0];
+        assert_error(
+            adamoe_recorded_logits(write_recording(state, &bad[0][0][0], "8", 3), mixture, 1, seed, logits),
+            ADAMOE_BAD_INPUT, "token 2 of layer 1: expert ");
+    }
     memcpy(bad, recorded, sizeof bad);
     bad[0][1][2] = bad[1][1][2] = 16;
     assert_error(adamoe_recorded_logits(write_recording(state, &bad[0][0][0], "8", 3), mixture, 4, 1, logits),

@@ -455,6 +455,55 @@ static void rubbish_is_refused(void **state)
     }
 }
 
+static bool refuses; /* at first */
+
+static void with_a_rank_that_there_is_not(const void *context, size_t layer, size_t experts, uint32_t ranks,
+                                          uint32_t *rank_of_expert)
+{
+    in_turn(context, layer, experts, ranks, rank_of_expert);
+    rank_of_expert[1] = refuses ? ranks : rank_of_expert[1];
+}
+
+static adamoe_status fail_to_prepare(const adamoe_host *host, const adamoe_layer *layer,
+                                     const adamoe_placement *placement, adamoe_prepared **out)
+{
+    (void)host;
+    (void)layer;
+    (void)placement;
+    (void)out;
+    return adamoe_error(ADAMOE_ENVIRONMENT, "no room");
+}
+
+/* A layer whose preparing failed has no number: the next one is layer 0. Nothing travels. */
+static void a_layer_that_is_not_prepared_is_forgotten(void **state)
+{
+    const subject *s = *state;
+    adamoe_kernel inner = *adamoe_registry_default(s->registry);
+    const adamoe_kernel whole = inner;
+    const adamoe_world world = {.rank = 0, .ranks = 2};
+    const adamoe_sharded_options options = {
+        .world = &world, .assign = with_a_rank_that_there_is_not, .chunks = 1};
+    const adamoe_placement placement = adamoe_one_node(1);
+    adamoe_sharded *sharded = NULL;
+    adamoe_prepared *prepared = NULL;
+    assert_ok(adamoe_sharded_create(&inner, &options, &sharded));
+    const adamoe_kernel *kernel = adamoe_sharded_kernel(sharded);
+    refuses = true;
+    assert_error(kernel->prepare(&adamoe_heap_host, &s->layer[0].layer, &placement, &prepared),
+                 ADAMOE_BAD_INPUT, "expert 1 on rank 2 of 2");
+    refuses = false;
+    inner.prepare = fail_to_prepare;
+    assert_error(kernel->prepare(&adamoe_heap_host, &s->layer[0].layer, &placement, &prepared),
+                 ADAMOE_ENVIRONMENT, "no room");
+    inner.prepare = whole.prepare;
+    assert_null(adamoe_sharded_assignment(sharded, 0));
+    assert_ok(kernel->prepare(&adamoe_heap_host, &s->layer[0].layer, &placement, &prepared));
+    assert_non_null(adamoe_sharded_assignment(sharded, 0));
+    assert_null(adamoe_sharded_assignment(sharded, 1));
+    kernel->release(prepared);
+    adamoe_sharded_free(sharded);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +511,7 @@ int main(void)
         cmocka_unit_test(rounded_inputs_travel_as_bfloat16),
         cmocka_unit_test(the_definition_is_near),
         cmocka_unit_test(rubbish_is_refused),
+        cmocka_unit_test(a_layer_that_is_not_prepared_is_forgotten),
     };
     return cmocka_run_group_tests(tests, open_subject, close_subject);
 }
