@@ -244,22 +244,21 @@ static void a_wrong_kernel_is_not_timed(void **state)
     assert_true(latest.member.status.code == ADAMOE_DIFFERENCE);
 }
 
-/* Right on one copy of the weights alone, where it works. */
-static adamoe_status experts_of_one_copy(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
+/* Right until it was timed: on cleared memory it writes nothing but at its first call. */
+static adamoe_status experts_until_timed(adamoe_prepared *prepared, const adamoe_run *run, const float *x,
                                          const adamoe_plan *plan, float *y)
 {
-    static const adamoe_prepared *first;
-    first = call_count++ == 0 ? prepared : first;
-    return prepared == first ? adamoe_reference_kernel.experts(prepared, run, x, plan, y) : adamoe_ok();
+    return call_count++ == 0 || !isnan(y[0]) ? adamoe_reference_kernel.experts(prepared, run, x, plan, y)
+                                             : adamoe_ok();
 }
 
 static void what_was_timed_is_judged_too(void **state)
 {
     (void)state;
     adamoe_kernel kernel = adamoe_reference_kernel;
-    kernel.experts = experts_of_one_copy;
+    kernel.experts = experts_until_timed;
     assert_error(
-        run(&kernel, "one-copy", 16, false), ADAMOE_DIFFERENCE,
+        run(&kernel, "until-timed", 16, false), ADAMOE_DIFFERENCE,
         "on the last copy of the weights, after it was timed: wrong result at token 0, channel 0: got ");
     assert_true(latest.member.status.code == ADAMOE_DIFFERENCE);
 }

@@ -8,7 +8,8 @@ static void honest_kernels_pass(void **state)
 {
     pass_all(state, "kernels", "honest-bf16", "--tier exact --tier bound --case /experts/", 500);
     pass_all(state, "kernels", "honest-int8", "--tier exact --tier bound --case /experts/", 500);
-    pass_all(state, "results", NULL, "--tier exact --tier bound --tier property --case /experts/", 300);
+    pass_all(state, "results", "honest-results", "--tier exact --tier bound --case /experts/", 300);
+    pass_all(state, "results", NULL, "--tier exact --tier bound --tier property --case /d:33/", 20);
     pass_all(state, "twins", NULL, "--case /d:33/ff:17/", 10);
     pass_all(state, "twins", "honest-keys-kept", "--case /attention/", 50);
     pass_all(state, "twins", "honest-keys-kept", "--case /route/", 100);

@@ -4,8 +4,6 @@
  */
 #include "honest/honest.h"
 
-#include <string.h>
-
 static void up_rounded(const kernel_call *c, size_t row, const packed_expert *expert, const operand *x,
                        float *h)
 {
@@ -25,19 +23,16 @@ static void down_rounded(const kernel_call *c, size_t row, const packed_expert *
 
 static void combine(const kernel_call *c, size_t token, bool before, bool after)
 {
-    const adamoe_plan *plan = c->plan;
     const size_t d = c->prepared->hidden_size;
     float *y = c->y + token * d;
-    memset(y, 0, d * sizeof *y);
-    for (size_t place = plan->token_offset[token]; place < plan->token_offset[token + 1]; ++place) {
-        const float *output = c->outputs + plan->token_row[place] * d;
-        for (size_t i = 0; i < d; ++i) {
-            y[i] += plan->combine[place] * output[i];
-        }
-    }
+    adamoe_plan routed = *c->plan;
+    kernel_call call = *c;
+    routed.self_scale = NULL;
+    call.plan = &routed;
+    honest_combine(&call, token);
     for (size_t i = 0; i < d; ++i) {
         y[i] = before ? round_to_bfloat16(y[i]) : y[i];
-        y[i] += plan->self_scale == NULL ? 0.0f : plan->self_scale[token] * c->x[token * d + i];
+        y[i] += c->plan->self_scale == NULL ? 0.0f : c->plan->self_scale[token] * c->x[token * d + i];
         y[i] = after ? round_to_bfloat16(y[i]) : y[i];
     }
 }
