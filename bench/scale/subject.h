@@ -23,8 +23,8 @@ typedef struct adamoe_scale_subject {
     const char *name;
     size_t hidden_size, intermediate_size, layers;
     double head_flops;
-    adamoe_arithmetic
-        weight; /* as a preset's checkpoint stores it; of a config, which need not say, bfloat16 */
+    /* As a preset's checkpoint stores it; of a config, which need not say, bfloat16. */
+    adamoe_arithmetic weight;
     adamoe_scale_side adaptive, baseline;
     adamoe_recorded_routing record, baseline_record; /* no ids: not given */
 } adamoe_scale_subject;

@@ -9,8 +9,9 @@
  * element therefore exceeds lambda u sqrt(V) with probability at most 2 exp(-lambda^2 / 2) (Azuma's
  * inequality); lambda follows from the probability of a false alarm that one accepts for a whole tensor.
  * Errors are carried through silu and the products to first order, and through the rounding of h to bfloat16
- * or int8, and of what else a kernel rounds to bfloat16 on the way, as what it is: nothing, unless the value sits within its error of a rounding boundary; then one
- * step. The error of int8's scale is one factor of the whole product with h.
+ * or int8, and of what else a kernel rounds to bfloat16 on the way, as what it is: nothing, unless the value sits
+ * within its error of a rounding boundary; then one step. The error of int8's scale is one factor of the whole
+ * product with h.
  *
  * Where what is computed on the way, a term, a partial sum, an h or an output, is beyond float32, infinities and NaN
  * follow, and which of them the order of steps decides: the bound is infinite there, so that anything is right.

@@ -59,7 +59,8 @@ adamoe_status adamoe_check_objects(const adamoe_checking *k, const adamoe_case_d
 /* By bits if the kernel guarantees them from run to run, by twice the bound otherwise; `what` says of what. */
 bool adamoe_lifetime_judge(const adamoe_lifetime *t, size_t i, bool other, const float *y, const char *what);
 
-/* Whether these are other bits than are guaranteed, or beyond twice the bound where none are. For threads that must not write the result. */
+/* Whether these are other bits than are guaranteed, or beyond twice the bound where none are. For threads that must not
+ * write the result. */
 bool adamoe_lifetime_differs(const adamoe_lifetime *t, size_t i, bool other, const float *y);
 
 #endif
